@@ -1,0 +1,203 @@
+"""Every error Tiltyard raises, and the one table that maps it to the wire.
+
+    Exception
+    ├── TransportError                  no answer arrived
+    ├── ModelIntegrityError             bytes on disk are not the bytes that were registered
+    ├── MissingPackage                  a model or a feature needs a package that is not installed
+    └── TiltyardError                   an answer arrived (or is about to be given) and it says no
+        ├── InvalidParameterValue       a rule or a type says no; the message names the parameter
+        ├── BadRequest                  a scoring body is unreadable, a prediction input is refused
+        ├── ResourceAlreadyExists       the name is taken
+        ├── Unauthenticated             no credentials, or bad ones
+        ├── PermissionDenied            known, but not allowed
+        ├── ResourceDoesNotExist        the noun is missing
+        ├── EndpointNotFound            unknown path or method under an API prefix
+        ├── ResourceConflict            compare-and-set lost, or the thing is pinned
+        ├── PayloadTooLarge             the body is over the limit
+        ├── UnsupportedMediaType        the scoring body's content type is not one we read
+        ├── RequestLimitExceeded        too many requests
+        ├── NotImplementedYet           the server lacks the feature the client may probe for
+        ├── InternalError               everything else; the cause goes to the log only
+        └── TemporarilyUnavailable      queue full, no model yet, database away; carries retry-after
+
+The server raises these, the clients raise the same classes again. Domain code never names an HTTP
+status; only `TABLE` does.
+"""
+
+from typing import ClassVar, NamedTuple
+
+
+class TransportError(Exception):
+    """No answer arrived: the server is unreachable or the connection broke."""
+
+
+class ModelIntegrityError(Exception):
+    """The bytes read are not the bytes that were registered; nothing was unpickled."""
+
+
+class MissingPackage(ImportError):  # noqa: N818 - named after the thing that happened
+    """A package that a model or a feature needs is absent; the message says what to install."""
+
+
+class TiltyardError(Exception):
+    """The answer is no. `code` is the protocol's error code, `message` is safe to show to a client."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class InvalidParameterValue(TiltyardError):
+    """A parameter breaks a rule or has the wrong type."""
+
+    code = "INVALID_PARAMETER_VALUE"
+
+
+class SchemaEnforcementFailed(InvalidParameterValue):
+    """A scoring input does not fit the model's signature."""
+
+
+class BadRequest(TiltyardError):
+    """A body cannot be read as what it claims to be."""
+
+    code = "BAD_REQUEST"
+
+
+class ResourceAlreadyExists(TiltyardError):
+    """The name is taken. Source: upstream answers 400, not 409, and its clients rely on the code."""
+
+    code = "RESOURCE_ALREADY_EXISTS"
+
+
+class Unauthenticated(TiltyardError):
+    """There are no credentials, or they are wrong."""
+
+    code = "UNAUTHENTICATED"
+
+
+class PermissionDenied(TiltyardError):
+    """The caller is known and may not do this."""
+
+    code = "PERMISSION_DENIED"
+
+
+class ResourceDoesNotExist(TiltyardError):
+    """The thing named is not there."""
+
+    code = "RESOURCE_DOES_NOT_EXIST"
+
+
+class EndpointNotFound(TiltyardError):
+    """No endpoint has this path and method."""
+
+    code = "ENDPOINT_NOT_FOUND"
+
+
+class ResourceConflict(TiltyardError):
+    """Somebody else changed it first, or a registered version pins it."""
+
+    code = "RESOURCE_CONFLICT"
+
+
+class PayloadTooLarge(TiltyardError):
+    """The body is larger than the server accepts."""
+
+    code = "BAD_REQUEST"
+
+
+class UnsupportedMediaType(TiltyardError):
+    """The content type of a scoring body is not one we read. Answered as plain text, as upstream's."""
+
+    code = "BAD_REQUEST"
+
+
+class RequestLimitExceeded(TiltyardError):
+    """Too many requests from this caller."""
+
+    code = "REQUEST_LIMIT_EXCEEDED"
+
+
+class NotImplementedYet(TiltyardError):
+    """A feature that clients probe for and this server does not have."""
+
+    code = "NOT_IMPLEMENTED"
+
+
+class InternalError(TiltyardError):
+    """A fault of ours. The message never carries the cause."""
+
+    code = "INTERNAL_ERROR"
+
+
+class TemporarilyUnavailable(TiltyardError):
+    """Try again after `retry_after_s` seconds."""
+
+    code = "TEMPORARILY_UNAVAILABLE"
+
+
+class DeadlineExceeded(TiltyardError):
+    """The work did not end in the time the caller or the server allows."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class Row(NamedTuple):
+    """One line of the table: how an error class looks on the wire."""
+
+    error: type[TiltyardError]
+    http_status: int
+
+
+TABLE: tuple[Row, ...] = (
+    Row(InvalidParameterValue, 400),
+    Row(SchemaEnforcementFailed, 400),
+    Row(BadRequest, 400),
+    Row(ResourceAlreadyExists, 400),
+    Row(Unauthenticated, 401),
+    Row(PermissionDenied, 403),
+    Row(ResourceDoesNotExist, 404),
+    Row(EndpointNotFound, 404),
+    Row(ResourceConflict, 409),
+    Row(PayloadTooLarge, 413),
+    Row(UnsupportedMediaType, 415),
+    Row(RequestLimitExceeded, 429),
+    Row(InternalError, 500),
+    Row(NotImplementedYet, 501),
+    Row(TemporarilyUnavailable, 503),
+    Row(DeadlineExceeded, 504),
+)
+
+STATUS: dict[type[TiltyardError], int] = {row.error: row.http_status for row in TABLE}
+
+# Codes of other servers' answers that mean one of ours.
+_SYNONYMS: dict[str, type[TiltyardError]] = {
+    "ALREADY_EXISTS": ResourceAlreadyExists,
+    "NOT_FOUND": ResourceDoesNotExist,
+    "ABORTED": ResourceConflict,
+    "INVALID_ARGUMENT": InvalidParameterValue,
+    "RESOURCE_EXHAUSTED": RequestLimitExceeded,
+}
+_BY_CODE: dict[str, type[TiltyardError]] = {row.error.code: row.error for row in reversed(TABLE)} | _SYNONYMS
+_BY_STATUS: dict[int, type[TiltyardError]] = {row.http_status: row.error for row in reversed(TABLE)}
+
+
+def http_status(error: TiltyardError) -> int:
+    """The HTTP status of an error: that of its class, or of the nearest class above it in the table."""
+    for cls in type(error).__mro__:
+        if cls in STATUS:
+            return STATUS[cls]
+    return 500
+
+
+def from_answer(status: int, code: str | None, message: str, *, retry_after_s: float | None = None) -> TiltyardError:
+    """The error that an answer means, by its code when that is known, else by its HTTP status."""
+    cls = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
+    if cls is None:
+        cls = InvalidParameterValue if 400 <= status < 500 else InternalError
+    # A code shared by several classes is told apart by the status.
+    if status in _BY_STATUS and _BY_STATUS[status].code == cls.code:
+        cls = _BY_STATUS[status]
+    return cls(message, retry_after_s=retry_after_s)

@@ -1,0 +1,130 @@
+"""What a model, an alias and a version may be called.
+
+Canonical names have three parts, `catalog.schema.model`. A one-part name is the model of that name in
+`workspace.default`; callers that used the short name get the short name back.
+"""
+
+import re
+from typing import NamedTuple
+
+from tiltyard.errors import InvalidParameterValue
+
+DEFAULT_CATALOG = "workspace"
+DEFAULT_SCHEMA = "default"
+BUILT_IN_SCHEMAS = (("main", DEFAULT_SCHEMA), (DEFAULT_CATALOG, DEFAULT_SCHEMA))
+
+MAX_PART_CHARS = 255
+MAX_ALIAS_CHARS = 255
+MAX_VERSION = 2**31 - 1
+
+_ALIAS = re.compile(r"[\w\-]+")
+_VERSION_ALIAS = re.compile(r"[vV]\d+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class ModelName(NamedTuple):
+    """A registered model's full name."""
+
+    catalog: str
+    schema: str
+    model: str
+
+    @property
+    def full(self) -> str:
+        """`catalog.schema.model`."""
+        return f"{self.catalog}.{self.schema}.{self.model}"
+
+    @property
+    def shown(self) -> str:
+        """The name as the MLflow API shows it: short for models of `workspace.default`."""
+        if (self.catalog, self.schema) == (DEFAULT_CATALOG, DEFAULT_SCHEMA):
+            return self.model
+        return self.full
+
+
+def parse_model_name(text: str, *, parameter: str = "name") -> ModelName:
+    """The three parts of a model name.
+
+    Raises:
+        InvalidParameterValue: blank, two or more than three parts, or a part that `check_part` refuses.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidParameterValue(f"Registered model name cannot be empty (parameter '{parameter}').")
+    parts = text.split(".")
+    if len(parts) == 1:
+        parts = [DEFAULT_CATALOG, DEFAULT_SCHEMA, text]
+    if len(parts) != 3:
+        raise InvalidParameterValue(
+            f"Invalid model name '{text[:300]}' for parameter '{parameter}': expected one part ('model') or three "
+            f"('catalog.schema.model'), got {len(parts)} parts."
+        )
+    return ModelName(*(check_part(part, parameter=parameter) for part in parts))
+
+
+def check_part(text: str, *, parameter: str) -> str:
+    """`text` if it may be the name of a catalog, a schema or a model.
+
+    Raises:
+        InvalidParameterValue: it is blank, padded with spaces, longer than 255 characters, or has `/`, `:`, `.`
+            or a control character.
+    """
+    shown = text[:80]
+    if not text or text != text.strip():
+        raise InvalidParameterValue(
+            f"Invalid name '{shown}' for parameter '{parameter}': each part must be non-empty, "
+            "without spaces at its ends."
+        )
+    if len(text) > MAX_PART_CHARS:
+        raise InvalidParameterValue(
+            f"Invalid name '{shown}…' for parameter '{parameter}': {len(text)} characters, "
+            f"at most {MAX_PART_CHARS} are allowed in one part."
+        )
+    if any(char in text for char in "/:.\\") or _CONTROL.search(text):
+        raise InvalidParameterValue(
+            f"Invalid name '{shown}' for parameter '{parameter}': '/', '\\', ':', '.' and control characters "
+            "are not allowed within a part."
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidParameterValue(
+            f"Invalid name for parameter '{parameter}': it holds a lone surrogate, which is not text."
+        ) from None
+    return text
+
+
+def check_alias(alias: str) -> str:
+    """`alias` if it may be set. Source: mlflow/utils/validation.py, `_validate_model_alias_name`.
+
+    Raises:
+        InvalidParameterValue: empty, over 255 characters, other than word characters and `-`, or reserved
+            (`latest` in any case, `v1` and the like).
+    """
+    if not alias or not _ALIAS.fullmatch(alias):
+        raise InvalidParameterValue(
+            f"Invalid alias name: '{alias[:80]}'. An alias may only hold letters, digits, '_' and '-', "
+            "and may not be empty."
+        )
+    if len(alias) > MAX_ALIAS_CHARS:
+        raise InvalidParameterValue(
+            f"Invalid alias name: {len(alias)} characters, at most {MAX_ALIAS_CHARS} are allowed."
+        )
+    if alias.lower() == "latest":
+        raise InvalidParameterValue("'latest' alias name (case insensitive) is reserved.")
+    if _VERSION_ALIAS.fullmatch(alias):
+        raise InvalidParameterValue(f"Version alias name '{alias}' is reserved.")
+    return alias
+
+
+def check_version(version: str | int) -> int:
+    """The version number that `version` spells.
+
+    Raises:
+        InvalidParameterValue: it is not a decimal integer.
+    """
+    text = str(version)
+    if isinstance(version, bool) or not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise InvalidParameterValue(f"Parameter 'version' must be an integer, got '{text[:80]}'.")
+    # A number no model can have is absent (404), not malformed; 0 never exists.
+    number = int(text)
+    return number if 0 < number <= MAX_VERSION else 0
