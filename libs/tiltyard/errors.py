@@ -192,7 +192,9 @@ def http_status(error: TiltyardError) -> int:
     return 500
 
 
-def from_answer(status: int, code: str | None, message: str, *, retry_after_s: float | None = None) -> TiltyardError:
+def from_answer(
+    status: int, code: str | None, message: str, *, retry_after_s: float | None = None
+) -> TiltyardError:
     """The error that an answer means, by its code when that is known, else by its HTTP status."""
     cls = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
     if cls is None:
