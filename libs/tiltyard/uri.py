@@ -162,7 +162,8 @@ def safe_relative_path(path: str, *, parameter: str = "path") -> str:
     returned is the one that came, not the decoded one. The empty path is the root itself.
 
     Raises:
-        InvalidParameterValue: absolute, a drive letter, a backslash, `..`, `#`, `?`, a control character, or too long.
+        InvalidParameterValue: absolute, a drive letter, a part that starts with `..`, a backslash, `#`, `?`,
+            a control character, or too long.
     """
     if len(path) > _MAX_PATH_CHARS:
         raise InvalidParameterValue(
@@ -189,11 +190,11 @@ def _refuse_unsafe(text: str, parameter: str) -> None:
         text.startswith("/")
         or _DRIVE.match(text)
         or _FORBIDDEN.search(text)
-        or any(part.strip(" .") == "" and part.strip() not in ("", ".") for part in text.split("/"))
+        or any(part.strip().startswith("..") for part in text.split("/"))
     ):
         raise InvalidParameterValue(
-            f"Invalid path '{text[:80]!a}' for parameter '{parameter}': expected a relative path without '..', "
-            "'\\', '#', '?' or control characters."
+            f"Invalid path {text[:80]!a} for parameter '{parameter}': expected a relative path "
+            "without '..', '\\', '#', '?' or control characters."
         )
 
 

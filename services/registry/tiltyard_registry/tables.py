@@ -1,0 +1,387 @@
+"""The rows: every table of the registry, its columns named as the wire names them.
+
+Times are integer milliseconds since the epoch. A row outside this module is a mapping of these names
+(plus the lists that hang on it: `tags`, `aliases`, ...), from which the wire Structs are converted.
+
+Registered models, versions and runs are keyed by small internal integers, so that a rename touches one row.
+Experiment ids, run ids and logged-model ids are what the wire shows.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite auto-increments only a column declared exactly INTEGER PRIMARY KEY.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+_Millis = BigInteger
+
+
+def _child_of(parent: str) -> ForeignKey:
+    return ForeignKey(parent, ondelete="CASCADE")
+
+
+# --- Namespaces -------------------------------------------------------------------------------------------
+
+catalogs = Table(
+    "catalogs",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("uuid", String(36), nullable=False),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("comment", Text),
+    Column("owner", String(255)),
+    Column("created_at", _Millis, nullable=False),
+    Column("created_by", String(255)),
+    Column("updated_at", _Millis, nullable=False),
+    Column("updated_by", String(255)),
+)
+
+schemas = Table(
+    "schemas",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("uuid", String(36), nullable=False),
+    Column("catalog_id", ForeignKey("catalogs.id"), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("comment", Text),
+    Column("owner", String(255)),
+    Column("created_at", _Millis, nullable=False),
+    Column("created_by", String(255)),
+    Column("updated_at", _Millis, nullable=False),
+    Column("updated_by", String(255)),
+    Index("uq_schemas_catalog_id_name", "catalog_id", "name", unique=True),
+)
+
+# --- Registered models ------------------------------------------------------------------------------------
+
+registered_models = Table(
+    "registered_models",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("uuid", String(36), nullable=False),
+    Column("schema_id", ForeignKey("schemas.id"), nullable=False, index=True),
+    # The name as clients see it: 'model' in workspace.default, 'catalog.schema.model' elsewhere.
+    Column("name", String(800), nullable=False, unique=True),
+    Column("description", Text),
+    Column("owner", String(255)),
+    Column("creation_timestamp", _Millis, nullable=False),
+    Column("created_by", String(255)),
+    Column("last_updated_timestamp", _Millis, nullable=False),
+    Column("updated_by", String(255)),
+    # The counter that hands out version numbers: never lowered, so a number is never used twice.
+    Column("last_version", Integer, nullable=False, server_default=text("0")),
+)
+
+registered_model_tags = Table(
+    "registered_model_tags",
+    metadata,
+    Column("registered_model_id", _child_of("registered_models.id"), primary_key=True, autoincrement=False),
+    Column("key", String(250), primary_key=True),
+    Column("value", Text, nullable=False),
+    Index("ix_registered_model_tags_key", "key", "registered_model_id"),
+)
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("digest", String(71), primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    # JSON list of {path, size_bytes, sha256}, in the order that the digest is taken over.
+    Column("files", Text, nullable=False),
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("registered_model_id", ForeignKey("registered_models.id"), primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("uuid", String(36), nullable=False),
+    Column("creation_timestamp", _Millis, nullable=False),
+    Column("last_updated_timestamp", _Millis, nullable=False),
+    Column("description", Text),
+    Column("user_id", String(255)),
+    Column("updated_by", String(255)),
+    Column("current_stage", String(20), nullable=False, server_default=text("'None'")),
+    Column("source", Text, nullable=False),
+    Column("run_id", String(64)),
+    Column("run_link", Text),
+    Column("model_id", String(64)),
+    Column("status", String(24), nullable=False),
+    Column("status_message", Text),
+    # Where the files are read, resolved when the version was created.
+    Column("storage_location", Text, nullable=False),
+    # The same place as a path below our artifact root; nothing at or below it may change. Null when external.
+    Column("pinned_prefix", Text, index=True),
+    Column("manifest_digest", ForeignKey("manifests.digest"), index=True),
+    # Recorded as it came, outside our stores: nobody vouches for its bytes.
+    Column("external", Boolean, nullable=False, server_default=false()),
+    Index("ix_model_versions_stage", "registered_model_id", "current_stage", "version"),
+    Index("ix_model_versions_run_id", "run_id"),
+    Index("ix_model_versions_last_updated", "last_updated_timestamp"),
+)
+
+model_version_tags = Table(
+    "model_version_tags",
+    metadata,
+    Column("registered_model_id", _Id, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("key", String(250), primary_key=True),
+    Column("value", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["registered_model_id", "version"],
+        ["model_versions.registered_model_id", "model_versions.version"],
+        ondelete="CASCADE",
+    ),
+    Index("ix_model_version_tags_key", "key", "registered_model_id", "version"),
+)
+
+registered_model_aliases = Table(
+    "registered_model_aliases",
+    metadata,
+    Column("registered_model_id", _Id, primary_key=True, autoincrement=False),
+    Column("alias", String(255), primary_key=True),
+    Column("version", Integer, nullable=False),
+    # 'An alias always names an existing version' is the database's own rule.
+    ForeignKeyConstraint(
+        ["registered_model_id", "version"],
+        ["model_versions.registered_model_id", "model_versions.version"],
+    ),
+    Index("ix_registered_model_aliases_version", "registered_model_id", "version"),
+)
+
+# --- Events: the audit log, and the memory of every alias --------------------------------------------------
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("time", _Millis, nullable=False),
+    Column("principal", String(255), nullable=False),
+    Column("action", String(64), nullable=False),
+    # What it happened to; no foreign key, for an event outlives its object.
+    Column("registered_model_id", BigInteger),
+    Column("name", String(800)),
+    Column("version", Integer),
+    Column("alias", String(255)),
+    # JSON of the changed fields, before and after; null where there was nothing.
+    Column("before", Text),
+    Column("after", Text),
+    Column("request_id", String(64)),
+    Index("ix_events_time", "time", "id"),
+    Index("ix_events_principal", "principal", "id"),
+    Index("ix_events_name", "name", "id"),
+    Index("ix_events_model", "registered_model_id", "id"),
+    Index("ix_events_alias", "registered_model_id", "alias", "time", "id"),
+    sqlite_autoincrement=True,
+)
+
+# --- Artifacts --------------------------------------------------------------------------------------------
+
+files = Table(
+    "files",
+    metadata,
+    # Path below the artifact root. The hash counts only while the store still shows this etag.
+    Column("path", Text, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("etag", String(255), nullable=False),
+    Column("last_modified", _Millis, nullable=False),
+)
+
+# --- Tracking ---------------------------------------------------------------------------------------------
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("experiment_id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(500), nullable=False, unique=True),
+    Column("artifact_location", Text, nullable=False),
+    Column("lifecycle_stage", String(16), nullable=False, server_default=text("'active'")),
+    Column("creation_time", _Millis, nullable=False),
+    Column("last_update_time", _Millis, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+experiment_tags = Table(
+    "experiment_tags",
+    metadata,
+    Column("experiment_id", _child_of("experiments.experiment_id"), primary_key=True, autoincrement=False),
+    Column("key", String(250), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("run_id", String(32), nullable=False, unique=True),
+    Column("experiment_id", ForeignKey("experiments.experiment_id"), nullable=False),
+    Column("run_name", Text, nullable=False),
+    Column("user_id", String(256), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("start_time", _Millis, nullable=False),
+    Column("end_time", _Millis),
+    Column("artifact_uri", Text, nullable=False),
+    Column("lifecycle_stage", String(16), nullable=False, server_default=text("'active'")),
+    Column("deleted_time", _Millis),
+    Index("ix_runs_listing", "experiment_id", "lifecycle_stage", "start_time", "run_id"),
+)
+
+params = Table(
+    "params",
+    metadata,
+    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("key", String(250), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+run_tags = Table(
+    "run_tags",
+    metadata,
+    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("key", String(250), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# NaN has no place in a key, so it is a flag beside a zero; infinities are stored as they are.
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("key", String(250), primary_key=True),
+    Column("timestamp", _Millis, primary_key=True, autoincrement=False),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("value", Double, primary_key=True),
+    Column("is_nan", Boolean, primary_key=True, server_default=false()),
+)
+
+# The point of each key with the greatest (step, timestamp, value).
+latest_metrics = Table(
+    "latest_metrics",
+    metadata,
+    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("key", String(250), primary_key=True),
+    Column("timestamp", _Millis, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("value", Double, nullable=False),
+    Column("is_nan", Boolean, nullable=False, server_default=false()),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("experiment_id", _child_of("experiments.experiment_id"), nullable=False),
+    Column("name", String(500), nullable=False),
+    Column("digest", String(36), nullable=False),
+    Column("source_type", String(36), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("schema", Text),
+    Column("profile", Text),
+    Index("uq_datasets_experiment_id_name_digest", "experiment_id", "name", "digest", unique=True),
+)
+
+dataset_inputs = Table(
+    "dataset_inputs",
+    metadata,
+    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("dataset_id", _child_of("datasets.id"), primary_key=True, autoincrement=False),
+)
+
+dataset_input_tags = Table(
+    "dataset_input_tags",
+    metadata,
+    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("dataset_id", _child_of("datasets.id"), primary_key=True, autoincrement=False),
+    Column("key", String(255), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+logged_models = Table(
+    "logged_models",
+    metadata,
+    Column("model_id", String(34), primary_key=True),
+    Column("experiment_id", ForeignKey("experiments.experiment_id"), nullable=False),
+    Column("name", String(500), nullable=False),
+    Column("artifact_uri", Text, nullable=False),
+    Column("creation_timestamp_ms", _Millis, nullable=False),
+    Column("last_updated_timestamp_ms", _Millis, nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("status_message", Text),
+    Column("model_type", String(500), nullable=False, server_default=text("''")),
+    Column("source_run_id", String(32), nullable=False, server_default=text("''")),
+    Column("lifecycle_stage", String(16), nullable=False, server_default=text("'active'")),
+    Index(
+        "ix_logged_models_listing", "experiment_id", "lifecycle_stage", "creation_timestamp_ms", "model_id"
+    ),
+    Index("ix_logged_models_name", "experiment_id", "name"),
+)
+
+logged_model_params = Table(
+    "logged_model_params",
+    metadata,
+    Column("model_id", _child_of("logged_models.model_id"), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+logged_model_tags = Table(
+    "logged_model_tags",
+    metadata,
+    Column("model_id", _child_of("logged_models.model_id"), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+logged_model_metrics = Table(
+    "logged_model_metrics",
+    metadata,
+    Column("model_id", _child_of("logged_models.model_id"), primary_key=True),
+    Column("run_id", String(32), primary_key=True),
+    Column("key", String(250), primary_key=True),
+    Column("timestamp", _Millis, primary_key=True, autoincrement=False),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("value", Double, primary_key=True),
+    Column("is_nan", Boolean, primary_key=True, server_default=false()),
+    # Empty text where the metric was logged without a dataset, for a key column holds no null.
+    Column("dataset_name", String(500), primary_key=True, server_default=text("''")),
+    Column("dataset_digest", String(36), primary_key=True, server_default=text("''")),
+    Index("ix_logged_model_metrics_key", "model_id", "key"),
+)
+
+model_inputs = Table(
+    "model_inputs",
+    metadata,
+    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("model_id", String(34), primary_key=True),
+)
+
+model_outputs = Table(
+    "model_outputs",
+    metadata,
+    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("model_id", String(34), primary_key=True),
+    Column("step", BigInteger, nullable=False, server_default=text("0")),
+)
