@@ -1,0 +1,19 @@
+"""The error body of every path, and what a client may learn of the server (/api/3.0/mlflow/server-info)."""
+
+from msgspec import Struct
+
+
+class ServerInfo(Struct):
+    store_type: str
+    workspaces_enabled: bool
+    trace_archival_enabled: bool
+    multipart_uploads_enabled: bool
+    multipart_downloads_enabled: bool
+
+
+class ErrorBody(Struct, omit_defaults=True):
+    """The protocol's error shape. `request_id` names the log line of a fault of ours."""
+
+    error_code: str
+    message: str
+    request_id: str | None = None
