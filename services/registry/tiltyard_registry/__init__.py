@@ -1,0 +1,1 @@
+"""The registry service: catalogs, models, versions, aliases, stages, runs and artifacts."""

@@ -1,0 +1,1 @@
+"""Pure functions: what is allowed. No I/O, no clock, no session."""

@@ -1,0 +1,191 @@
+"""Sessions: a read sees the database as it is, a write is one transaction.
+
+    async with database.read() as session: ...
+    async with database.write() as session: ...     # commits on leaving, rolls back on an exception
+
+A door takes a session and never opens another inside it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Executable, event, text
+from sqlalchemy.engine import URL, CursorResult, RowMapping, make_url
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from tiltyard.errors import TemporarilyUnavailable
+
+Row = dict[str, Any]
+"""A row on its way out: names as the wire has them, plus the lists that hang on it."""
+
+_SQLITE_BUSY_TIMEOUT_MS = 30_000
+_POOL_WAIT_S = 10
+_CONNECT_TIMEOUT_S = 5
+_RETRY_AFTER_S = 1.0
+
+
+def now_ms() -> int:
+    """The wall clock in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Session:
+    """One connection, for the length of one request.
+
+    `after_commit` holds what shall run once the transaction is durable, and never when it is rolled back.
+    """
+
+    __slots__ = ("after_commit", "connection", "is_sqlite", "request_id")
+
+    def __init__(self, connection: AsyncConnection, *, request_id: str | None = None) -> None:
+        self.connection = connection
+        self.is_sqlite = connection.dialect.name == "sqlite"
+        self.request_id = request_id
+        self.after_commit: list[Callable[[], Awaitable[None]]] = []
+
+    async def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """The buffered result of one statement."""
+        return await self.connection.execute(statement, parameters)
+
+    async def one(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> RowMapping | None:
+        """The first row as a mapping, or None."""
+        return (await self.connection.execute(statement, parameters)).mappings().first()
+
+    async def all(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[RowMapping]:
+        """Every row as a mapping."""
+        return (await self.connection.execute(statement, parameters)).mappings().all()
+
+    async def scalar(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Any:
+        """The first column of the first row, or None."""
+        return await self.connection.scalar(statement, parameters)
+
+    async def lock(self, scope: str) -> None:
+        """Holds every other writer of `scope` off until this transaction ends.
+
+        SQLite has one writer at a time already; PostgreSQL takes an advisory lock.
+        """
+        if not self.is_sqlite:
+            await self.connection.execute(
+                text("SELECT pg_advisory_xact_lock(hashtextextended(:scope, 0))"), {"scope": scope}
+            )
+
+
+class Database:
+    """The two engines over one database: reads that commit nothing, and writes in a transaction."""
+
+    def __init__(self, url: str, *, max_connections: int = 16) -> None:
+        self.url: URL = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._reads, self._writes = _engines(self.url, max_connections)
+
+    @asynccontextmanager
+    async def read(self, *, request_id: str | None = None) -> AsyncGenerator[Session]:
+        """A session for reads only; each statement sees what is committed."""
+        with unavailable_when_lost():
+            async with self._reads.connect() as connection:
+                yield Session(connection, request_id=request_id)
+
+    @asynccontextmanager
+    async def write(self, *, request_id: str | None = None) -> AsyncGenerator[Session]:
+        """A session in one transaction: committed on leaving, rolled back on an exception.
+
+        Raises:
+            TemporarilyUnavailable: the database is away, or every connection stayed busy.
+        """
+        with unavailable_when_lost():
+            async with self._writes.begin() as connection:
+                session = Session(connection, request_id=request_id)
+                yield session
+        for callback in session.after_commit:
+            await callback()
+
+    async def ping(self, *, timeout_s: float = 1.5) -> bool:
+        """Whether the database answers within `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s), self.read() as session:
+                await session.scalar(text("SELECT 1"))
+        except (TemporarilyUnavailable, TimeoutError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Gives every connection back."""
+        await self._reads.dispose()
+        await self._writes.dispose()
+
+
+class unavailable_when_lost:
+    """Turns a lost database or an exhausted pool into `TemporarilyUnavailable`; other errors pass."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None and _is_lost(error):
+            raise TemporarilyUnavailable(
+                "The registry's database does not answer. Try again shortly.", retry_after_s=_RETRY_AFTER_S
+            ) from error
+
+
+def _is_lost(error: BaseException) -> bool:
+    if isinstance(error, PoolTimeoutError | DisconnectionError | InterfaceError | OperationalError | OSError):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:
+    # Reads in AUTOCOMMIT without a reset on return take half the round trips of a default checkout.
+    if url.get_backend_name() == "sqlite":
+        reads = create_async_engine(
+            url, isolation_level="AUTOCOMMIT", pool_size=4, max_overflow=0, pool_timeout=_POOL_WAIT_S
+        )
+        # One writer a process: they queue in the pool in order of arrival, and not in SQLite's busy loop.
+        writes = create_async_engine(
+            url, pool_size=1, max_overflow=0, pool_timeout=_SQLITE_BUSY_TIMEOUT_MS / 1000
+        )
+        event.listen(reads.sync_engine, "connect", _configure_sqlite)
+        event.listen(writes.sync_engine, "connect", _configure_sqlite)
+        event.listen(
+            writes.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
+        )
+        return reads, writes
+    arguments = {"timeout": _CONNECT_TIMEOUT_S, "server_settings": {"application_name": "tiltyard-registry"}}
+    half = max(1, max_connections // 2)
+    reads = create_async_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+        pool_size=half,
+        max_overflow=0,
+        pool_timeout=_POOL_WAIT_S,
+        pool_pre_ping=False,
+        connect_args=arguments,
+    )
+    writes = create_async_engine(
+        url, pool_size=half, max_overflow=0, pool_timeout=_POOL_WAIT_S, connect_args=arguments
+    )
+    return reads, writes
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # Left alone, the driver would open a deferred transaction of its own before the first write.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        f"busy_timeout={_SQLITE_BUSY_TIMEOUT_MS}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
