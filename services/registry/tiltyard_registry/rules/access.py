@@ -18,7 +18,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: `name` is what the events record, `may_do_all` the grant of the anonymous policy and of admins."""
+    """A caller: `name` goes into the events, `may_do_all` is the grant of the anonymous policy and of admins."""
 
     name: str
     may_do_all: bool = False
