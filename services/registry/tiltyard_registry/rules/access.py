@@ -18,7 +18,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: `name` goes into the events, `may_do_all` is the grant of the anonymous policy and of admins."""
+    """A caller: `name` goes into the events, `may_do_all` is what admins and the anonymous policy have."""
 
     name: str
     may_do_all: bool = False
