@@ -1,0 +1,295 @@
+"""Artifacts as plain files below one directory, laid out as their paths say."""
+
+import asyncio
+import errno
+import logging
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import IO, ParamSpec, TypeVar
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+from tiltyard.errors import (
+    InternalError,
+    InvalidParameterValue,
+    ResourceConflict,
+    ResourceDoesNotExist,
+    TemporarilyUnavailable,
+)
+from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry
+from tiltyard.uri import contain, safe_relative_path
+
+UPLOADS = ".uploads"
+_STALE_UPLOAD_S = 24 * 3600.0
+_RENAME_TRIES = 5
+_TWO_KINDS = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
+_NO_SUCH_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LocalStore:
+    """An `ArtifactStore` over a directory, which it creates with mode 0700.
+
+    An upload is written to a hidden directory of the root, synced and renamed, so a file is whole or absent,
+    also after a kill -9. Links are never followed.
+    """
+
+    def __init__(self, uri: str | Path) -> None:
+        self.root = _root_path(str(uri))
+        with _translated(""):
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root = self.root.resolve()
+            (self.root / UPLOADS).mkdir(mode=0o700, exist_ok=True)
+            self._sweep()
+
+    @asynccontextmanager
+    async def open_writer(self, path: str) -> AsyncIterator["LocalWriter"]:
+        """A writer for the file at `path`."""
+        target = self._path_of(path)
+        if target == self.root:
+            raise InvalidParameterValue("Invalid path for parameter 'path': expected the path of a file.")
+        temporary = self.root / UPLOADS / uuid4().hex
+        writer = LocalWriter(self, safe_relative_path(path), target, temporary)
+        try:
+            yield writer
+        finally:
+            # Shielded: a cancelled upload must not leave its bytes behind.
+            await asyncio.shield(asyncio.to_thread(writer.discard))
+
+    async def get(
+        self, path: str, start: int = 0, end: int | None = None, *, etag: str | None = None
+    ) -> AsyncIterator[bytes]:
+        """The bytes `[start, end)` of a file in chunks of at most 1 MiB."""
+        target = self._path_of(path)
+        file = await _in_thread(path, _open_file, target)
+        try:
+            stat = os.fstat(file.fileno())
+            if etag is not None and _etag(stat) != etag:
+                raise ResourceConflict(f"Artifact '{path}' changed while it was being read.")
+            left = max(0, (stat.st_size if end is None else min(end, stat.st_size)) - start)
+            if start:
+                file.seek(start)
+            while left:
+                chunk = await _in_thread(path, file.read, min(left, CHUNK_BYTES))
+                if not chunk:
+                    raise TemporarilyUnavailable("The artifact store ended a file early.", retry_after_s=1.0)
+                left -= len(chunk)
+                yield chunk
+        finally:
+            file.close()
+
+    async def list(self, prefix: str, *, recursive: bool = False) -> AsyncIterator[Entry]:
+        """What lies below the directory `prefix`."""
+        base = self._path_of(prefix)
+        pending = [base]
+        while pending:
+            directory = pending.pop()
+            for entry in await _in_thread(prefix, self._scan, directory):
+                if not recursive:
+                    yield entry
+                elif entry.is_dir:
+                    pending.append(self.root / entry.path)
+                else:
+                    yield entry
+
+    async def head(self, path: str) -> Entry:
+        """The entry at `path`."""
+        target = self._path_of(path)
+        return await _in_thread(path, self._entry, target)
+
+    async def delete(self, prefix: str) -> None:
+        """Removes the file or tree at `prefix`, and the directories that this leaves empty."""
+        target = self._path_of(prefix)
+        if target == self.root:
+            raise InvalidParameterValue("Invalid path for parameter 'path': the root of the store stays.")
+        await _in_thread(prefix, self._delete, target)
+
+    def _path_of(self, relative: str) -> Path:
+        """The one way from a caller's path to a file of this machine."""
+        safe = safe_relative_path(relative)
+        plain = self.root / safe
+        # A link inside the root could lead below a pinned prefix under another name.
+        if contain(self.root, relative) != plain or safe.partition("/")[0] == UPLOADS:
+            raise InvalidParameterValue(f"Invalid path {relative[:80]!a} for parameter 'path'.")
+        return plain
+
+    def _entry(self, path: Path) -> Entry:
+        stat = path.lstat()
+        relative = "" if path == self.root else path.relative_to(self.root).as_posix()
+        if path.is_dir():
+            return Entry(relative, 0, is_dir=True)
+        return Entry(relative, stat.st_size, etag=_etag(stat))
+
+    def _scan(self, directory: Path) -> Sequence[Entry]:
+        found = []
+        try:
+            with os.scandir(directory) as children:
+                for child in children:
+                    if child.is_symlink() or (directory == self.root and child.name == UPLOADS):
+                        continue
+                    # A file that goes away between the two calls is simply not listed.
+                    with suppress(FileNotFoundError):
+                        found.append(self._entry(Path(child.path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(found, key=lambda entry: entry.path)
+
+    def publish(self, temporary: Path, target: Path) -> Entry:
+        """Renames a finished upload to where it belongs."""
+        for attempt in range(_RENAME_TRIES):
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                temporary.replace(target)
+                break
+            except FileNotFoundError:
+                # A delete pruned the empty parent between the two calls.
+                if attempt == _RENAME_TRIES - 1:
+                    raise
+        _sync_directory(target.parent)
+        return self._entry(target)
+
+    def _delete(self, target: Path) -> None:
+        # Renamed first, so that a tree goes all at once.
+        trash = self.root / UPLOADS / uuid4().hex
+        try:
+            target.replace(trash)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        _remove(trash)
+        parent = target.parent
+        while parent != self.root:
+            try:
+                parent.rmdir()
+            except OSError:
+                break
+            parent = parent.parent
+
+    def _sweep(self) -> None:
+        """Removes uploads that a killed process left behind a day ago or longer."""
+        oldest = time.time() - _STALE_UPLOAD_S
+        for left_over in (self.root / UPLOADS).iterdir():
+            with suppress(FileNotFoundError):
+                if left_over.lstat().st_mtime < oldest:
+                    _remove(left_over)
+
+
+class LocalWriter:
+    """An upload into a temporary file, gathered into writes of 1 MiB."""
+
+    def __init__(self, store: LocalStore, path: str, target: Path, temporary: Path) -> None:
+        self._store = store
+        self._path = path
+        self._target = target
+        self._temporary = temporary
+        self._file: IO[bytes] | None = None
+        self._pending = bytearray()
+
+    async def write(self, chunk: bytes) -> None:
+        """Takes the next bytes."""
+        self._pending += chunk
+        if len(self._pending) >= CHUNK_BYTES:
+            full, self._pending = self._pending, bytearray()
+            await _in_thread(self._path, self._append, full)
+
+    async def commit(self) -> Entry:
+        """Syncs and publishes the file."""
+        return await _in_thread(self._path, self._finish)
+
+    def _append(self, data: bytearray) -> IO[bytes]:
+        if self._file is None:
+            descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self._file = os.fdopen(descriptor, "wb", buffering=0)
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        return self._file
+
+    def _finish(self) -> Entry:
+        file = self._append(self._pending)
+        self._pending = bytearray()
+        os.fsync(file.fileno())
+        file.close()
+        return self._store.publish(self._temporary, self._target)
+
+    def discard(self) -> None:
+        """Removes what was written, unless it was published."""
+        if self._file is not None:
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
+
+
+def _root_path(uri: str) -> Path:
+    if not uri.startswith("file:"):
+        return Path(uri)
+    parts = urlsplit(uri)
+    if parts.netloc not in ("", "localhost"):
+        raise InvalidParameterValue(f"Invalid artifact root '{uri[:200]}': a file URI may not name a host.")
+    return Path(unquote(parts.path))
+
+
+def _etag(stat: os.stat_result) -> str:
+    return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        return os.fdopen(descriptor, "rb", buffering=0)
+    except OSError:
+        # `fdopen` refuses directories and leaves the descriptor to its caller.
+        os.close(descriptor)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _in_thread(path: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    with _translated(path):
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Turns faults of the file system into errors that are safe to show."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise ResourceDoesNotExist(f"Artifact '{path}' does not exist.") from None
+        log.exception("the artifact directory refuses access")
+        raise InternalError("The artifact store refuses access.") from None
+    except OSError as error:
+        if error.errno in _TWO_KINDS:
+            raise InvalidParameterValue(
+                f"Invalid path '{path[:80]}': a file and a directory meet there."
+            ) from None
+        if error.errno in _NO_SUCH_NAME:
+            raise InvalidParameterValue(
+                f"Invalid path '{path[:80]}': the store cannot hold such a name."
+            ) from None
+        if error.errno in (errno.ENOTEMPTY, errno.ELOOP):
+            raise InvalidParameterValue(
+                f"Invalid path '{path}': a file and a directory meet there."
+            ) from None
+        log.exception("the artifact directory fails")
+        raise TemporarilyUnavailable("The artifact store fails.", retry_after_s=5.0) from None

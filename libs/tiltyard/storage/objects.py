@@ -1,0 +1,284 @@
+"""Artifacts as objects of S3, Google Cloud Storage, Azure Blob Storage, or of this process's memory."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from tiltyard.errors import (
+    InternalError,
+    InvalidParameterValue,
+    MissingPackage,
+    ResourceConflict,
+    ResourceDoesNotExist,
+    TemporarilyUnavailable,
+    TiltyardError,
+)
+from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry
+from tiltyard.uri import safe_relative_path
+
+try:
+    import obstore
+    from obstore.exceptions import (
+        BaseError,
+        PermissionDeniedError,
+        PreconditionError,
+        UnauthenticatedError,
+    )
+    from obstore.store import MemoryStore, from_url
+except ImportError as error:
+    raise MissingPackage(
+        "Object stores need the package 'obstore': install it with `pip install 'tiltyard[s3]'`."
+    ) from error
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+    from obstore.store import ClientConfig, RetryConfig
+
+PART_BYTES = 8 << 20
+"""Size of one part of a multipart upload; at most two are held in memory for one upload."""
+
+_OPAQUE: dict[str, Any] = {"Content-Type": "application/octet-stream"}
+_RETRIES: "RetryConfig" = {
+    "max_retries": 2,
+    "retry_timeout": timedelta(seconds=6),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
+}
+# The total covers the whole body, whatever its size; a stalled peer is found by the read timeout.
+_CLIENT: "ClientConfig" = {"timeout": "24h", "connect_timeout": "3s", "read_timeout": "20s"}
+
+_memory: dict[str, MemoryStore] = {}
+log = logging.getLogger(__name__)
+
+
+def open_objects(uri: str) -> Any:
+    """The object-store library's own handle for `uri`, whose path becomes the prefix of every key.
+
+    Credentials, region and endpoint come from the environment (`AWS_…`, `GOOGLE_…`, `AZURE_…`); an endpoint
+    without TLS needs `AWS_ALLOW_HTTP=true` as well.
+    `memory://name` is one store per name for as long as the process lives.
+    """
+    if uri.startswith("memory:"):
+        return _memory.setdefault(uri, MemoryStore())
+    # Options given here hide those of the environment, so this one is read for the library.
+    plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+    with _translated(""):
+        return from_url(uri, client_options={**_CLIENT, "allow_http": plain}, retry_config=_RETRIES)
+
+
+class ObjectStore:
+    """An `ArtifactStore` over objects: an upload is one put, or a multipart upload completed or aborted."""
+
+    def __init__(self, uri: str) -> None:
+        self._store = open_objects(uri)
+
+    @asynccontextmanager
+    async def open_writer(self, path: str) -> AsyncIterator["ObjectWriter"]:
+        """A writer for the object at `path`."""
+        key = safe_relative_path(path)
+        if not key:
+            raise InvalidParameterValue("Invalid path for parameter 'path': expected the path of a file.")
+        writer = ObjectWriter(self._store, key)
+        try:
+            yield writer
+        finally:
+            await asyncio.shield(writer.discard())
+
+    async def get(
+        self, path: str, start: int = 0, end: int | None = None, *, etag: str | None = None
+    ) -> AsyncIterator[bytes]:
+        """The bytes `[start, end)` of an object in chunks of at most 1 MiB."""
+        key = safe_relative_path(path)
+        # Stores refuse a range that is empty or starts at the end.
+        if (end is not None and end <= start) or (start and start >= (await self.head(path)).size_bytes):
+            return
+        options: GetOptions = {}
+        if etag is not None:
+            options["if_match"] = etag
+        if start or end is not None:
+            options["range"] = {"offset": start} if end is None else (start, end)
+        with _translated(path):
+            result = await obstore.get_async(self._store, key, options=options or None)
+            async for data in result.stream(min_chunk_size=CHUNK_BYTES):
+                view = memoryview(data)
+                for offset in range(0, len(view), CHUNK_BYTES):
+                    yield bytes(view[offset : offset + CHUNK_BYTES])
+
+    async def list(self, prefix: str, *, recursive: bool = False) -> AsyncIterator[Entry]:
+        """What lies below `prefix`."""
+        key = safe_relative_path(prefix)
+        with _translated(prefix):
+            if recursive:
+                async for page in obstore.list(self._store, key or None):
+                    for meta in page:
+                        if meta["path"] != key:
+                            yield _entry(meta)
+                return
+            found = await obstore.list_with_delimiter_async(self._store, key or None)
+            entries = [Entry(path, 0, is_dir=True) for path in found["common_prefixes"]]
+            entries += [_entry(meta) for meta in found["objects"] if meta["path"] != key]
+            for entry in sorted(entries, key=lambda entry: entry.path):
+                yield entry
+
+    async def head(self, path: str) -> Entry:
+        """The entry at `path`; a key prefix is a directory."""
+        key = safe_relative_path(path)
+        if not key:
+            return Entry("", 0, is_dir=True)
+        with _translated(path), suppress(FileNotFoundError):
+            return _entry(await obstore.head_async(self._store, key))
+        with _translated(path):
+            found = await obstore.list_with_delimiter_async(self._store, key)
+            if found["common_prefixes"] or any(meta["path"] != key for meta in found["objects"]):
+                return Entry(key, 0, is_dir=True)
+        raise ResourceDoesNotExist(f"Artifact '{path}' does not exist.")
+
+    async def delete(self, prefix: str) -> None:
+        """Removes the object at `prefix` and every object below it."""
+        key = safe_relative_path(prefix)
+        if not key:
+            raise InvalidParameterValue("Invalid path for parameter 'path': the root of the store stays.")
+        with _translated(prefix):
+            async for page in obstore.list(self._store, key):
+                await obstore.delete_async(self._store, [meta["path"] for meta in page])
+            with suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, key)
+
+
+class ObjectWriter:
+    """An upload of one object: one put when it fits a part, else parts sent while more bytes arrive."""
+
+    def __init__(self, store: Any, key: str) -> None:
+        self._store = store
+        self._key = key
+        self._pending = bytearray()
+        self._size_bytes = 0
+        self._parts: _Parts | None = None
+
+    async def write(self, chunk: bytes) -> None:
+        """Takes the next bytes."""
+        self._pending += chunk
+        self._size_bytes += len(chunk)
+        if len(self._pending) >= PART_BYTES:
+            part, self._pending = bytes(self._pending), bytearray()
+            if self._parts is None:
+                self._parts = _Parts(self._store, self._key)
+            await self._parts.send(part)
+
+    async def commit(self) -> Entry:
+        """Completes the upload."""
+        last, self._pending = bytes(self._pending), bytearray()
+        if self._parts is None:
+            with _translated(self._key):
+                put = await obstore.put_async(
+                    self._store, self._key, last, attributes=_OPAQUE, use_multipart=False
+                )
+        else:
+            put = await self._parts.complete(last)
+        return Entry(self._key, self._size_bytes, etag=put["e_tag"] or "")
+
+    async def discard(self) -> None:
+        """Aborts a multipart upload that was not completed; its parts are removed."""
+        if self._parts is not None:
+            await self._parts.abort()
+
+
+class _Parts:
+    """A multipart upload: a task of the library's that takes its parts from a queue of one."""
+
+    def __init__(self, store: Any, key: str) -> None:
+        self._key = key
+        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=1)
+        self._task = asyncio.create_task(self._put(store))
+
+    async def _put(self, store: Any) -> Any:
+        with _translated(self._key):
+            return await obstore.put_async(
+                store,
+                self._key,
+                self._taken(),
+                attributes=_OPAQUE,
+                use_multipart=True,
+                chunk_size=PART_BYTES,
+                max_concurrency=1,
+            )
+
+    async def _taken(self) -> AsyncIterator[bytes]:
+        while (part := await self._queue.get()) is not None:
+            if isinstance(part, Exception):
+                raise part
+            yield part
+
+    async def send(self, part: bytes | None) -> None:
+        putting = asyncio.ensure_future(self._queue.put(part))
+        try:
+            await asyncio.wait({putting, self._task}, return_when=asyncio.FIRST_COMPLETED)
+            if not putting.done():
+                # Nobody takes parts any more: the upload failed, and this raises why.
+                await self._task
+        finally:
+            putting.cancel()
+
+    async def complete(self, last: bytes) -> Any:
+        if last:
+            await self.send(last)
+        await self.send(None)
+        return await self._task
+
+    async def abort(self) -> None:
+        """Ends the upload unless it is complete. The library aborts when its source raises, and only then."""
+        if not self._task.done():
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._queue.put_nowait(_Aborted())
+        with suppress(_Aborted, TiltyardError):
+            await self._task
+
+
+class ObjectSource:
+    """The objects below one URI, read without an event loop."""
+
+    def __init__(self, uri: str) -> None:
+        self._store = open_objects(uri)
+
+    def list_files(self) -> list[tuple[str, int | None]]:
+        """Every object below the URI."""
+        with _translated(""):
+            return [(meta["path"], meta["size"]) for page in obstore.list(self._store) for meta in page]
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """The bytes of one object."""
+        with _translated(path):
+            yield from obstore.get(self._store, safe_relative_path(path)).stream(min_chunk_size=CHUNK_BYTES)
+
+
+class _Aborted(Exception):
+    """The upload was given up by its writer."""
+
+
+def _entry(meta: Any) -> Entry:
+    return Entry(meta["path"], meta["size"], etag=meta["e_tag"] or "")
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Turns the library's exceptions, whose texts hold endpoints and keys, into errors safe to show."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ResourceDoesNotExist(f"Artifact '{path}' does not exist.") from None
+    except PreconditionError:
+        raise ResourceConflict(f"Artifact '{path}' changed while it was being read.") from None
+    except (PermissionDeniedError, UnauthenticatedError):
+        log.exception("the object store refuses the credentials")
+        raise InternalError("The artifact store refuses access.") from None
+    except ValueError:
+        raise InvalidParameterValue(
+            f"Invalid path '{path[:80]}': the store cannot hold such a name."
+        ) from None
+    except (BaseError, OSError):
+        log.exception("the object store fails")
+        raise TemporarilyUnavailable("The artifact store does not answer.", retry_after_s=5.0) from None
