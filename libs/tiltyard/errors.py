@@ -35,7 +35,7 @@ class ModelIntegrityError(Exception):
     """The bytes read are not the bytes that were registered; nothing was unpickled."""
 
 
-class MissingPackage(ImportError):  # noqa: N818 - named after the thing that happened
+class MissingPackage(ImportError):
     """A package that a model or a feature needs is absent; the message says what to install."""
 
 
@@ -192,9 +192,7 @@ def http_status(error: TiltyardError) -> int:
     return 500
 
 
-def from_answer(
-    status: int, code: str | None, message: str, *, retry_after_s: float | None = None
-) -> TiltyardError:
+def from_answer(status: int, code: str | None, message: str, *, retry_after_s: float | None = None) -> TiltyardError:
     """The error that an answer means, by its code when that is known, else by its HTTP status."""
     cls = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
     if cls is None:

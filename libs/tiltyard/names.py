@@ -55,8 +55,8 @@ def parse_model_name(text: str, *, parameter: str = "name") -> ModelName:
         parts = [DEFAULT_CATALOG, DEFAULT_SCHEMA, text]
     if len(parts) != 3:
         raise InvalidParameterValue(
-            f"Invalid model name '{text[:300]}' for parameter '{parameter}': expected one part ('model') or three "
-            f"('catalog.schema.model'), got {len(parts)} parts."
+            f"Invalid model name '{text[:300]}' for parameter '{parameter}': expected one part ('model') "
+            f"or three ('catalog.schema.model'), got {len(parts)} parts."
         )
     return ModelName(*(check_part(part, parameter=parameter) for part in parts))
 
@@ -65,8 +65,8 @@ def check_part(text: str, *, parameter: str) -> str:
     """`text` if it may be the name of a catalog, a schema or a model.
 
     Raises:
-        InvalidParameterValue: it is blank, padded with spaces, longer than 255 characters, or has `/`, `:`, `.`
-            or a control character.
+        InvalidParameterValue: it is blank, padded with spaces, longer than 255 characters, or has `/`, `\\`,
+            `:`, `.` or a control character.
     """
     shown = text[:80]
     if not text or text != text.strip():

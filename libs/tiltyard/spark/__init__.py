@@ -1,0 +1,19 @@
+"""Batch scoring with Spark: `spark_udf` for columns, `score` for DataFrames. Nothing is imported until it is used."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tiltyard.spark.score import score as score
+    from tiltyard.spark.udf import spark_udf as spark_udf
+
+__all__ = ["score", "spark_udf"]
+
+_HOMES = {"score": "tiltyard.spark.score", "spark_udf": "tiltyard.spark.udf"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,140 @@
+"""What a scoring UDF returns: the type asked for, or the one that the model's output signature implies."""
+
+from typing import TYPE_CHECKING, Any
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.schema import Array, DataType, Map, Object, Schema, TensorSpec, Type
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import DataType as SparkType
+
+# Column types of a signature, and Spark's name for each.
+_SPARK_NAMES = {
+    DataType.boolean: "boolean",
+    DataType.integer: "int",
+    DataType.long: "bigint",
+    DataType.float: "float",
+    DataType.double: "double",
+    DataType.string: "string",
+    DataType.binary: "binary",
+    DataType.datetime: "timestamp",
+}
+_NUMPY_KINDS = {
+    "b": "boolean",
+    "i": "bigint",
+    "u": "bigint",
+    "f": "double",
+    "U": "string",
+    "S": "binary",
+    "O": "string",
+}
+_NUMPY_SMALL = {"int32": "int", "int16": "int", "int8": "int", "float32": "float"}
+_ALLOWED = "int, long, float, double, string, boolean, an array of one of these, or a struct of them"
+
+
+def parse_result_type(result_type: "str | SparkType") -> "SparkType":
+    """The Spark type that `result_type` names: DDL text such as 'double' or 'array<float>', or the type itself.
+
+    Raises:
+        InvalidParameterValue: it is not a type, or one that predictions cannot have.
+    """
+    from pyspark.sql.types import DataType as SparkDataType
+
+    if isinstance(result_type, SparkDataType):
+        parsed = result_type
+    else:
+        text = {"bool": "boolean", "long": "bigint"}.get(result_type.strip().lower(), result_type)
+        parsed = _parse_ddl(text)
+    if not _is_allowed(parsed):
+        raise InvalidParameterValue(f"Invalid 'spark_udf' result type: {parsed.simpleString()}. Expected {_ALLOWED}.")
+    return parsed
+
+
+def _parse_ddl(text: str) -> "SparkType":
+    # Spark parses DDL in the JVM, or on the server: the session that is active does it.
+    from pyspark.errors import PySparkException
+    from pyspark.sql.types import DataType as SparkDataType
+    from pyspark.sql.types import StructType
+
+    try:
+        parsed = SparkDataType.fromDDL(text)
+    except (PySparkException, AssertionError, ValueError):
+        raise InvalidParameterValue(f"Invalid 'spark_udf' result type: '{text[:200]}'. Expected {_ALLOWED}.") from None
+    # 'a double, b long' without the word struct reads as a struct, too; a lone word never does.
+    if isinstance(parsed, StructType) and not parsed.fields:
+        raise InvalidParameterValue(f"Invalid 'spark_udf' result type: '{text[:200]}' has no fields.")
+    return parsed
+
+
+def _is_allowed(spark_type: "SparkType", *, depth: int = 0) -> bool:
+    from pyspark.sql import types as T
+
+    if isinstance(
+        spark_type,
+        T.IntegerType | T.LongType | T.FloatType | T.DoubleType | T.StringType | T.BooleanType,
+    ):
+        return True
+    if isinstance(spark_type, T.ArrayType):
+        return depth < 3 and _is_allowed(spark_type.elementType, depth=depth + 1)
+    if isinstance(spark_type, T.StructType):
+        return depth == 0 and all(_is_allowed(field.dataType, depth=1) for field in spark_type.fields)
+    return False
+
+
+def result_type_of(outputs: Schema | None) -> str:
+    """The DDL of the predictions that an output schema describes; `double` when there is none.
+
+    One column or a flat tensor is a scalar, several columns a struct with their names, a matrix an array per row.
+
+    Raises:
+        InvalidParameterValue: Spark has no type for it, so `result_type` must be given.
+    """
+    if outputs is None:
+        return "double"
+    if outputs.tensors:
+        return _of_tensors(outputs.tensors)
+    columns = outputs.columns
+    if len(columns) == 1:
+        return _ddl(columns[0].type)
+    fields = [f"`{_quoted(column.name or str(i))}`: {_ddl(column.type)}" for i, column in enumerate(columns)]
+    return f"struct<{', '.join(fields)}>"
+
+
+def _of_tensors(tensors: tuple[TensorSpec, ...]) -> str:
+    if len(tensors) == 1:
+        return _of_tensor(tensors[0])
+    fields = [f"`{_quoted(spec.name or str(i))}`: {_of_tensor(spec)}" for i, spec in enumerate(tensors)]
+    return f"struct<{', '.join(fields)}>"
+
+
+def _of_tensor(spec: TensorSpec) -> str:
+    import numpy as np
+
+    dtype = np.dtype(spec.dtype)
+    element = _NUMPY_SMALL.get(dtype.name) or _NUMPY_KINDS.get(dtype.kind)
+    if element is None or len(spec.shape) > 2:
+        raise InvalidParameterValue(
+            f"The model's output {spec} has no Spark type of its own; give 'result_type', one of {_ALLOWED}."
+        )
+    return element if len(spec.shape) < 2 else f"array<{element}>"
+
+
+def _ddl(kind: Type) -> str:
+    if isinstance(kind, DataType):
+        return _SPARK_NAMES[kind]
+    if isinstance(kind, Array):
+        return f"array<{_ddl(kind.items)}>"
+    if isinstance(kind, Map):
+        return f"map<string, {_ddl(kind.values)}>"
+    if isinstance(kind, Object):
+        return "struct<" + ", ".join(f"`{_quoted(p.name)}`: {_ddl(p.type)}" for p in kind.properties) + ">"
+    raise InvalidParameterValue("An output column of type 'any' has no Spark type; give 'result_type'.")
+
+
+def _quoted(name: str) -> str:
+    return name.replace("`", "``")
+
+
+def simple_name(spark_type: Any) -> str:
+    """The type as Spark prints it, for messages."""
+    return str(spark_type.simpleString())
