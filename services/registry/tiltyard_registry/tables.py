@@ -139,6 +139,7 @@ model_versions = Table(
     Column("external", Boolean, nullable=False, server_default=false()),
     Index("ix_model_versions_stage", "registered_model_id", "current_stage", "version"),
     Index("ix_model_versions_run_id", "run_id"),
+    Index("ix_model_versions_model_id", "model_id"),
     Index("ix_model_versions_last_updated", "last_updated_timestamp"),
 )
 
@@ -333,9 +334,7 @@ logged_models = Table(
     Column("model_type", String(500), nullable=False, server_default=text("''")),
     Column("source_run_id", String(32), nullable=False, server_default=text("''")),
     Column("lifecycle_stage", String(16), nullable=False, server_default=text("'active'")),
-    Index(
-        "ix_logged_models_listing", "experiment_id", "lifecycle_stage", "creation_timestamp_ms", "model_id"
-    ),
+    Index("ix_logged_models_listing", "experiment_id", "lifecycle_stage", "creation_timestamp_ms", "model_id"),
     Index("ix_logged_models_name", "experiment_id", "name"),
 )
 
