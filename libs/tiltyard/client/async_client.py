@@ -1,0 +1,179 @@
+"""The asynchronous shell."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx2
+
+from tiltyard.client import calls, http
+from tiltyard.client.address import Credentials
+from tiltyard.client.call import Answer, Call, error_of
+from tiltyard.client.retry import Outcome, retrying
+from tiltyard.errors import TransportError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _sent(build: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
+    """The method that sends what `build` builds."""
+
+    @functools.wraps(build)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.send(build(*args, **kwargs))
+
+    return method
+
+
+class AsyncClient:
+    """The registry's API for an event loop: the methods of `Client`, awaited, with the same errors."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        credentials: Credentials | None = None,
+        timeout_s: float = http.TIMEOUT_S,
+    ) -> None:
+        self._settings = http.Settings(url, credentials, timeout_s)
+        self._http = httpx2.AsyncClient(**self._settings.options)
+
+    @property
+    def url(self) -> str:
+        """The registry's address."""
+        return self._settings.url
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({http.shown(self.url)!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Gives the connections back."""
+        await self._http.aclose()
+
+    async def send(self, call: Call[T]) -> T:
+        """The result of one call."""
+        arguments = self._settings.request(call)
+
+        async def once() -> Outcome:
+            with http.faults() as outcome:
+                outcome.append(http.answer_of(await self._http.request(**arguments)))
+            return outcome[0]
+
+        return call.result(http.answered(await self._repeated(once, creates=call.creates), self.url))
+
+    async def upload(self, path: str, upload: http.Upload) -> None:
+        """Stores a file at `path` of the artifact root, streamed; what is there is replaced."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            source = http.chunks_of(upload)
+            while chunk := await asyncio.to_thread(next, source, b""):
+                yield chunk
+
+        async def once() -> Outcome:
+            with http.faults() as outcome:
+                response = await self._http.put(
+                    calls.artifact_path(path), content=chunks(), headers=http.upload_headers(upload)
+                )
+                outcome.append(http.answer_of(response))
+            return outcome[0]
+
+        answer = http.answered(await self._repeated(once, creates=False), self.url)
+        if answer.status != 200:
+            raise error_of(answer)
+
+    async def download(self, path: str) -> AsyncIterator[bytes]:
+        """The bytes of the file at `path` of the artifact root, in chunks.
+
+        Raises:
+            TransportError: also when the connection breaks in the middle.
+        """
+        opened: list[httpx2.Response] = []
+
+        async def once() -> Outcome:
+            with http.faults() as outcome:
+                request = self._http.build_request("GET", calls.artifact_path(path))
+                response = await self._http.send(request, stream=True)
+                if response.status_code == 200:
+                    opened.append(response)
+                    outcome.append(Answer(200, {}, b""))
+                else:
+                    await response.aread()
+                    outcome.append(http.answer_of(response))
+                    await response.aclose()
+            return outcome[0]
+
+        answer = http.answered(await self._repeated(once, creates=False), self.url)
+        if answer.status != 200:
+            raise error_of(answer)
+        response = opened.pop()
+        try:
+            async for chunk in response.aiter_bytes():
+                yield chunk
+        except httpx2.TransportError as error:
+            raise TransportError(f"The registry at {http.shown(self.url)} broke off a download.") from error
+        finally:
+            await response.aclose()
+
+    @staticmethod
+    async def _repeated(once: Callable[[], Awaitable[Outcome]], *, creates: bool) -> Outcome:
+        policy = retrying(creates=creates)
+        delay_s = next(policy)
+        while True:
+            await asyncio.sleep(delay_s)
+            try:
+                delay_s = policy.send(await once())
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+
+    create_registered_model = _sent(calls.create_registered_model)
+    get_registered_model = _sent(calls.get_registered_model)
+    search_registered_models = _sent(calls.search_registered_models)
+    update_registered_model = _sent(calls.update_registered_model)
+    rename_registered_model = _sent(calls.rename_registered_model)
+    delete_registered_model = _sent(calls.delete_registered_model)
+    set_registered_model_tag = _sent(calls.set_registered_model_tag)
+    get_latest_versions = _sent(calls.get_latest_versions)
+    get_model_version_by_alias = _sent(calls.get_model_version_by_alias)
+    delete_alias = _sent(calls.delete_alias)
+    create_model_version = _sent(calls.create_model_version)
+    get_model_version = _sent(calls.get_model_version)
+    get_model_version_download_uri = _sent(calls.get_model_version_download_uri)
+    search_model_versions = _sent(calls.search_model_versions)
+    update_model_version = _sent(calls.update_model_version)
+    transition_model_version_stage = _sent(calls.transition_model_version_stage)
+    delete_model_version = _sent(calls.delete_model_version)
+    set_model_version_tag = _sent(calls.set_model_version_tag)
+    set_alias = _sent(calls.set_alias)
+    get_aliases = _sent(calls.get_aliases)
+    rollback_alias = _sent(calls.rollback_alias)
+    alias_history = _sent(calls.alias_history)
+    apply_changes = _sent(calls.apply_changes)
+    manifest = _sent(calls.manifest)
+    events = _sent(calls.events)
+    resolve = _sent(calls.resolve)
+    create_experiment = _sent(calls.create_experiment)
+    get_experiment = _sent(calls.get_experiment)
+    get_experiment_by_name = _sent(calls.get_experiment_by_name)
+    create_run = _sent(calls.create_run)
+    get_run = _sent(calls.get_run)
+    update_run = _sent(calls.update_run)
+    log_batch = _sent(calls.log_batch)
+    log_outputs = _sent(calls.log_outputs)
+    create_logged_model = _sent(calls.create_logged_model)
+    get_logged_model = _sent(calls.get_logged_model)
+    finalize_logged_model = _sent(calls.finalize_logged_model)
+    delete_logged_model = _sent(calls.delete_logged_model)
+    set_logged_model_tags = _sent(calls.set_logged_model_tags)
+    search_logged_models = _sent(calls.search_logged_models)
+    list_artifacts = _sent(calls.list_artifacts)
+    delete_artifacts = _sent(calls.delete_artifacts)
+    server_info = _sent(calls.server_info)
