@@ -1,0 +1,92 @@
+"""The `tiltyard` command. Subcommands are a table of dotted paths, each imported when it is first called."""
+
+import importlib
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import click
+
+
+class Subcommand(NamedTuple):
+    """One row of the table: where the command lives, and what must be installed for it."""
+
+    path: str
+    summary: str
+    extra: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+_REGISTRY = ("litestar", "uvicorn", "sqlalchemy", "alembic")
+_SERVING = ("litestar", "uvicorn", "numpy", "pandas")
+
+COMMANDS: dict[str, Subcommand] = {
+    "up": Subcommand(
+        "tiltyard.cli.up:up",
+        "Both services on this machine, on an embedded database and local artifacts.",
+        "registry,serving",
+        _REGISTRY + _SERVING,
+    ),
+    "registry": Subcommand("tiltyard.cli.registry:registry", "The registry alone.", "registry", _REGISTRY),
+    "serving": Subcommand("tiltyard.cli.serving:serving", "The scoring service alone.", "serving", _SERVING),
+    "migrate": Subcommand(
+        "tiltyard.cli.migrate:migrate", "Bring the database schema up to date.", "registry", _REGISTRY
+    ),
+    "models": Subcommand("tiltyard.cli.models:models", "List, show and register models."),
+    "aliases": Subcommand("tiltyard.cli.aliases:aliases", "Show, move and roll back aliases."),
+    "score": Subcommand(
+        "tiltyard.cli.score:score",
+        "Score a table with one model version on Spark.",
+        "spark",
+        ("pyspark", "pyarrow"),
+    ),
+    "demo": Subcommand(
+        "tiltyard.cli.demo:demo", "The main job on real data, from training to the nightly batch.", "all",
+        (*_REGISTRY, *_SERVING, "pyspark", "sklearn"),
+    ),
+}  # fmt: skip
+
+
+def _missing(command: Subcommand) -> list[str]:
+    return [package for package in dict.fromkeys(command.needs) if find_spec(package) is None]
+
+
+class LazyGroup(click.Group):
+    """Subcommands by name, none of them imported to print the help of the group."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click calls it so
+        """The names of the subcommands that can run here."""
+        return [
+            name
+            for name, command in COMMANDS.items()
+            if find_spec(command.path.partition(":")[0]) and not _missing(command)
+        ]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The subcommand.
+
+        Raises:
+            click.ClickException: its extra is not installed; the message names it.
+        """
+        command = COMMANDS.get(cmd_name)
+        if command is None:
+            return None
+        module, _, attribute = command.path.partition(":")
+        if find_spec(module) is None:
+            return None
+        if missing := _missing(command):
+            raise click.ClickException(
+                f"'tiltyard {cmd_name}' needs {', '.join(missing)}: pip install 'tiltyard[{command.extra}]'"
+            )
+        found: click.Command = getattr(importlib.import_module(module), attribute)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list of subcommands from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="tiltyard", prog_name="tiltyard")
+def main() -> None:
+    """Tiltyard: a model registry, a scoring service and Spark batch scoring."""

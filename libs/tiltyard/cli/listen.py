@@ -1,0 +1,95 @@
+"""Where a service listens: which addresses are allowed, and the sockets its workers share."""
+
+import errno
+import ipaddress
+import socket
+from typing import NamedTuple
+
+import click
+
+
+class Address(NamedTuple):
+    """A host and a port. Port 0 asks for any free one."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """`http://host:port`, with a host that a client on this machine can use."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - told apart, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def check_host(host: str, *, allow_unauthenticated: bool) -> str:
+    """`host`, if a service without authentication may listen there.
+
+    Raises:
+        click.UsageError: it is no address, or it reaches beyond this machine and nobody allowed that.
+    """
+    if allow_unauthenticated or _is_loopback(host):
+        return host
+    raise click.UsageError(
+        f"--host {host} is reachable from other machines, and nothing here asks who is calling. "
+        "Use 127.0.0.1 with an authenticating proxy in front, or say --allow-unauthenticated."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise click.UsageError(f"--host {host}: no such address.") from None
+    return all(ipaddress.ip_address(str(row[4][0]).partition("%")[0]).is_loopback for row in found)
+
+
+def bind(address: Address, workers: int = 1) -> list[socket.socket]:
+    """One bound socket per worker, all on the same port, none of them listening yet.
+
+    Several workers share the port through SO_REUSEPORT, so the kernel spreads the connections. Each socket is
+    made with its protocol named and TCP_NODELAY set: otherwise a reply can wait 40 ms for a delayed ACK.
+
+    Raises:
+        click.ClickException: the port is taken, or the address cannot be bound.
+    """
+    try:
+        # SO_REUSEPORT would let a second service slip in beside a first one. A socket without it may not.
+        first = _bound(address, reuse_port=False)
+        if workers == 1:
+            return [first]
+        shared = Address(address.host, first.getsockname()[1])
+        first.close()
+        return [_bound(shared, reuse_port=True) for _ in range(workers)]
+    except OSError as error:
+        raise click.ClickException(_reason(address, error)) from None
+
+
+def bound_again(listener: socket.socket, *, shared: bool) -> socket.socket:
+    """A fresh socket on the port of `listener`, which is closed: callers waiting in its queue are let go."""
+    host, port = listener.getsockname()[:2]
+    listener.close()
+    return _bound(Address(host, port), reuse_port=shared)
+
+
+def _bound(address: Address, *, reuse_port: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _reason(address: Address, error: OSError) -> str:
+    place = f"{address.host} port {address.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{place} is taken: another process listens there. Stop it, or choose another port."
+    if error.errno == errno.EACCES:
+        return f"{place} needs privileges that this user lacks: choose a port above 1023."
+    return f"Cannot listen on {place}: {error.strerror or error}."

@@ -1,0 +1,178 @@
+"""One server process: an application made from plain settings, run by uvicorn on a socket it is given.
+
+As `python -m tiltyard.cli.worker CHANNEL LISTENER` it is the child of a supervisor. CHANNEL and LISTENER are
+file descriptors: one line of JSON (a `Work`) comes in over the channel, `ready` goes out, and its end means
+that the supervisor is gone, however that happened.
+"""
+
+import gc
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from tiltyard.errors import TiltyardError
+
+READY = b"ready\n"
+EXIT_GRACE_S = 10.0
+
+# Idle connections outlive the pools of common clients and proxies, so those never write into a closing one.
+KEEP_ALIVE_S = 75
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What a server process does: which application, with which settings, and how it stops."""
+
+    name: str
+    factory: str
+    settings_type: str
+    settings: msgspec.Raw
+    drain_delay_s: float = 0.0
+    drain_timeout_s: float = 30.0
+
+    @property
+    def stop_within_s(self) -> float:
+        """How long after a signal the process has ended by itself."""
+        return self.drain_delay_s + self.drain_timeout_s + EXIT_GRACE_S
+
+
+def work(factory: str, settings: msgspec.Struct, **options: Any) -> Work:
+    """The `Work` of serving `factory(settings)`; `factory` is spelled `module:function`."""
+    kind = type(settings)
+    encoded = msgspec.json.encode(settings, enc_hook=_encode_path)
+    return Work(
+        factory=factory,
+        settings_type=f"{kind.__module__}:{kind.__qualname__}",
+        settings=msgspec.Raw(encoded),
+        **options,
+    )
+
+
+def load(path: str) -> Any:
+    """The object that `module:name` names."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def create_app(job: Work) -> Any:
+    """The ASGI application of `job`."""
+    settings = msgspec.json.decode(job.settings, type=load(job.settings_type), dec_hook=_decode_path)
+    return load(job.factory)(settings)
+
+
+def serve(job: Work, listener: socket.socket, *, on_ready: Callable[[], object]) -> int:
+    """Serves until SIGTERM or SIGINT, finishes what is in flight and gives the exit status.
+
+    An application with an `asyncio.Event` at `app.state.draining` finds it set as soon as it shall stop: its
+    health turns bad and long polls can answer, `drain_delay_s` before the socket closes.
+    """
+    for sig in _SIGNALS:
+        signal.signal(sig, _leave)
+    # Applications may bring their own logging; this is what is there until they do.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    try:
+        app = create_app(job)
+    except TiltyardError as error:
+        print(f"Error: {error.message}", file=sys.stderr)
+        return 1
+    server = _Server(app, job, on_ready)
+    # What was loaded stays loaded: the collector need not walk through it again and again.
+    gc.collect()
+    gc.freeze()
+    # uvicorn raises a signal again once it has ended. Handled here, it ends in status 0 and not in 143.
+    for sig in _SIGNALS:
+        signal.signal(sig, server.handle_exit)
+    server.run(sockets=[listener])
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with word of readiness and a drain that the application knows of."""
+
+    def __init__(self, app: Any, job: Work, on_ready: Callable[[], object]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                loop="uvloop",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=max(1, round(job.drain_timeout_s)),
+            )
+        )
+        self._draining = getattr(getattr(app, "state", None), "draining", None)
+        self._drain_delay_s = job.drain_delay_s
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._draining is not None:
+            self._draining.set()
+        if self._drain_delay_s and not self.force_exit:
+            import asyncio
+
+            await asyncio.sleep(self._drain_delay_s)
+        await super().shutdown(sockets)
+
+
+def _leave(_sig: int, _frame: FrameType | None) -> None:
+    """Ends a process that is told to stop before it serves."""
+    sys.exit(0)
+
+
+def _end_with(channel: socket.socket, stop_within_s: float) -> None:
+    """Waits until the supervisor is gone, then ends this process: in order if it can, in any case in time."""
+    while channel.recv(64):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(stop_within_s)
+    os._exit(1)
+
+
+def _encode_path(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"settings cannot hold a {type(value).__name__}")
+
+
+def _decode_path(kind: type, value: Any) -> Any:
+    if issubclass(kind, Path):
+        return kind(value)
+    raise TypeError(f"settings cannot hold a {kind.__name__}")
+
+
+def main(channel_fd: int, listener_fd: int) -> int:
+    """Serves as the child of a supervisor and gives the exit status."""
+    # Processes that an application starts must hold neither the port nor the channel open.
+    for fd in (channel_fd, listener_fd):
+        os.set_inheritable(fd, False)
+    channel, listener = socket.socket(fileno=channel_fd), socket.socket(fileno=listener_fd)
+    with channel.makefile("rb") as lines:
+        job = msgspec.json.decode(lines.readline(), type=Work)
+    threading.Thread(target=_end_with, args=(channel, job.stop_within_s), daemon=True).start()
+    return serve(job, listener, on_ready=lambda: channel.send(READY))
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))

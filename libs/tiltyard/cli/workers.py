@@ -1,0 +1,253 @@
+"""Server processes under one parent: they share a port, a dead one is replaced, a signal ends all in order.
+
+    parent ── binds the sockets, starts the workers, serves nothing itself
+      ├── worker 1   its own SO_REUSEPORT socket, a channel to the parent
+      └── worker N
+
+The parent keeps its copy of each socket open, so connections that reach a worker's queue while it is being
+replaced wait for the next one. A worker sees the end of its channel when the parent dies, even by kill -9,
+and ends as well.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tiltyard.cli.listen import Address, bind, bound_again
+from tiltyard.cli.worker import READY, Work, serve
+
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+STEADY_AFTER_S = 10.0
+
+_log = logging.getLogger("tiltyard.workers")
+
+
+class Fleet:
+    """The workers of one service: what they do, and the sockets they do it on."""
+
+    def __init__(self, job: Work, address: Address, workers: int) -> None:
+        """Binds the sockets.
+
+        Raises:
+            click.ClickException: the address cannot be bound.
+        """
+        self.job = job
+        self.listeners = bind(address, workers)
+        self.url = Address(address.host, self.listeners[0].getsockname()[1]).url
+        self.environment = dict(os.environ)
+        self.metrics: Path | None = None
+        if workers > 1:
+            self.metrics = Path(tempfile.mkdtemp(prefix=f"tiltyard-{job.name}-metrics-"))
+            self.environment[METRICS_VARIABLE] = str(self.metrics)
+
+    def forget(self, pid: int) -> None:
+        """Takes what a dead worker's gauges said out of the sum; its counters stay counted."""
+        if self.metrics is not None:
+            from prometheus_client import multiprocess
+
+            multiprocess.mark_process_dead(pid, str(self.metrics))  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Gives up the port and the folder of the metrics."""
+        for listener in self.listeners:
+            listener.close()
+        if self.metrics is not None:
+            shutil.rmtree(self.metrics, ignore_errors=True)
+
+
+def run(fleets: Sequence[Fleet], *, on_ready: Callable[[], object]) -> int:
+    """Serves until SIGTERM or SIGINT and gives the exit status: 0 after an orderly end.
+
+    `on_ready` is called once, when every service is up. One service with one worker runs in this process.
+    """
+    if len(fleets) == 1 and len(fleets[0].listeners) == 1:
+        return serve(fleets[0].job, fleets[0].listeners[0], on_ready=on_ready)
+    try:
+        return asyncio.run(_supervise(fleets, on_ready))
+    finally:
+        for fleet in fleets:
+            fleet.close()
+
+
+async def _supervise(fleets: Sequence[Fleet], on_ready: Callable[[], object]) -> int:
+    return await _Supervisor(fleets, on_ready).run()
+
+
+class _Supervisor:
+    """Starts the fleets in their order, each when the one before it is ready, and stops them in reverse."""
+
+    def __init__(self, fleets: Sequence[Fleet], on_ready: Callable[[], object]) -> None:
+        self._fleets = fleets
+        self._places = [[_Place(fleet, number) for number in range(len(fleet.listeners))] for fleet in fleets]
+        self._on_ready = on_ready
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sig, self._signalled)
+        in_order = await self._serve_until_told()
+        for places in reversed(self._places):
+            ended = await asyncio.gather(*(place.end() for place in places))
+            in_order = in_order and all(ended)
+        return 0 if in_order else 1
+
+    async def _serve_until_told(self) -> bool:
+        """True once a signal came; False when a worker could not start, which has said why by itself."""
+        told: asyncio.Future[bool] = asyncio.create_task(self._told())
+        for places in self._places:
+            for place in places:
+                place.start()
+            for place in places:
+                waiting: list[asyncio.Future[bool]] = [told, place.ready]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if told.done():
+                    return True
+                if not place.ready.result():
+                    told.cancel()
+                    return False
+        announced = asyncio.create_task(self._announce())
+        await told
+        announced.cancel()
+        return True
+
+    async def _told(self) -> bool:
+        return await self._stop.wait()
+
+    async def _announce(self) -> None:
+        for fleet in self._fleets:
+            await until_healthy(fleet.url)
+        self._on_ready()
+
+    def _signalled(self) -> None:
+        """The first signal ends the workers in order, a second one at once."""
+        if self._stop.is_set():
+            for place in (place for places in self._places for place in places):
+                place.kill()
+        self._stop.set()
+
+
+class _Place:
+    """One worker's place: a socket, and the process that serves on it now."""
+
+    def __init__(self, fleet: Fleet, number: int) -> None:
+        self._fleet = fleet
+        self._number = number
+        self._process: asyncio.subprocess.Process | None = None
+        self._ending = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+        # Whether the first worker became ready. It stays open until that is known.
+        self.ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def start(self) -> None:
+        """Starts a worker, and from now on keeps one running."""
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def end(self) -> bool:
+        """Ends the worker with SIGTERM, after its time with SIGKILL. Whether it ended in order."""
+        self._ending.set()
+        if self._keeping is None:
+            return True
+        self._signal(signal.SIGTERM)
+        await asyncio.wait([self._keeping], timeout=self._fleet.job.stop_within_s)
+        self.kill()
+        await self._keeping
+        return self._process is None or self._process.returncode == 0
+
+    def kill(self) -> None:
+        """Ends the worker at once."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, sig: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(sig)
+
+    async def _keep(self) -> None:
+        pause_s = 0.0
+        while not self._ending.is_set():
+            started = time.monotonic()
+            try:
+                was_ready = await self._run_one()
+            except OSError as error:
+                _log.error("%s: no worker could be started: %s", self._fleet.job.name, error)
+                was_ready = False
+            if not self.ready.done():
+                return self.ready.set_result(False)
+            if self._ending.is_set():
+                return None
+            if not was_ready:
+                listeners = self._fleet.listeners
+                listeners[self._number] = bound_again(listeners[self._number], shared=len(listeners) > 1)
+            steady = time.monotonic() - started > STEADY_AFTER_S
+            pause_s = 0.0 if steady else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause_s * 2))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), pause_s)
+        return None
+
+    async def _run_one(self) -> bool:
+        """Whether the worker had been ready, once it has ended."""
+        fleet, listener = self._fleet, self._fleet.listeners[self._number]
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tiltyard.cli.worker",
+                str(theirs.fileno()),
+                str(listener.fileno()),
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), listener.fileno()),
+                env=fleet.environment,
+                # A Ctrl-C reaches the parent alone, which then ends its workers in order.
+                process_group=0,
+            )
+        if self._ending.is_set():
+            process.terminate()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        try:
+            writer.write(msgspec.json.encode(fleet.job) + b"\n")
+            was_ready = await _first_line(reader) == READY
+            if was_ready and not self.ready.done():
+                self.ready.set_result(True)
+            await process.wait()
+        finally:
+            writer.close()
+        fleet.forget(process.pid)
+        if not self._ending.is_set():
+            _log.warning("%s: worker %d ended with status %s", fleet.job.name, process.pid, process.returncode)
+        return was_ready
+
+
+async def _first_line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ConnectionError:
+        return b""
+
+
+async def until_healthy(url: str) -> None:
+    """Returns once `GET /health` answers 200."""
+    host, port = url.removeprefix("http://").rsplit(":", 1)
+    while True:
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            writer.write(f"GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            status = await reader.readline()
+            writer.close()
+            if status.split()[1:2] == [b"200"]:
+                return
+        await asyncio.sleep(0.05)

@@ -1,0 +1,28 @@
+"""`python -m tests.cli.serve_tiny WORKERS [NAME=VALUE …] --port PORT` serves the small application."""
+
+import sys
+from typing import Any
+
+import msgspec
+from tiltyard.cli.listen import Address
+from tiltyard.cli.worker import work
+from tiltyard.cli.workers import Fleet, run
+
+from tests.cli.tiny import Settings
+
+
+def main(workers: str, *arguments: str) -> int:
+    """Serves until told to stop."""
+    *words, _, port = arguments
+    settings = msgspec.convert(dict(word.split("=") for word in words), Settings, strict=False, dec_hook=_path)
+    job = work("tests.cli.tiny:create_app", settings, name="tiny", drain_delay_s=settings.drain_delay_s)
+    fleet = Fleet(job, Address("127.0.0.1", int(port)), int(workers))
+    return run([fleet], on_ready=lambda: print("ready", flush=True))
+
+
+def _path(kind: type, value: Any) -> Any:
+    return kind(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
