@@ -92,6 +92,8 @@ registered_models = Table(
     Column("updated_by", String(255)),
     # The counter that hands out version numbers: never lowered, so a number is never used twice.
     Column("last_version", Integer, nullable=False, server_default=text("0")),
+    # The events remember a model by its id, so a deleted model's must not be given to another.
+    sqlite_autoincrement=True,
 )
 
 registered_model_tags = Table(

@@ -53,15 +53,11 @@ class Session:
         """The buffered result of one statement."""
         return await self.connection.execute(statement, parameters)
 
-    async def one(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> RowMapping | None:
+    async def one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> RowMapping | None:
         """The first row as a mapping, or None."""
         return (await self.connection.execute(statement, parameters)).mappings().first()
 
-    async def all(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[RowMapping]:
+    async def all(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[RowMapping]:
         """Every row as a mapping."""
         return (await self.connection.execute(statement, parameters)).mappings().all()
 
@@ -150,14 +146,10 @@ def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:
             url, isolation_level="AUTOCOMMIT", pool_size=4, max_overflow=0, pool_timeout=_POOL_WAIT_S
         )
         # One writer a process: they queue in the pool in order of arrival, and not in SQLite's busy loop.
-        writes = create_async_engine(
-            url, pool_size=1, max_overflow=0, pool_timeout=_SQLITE_BUSY_TIMEOUT_MS / 1000
-        )
-        event.listen(reads.sync_engine, "connect", _configure_sqlite)
-        event.listen(writes.sync_engine, "connect", _configure_sqlite)
-        event.listen(
-            writes.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
-        )
+        writes = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=_SQLITE_BUSY_TIMEOUT_MS / 1000)
+        event.listen(reads.sync_engine, "connect", configure_sqlite)
+        event.listen(writes.sync_engine, "connect", configure_sqlite)
+        event.listen(writes.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         return reads, writes
     arguments = {"timeout": _CONNECT_TIMEOUT_S, "server_settings": {"application_name": "tiltyard-registry"}}
     half = max(1, max_connections // 2)
@@ -171,21 +163,20 @@ def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:
         pool_pre_ping=False,
         connect_args=arguments,
     )
-    writes = create_async_engine(
-        url, pool_size=half, max_overflow=0, pool_timeout=_POOL_WAIT_S, connect_args=arguments
-    )
+    writes = create_async_engine(url, pool_size=half, max_overflow=0, pool_timeout=_POOL_WAIT_S, connect_args=arguments)
     return reads, writes
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
+def configure_sqlite(connection: Any, _record: object) -> None:
+    """Sets a new SQLite connection up: write-ahead log, foreign keys, patience, and transactions left to us."""
     # Left alone, the driver would open a deferred transaction of its own before the first write.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
+        f"busy_timeout={_SQLITE_BUSY_TIMEOUT_MS}",
         "journal_mode=WAL",
         "synchronous=NORMAL",
         "foreign_keys=ON",
-        f"busy_timeout={_SQLITE_BUSY_TIMEOUT_MS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -1,0 +1,63 @@
+"""How long and how many, in the registry.
+
+Source: mlflow/utils/validation.py, tag v3.17.2, for tags; the others are ours, for the peer leaves them to its
+database's column widths, whose overflow its clients see as a 500.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tiltyard.errors import InvalidParameterValue
+
+from tiltyard_registry.rules.keys import check_key, check_length
+
+MAX_TAG_VALUE_CHARS = 100_000
+MAX_DESCRIPTION_CHARS = 65_535
+MAX_SOURCE_CHARS = 2_048
+MAX_RUN_LINK_CHARS = 2_048
+MAX_RUN_ID_CHARS = 64
+MAX_CHANGES = 1_000
+
+
+def check_description(description: str | None) -> str | None:
+    """`description`, the empty one as None.
+
+    Raises:
+        InvalidParameterValue: over 65,535 characters, or not text.
+    """
+    return check_length(description, MAX_DESCRIPTION_CHARS, "description") if description else None
+
+
+def check_tag(key: str, value: str) -> None:
+    """Passes a tag that a registered model or a version may carry.
+
+    Raises:
+        InvalidParameterValue: a key that `check_key` refuses, or a value over 100,000 characters.
+    """
+    check_key(key)
+    check_length(value, MAX_TAG_VALUE_CHARS, "value")
+
+
+def check_tags(tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The tags of a create request by key; of a key that comes twice the last value stays."""
+    checked: dict[str, str] = {}
+    for tag in tags:
+        check_tag(tag["key"], tag["value"])
+        checked[tag["key"]] = tag["value"]
+    return checked
+
+
+def page_size(max_results: int | None, *, default: int, maximum: int) -> int:
+    """How many rows a page shall have.
+
+    Raises:
+        InvalidParameterValue: below 1 or above `maximum`.
+    """
+    if max_results is None:
+        return default
+    if not 1 <= max_results <= maximum:
+        raise InvalidParameterValue(
+            f"Invalid value {str(max_results)[:40]} for parameter 'max_results' supplied: "
+            f"It must be a positive integer that is at most {maximum}."
+        )
+    return max_results
