@@ -1,0 +1,1 @@
+"""The scoring service: loads model versions and answers `/invocations` with them."""

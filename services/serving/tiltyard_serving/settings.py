@@ -1,0 +1,58 @@
+"""What a scoring process is told when it starts: one frozen struct, checked once."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tiltyard.errors import InvalidParameterValue
+
+MIB = 1024 * 1024
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one scoring process.
+
+    `models` holds one `[NAME=]URI` for each model served from the start. A `NAME` makes it the endpoint
+    `/serving-endpoints/NAME/invocations`. The first one also answers plain `/invocations`, unless another
+    is named `default`.
+    """
+
+    models: tuple[str, ...] = ()
+    # None: TILTYARD_REGISTRY_URL, else MLFLOW_REGISTRY_URI, else MLFLOW_TRACKING_URI.
+    registry_url: str | None = None
+    cache_dir: Path | None = None
+    # Load versions without a manifest, whose files nobody can verify.
+    accept_unverified: bool = False
+
+    # Told to operators and shown by `/api/tiltyard/v1/models`; the sockets are the command's.
+    host: str = "127.0.0.1"
+    port: int = 5001
+    workers: int = 1
+
+    # "lenient" restores the peer's lossy casts of JSON values.
+    coerce: Literal["strict", "lenient"] = "strict"
+    max_body_bytes: int = 64 * MIB
+    request_timeout_s: float = 60.0
+
+    # Bounds of what one model has accepted and not yet answered, and of one merged batch.
+    queue_requests: int = 1024
+    queue_rows: int = 1_000_000
+    batch_rows: int = 4096
+
+    # Versions of configured models that callers named and nobody configured, kept loaded at once.
+    on_demand_models: int = 8
+
+    # How long the registry may hold back the answer of one blocking query, and how soon it is asked again
+    # after a failure; a plain MLflow server is asked every `poll_interval_s`.
+    watch_wait_s: float = 20.0
+    reconnect_s: float = 0.5
+    poll_interval_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_body_bytes", "queue_requests", "queue_rows", "batch_rows", "on_demand_models"):
+            if getattr(self, name) < 1:
+                raise InvalidParameterValue(f"Setting '{name}' must be at least 1, got {getattr(self, name)}.")
+        for name in ("request_timeout_s", "watch_wait_s", "reconnect_s", "poll_interval_s"):
+            if getattr(self, name) <= 0:
+                raise InvalidParameterValue(f"Setting '{name}' must be above 0, got {getattr(self, name)}.")
