@@ -1,0 +1,77 @@
+"""What an experiment may be called, and where its artifacts may lie.
+
+Source: mlflow/utils/validation.py and mlflow/server/handlers.py, `_validate_storage_location_uri`.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+from tiltyard.errors import InvalidParameterValue
+
+from tiltyard_registry.rules.keys import check_length
+
+MAX_NAME_CHARS = 500
+MAX_ARTIFACT_LOCATION_CHARS = 2048
+MAX_EXPERIMENT_ID = 2**31 - 1
+DEFAULT_EXPERIMENT_ID = 0
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TRAVERSAL = re.compile(r"(?:\.|%(?:25)*2e){2}", re.IGNORECASE)
+# Schemes that would name a thing of ours, and not a place; or run code in a reader's browser.
+_NO_PLACES = ("runs", "models", "javascript", "data")
+
+
+def parse_experiment_id(text: str) -> int:
+    """The number that an experiment id spells; -1, which never exists, for a number out of range.
+
+    Raises:
+        InvalidParameterValue: it is not a decimal integer.
+    """
+    if not re.fullmatch(r"\s*[+-]?[0-9]+\s*", text) or len(text) > 40:
+        raise InvalidParameterValue(f"Invalid experiment ID '{text[:80]}'. Experiment ID must be a valid integer.")
+    number = int(text)
+    return number if 0 <= number <= MAX_EXPERIMENT_ID else -1
+
+
+def check_experiment_name(name: str, *, parameter: str = "name") -> str:
+    """`name` if an experiment may have it.
+
+    Raises:
+        InvalidParameterValue: it is empty, over 500 characters, or not text.
+    """
+    if not name:
+        raise InvalidParameterValue(f"Invalid experiment name: '' (parameter '{parameter}')")
+    return check_length(name, MAX_NAME_CHARS, parameter)
+
+
+def check_artifact_location(location: str) -> str:
+    """`location` if an experiment may keep its artifacts there; it is stored as it came.
+
+    Raises:
+        InvalidParameterValue: a scheme that names no place, a fragment, parameters, `..` in any encoding, a
+            control character, or over 2048 characters.
+    """
+    if len(location) > MAX_ARTIFACT_LOCATION_CHARS:
+        raise InvalidParameterValue(
+            "Invalid artifact path length. The length of the artifact path cannot be greater than "
+            f"{MAX_ARTIFACT_LOCATION_CHARS} characters."
+        )
+    if _CONTROL.search(location) or _TRAVERSAL.search(location):
+        raise InvalidParameterValue(
+            "Invalid artifact location for parameter 'artifact_location': '..' and control characters are not allowed."
+        )
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        raise InvalidParameterValue("Invalid artifact location for parameter 'artifact_location': not a URI.") from None
+    if parts.fragment or "#" in location or ";" in parts.path:
+        raise InvalidParameterValue("'artifact_location' URL can't include fragments or params.")
+    if parts.scheme in _NO_PLACES:
+        raise InvalidParameterValue(f"Artifact location cannot be a {parts.scheme}:/ URI. Given: '{location[:300]}'")
+    return check_length(location, MAX_ARTIFACT_LOCATION_CHARS, "artifact_location")
+
+
+def below(location: str, *names: str) -> str:
+    """The URI of a directory below `location`; a query stays at the end."""
+    base, question, query = location.partition("?")
+    return "/".join((base.rstrip("/") if base.strip("/") else base, *names)) + question + query

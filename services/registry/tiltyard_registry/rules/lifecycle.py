@@ -1,0 +1,59 @@
+"""The states of experiments, runs and logged models, as requests may spell them."""
+
+from typing import NoReturn
+
+from tiltyard.errors import InvalidParameterValue
+
+ACTIVE, DELETED = "active", "deleted"
+
+RUN_STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
+LOGGED_MODEL_STATUSES = (
+    "LOGGED_MODEL_STATUS_UNSPECIFIED",
+    "LOGGED_MODEL_PENDING",
+    "LOGGED_MODEL_READY",
+    "LOGGED_MODEL_UPLOAD_FAILED",
+)
+_VIEWS = {"ACTIVE_ONLY": (ACTIVE,), "DELETED_ONLY": (DELETED,), "ALL": (ACTIVE, DELETED)}
+
+
+def stages(view_type: str | int | None, *, parameter: str = "view_type") -> tuple[str, ...]:
+    """The lifecycle stages that a view shows: `ACTIVE_ONLY` (1), `DELETED_ONLY` (2) or `ALL` (3), in any case."""
+    names = tuple(_VIEWS)
+    name = names[0] if view_type in (None, "") else _named(view_type, names, 1, parameter)
+    return _VIEWS[name]
+
+
+def run_status(status: str | int) -> str:
+    """The run status that a request names: upper-case text, or its number (RUNNING is 1)."""
+    return _named(status, RUN_STATUSES, 1, "status")
+
+
+def logged_model_status(status: str | int) -> str:
+    """The logged model's status, with its prefix: text with or without prefix, or its number (PENDING is 1).
+
+    Raises:
+        InvalidParameterValue: it is none of PENDING, READY and UPLOAD_FAILED.
+    """
+    if isinstance(status, str) and f"LOGGED_MODEL_{status.upper()}" in LOGGED_MODEL_STATUSES[1:]:
+        return f"LOGGED_MODEL_{status.upper()}"
+    name = _named(status, LOGGED_MODEL_STATUSES, 0, "status")
+    if name == LOGGED_MODEL_STATUSES[0]:
+        _refuse(status, LOGGED_MODEL_STATUSES[1:], "status")
+    return name
+
+
+def _named(value: str | int | None, names: tuple[str, ...], first: int, parameter: str) -> str:
+    if isinstance(value, str):
+        if value.upper() in names:
+            return value.upper()
+        if value.isascii() and value.isdigit():
+            value = int(value[:9])
+    if isinstance(value, int) and not isinstance(value, bool) and first <= value < first + len(names):
+        return names[value - first]
+    _refuse(value, names, parameter)
+
+
+def _refuse(value: object, names: tuple[str, ...], parameter: str) -> NoReturn:
+    raise InvalidParameterValue(
+        f"Invalid value {str(value)[:80]!r} for parameter '{parameter}' supplied: expected one of {', '.join(names)}."
+    )

@@ -1,0 +1,115 @@
+"""What a metric point is, which of several is the newest, and how a batch is bounded.
+
+Source: mlflow/utils/validation.py and mlflow/store/tracking/sqlalchemy_store.py.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tiltyard.errors import InvalidParameterValue
+
+from tiltyard_registry.rules.keys import check_int64, check_key, check_length
+
+MAX_BATCH_METRICS = 1000
+MAX_BATCH_PARAMS = 100
+MAX_BATCH_TAGS = 100
+MAX_BATCH_ENTRIES = 1000
+MAX_DATASET_NAME_CHARS = 500
+MAX_DATASET_DIGEST_CHARS = 36
+
+
+class Point(NamedTuple):
+    """One value of a metric. NaN has no order, so it is a flag beside a zero; infinities are themselves."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int
+    is_nan: bool
+    model_id: str = ""
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+    @property
+    def age(self) -> tuple[int, int, float, bool]:
+        """What 'newest' compares."""
+        return (self.step, self.timestamp, self.value, self.is_nan)
+
+
+def check_point(
+    key: str,
+    value: float,
+    timestamp: int,
+    step: int = 0,
+    *,
+    model_id: str | None = None,
+    dataset_name: str | None = None,
+    dataset_digest: str | None = None,
+    path: str = "",
+) -> Point:
+    """The point as it is stored.
+
+    Raises:
+        InvalidParameterValue: a key that `check_key` refuses, a negative time, or a number over 64 bits.
+    """
+    prefix = f"{path}." if path else ""
+    check_key(key, parameter=f"{prefix}name", noun="Metric name")
+    if timestamp < 0:
+        raise InvalidParameterValue(
+            f"Invalid value {str(timestamp)[:80]} for parameter '{prefix}timestamp' supplied: metric '{key}' "
+            f"(value={value}). Timestamp must be a nonnegative long (64-bit integer) "
+        )
+    is_nan = math.isnan(value)
+    return Point(
+        key,
+        0.0 if is_nan else float(value),
+        check_int64(timestamp, parameter=f"{prefix}timestamp"),
+        check_int64(step, parameter=f"{prefix}step"),
+        is_nan,
+        model_id or "",
+        check_length(dataset_name or "", MAX_DATASET_NAME_CHARS, f"{prefix}dataset_name"),
+        check_length(dataset_digest or "", MAX_DATASET_DIGEST_CHARS, f"{prefix}dataset_digest"),
+    )
+
+
+def newest(points: Iterable[Point]) -> list[Point]:
+    """One point per key, the one with the greatest (step, timestamp, value), sorted by key.
+
+    The order is that in which every transaction takes its rows, so that no two wait for each other.
+    """
+    best: dict[str, Point] = {}
+    for point in points:
+        known = best.get(point.key)
+        if known is None or point.age > known.age:
+            best[point.key] = point
+    return [best[key] for key in sorted(best)]
+
+
+def shown(value: float, is_nan: bool) -> float | str:
+    """The value as the wire has it: JSON knows neither NaN nor infinities, so they travel as texts."""
+    if is_nan:
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def check_batch(metrics: int, params: int, tags: int) -> None:
+    """Passes if a batch of these many entries may be logged at once.
+
+    Raises:
+        InvalidParameterValue: one kind, or all of them together, are too many.
+    """
+    _check_count("metrics", metrics, MAX_BATCH_METRICS)
+    _check_count("params", params, MAX_BATCH_PARAMS)
+    _check_count("tags", tags, MAX_BATCH_TAGS)
+    _check_count("metrics, params, and tags", metrics + params + tags, MAX_BATCH_ENTRIES)
+
+
+def _check_count(noun: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise InvalidParameterValue(
+            f"A batch logging request can contain at most {limit} {noun}. Got {count} {noun}. Please split up "
+            f"{noun} across multiple requests and try again."
+        )
