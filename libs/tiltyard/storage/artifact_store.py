@@ -34,6 +34,9 @@ class ArtifactWriter(Protocol):
     async def write(self, chunk: bytes) -> None:
         """Takes the next bytes; a chunk may have any length."""
 
+    async def seal(self) -> None:
+        """Sends what is still in memory, so that `commit` has only to publish. Nothing is written after it."""
+
     async def commit(self) -> Entry:
         """Publishes the whole file at its path, in place of what was there. Called at most once."""
 

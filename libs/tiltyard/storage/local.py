@@ -190,6 +190,7 @@ class LocalWriter:
         self._temporary = temporary
         self._file: IO[bytes] | None = None
         self._pending = bytearray()
+        self._sealed = False
 
     async def write(self, chunk: bytes) -> None:
         """Takes the next bytes."""
@@ -198,9 +199,16 @@ class LocalWriter:
             full, self._pending = self._pending, bytearray()
             await _in_thread(self._path, self._append, full)
 
+    async def seal(self) -> None:
+        """Writes and syncs what is left."""
+        if not self._sealed:
+            await _in_thread(self._path, self._finish)
+            self._sealed = True
+
     async def commit(self) -> Entry:
-        """Syncs and publishes the file."""
-        return await _in_thread(self._path, self._finish)
+        """Publishes the file."""
+        await self.seal()
+        return await _in_thread(self._path, self._store.publish, self._temporary, self._target)
 
     def _append(self, data: bytearray) -> IO[bytes]:
         if self._file is None:
@@ -211,12 +219,11 @@ class LocalWriter:
             view = view[self._file.write(view) :]
         return self._file
 
-    def _finish(self) -> Entry:
+    def _finish(self) -> None:
         file = self._append(self._pending)
         self._pending = bytearray()
         os.fsync(file.fileno())
         file.close()
-        return self._store.publish(self._temporary, self._target)
 
     def discard(self) -> None:
         """Removes what was written, unless it was published."""

@@ -168,16 +168,22 @@ class ObjectWriter:
                 self._parts = _Parts(self._store, self._key)
             await self._parts.send(part)
 
+    async def seal(self) -> None:
+        """Sends the last part of a multipart upload; a small object can only go with its commit."""
+        if self._parts is not None and self._pending:
+            last, self._pending = bytes(self._pending), bytearray()
+            await self._parts.send(last)
+
     async def commit(self) -> Entry:
         """Completes the upload."""
-        last, self._pending = bytes(self._pending), bytearray()
+        await self.seal()
         if self._parts is None:
             with _translated(self._key):
                 put = await obstore.put_async(
-                    self._store, self._key, last, attributes=_OPAQUE, use_multipart=False
+                    self._store, self._key, bytes(self._pending), attributes=_OPAQUE, use_multipart=False
                 )
         else:
-            put = await self._parts.complete(last)
+            put = await self._parts.complete()
         return Entry(self._key, self._size_bytes, etag=put["e_tag"] or "")
 
     async def discard(self) -> None:
@@ -222,9 +228,7 @@ class _Parts:
         finally:
             putting.cancel()
 
-    async def complete(self, last: bytes) -> Any:
-        if last:
-            await self.send(last)
+    async def complete(self) -> Any:
         await self.send(None)
         return await self._task
 

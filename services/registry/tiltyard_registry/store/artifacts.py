@@ -1,0 +1,237 @@
+"""Artifacts: who may change a file, what is pinned, and what a directory held when it was registered.
+
+Publishing an upload, deleting, and freezing a manifest exclude one another within a scope (one run's or one
+logged model's directory), so no byte below a prefix changes between its manifest and its pin.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import msgspec
+from sqlalchemy import RowMapping, bindparam, func, select
+from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
+from tiltyard.storage import ArtifactStore, ArtifactWriter, Entry, Manifest, ManifestFile
+from tiltyard.uri import safe_relative_path
+
+from tiltyard_registry.rules import access
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.store import rowsets
+from tiltyard_registry.store.session import Session, now_ms
+from tiltyard_registry.tables import files, manifests, model_versions, registered_models
+
+MAX_PATH_BYTES = 1024
+"""The longest key that object stores take."""
+
+_PAGE = 1000
+
+_PIN = select(registered_models.c.name, model_versions.c.version).join_from(model_versions, registered_models)
+_BELOW = _PIN.where(func.substr(model_versions.c.pinned_prefix, 1, bindparam("length")) == bindparam("start")).limit(1)
+_MANIFEST = select(manifests).where(manifests.c.digest == bindparam("digest"))
+
+
+class HashedUpload:
+    """A writer whose bytes are counted and hashed as they pass."""
+
+    def __init__(self, writer: ArtifactWriter) -> None:
+        self._hash = hashlib.sha256()
+        self._writer = writer
+
+    async def write(self, chunk: bytes) -> None:
+        """Takes the next bytes."""
+        self._hash.update(chunk)
+        await self._writer.write(chunk)
+
+    async def seal(self) -> None:
+        """Sends what is still in memory; called before the transaction that publishes."""
+        await self._writer.seal()
+
+    async def commit(self) -> tuple[Entry, str]:
+        """The published entry and the SHA-256 of its bytes."""
+        return await self._writer.commit(), self._hash.hexdigest()
+
+
+def check_path(path: str) -> str:
+    """`path` as the store keeps it.
+
+    Raises:
+        InvalidParameterValue: it is unsafe, or longer than a key may be.
+    """
+    safe = safe_relative_path(path)
+    if len(safe.encode()) > MAX_PATH_BYTES:
+        raise InvalidParameterValue(
+            f"Invalid path for parameter 'path': {len(safe.encode())} bytes, at most {MAX_PATH_BYTES} are allowed."
+        )
+    return safe
+
+
+def scope_of(path: str) -> str | None:
+    """The directory within which changes exclude one another: `exp/run` or `exp/models/id`.
+
+    None when `path` lies above any such directory.
+    """
+    parts = path.split("/")
+    length = 3 if len(parts) > 1 and parts[1] == "models" else 2
+    return "/".join(parts[:length]) if len(parts) >= length else None
+
+
+async def check_writable(session: Session, who: Principal, path: str) -> str:
+    """`path` as the store keeps it, if `who` may write a file there now.
+
+    Raises:
+        InvalidParameterValue: the path is unsafe.
+        ResourceConflict: a registered version pins it.
+    """
+    safe = check_path(path)
+    access.require(who, Action.UPDATE, f"artifact {safe}")
+    parts = safe.split("/")
+    ancestors = ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    query = _PIN.where(rowsets.among(session, model_versions.c.pinned_prefix, ancestors)).limit(1)
+    _refuse_pinned(safe, await session.one(query))
+    return safe
+
+
+async def publish(session: Session, who: Principal, path: str, upload: HashedUpload) -> Entry:
+    """Makes a sealed upload visible at `path`, and remembers its hash.
+
+    Raises:
+        ResourceConflict: a version was registered while the bytes were coming.
+    """
+    await session.lock(scope_of(path) or path)
+    await check_writable(session, who, path)
+    entry, sha256 = await upload.commit()
+    await _remember(session, [(entry, sha256)])
+    return entry
+
+
+async def delete(session: Session, who: Principal, artifact_store: ArtifactStore, path: str) -> None:
+    """Removes the file or tree at `path`; a missing one is no error.
+
+    Raises:
+        InvalidParameterValue: the path is unsafe, or the root itself.
+        ResourceConflict: a registered version pins it, something below it or a directory above it.
+    """
+    safe = check_path(path)
+    if not safe:
+        raise InvalidParameterValue("Invalid path for parameter 'path': the artifact root cannot be deleted.")
+    access.require(who, Action.DELETE, f"artifact {safe}")
+    # Above the scopes, each directory is locked by itself: one that comes later is not part of this deletion.
+    targets = [safe] if scope_of(safe) else [path async for path in _scopes_below(artifact_store, safe)]
+    for target in sorted(targets):
+        await session.lock(scope_of(target) or target)
+        await check_writable(session, who, target)
+        start = f"{target}/"
+        _refuse_pinned(safe, await session.one(_BELOW, {"length": len(start), "start": start}))
+    for target in targets:
+        await artifact_store.delete(target)
+        await session.execute(
+            files.delete().where(
+                (files.c.path == target) | (func.substr(files.c.path, 1, len(target) + 1) == f"{target}/")
+            )
+        )
+
+
+async def freeze_manifest(session: Session, artifact_store: ArtifactStore, prefix: str) -> Manifest:
+    """What lies below `prefix` now. Until the transaction ends nobody can change it through the registry.
+
+    Hashes come from the uploads; a file that did not come through the registry is read and hashed here, unless
+    `hash_unknown` has done so.
+
+    Raises:
+        InvalidParameterValue: the paths cannot lie in one directory.
+    """
+    safe = check_path(prefix)
+    await session.lock(scope_of(safe) or safe)
+    entries = [entry async for entry in artifact_store.list(safe, recursive=True)]
+    known = await _known_hashes(session, entries)
+    fresh = [(entry, await _hash(artifact_store, entry)) for entry in entries if entry.path not in known]
+    await _remember(session, fresh)
+    known |= {entry.path: sha256 for entry, sha256 in fresh}
+    start = len(safe) + 1 if safe else 0
+    return Manifest.of(ManifestFile(entry.path[start:], entry.size_bytes, known[entry.path]) for entry in entries)
+
+
+async def unknown_files(session: Session, artifact_store: ArtifactStore, prefix: str) -> list[Entry]:
+    """The files below `prefix` that `freeze_manifest` would have to read."""
+    entries = [entry async for entry in artifact_store.list(check_path(prefix), recursive=True)]
+    known = await _known_hashes(session, entries)
+    return [entry for entry in entries if entry.path not in known]
+
+
+async def hash_unknown(artifact_store: ArtifactStore, entries: Iterable[Entry]) -> list[tuple[Entry, str]]:
+    """Each entry with its SHA-256, read from the store: the long part, done without any session."""
+    return [(entry, await _hash(artifact_store, entry)) for entry in entries]
+
+
+async def remember_hashes(session: Session, hashes: Sequence[tuple[Entry, str]]) -> None:
+    """Keeps hashes for as long as the files keep their etags."""
+    await _remember(session, hashes)
+
+
+async def store_manifest(session: Session, manifest: Manifest) -> None:
+    """Keeps a manifest under its digest; the same one twice is one row."""
+    text = msgspec.json.encode(manifest.files).decode()
+    columns = {"digest": [manifest.digest], "size_bytes": manifest.size_bytes, "files": text}
+    await rowsets.insert_missing(session, manifests, columns)
+
+
+async def get_manifest(session: Session, digest: str) -> Manifest:
+    """The manifest of that digest.
+
+    Raises:
+        ResourceDoesNotExist: no version has it.
+    """
+    row = await session.one(_MANIFEST, {"digest": digest})
+    if row is None:
+        raise ResourceDoesNotExist(f"Manifest {digest} not found")
+    stored = msgspec.json.decode(row["files"], type=tuple[ManifestFile, ...])
+    return Manifest(row["digest"], row["size_bytes"], stored)
+
+
+def _refuse_pinned(path: str, pin: RowMapping | None) -> None:
+    if pin is not None:
+        raise ResourceConflict(
+            f"Artifact '{path}' cannot be changed: version {pin['version']} of registered model "
+            f"'{pin['name']}' is made of it."
+        )
+
+
+async def _scopes_below(artifact_store: ArtifactStore, path: str) -> AsyncIterator[str]:
+    async for entry in artifact_store.list(path):
+        if entry.is_dir and scope_of(entry.path) is None:
+            async for below in _scopes_below(artifact_store, entry.path):
+                yield below
+        else:
+            yield entry.path
+
+
+async def _known_hashes(session: Session, entries: Sequence[Entry]) -> dict[str, str]:
+    known: dict[str, str] = {}
+    for offset in range(0, len(entries), _PAGE):
+        page = {entry.path: entry for entry in entries[offset : offset + _PAGE]}
+        rows = await session.all(select(files).where(rowsets.among(session, files.c.path, list(page))))
+        for row in rows:
+            entry = page[row["path"]]
+            if (entry.etag, entry.size_bytes) == (row["etag"], row["size_bytes"]):
+                known[entry.path] = row["sha256"]
+    return known
+
+
+async def _hash(artifact_store: ArtifactStore, entry: Entry) -> str:
+    hashed = hashlib.sha256()
+    async for chunk in artifact_store.get(entry.path, etag=entry.etag):
+        await asyncio.to_thread(hashed.update, chunk)
+    return hashed.hexdigest()
+
+
+async def _remember(session: Session, hashes: Sequence[tuple[Entry, str]]) -> None:
+    if not hashes:
+        return
+    columns = {
+        "path": [entry.path for entry, _ in hashes],
+        "size_bytes": [entry.size_bytes for entry, _ in hashes],
+        "sha256": [sha256 for _, sha256 in hashes],
+        "etag": [entry.etag for entry, _ in hashes],
+        "last_modified": now_ms(),
+    }
+    await rowsets.overwrite(session, files, columns)
