@@ -48,9 +48,9 @@ def _named(value: str | int | None, names: tuple[str, ...], first: int, paramete
             return value.upper()
         if value.isascii() and value.isdigit():
             value = int(value[:9])
-    if isinstance(value, int) and not isinstance(value, bool) and first <= value < first + len(names):
-        return names[value - first]
-    _refuse(value, names, parameter)
+    if not isinstance(value, int) or isinstance(value, bool) or not first <= value < first + len(names):
+        _refuse(value, names, parameter)
+    return names[value - first]
 
 
 def _refuse(value: object, names: tuple[str, ...], parameter: str) -> NoReturn:

@@ -7,7 +7,7 @@ from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
-from tiltyard_registry.rules.keys import Entry, check_param, check_param_keys_differ, check_run_tag, last_of_each
+from tiltyard_registry.rules.entries import Entry, check_param, check_param_keys_differ, check_run_tag, last_of_each
 from tiltyard_registry.rules.metrics import Point, check_batch
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.metrics import add_points
@@ -107,7 +107,7 @@ async def _add_params(session: Session, run: int, params: Sequence[Entry]) -> li
     stored = await session.execute(
         select(table.key, table.value).where(table.run == run, rowsets.among(session, table.key, keys))
     )
-    known = {key: value for key, value in stored}
+    known = {row.key: row.value for row in stored}
     return [
         {"key": param.key, "old_value": known[param.key], "new_value": param.value}
         for param in params

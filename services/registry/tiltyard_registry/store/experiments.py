@@ -9,13 +9,13 @@ from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists, Resour
 
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.entries import Entry, check_experiment_tag, last_of_each
 from tiltyard_registry.rules.experiments import (
     below,
     check_artifact_location,
     check_experiment_name,
     parse_experiment_id,
 )
-from tiltyard_registry.rules.keys import Entry, check_experiment_tag, last_of_each
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.session import Row, Session, now_ms

@@ -10,7 +10,8 @@ from tiltyard.errors import InvalidParameterValue
 
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
-from tiltyard_registry.rules.keys import Entry, check_input_tag, check_int64, check_length, last_of_each
+from tiltyard_registry.rules.entries import Entry, check_input_tag, last_of_each
+from tiltyard_registry.rules.keys import check_int64, check_length
 from tiltyard_registry.rules.metrics import MAX_DATASET_DIGEST_CHARS, MAX_DATASET_NAME_CHARS
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.runs import find_active_run

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, select, tuple_
+from sqlalchemy import select
 from tiltyard.errors import BadRequest
 
 from tiltyard_registry.rules.metrics import Point, newest

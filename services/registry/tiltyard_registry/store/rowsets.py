@@ -7,7 +7,7 @@ text. SQLite takes the rows one after the other within one call of its driver, w
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Insert, Table, any_, bindparam, column, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -75,14 +75,9 @@ def _statement(
 def _on_conflict(insert: Any, table: Table, names: tuple[str, ...], mode: str, by: tuple[str, ...]) -> Insert:
     keys = [key.name for key in table.primary_key]
     if mode == "missing":
-        statement: Insert = insert.on_conflict_do_nothing(index_elements=keys)
-        return statement
+        return cast(Insert, insert.on_conflict_do_nothing(index_elements=keys))
     newer = None
     if by:
         newer = tuple_(*(insert.excluded[name] for name in by)) > tuple_(*(table.c[name] for name in by))
-    statement = insert.on_conflict_do_update(
-        index_elements=keys,
-        set_={name: insert.excluded[name] for name in names if name not in keys},
-        where=newer,
-    )
-    return statement
+    values = {name: insert.excluded[name] for name in names if name not in keys}
+    return cast(Insert, insert.on_conflict_do_update(index_elements=keys, set_=values, where=newer))

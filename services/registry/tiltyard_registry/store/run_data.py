@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, literal, null, select, union_all
+from sqlalchemy import RowMapping, and_, literal, null, select, union_all
 
 from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.store import rowsets
@@ -20,7 +20,7 @@ from tiltyard_registry.tables import (
 )
 
 
-def run_info(row: Mapping[str, Any]) -> Row:
+def run_info(row: Mapping[str, Any] | RowMapping) -> Row:
     """The run's own row as the wire shows it."""
     return {
         "run_uuid": row["run_id"],
@@ -36,7 +36,7 @@ def run_info(row: Mapping[str, Any]) -> Row:
     }
 
 
-async def with_data(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
     """The runs as the wire shows them: `{info, data, inputs, outputs}`, in the order of `rows`."""
     runs = {row["id"]: _empty(row) for row in rows}
     if runs:
@@ -48,7 +48,7 @@ async def with_data(session: Session, rows: Sequence[Mapping[str, Any]]) -> list
     return list(runs.values())
 
 
-def _empty(row: Mapping[str, Any]) -> Row:
+def _empty(row: RowMapping) -> Row:
     return {
         "info": run_info(row),
         "data": {"metrics": [], "params": [], "tags": []},

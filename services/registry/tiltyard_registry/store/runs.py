@@ -4,13 +4,14 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, bindparam, case, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, bindparam, case, insert, select, update
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.entries import MAX_RUN_TAG_VALUE_CHARS, Entry, check_run_tag, last_of_each
 from tiltyard_registry.rules.experiments import below
-from tiltyard_registry.rules.keys import Entry, check_int64, check_length, check_run_tag, check_text, last_of_each
+from tiltyard_registry.rules.keys import check_int64, check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, run_status
 from tiltyard_registry.rules.run_names import invent
 from tiltyard_registry.store import rowsets
@@ -21,6 +22,8 @@ from tiltyard_registry.tables import run_tags, runs
 
 RUN_NAME_TAG = "mlflow.runName"
 MAX_USER_ID_CHARS = 256
+# A name is also a tag, and the two are equal.
+MAX_RUN_NAME_CHARS = MAX_RUN_TAG_VALUE_CHARS
 
 _BY_ID = select(runs).where(runs.c.run_id == bindparam("run_id"))
 
@@ -49,7 +52,7 @@ async def create_run(
             "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
             f"(run_name='{run_name}', mlflow.runName='{named}')."
         )
-    name = check_text(run_name or named or invent(), parameter="run_name")
+    name = check_length(run_name or named or invent(), MAX_RUN_NAME_CHARS, "run_name")
     if not named:
         entries[RUN_NAME_TAG] = check_run_tag(RUN_NAME_TAG, name).value
     experiment = await find_active_experiment(session, experiment_id)
@@ -108,7 +111,7 @@ async def update_run(
     if end_time is not None:
         changes["end_time"] = check_int64(end_time, parameter="end_time")
     if run_name:
-        changes["run_name"] = check_text(run_name, parameter="run_name")
+        changes["run_name"] = check_length(run_name, MAX_RUN_NAME_CHARS, "run_name")
     row = await find_active_run(session, run_id)
     if changes:
         await session.execute(update(runs).where(runs.c.id == row["id"]).values(changes))

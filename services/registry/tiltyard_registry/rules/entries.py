@@ -1,0 +1,93 @@
+"""Params and tags: what is stored of them, and what is refused.
+
+Source: mlflow/utils/validation.py, tag v3.17.2.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from tiltyard.errors import InvalidParameterValue
+
+from tiltyard_registry.rules.keys import check_key, check_length
+
+MAX_PARAM_VALUE_CHARS = 6000
+MAX_RUN_TAG_VALUE_CHARS = 8000
+MAX_EXPERIMENT_TAG_VALUE_CHARS = 20_000
+MAX_LOGGED_MODEL_KEY_CHARS = 255
+MAX_LOGGED_MODEL_VALUE_CHARS = 100_000
+MAX_INPUT_TAG_KEY_CHARS = 255
+MAX_INPUT_TAG_VALUE_CHARS = 500
+
+
+class Entry(NamedTuple):
+    """One param or one tag."""
+
+    key: str
+    value: str
+
+
+def check_param(key: str, value: str, *, path: str = "") -> Entry:
+    """The param as it is stored: a value over the limit is cut, as upstream does by default."""
+    check_key(key, parameter=_join(path, "key"), noun="Param key")
+    return Entry(key, _cut(value, MAX_PARAM_VALUE_CHARS, path))
+
+
+def check_run_tag(key: str, value: str, *, path: str = "") -> Entry:
+    """The run's tag as it is stored: a value over the limit is cut, as upstream does by default."""
+    check_key(key, parameter=_join(path, "key"))
+    return Entry(key, _cut(value, MAX_RUN_TAG_VALUE_CHARS, path))
+
+
+def check_experiment_tag(key: str, value: str) -> Entry:
+    """The experiment's tag if it may be set."""
+    check_key(key)
+    return Entry(key, check_length(value, MAX_EXPERIMENT_TAG_VALUE_CHARS, "value"))
+
+
+def check_logged_model_entry(key: str, value: str, *, path: str = "") -> Entry:
+    """The logged model's param or tag if it may be set; upstream lets its key be any text."""
+    parameter = _join(path, "key")
+    if not key:
+        raise InvalidParameterValue(f"Missing value for required parameter '{parameter}'.")
+    return Entry(
+        check_length(key, MAX_LOGGED_MODEL_KEY_CHARS, parameter),
+        check_length(value, MAX_LOGGED_MODEL_VALUE_CHARS, _join(path, "value")),
+    )
+
+
+def check_input_tag(key: str, value: str, *, path: str = "") -> Entry:
+    """The tag of a dataset input if it may be set."""
+    return Entry(
+        check_length(key, MAX_INPUT_TAG_KEY_CHARS, _join(path, "key")),
+        check_length(value, MAX_INPUT_TAG_VALUE_CHARS, _join(path, "value")),
+    )
+
+
+def check_param_keys_differ(params: Sequence[Entry]) -> None:
+    """Passes if no key comes twice, not even with equal values.
+
+    Raises:
+        InvalidParameterValue: one does; the message lists them.
+    """
+    seen: set[str] = set()
+    again: list[str] = []
+    for param in params:
+        (again.append if param.key in seen else seen.add)(param.key)
+    if again:
+        raise InvalidParameterValue(
+            f"Duplicate parameter keys have been submitted: {again}. Please ensure the request contains only "
+            "one param value per param key."
+        )
+
+
+def last_of_each(entries: Iterable[Entry]) -> list[Entry]:
+    """Of entries with one key the last, sorted by key: the order in which every transaction takes its rows."""
+    return [Entry(*item) for item in sorted({entry.key: entry.value for entry in entries}.items())]
+
+
+def _cut(value: str, max_chars: int, path: str) -> str:
+    return check_length(value[:max_chars], max_chars, _join(path, "value"))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
