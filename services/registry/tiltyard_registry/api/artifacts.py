@@ -1,0 +1,360 @@
+"""The artifact proxy as a raw ASGI app: bodies are streamed both ways, status and headers are exact.
+
+    GET    …/artifacts?path=DIR       {"files": [...]}, paths are base names
+    GET    …/artifacts/PATH           the bytes; `Range` and `If-Range` are honoured
+    PUT    …/artifacts/PATH           stores the body, hashed as it streams
+    DELETE …/artifacts/PATH           removes a file or a tree
+    …/mpu/…, …/presigned/…            501 with the texts that clients fall back on
+
+Mounting, under both `/api/2.0/mlflow-artifacts` and `/ajax-api/2.0/mlflow-artifacts`:
+
+    handlers = artifact_routes(database, artifact_store, principal_of)
+
+The path of a file is read from the request's undecoded path and decoded once, so that no other layer's idea of
+an encoded slash or dot takes part.
+
+Source: mlflow/server/handlers.py, mlflow/store/artifact/mlflow_artifacts_repo.py (3.17).
+"""
+
+import asyncio
+import logging
+import mimetypes
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, quote, unquote_to_bytes
+
+import msgspec
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import Receive, Scope, Send
+from tiltyard import errors
+from tiltyard.storage import ArtifactStore, Entry
+from tiltyard.wire.artifacts import FileInfo, FilesReply
+from tiltyard.wire.server import ErrorBody
+from tiltyard.wire.tags import Empty
+
+from tiltyard_registry.rules import access
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.store import artifacts
+from tiltyard_registry.store.session import Database
+
+PREFIXES = ("/api/2.0/mlflow-artifacts", "/ajax-api/2.0/mlflow-artifacts")
+NO_MULTIPART = "Multipart upload is not supported for the current artifact repository"
+NO_PRESIGNED = "Multipart download is not supported for the current artifact repository"
+
+_MARK = b"/mlflow-artifacts/"
+_TEXT_SUFFIX = re.compile(
+    r"\.(txt|log|err|out|jsonl?|ndjson|ya?ml|xml|[ct]sv|md|rst|py|js|ts|sh|sql|r|ini|cfg|conf|toml|properties"
+    r"|html?|css|svg|ipynb)",
+    re.IGNORECASE,
+)
+_TEXT_NAMES = frozenset({"MLmodel", "MLproject"})
+_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
+# A file may change between the look at it and its first byte; more often than this is not an accident.
+_READ_TRIES = 3
+
+Headers = list[tuple[bytes, bytes]]
+log = logging.getLogger(__name__)
+
+
+class Request(NamedTuple):
+    """One request, its path below the resource already decoded."""
+
+    method: str
+    resource: str
+    path: str
+    query: bytes
+    headers: dict[bytes, bytes]
+    who: Principal
+    receive: Receive
+
+
+class Span(NamedTuple):
+    """The bytes `[start, end)` that a GET answers, and with which status."""
+
+    status: int
+    start: int
+    end: int
+
+
+class ClientGone(Exception):
+    """Nobody is there to be answered."""
+
+
+def artifact_routes(
+    database: Database,
+    artifact_store: ArtifactStore,
+    principal_of: Callable[[Scope], Principal],
+) -> list[ASGIRouteHandler]:
+    """The mount of the proxy under both prefixes, to be given to Litestar as route handlers.
+
+    `principal_of` gives the caller that the authentication middleware found for a scope; it may raise
+    `Unauthenticated`. The proxy answers its own errors, in the protocol's shape.
+    """
+    proxy = ArtifactProxy(database, artifact_store, principal_of)
+
+    @asgi(list(PREFIXES), is_mount=True)
+    async def mlflow_artifacts(scope: Scope, receive: Receive, send: Send) -> None:
+        await proxy(scope, receive, send)
+
+    return [mlflow_artifacts]
+
+
+async def list_files(artifact_store: ArtifactStore, path: str) -> list[FileInfo]:
+    """What lies in the directory `path`, by base names; nothing for a file or a missing path."""
+    return [
+        FileInfo(entry.name, entry.is_dir, None if entry.is_dir else entry.size_bytes)
+        async for entry in artifact_store.list(path)
+    ]
+
+
+class ArtifactProxy:
+    """The ASGI app. It keeps nothing between requests."""
+
+    def __init__(
+        self,
+        database: Database,
+        artifact_store: ArtifactStore,
+        principal_of: Callable[[Scope], Principal],
+    ) -> None:
+        self._database = database
+        self._store = artifact_store
+        self._principal_of = principal_of
+        self._answers: dict[tuple[str, str], Callable[[Request, Response], Awaitable[None]]] = {
+            ("artifacts", "GET"): self._get,
+            ("artifacts", "HEAD"): self._get,
+            ("artifacts", "PUT"): self._put,
+            ("artifacts", "DELETE"): self._delete,
+            ("mpu", "POST"): _no_multipart,
+            ("presigned", "GET"): _no_presigned,
+        }
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        response = Response(send, head=scope["method"] == "HEAD")
+        try:
+            request = self._read(scope, receive)
+            answer = self._answers.get((request.resource, request.method))
+            if answer is None:
+                raise errors.EndpointNotFound(f"No endpoint {request.method} for this path.")
+            await answer(request, response)
+        except ClientGone:
+            return
+        except Exception as error:
+            if response.started:
+                # The status is out: a broken connection is the only honest answer left.
+                raise
+            await response.refuse(error)
+
+    def _read(self, scope: Any, receive: Receive) -> Request:
+        raw = scope.get("raw_path") or quote(scope["path"]).encode()
+        # By the specification the query is no part of the raw path; some servers leave it in.
+        below = raw.partition(b"?")[0].partition(_MARK)[2]
+        resource, _, path = below.partition(b"/")
+        return Request(
+            scope["method"],
+            resource.decode("ascii", "replace"),
+            _text(unquote_to_bytes(path)),
+            scope.get("query_string", b""),
+            dict(scope["headers"]),
+            self._principal_of(scope),
+            receive,
+        )
+
+    async def _get(self, request: Request, response: "Response") -> None:
+        if not request.path:
+            await self._list(request, response)
+            return
+        path = artifacts.check_path(request.path)
+        access.require(request.who, Action.READ, f"artifact {path}")
+        for attempt in range(1, _READ_TRIES + 1):
+            entry = await self._store.head(path)
+            if entry.is_dir:
+                raise errors.InvalidParameterValue(
+                    f"Invalid path '{path}': it is a directory; its files are listed with '?path='."
+                )
+            span = _span(request.headers, entry)
+            if span is None:
+                await response.whole(416, [(b"content-range", b"bytes */%d" % entry.size_bytes)], b"")
+                return
+            headers = _file_headers(entry, span)
+            chunks = self._store.get(path, span.start, span.end, etag=entry.etag)
+            try:
+                await response.stream(span.status, headers, chunks, request.receive)
+            except errors.ResourceConflict:
+                if response.started or attempt == _READ_TRIES:
+                    raise
+            else:
+                return
+
+    async def _list(self, request: Request, response: "Response") -> None:
+        given = parse_qs(request.query, keep_blank_values=True).get(b"path", [b""])
+        if len(set(given)) != 1:
+            raise errors.InvalidParameterValue("Parameter 'path' was given more than once.")
+        path = artifacts.check_path(_text(given[0]))
+        access.require(request.who, Action.READ, f"artifact {path}")
+        await response.json(200, FilesReply(await list_files(self._store, path)))
+
+    async def _put(self, request: Request, response: "Response") -> None:
+        path = request.path
+        if not path or path.endswith("/"):
+            raise errors.InvalidParameterValue(f"Invalid path '{path[:80]}': expected the path of a file.")
+        if b"content-range" in request.headers:
+            raise errors.InvalidParameterValue("A part of a file cannot be stored: send it whole.")
+        async with self._database.read() as session:
+            path = await artifacts.check_writable(session, request.who, path)
+        async with self._store.open_writer(path) as writer:
+            upload = artifacts.HashedUpload(writer)
+            async for chunk in _body(request.receive):
+                await upload.write(chunk)
+            await upload.seal()
+            async with self._database.write() as session:
+                await artifacts.publish(session, request.who, path, upload)
+        await response.whole(200, [], b"")
+
+    async def _delete(self, request: Request, response: "Response") -> None:
+        async with self._database.write() as session:
+            await artifacts.delete(session, request.who, self._store, request.path)
+        await response.json(200, Empty())
+
+
+async def _no_multipart(request: Request, _response: "Response") -> None:
+    artifacts.check_path(request.path)
+    raise errors.NotImplementedYet(NO_MULTIPART)
+
+
+async def _no_presigned(request: Request, _response: "Response") -> None:
+    artifacts.check_path(request.path)
+    raise errors.NotImplementedYet(NO_PRESIGNED)
+
+
+class Response:
+    """The one answer to a request."""
+
+    def __init__(self, send: Send, *, head: bool) -> None:
+        self._send: Any = send
+        self._head = head
+        self.started = False
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Sends an answer whose body is at hand."""
+        await self._start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self._send({"type": "http.response.body", "body": b"" if self._head else body})
+
+    async def json(self, status: int, reply: msgspec.Struct, headers: Headers | None = None) -> None:
+        """Sends a Struct as JSON."""
+        kind = (b"content-type", b"application/json")
+        await self.whole(status, [kind, *(headers or [])], msgspec.json.encode(reply))
+
+    async def stream(self, status: int, headers: Headers, chunks: AsyncIterator[bytes], receive: Receive) -> None:
+        """Sends `chunks`; the status goes out with the first, so that a file that fails at once is an error."""
+        if self._head:
+            await self._start(status, headers)
+            await self._send({"type": "http.response.body", "body": b""})
+            return
+        first = await anext(chunks, b"")
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await self._start(status, headers)
+            await self._send({"type": "http.response.body", "body": first, "more_body": True})
+            async for chunk in chunks:
+                if gone.done():
+                    raise ClientGone
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await self._send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+
+    async def refuse(self, error: Exception) -> None:
+        """Sends an error in the protocol's shape. The cause of a fault of ours goes to the log alone."""
+        request_id = None
+        if not isinstance(error, errors.TiltyardError):
+            request_id = uuid.uuid4().hex
+            log.error("artifact request %s failed", request_id, exc_info=error)
+            error = errors.InternalError(f"The registry failed; its log names the cause ({request_id}).")
+        headers: Headers = []
+        if error.retry_after_s is not None:
+            headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+        body = ErrorBody(error.code, error.message, request_id)
+        await self.json(errors.http_status(error), body, headers)
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    """The chunks of a request's body.
+
+    Raises:
+        ClientGone: the connection broke before the end.
+    """
+    more = True
+    while more:
+        message: Any = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise errors.InvalidParameterValue("Invalid path for parameter 'path': not UTF-8.") from None
+
+
+def _span(headers: dict[bytes, bytes], entry: Entry) -> Span | None:
+    """The bytes asked for; None when the file has none of them."""
+    size = entry.size_bytes
+    asked = _RANGE.fullmatch(headers.get(b"range", b"").decode("latin-1"))
+    same = headers.get(b"if-range") in (None, _etag(entry))
+    # Several ranges, or a form not understood, may be answered with the whole file.
+    if asked is None or not same:
+        return Span(200, 0, size)
+    first, last, suffix = asked.groups()
+    if suffix is not None:
+        start, end = max(0, size - int(suffix)), size
+    else:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return Span(200, 0, size)
+    return Span(206, start, end) if start < end else None
+
+
+def _etag(entry: Entry) -> bytes:
+    return b'"%s"' % entry.etag.strip('"').encode("ascii", "replace")
+
+
+def _file_headers(entry: Entry, span: Span) -> Headers:
+    """A file is a download of inert bytes, whatever it holds."""
+    plain = re.sub(r'[^ !#-\[\]-~]|[%"]', "_", entry.name)
+    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(entry.name, safe='')}"
+    headers = [
+        (b"content-type", _content_type(entry.name).encode()),
+        (b"content-disposition", disposition.encode()),
+        (b"content-length", b"%d" % (span.end - span.start)),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-security-policy", b"sandbox; default-src 'none'"),
+        (b"accept-ranges", b"bytes"),
+        (b"etag", _etag(entry)),
+    ]
+    if span.status == 206:
+        place = b"bytes %d-%d/%d" % (span.start, span.end - 1, entry.size_bytes)
+        headers.append((b"content-range", place))
+    return headers
+
+
+def _content_type(name: str) -> str:
+    if name in _TEXT_NAMES or _TEXT_SUFFIX.fullmatch(PurePosixPath(name).suffix):
+        return "text/plain"
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
