@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from tiltyard.cli.listen import Address
-from tiltyard.cli.worker import work
+from tiltyard.cli.worker import Drain, work
 from tiltyard.cli.workers import Fleet, run
 
 from tests.cli.tiny import Settings
@@ -15,7 +15,7 @@ def main(workers: str, *arguments: str) -> int:
     """Serves until told to stop."""
     *words, _, port = arguments
     settings = msgspec.convert(dict(word.split("=") for word in words), Settings, strict=False, dec_hook=_path)
-    job = work("tests.cli.tiny:create_app", settings, name="tiny", drain_delay_s=settings.drain_delay_s)
+    job = work("tiny", "tests.cli.tiny:create_app", settings, Drain(settings.drain_delay_s))
     fleet = Fleet(job, Address("127.0.0.1", int(port)), int(workers))
     return run([fleet], on_ready=lambda: print("ready", flush=True))
 

@@ -20,10 +20,10 @@ def upgrade(database_url: str) -> None:
     Raises:
         click.ClickException: the database says no, or cannot be reached.
     """
-    from tiltyard_registry.store import migrations
+    from tiltyard_registry.store.migrations import upgrade as bring_up_to_date
 
     try:
-        migrations.upgrade(database_url)
+        bring_up_to_date(database_url)
     except TiltyardError as error:
         raise click.ClickException(error.message) from None
 

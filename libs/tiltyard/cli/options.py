@@ -1,12 +1,14 @@
 """Options that several commands share. Each flag has a `TILTYARD_…` variable."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-type_port = click.IntRange(0, 65535)
+from tiltyard.cli.listen import check_host
+
 DEFAULT_DATA_DIR = Path("tiltyard-data")
 
 
@@ -15,14 +17,14 @@ def option(*flags: str, env: str, **attributes: Any) -> Callable[[Any], Any]:
     return click.option(*flags, envvar=f"TILTYARD_{env}", show_envvar=True, **attributes)
 
 
-host = option(
+_host = option(
     "--host",
     env="HOST",
     default="127.0.0.1",
     show_default=True,
     help="Address to listen on. Beyond loopback it takes --allow-unauthenticated.",
 )
-allow_unauthenticated = option(
+_allow_unauthenticated = option(
     "--allow-unauthenticated",
     env="ALLOW_UNAUTHENTICATED",
     is_flag=True,
@@ -46,7 +48,7 @@ artifact_root = option(
     env="ARTIFACT_ROOT",
     help="Where artifacts are kept: a folder or s3://bucket/prefix; without it, the data folder.",
 )
-drain_delay_s = option(
+_drain_delay_s = option(
     "--drain-delay-s",
     env="DRAIN_DELAY_S",
     type=click.FloatRange(0),
@@ -54,7 +56,7 @@ drain_delay_s = option(
     show_default=True,
     help="After SIGTERM, seconds to go on accepting while the health check already says no.",
 )
-drain_timeout_s = option(
+_drain_timeout_s = option(
     "--drain-timeout-s",
     env="DRAIN_TIMEOUT_S",
     type=click.FloatRange(1),
@@ -69,7 +71,7 @@ def port(flag: str, service: str, default: int) -> Callable[[Any], Any]:
     return option(
         flag,
         env=f"{service.upper()}_LISTEN_PORT",
-        type=type_port,
+        type=click.IntRange(0, 65535),
         default=default,
         show_default=True,
         help=f"Port of the {service} service; 0 takes any free one.",
@@ -88,16 +90,28 @@ def workers(flag: str, service: str) -> Callable[[Any], Any]:
     )
 
 
-def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options as one decorator, shown in the help in this order."""
+def listening(command: Callable[..., Any]) -> Any:
+    """Adds --host, checked before the command sees it."""
 
-    def decorate(command: Any) -> Any:
-        for one in reversed(options):
-            command = one(command)
-        return command
+    @functools.wraps(command)
+    def checked(*, host: str, allow_unauthenticated: bool, **rest: Any) -> Any:
+        return command(host=check_host(host, allow_unauthenticated=allow_unauthenticated), **rest)
 
-    return decorate
+    return _host(_allow_unauthenticated(checked))
 
 
-listening = together(host, allow_unauthenticated)
-draining = together(drain_delay_s, drain_timeout_s)
+def draining(command: Callable[..., Any]) -> Any:
+    """Adds how to stop, which the command gets as `drain`."""
+
+    @functools.wraps(command)
+    def gathered(*, drain_delay_s: float, drain_timeout_s: float, **rest: Any) -> Any:
+        from tiltyard.cli.worker import Drain
+
+        return command(drain=Drain(drain_delay_s, drain_timeout_s), **rest)
+
+    return _drain_delay_s(_drain_timeout_s(gathered))
+
+
+def exit_with(status: int) -> None:
+    """Ends the command with `status`."""
+    click.get_current_context().exit(status)

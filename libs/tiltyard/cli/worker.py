@@ -32,6 +32,13 @@ KEEP_ALIVE_S = 75
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+class Drain(msgspec.Struct, frozen=True):
+    """How a process stops: how long it goes on accepting, and how long what is in flight may take."""
+
+    delay_s: float = 0.0
+    timeout_s: float = 30.0
+
+
 class Work(msgspec.Struct, frozen=True):
     """What a server process does: which application, with which settings, and how it stops."""
 
@@ -39,24 +46,24 @@ class Work(msgspec.Struct, frozen=True):
     factory: str
     settings_type: str
     settings: msgspec.Raw
-    drain_delay_s: float = 0.0
-    drain_timeout_s: float = 30.0
+    drain: Drain
 
     @property
     def stop_within_s(self) -> float:
         """How long after a signal the process has ended by itself."""
-        return self.drain_delay_s + self.drain_timeout_s + EXIT_GRACE_S
+        return self.drain.delay_s + self.drain.timeout_s + EXIT_GRACE_S
 
 
-def work(factory: str, settings: msgspec.Struct, **options: Any) -> Work:
+def work(name: str, factory: str, settings: msgspec.Struct, drain: Drain) -> Work:
     """The `Work` of serving `factory(settings)`; `factory` is spelled `module:function`."""
     kind = type(settings)
     encoded = msgspec.json.encode(settings, enc_hook=_encode_path)
     return Work(
+        name=name,
         factory=factory,
         settings_type=f"{kind.__module__}:{kind.__qualname__}",
         settings=msgspec.Raw(encoded),
-        **options,
+        drain=drain,
     )
 
 
@@ -76,7 +83,7 @@ def serve(job: Work, listener: socket.socket, *, on_ready: Callable[[], object])
     """Serves until SIGTERM or SIGINT, finishes what is in flight and gives the exit status.
 
     An application with an `asyncio.Event` at `app.state.draining` finds it set as soon as it shall stop: its
-    health turns bad and long polls can answer, `drain_delay_s` before the socket closes.
+    health turns bad and long polls can answer, `drain.delay_s` before the socket closes.
     """
     for sig in _SIGNALS:
         signal.signal(sig, _leave)
@@ -114,11 +121,11 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=max(1, round(job.drain_timeout_s)),
+                timeout_graceful_shutdown=max(1, round(job.drain.timeout_s)),
             )
         )
         self._draining = getattr(getattr(app, "state", None), "draining", None)
-        self._drain_delay_s = job.drain_delay_s
+        self._drain_delay_s = job.drain.delay_s
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

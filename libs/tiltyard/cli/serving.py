@@ -1,0 +1,91 @@
+"""`tiltyard serving`: the scoring service alone."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tiltyard.cli import options
+from tiltyard.cli.listen import Address
+from tiltyard.cli.worker import Drain, work
+from tiltyard.cli.workers import Fleet, run
+from tiltyard.errors import TiltyardError
+
+models = options.option(
+    "--model",
+    "models",
+    env="MODELS",
+    metavar="[NAME=]URI",
+    multiple=True,
+    help="A model to serve: models:/NAME@ALIAS, models:/NAME/VERSION or the path of a model directory; "
+    "NAME makes it an endpoint of its own. May be repeated; in the variable, blanks separate them.",
+)
+
+
+def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: Any) -> Fleet:
+    """The workers of a scoring service, ready to run: its port bound.
+
+    Raises:
+        click.ClickException: the port is taken, or a setting is refused.
+    """
+    from tiltyard_serving.settings import Settings
+
+    try:
+        checked = Settings(host=address.host, port=address.port, workers=workers, **settings)
+    except TiltyardError as error:
+        raise click.ClickException(error.message) from None
+    return Fleet(work("serving", "tiltyard_serving.app:create_app", checked, drain), address, workers)
+
+
+@click.command()
+@options.listening
+@options.port("--port", "serving", 5001)
+@options.workers("--workers", "serving")
+@models
+@options.option(
+    "--registry-url",
+    env="REGISTRY_URL",
+    metavar="URL",
+    help="The registry; without it, MLFLOW_REGISTRY_URI, else MLFLOW_TRACKING_URI.",
+)
+@options.option(
+    "--cache-dir",
+    env="CACHE_DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where fetched versions are kept, shared by all processes of this machine; by default the user's cache.",
+)
+@options.option(
+    "--accept-unverified",
+    env="ACCEPT_UNVERIFIED",
+    is_flag=True,
+    help="Load external versions too, whose files nobody can verify.",
+)
+@options.option(
+    "--coerce",
+    env="COERCE",
+    type=click.Choice(["strict", "lenient"]),
+    default="strict",
+    show_default=True,
+    help="lenient casts values that do not fit a column as MLflow's server does, even if it loses something.",
+)
+@options.option(
+    "--max-body-bytes",
+    env="MAX_BODY_BYTES",
+    type=click.IntRange(1),
+    default=64 * 1024 * 1024,
+    show_default=True,
+    help="The largest request body that is read.",
+)
+@options.option(
+    "--request-timeout-s",
+    env="REQUEST_TIMEOUT_S",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds until a request without an answer is told so.",
+)
+@options.draining
+def serving(host: str, port: int, workers: int, **settings: Any) -> None:
+    """The scoring service: loads model versions, follows their aliases and answers /invocations."""
+    fleet = serving_fleet(Address(host, port), workers, **settings)
+    options.exit_with(run([fleet], on_ready=lambda: click.echo(f"Serving: {fleet.url}")))
