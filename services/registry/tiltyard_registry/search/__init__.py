@@ -1,0 +1,37 @@
+"""Search: the filter language in three passes, orders, and pages.
+
+`grammar` makes a tree of the text, `check` holds it against the rows of `fields`, `compile` makes a clause of it.
+`Page` does all of it for a door.
+"""
+
+from tiltyard_registry.search.compile import Dataset, Dialect, compile_filter
+from tiltyard_registry.search.fields import (
+    EXPERIMENTS,
+    LOGGED_MODELS,
+    MODEL_VERSIONS,
+    REGISTERED_MODELS,
+    RUNS,
+    SCOPES,
+    Scope,
+)
+from tiltyard_registry.search.order import OrderBy, compile_order
+from tiltyard_registry.search.page import Page
+from tiltyard_registry.search.tokens import PageToken, query_digest
+
+__all__ = [
+    "EXPERIMENTS",
+    "LOGGED_MODELS",
+    "MODEL_VERSIONS",
+    "REGISTERED_MODELS",
+    "RUNS",
+    "SCOPES",
+    "Dataset",
+    "Dialect",
+    "OrderBy",
+    "Page",
+    "PageToken",
+    "Scope",
+    "compile_filter",
+    "compile_order",
+    "query_digest",
+]

@@ -1,0 +1,197 @@
+"""Third pass: a checked tree becomes one SQLAlchemy clause over the tables.
+
+What hangs below a row is asked with a correlated EXISTS. Every clause is true or false and never unknown, so
+that NOT is the exact complement: `NOT tags.k = 'v'` holds for rows without the tag, `tags.k != 'v'` does not.
+"""
+
+from collections.abc import Callable, Sequence
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Double,
+    String,
+    and_,
+    exists,
+    false,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    type_coerce,
+)
+
+from tiltyard_registry.search.check import MAX_WHOLE, CheckedValue, Clause, check
+from tiltyard_registry.search.fields import PROMPT_TAG, Child, Scope
+from tiltyard_registry.search.grammar import And, Not, Or, Tree, parse
+from tiltyard_registry.search.patterns import to_glob, to_like
+from tiltyard_registry.tables import logged_model_metrics
+
+Dialect: TypeAlias = Literal["sqlite", "postgresql"]
+
+
+class Dataset(NamedTuple):
+    """Narrows metrics of logged models to points logged on this dataset; without a digest, on any of the name."""
+
+    name: str
+    digest: str | None = None
+
+
+def compile_filter(
+    scope: Scope, text: str | None, *, dialect: Dialect, datasets: Sequence[Dataset] = ()
+) -> ColumnElement[bool] | None:
+    """The clause that `text` means for a statement over `scope.tables`, or None when nothing is restricted.
+
+    Prompts live among the registered models; a filter that does not name their tag leaves them out.
+    `datasets` is for logged models only.
+
+    Raises:
+        InvalidParameterValue: the filter is not one of this scope's.
+
+    Source: mlflow/store/model_registry/sqlalchemy_store.py, `_update_query_to_exclude_prompts`.
+    """
+    tree = check(scope, parse(text)) if text else None
+    clauses = [_Compiler(scope, dialect, datasets).clause(tree)] if tree is not None else []
+    if scope.prompts is not None and not any(_is_prompt_tag(clause) for clause in leaves(tree)):
+        clauses.append(not_(_exists(scope, scope.prompts)))
+    if datasets and not any(clause.field.entity == "metric" for clause in leaves(tree)):
+        link = logged_model_metrics.c.model_id == scope.tables[0].c.model_id
+        clauses.append(_exists(scope, Child(logged_model_metrics, link, literal_column("1")), on_datasets(datasets)))
+    return and_(*clauses) if clauses else None
+
+
+def leaves(tree: Tree[Clause] | None) -> list[Clause]:
+    """The clauses of a tree, from left to right."""
+    match tree:
+        case And(terms) | Or(terms):
+            return [leaf for term in terms for leaf in leaves(term)]
+        case Not(term):
+            return leaves(term)
+        case Clause():
+            return [tree]
+    return []
+
+
+def on_datasets(datasets: Sequence[Dataset]) -> ColumnElement[bool]:
+    """Whether a point of a logged model's metric was logged on one of `datasets`."""
+    point = logged_model_metrics.c
+    return or_(
+        *(
+            and_(point.dataset_name == d.name, *([point.dataset_digest == d.digest] if d.digest else []))
+            for d in datasets
+        )
+    )
+
+
+_COMPARATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "=": eq,
+    "!=": ne,
+    "<": lt,
+    "<=": le,
+    ">": gt,
+    ">=": ge,
+}
+
+
+class _Compiler:
+    def __init__(self, scope: Scope, dialect: Dialect, datasets: Sequence[Dataset]) -> None:
+        self._scope = scope
+        self._dialect = dialect
+        self._datasets = datasets
+
+    def clause(self, tree: Tree[Clause]) -> ColumnElement[bool]:
+        match tree:
+            case And(terms):
+                return and_(*(self.clause(term) for term in terms))
+            case Or(terms):
+                return or_(*(self.clause(term) for term in terms))
+            case Not(term):
+                return not_(self.clause(term))
+            case Clause(field, _, operator, value):
+                if isinstance(field.place, Child):
+                    return self._below(tree, field.place)
+                return self._attribute(field.place, operator, value, field.null_is_empty)
+
+    def _attribute(
+        self, column: ColumnElement[Any], operator: str, value: CheckedValue, null_is_empty: bool
+    ) -> ColumnElement[bool]:
+        if null_is_empty and (operator not in {"=", "IN"} or value == "" or "" in _listed(value)):
+            # Only where null would count, for the bare column has an index.
+            return self._compare(func.coalesce(column, ""), operator, value)
+        compared = self._compare(column, operator, value)
+        return and_(column.is_not(None), compared) if getattr(column, "nullable", False) else compared
+
+    def _below(self, clause: Clause, child: Child) -> ColumnElement[bool]:
+        if self._scope.prompts is not None and _is_prompt_tag(clause) and _excludes_prompts(clause):
+            return not_(_exists(self._scope, self._scope.prompts))
+        conditions = []
+        if child.key is not None:
+            conditions.append(child.key == clause.key)
+        if clause.field.entity == "metric" and self._datasets:
+            conditions.append(on_datasets(self._datasets))
+        if clause.operator == "IS NULL":
+            return not_(_exists(self._scope, child, *conditions))
+        if clause.operator != "IS NOT NULL":
+            compared = self._compare(child.value, clause.operator, clause.value)
+            if child.is_nan is not None:
+                # NaN is stored as a flag beside a zero. It differs from every number, and is like none.
+                different = clause.operator == "!="
+                compared = or_(compared, child.is_nan) if different else and_(compared, not_(child.is_nan))
+            conditions.append(compared)
+        return _exists(self._scope, child, *conditions)
+
+    def _compare(self, column: ColumnElement[Any], operator: str, value: CheckedValue) -> ColumnElement[bool]:
+        if operator in {"IN", "NOT IN"}:
+            listed = _among(column, _listed(value))
+            return listed if operator == "IN" else not_(listed)
+        if operator in {"LIKE", "ILIKE"}:
+            return self._like(column, str(value), exact=operator == "LIKE")
+        compared: ColumnElement[bool] = _COMPARATORS[operator](column, bound(value))
+        return compared
+
+    def _like(self, column: ColumnElement[Any], pattern: str, *, exact: bool) -> ColumnElement[bool]:
+        if self._dialect == "sqlite" and exact:
+            return column.bool_op("GLOB")(to_glob(pattern))
+        if self._dialect == "sqlite":
+            return column.ilike(to_like(pattern), escape="\\")
+        # PostgreSQL's escape character is the backslash unless told otherwise.
+        return column.like(to_like(pattern)) if exact else column.ilike(to_like(pattern))
+
+
+def _exists(scope: Scope, child: Child, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists(literal_column("1")).select_from(child.source).where(child.link, *conditions).correlate(*scope.tables)
+
+
+def _is_prompt_tag(clause: Clause) -> bool:
+    return clause.field.entity == "tag" and clause.key == PROMPT_TAG
+
+
+def _excludes_prompts(clause: Clause) -> bool:
+    # Models that are no prompts lack the tag, and must match all the same.
+    value = str(clause.value).lower()
+    return (clause.operator, value) in {("!=", "true"), ("=", "false")}
+
+
+def _listed(value: CheckedValue) -> tuple[str, ...] | tuple[int, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def _among(column: ColumnElement[Any], values: tuple[str, ...] | tuple[int, ...]) -> ColumnElement[bool]:
+    if all(isinstance(value, str) for value in values):
+        return type_coerce(column, String).in_(values)
+    # A number that the column cannot hold is in no row.
+    held = [value for value in values if isinstance(value, int) and abs(value) <= MAX_WHOLE]
+    return type_coerce(column, BigInteger).in_(held) if held else false()
+
+
+def bound(value: CheckedValue) -> ColumnElement[Any]:
+    """`value` as a parameter that either driver takes, whatever column it is compared with."""
+    # The type is the value's, not the column's: a driver refuses 1.5 or 2**40 for an integer column.
+    if isinstance(value, str):
+        return literal(value, String)
+    if isinstance(value, int) and abs(value) <= MAX_WHOLE:
+        return literal(value, BigInteger)
+    return literal(float(value) if isinstance(value, int | float) else value, Double)

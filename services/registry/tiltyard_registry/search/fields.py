@@ -1,0 +1,274 @@
+"""What can be searched and sorted, as data: one row per attribute.
+
+A new filter attribute is one more `Field` in its scope. Grammar, check and compiler only read the rows.
+
+Source: mlflow/utils/search_utils.py, the `Search…Utils` classes, for keys, spellings and operators. Wider than
+there: IN for every text, IS NULL for everything that hangs below a row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, FromClause, Table, and_
+
+from tiltyard_registry import tables as t
+
+DATASET_CONTEXT_TAG = "mlflow.data.context"
+PROMPT_TAG = "mlflow.prompt.is_prompt"
+
+
+class Kind(Enum):
+    """What a field's values are, and how a filter writes them."""
+
+    TEXT = "a quoted string"
+    NAME = "a quoted whole number, for it is a name and not a quantity"
+    WHOLE = "a whole number"
+    COUNT = "a whole number, bare or quoted"
+    NUMBER = "a number"
+
+
+class Child(NamedTuple):
+    """Where a value hangs below the searched row.
+
+    `link` ties a child row to its parent; `key` is the column of the name (None: the name is fixed by `link`);
+    `is_nan` is the flag that stands for NaN; `recency` puts the newest of several points first.
+    """
+
+    source: FromClause
+    link: ColumnElement[bool]
+    value: ColumnElement[Any]
+    key: ColumnElement[Any] | None = None
+    is_nan: ColumnElement[bool] | None = None
+    recency: tuple[ColumnElement[Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One attribute: how it is written, what it holds, which operators it takes, where it is stored."""
+
+    entity: str
+    key: str | None  # None: whatever key the entity has
+    kind: Kind
+    operators: tuple[str, ...]  # none: it is there for sorting
+    place: ColumnElement[Any] | Child
+    aliases: tuple[str, ...] = ()
+    orderable: bool = True
+    # The wire shows null as empty text, and a filter sees what the wire shows.
+    null_is_empty: bool = False
+    # What the stored values start with, and callers may leave out.
+    prefix: str = ""
+
+
+class Sort(NamedTuple):
+    """A key of an attribute, and its direction."""
+
+    key: str
+    ascending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One noun that is searched."""
+
+    name: str
+    # What the searching statement selects from.
+    tables: tuple[Table, ...]
+    # Every spelling of an entity, and the one it collapses to.
+    entities: Mapping[str, str]
+    fields: tuple[Field, ...]
+    # The order when the caller asks for none.
+    default_order: tuple[Sort, ...]
+    # Put behind every order, unless the key is in it already.
+    tie_break: tuple[Sort, ...]
+    # The tag that marks a prompt: prompts live among the models, and are no models to a search.
+    prompts: Child | None = None
+
+    def find(self, entity: str, key: str) -> Field | None:
+        """The field that `entity.key` names, or None."""
+        named = (field for field in self.fields if field.entity == entity)
+        return next((f for f in named if f.key is None or f.key == key or key in f.aliases), None)
+
+
+def _spellings(**entities: str) -> dict[str, str]:
+    return {word: entity for entity, words in entities.items() for word in words.split()}
+
+
+_TEXT = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")
+_NAME = ("=", "!=", "IN", "NOT IN")
+_NUMERIC = ("=", "!=", "<", "<=", ">", ">=")
+_PRESENCE = ("IS NULL", "IS NOT NULL")
+
+
+def _text(key: str, column: ColumnElement[Any], *aliases: str, orderable: bool = True) -> Field:
+    return Field("attribute", key, Kind.TEXT, _TEXT, column, aliases, orderable)
+
+
+def _id(key: str, column: ColumnElement[Any]) -> Field:
+    return Field("attribute", key, Kind.NAME, _NAME, column)
+
+
+def _number(key: str, column: ColumnElement[Any], *aliases: str, kind: Kind = Kind.NUMBER) -> Field:
+    return Field("attribute", key, kind, _NUMERIC, column, aliases)
+
+
+def _order_only(key: str, column: ColumnElement[Any], *aliases: str) -> Field:
+    return Field("attribute", key, Kind.WHOLE, (), column, aliases)
+
+
+def _pairs(table: Table, *link: ColumnElement[bool]) -> Child:
+    return Child(table, and_(*link), table.c.value, key=table.c.key)
+
+
+def _marks_of_prompt(tags: Child, table: Table) -> Child:
+    marked = and_(tags.link, table.c.key == PROMPT_TAG, table.c.value == "true")
+    return tags._replace(link=marked, key=None)
+
+
+def _texts(entity: str, pairs: Child, *, orderable: bool = False) -> Field:
+    return Field(entity, None, Kind.TEXT, (*_TEXT, *_PRESENCE), pairs, orderable=orderable)
+
+
+def _metrics(points: Child) -> Field:
+    return Field("metric", None, Kind.NUMBER, (*_NUMERIC, *_PRESENCE), points)
+
+
+def _dataset(key: str, child: Child) -> Field:
+    return Field("dataset", key, Kind.TEXT, _TEXT, child, orderable=False)
+
+
+# --- runs -------------------------------------------------------------------------------------------------
+
+_run = t.runs.c
+_latest = t.latest_metrics.c
+_input_tag = t.dataset_input_tags.c
+_inputs = t.dataset_inputs.join(t.datasets, t.dataset_inputs.c.dataset_id == t.datasets.c.id)
+_input_of_run = t.dataset_inputs.c.run == _run.id
+_context_of_run = and_(_input_tag.run == _run.id, _input_tag.key == DATASET_CONTEXT_TAG)
+
+RUNS = Scope(
+    name="runs",
+    tables=(t.runs,),
+    entities=_spellings(
+        attribute="attribute attributes attr run",
+        metric="metric metrics",
+        parameter="parameter parameters param params",
+        tag="tag tags",
+        dataset="dataset datasets",
+    ),
+    fields=(
+        _text("run_id", _run.run_id),
+        _text("run_name", _run.run_name, "run name", "Run name", "Run Name"),
+        _text("user_id", _run.user_id),
+        _text("status", _run.status),
+        _text("artifact_uri", _run.artifact_uri),
+        _number("start_time", _run.start_time, "created", "Created"),
+        _number("end_time", _run.end_time),
+        _metrics(_pairs(t.latest_metrics, _latest.run == _run.id)._replace(is_nan=_latest.is_nan)),
+        _texts("parameter", _pairs(t.params, t.params.c.run == _run.id), orderable=True),
+        _texts("tag", _pairs(t.run_tags, t.run_tags.c.run == _run.id), orderable=True),
+        _dataset("name", Child(_inputs, _input_of_run, t.datasets.c.name)),
+        _dataset("digest", Child(_inputs, _input_of_run, t.datasets.c.digest)),
+        _dataset("context", Child(t.dataset_input_tags, _context_of_run, _input_tag.value)),
+    ),
+    default_order=(),
+    tie_break=(Sort("start_time", False), Sort("run_id", True)),
+)
+
+# --- experiments ------------------------------------------------------------------------------------------
+
+_experiment = t.experiments.c
+_experiment_tags = _pairs(t.experiment_tags, t.experiment_tags.c.experiment_id == _experiment.experiment_id)
+
+EXPERIMENTS = Scope(
+    name="experiments",
+    tables=(t.experiments,),
+    entities=_spellings(attribute="attribute", tag="tag tags"),
+    fields=(
+        _text("name", _experiment.name),
+        _id("experiment_id", _experiment.experiment_id),
+        _number("creation_time", _experiment.creation_time, kind=Kind.WHOLE),
+        _number("last_update_time", _experiment.last_update_time, kind=Kind.WHOLE),
+        _texts("tag", _experiment_tags),
+    ),
+    default_order=(Sort("creation_time", False), Sort("experiment_id", True)),
+    tie_break=(Sort("experiment_id", False),),
+)
+
+# --- registered models ------------------------------------------------------------------------------------
+
+_model = t.registered_models.c
+_model_tags = _pairs(t.registered_model_tags, t.registered_model_tags.c.registered_model_id == _model.id)
+
+REGISTERED_MODELS = Scope(
+    name="registered models",
+    tables=(t.registered_models,),
+    entities=_spellings(attribute="attribute", tag="tag tags"),
+    fields=(
+        _text("name", _model.name),
+        _order_only("last_updated_timestamp", _model.last_updated_timestamp, "timestamp"),
+        _texts("tag", _model_tags),
+    ),
+    default_order=(),
+    tie_break=(Sort("name", True),),
+    prompts=_marks_of_prompt(_model_tags, t.registered_model_tags),
+)
+
+# --- model versions ---------------------------------------------------------------------------------------
+
+_version = t.model_versions.c
+_version_tag = t.model_version_tags.c
+_of_model = _version_tag.registered_model_id == _version.registered_model_id
+
+MODEL_VERSIONS = Scope(
+    name="model versions",
+    # The searching statement joins the two: the name is the model's.
+    tables=(t.model_versions, t.registered_models),
+    entities=_spellings(attribute="attribute", tag="tag tags"),
+    fields=(
+        _text("name", _model.name),
+        replace(_text("run_id", _version.run_id, orderable=False), null_is_empty=True),
+        _text("source_path", _version.source, orderable=False),
+        _number("version_number", _version.version, kind=Kind.COUNT),
+        _order_only("creation_timestamp", _version.creation_timestamp),
+        _order_only("last_updated_timestamp", _version.last_updated_timestamp),
+        _texts("tag", _pairs(t.model_version_tags, _of_model, _version_tag.version == _version.version)),
+    ),
+    default_order=(Sort("last_updated_timestamp", False),),
+    tie_break=(Sort("name", True), Sort("version_number", False)),
+    # One version tagged as a prompt makes all versions of its model prompts.
+    prompts=_marks_of_prompt(_pairs(t.model_version_tags, _of_model), t.model_version_tags),
+)
+
+# --- logged models ----------------------------------------------------------------------------------------
+
+_logged = t.logged_models.c
+_point = t.logged_model_metrics.c
+
+LOGGED_MODELS = Scope(
+    name="logged models",
+    tables=(t.logged_models,),
+    entities=_spellings(attribute="attributes", metric="metrics", parameter="params", tag="tags"),
+    fields=(
+        _text("name", _logged.name),
+        _text("model_id", _logged.model_id),
+        _text("model_type", _logged.model_type),
+        replace(_text("status", _logged.status), prefix="LOGGED_MODEL_"),
+        _text("source_run_id", _logged.source_run_id),
+        _id("experiment_id", _logged.experiment_id),
+        _number("creation_timestamp", _logged.creation_timestamp_ms, "creation_time"),
+        _number("last_updated_timestamp", _logged.last_updated_timestamp_ms, "last_updated_time"),
+        _metrics(
+            _pairs(t.logged_model_metrics, _point.model_id == _logged.model_id)._replace(
+                is_nan=_point.is_nan, recency=(_point.timestamp.desc(), _point.step.desc(), _point.run_id)
+            )
+        ),
+        _texts("parameter", _pairs(t.logged_model_params, t.logged_model_params.c.model_id == _logged.model_id)),
+        _texts("tag", _pairs(t.logged_model_tags, t.logged_model_tags.c.model_id == _logged.model_id)),
+    ),
+    default_order=(),
+    tie_break=(Sort("creation_timestamp", False), Sort("model_id", True)),
+)
+
+SCOPES = (RUNS, EXPERIMENTS, REGISTERED_MODELS, MODEL_VERSIONS, LOGGED_MODELS)

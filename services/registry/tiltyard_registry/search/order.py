@@ -1,0 +1,122 @@
+"""Orders: `order_by` items, checked against the fields and compiled.
+
+Absent values come last in both directions; NaN comes behind every number and before the absent. The tie-break of
+the scope stands behind every order: it makes the order total, so that pages neither overlap nor leave gaps.
+
+Source: mlflow/store/tracking/sqlalchemy_store.py, `_get_orderby_clauses`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from sqlalchemy import Column, ColumnElement, case, literal_column, select
+from tiltyard.errors import InvalidParameterValue
+
+from tiltyard_registry.search.check import resolve
+from tiltyard_registry.search.compile import Dataset, Dialect, on_datasets
+from tiltyard_registry.search.fields import Child, Field, Scope
+from tiltyard_registry.search.grammar import Identifier, parse_order
+
+MAX_ORDER_ITEMS = 20
+
+
+class OrderBy(NamedTuple):
+    """One item of an order of logged models: `field_name` is an attribute or `metrics.<key>`, unquoted."""
+
+    field_name: str
+    ascending: bool = True
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+
+Item: TypeAlias = str | OrderBy
+
+
+class Term(NamedTuple):
+    """One term of ORDER BY. `column` is None unless it is a column without nulls, from which a page can start."""
+
+    clause: ColumnElement[Any]
+    ascending: bool
+    column: Column[Any] | None
+
+
+def compile_order(scope: Scope, order_by: Sequence[Item] | None, *, dialect: Dialect) -> list[ColumnElement[Any]]:
+    """The whole ORDER BY: what the caller asked for, else the scope's default, then its tie-break.
+
+    Raises:
+        InvalidParameterValue: an item that is no order of this scope, or a field named twice.
+    """
+    return [term.clause for term in order_terms(scope, order_by, dialect=dialect)]
+
+
+def order_terms(scope: Scope, order_by: Sequence[Item] | None, *, dialect: Dialect) -> tuple[Term, ...]:
+    """`compile_order`, term by term."""
+    items = list(order_by or ())
+    if len(items) > MAX_ORDER_ITEMS:
+        raise InvalidParameterValue(f"Invalid order_by: {len(items)} items, at most {MAX_ORDER_ITEMS} are allowed.")
+    terms: list[Term] = []
+    seen: set[tuple[str, str]] = set()
+    for item in items:
+        identifier, ascending, dataset = _read(item)
+        field = resolve(scope, identifier, to_sort=True)
+        name = (field.entity, field.key or identifier.key)
+        if name in seen:
+            raise InvalidParameterValue(f"`order_by` contains duplicate fields: '{_shown(item)}'.")
+        seen.add(name)
+        terms.append(_term(scope, field, identifier.key, ascending, dataset, dialect))
+    for key, ascending in (*(() if items else scope.default_order), *scope.tie_break):
+        if ("attribute", key) not in seen:
+            seen.add(("attribute", key))
+            field = resolve(scope, Identifier(None, key), to_sort=True)
+            terms.append(_term(scope, field, key, ascending, None, dialect))
+    return tuple(terms)
+
+
+def _read(item: Item) -> tuple[Identifier, bool, Dataset | None]:
+    if isinstance(item, str):
+        identifier, ascending = parse_order(item)
+        return identifier, ascending, None
+    if item.dataset_digest and not item.dataset_name:
+        raise InvalidParameterValue("`dataset_digest` can only be specified if `dataset_name` is also specified.")
+    dataset = Dataset(item.dataset_name, item.dataset_digest) if item.dataset_name else None
+    entity, dot, key = item.field_name.partition(".")
+    if not dot:
+        return Identifier(None, item.field_name.strip()), item.ascending, dataset
+    if entity != "metrics":
+        raise InvalidParameterValue(
+            f"Invalid order by field name: {item.field_name[:80]}. Only attributes and metrics are orderable."
+        )
+    if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in key):
+        raise InvalidParameterValue("Invalid order by field name: it holds a character that is not text.")
+    return Identifier(entity, key), item.ascending, dataset
+
+
+def _shown(item: Item) -> str:
+    return (item if isinstance(item, str) else item.field_name)[:80]
+
+
+def _term(scope: Scope, field: Field, key: str, ascending: bool, dataset: Dataset | None, dialect: Dialect) -> Term:
+    if not isinstance(field.place, Child):
+        column = field.place
+        directed = column.asc() if ascending else column.desc()
+        if isinstance(column, Column) and not column.nullable:
+            return Term(directed, ascending, column)
+        return Term(directed.nulls_last(), ascending, None)
+    child = field.place
+    value = child.value
+    if child.is_nan is not None:
+        # One look-up for all three ranks. NaN sorts behind numbers on PostgreSQL as a number, on SQLite as text;
+        # a descending order ascends over the negated value, which keeps NaN there.
+        nan: ColumnElement[Any] = literal_column("'NaN'::float8" if dialect == "postgresql" else "'NaN'")
+        value = case((child.is_nan, nan), else_=value if ascending else -value)
+        ascending = True
+    chosen = select(value).select_from(child.source).where(child.link)
+    if child.key is not None:
+        chosen = chosen.where(child.key == key)
+    if dataset is not None:
+        chosen = chosen.where(on_datasets([dataset]))
+    if child.recency:
+        chosen = chosen.order_by(*child.recency).limit(1)
+    looked_up = chosen.correlate(*scope.tables).scalar_subquery()
+    directed = looked_up.asc() if ascending else looked_up.desc()
+    return Term(directed.nulls_last(), ascending, None)

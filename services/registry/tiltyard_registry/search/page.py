@@ -1,0 +1,91 @@
+"""One page of a search: what it adds to a statement, and how it reads what came back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, ColumnElement, Select, String, and_, or_
+
+from tiltyard_registry.search.compile import Dataset, Dialect, bound, compile_filter
+from tiltyard_registry.search.fields import Scope
+from tiltyard_registry.search.order import Item, order_terms
+from tiltyard_registry.search.tokens import PageToken, query_digest
+
+R = TypeVar("R", bound=Mapping[Any, Any])
+S = TypeVar("S", bound=Select[Any])
+
+
+class Page:
+    """A filter, an order and a place in it.
+
+        page = Page(RUNS, filter=…, order_by=…, page_token=…, max_results=100, dialect=…, within=experiment_ids)
+        rows, next_page_token = page.split(await session.all(page.of(select(runs).where(…))))
+
+    `within` is what else narrows the statement and makes the query what it is: a token is good only for the same.
+    Any JSON value will do.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        *,
+        max_results: int,
+        dialect: Dialect,
+        filter: str | None = None,
+        order_by: Sequence[Item] | None = None,
+        page_token: str | None = None,
+        within: object = None,
+        datasets: Sequence[Dataset] = (),
+    ) -> None:
+        """Checks everything.
+
+        Raises:
+            InvalidParameterValue: the filter, the order or the token is not right.
+        """
+        self._max_results = max_results
+        self._clause = compile_filter(scope, filter, dialect=dialect, datasets=datasets)
+        self._terms = order_terms(scope, order_by, dialect=dialect)
+        self._query = query_digest(scope.name, filter, list(order_by or ()), list(datasets), within)
+        self._keys = [(term.column, term.ascending) for term in self._terms if term.column is not None]
+        # A page can start behind a row only where the whole order can be read off the row.
+        self._by_key = len(self._keys) == len(self._terms)
+        self._position = None
+        if page_token:
+            kinds = [str if isinstance(column.type, String) else int for column, _ in self._keys]
+            self._position = PageToken.decode(page_token, query=self._query, columns=kinds if self._by_key else None)
+
+    def of(self, statement: S) -> S:
+        """`statement` filtered, ordered and cut to this page and one row more, which tells whether another follows.
+
+        When the order is over plain columns the statement must select them under their own names.
+        """
+        if self._clause is not None:
+            statement = statement.where(self._clause)
+        if isinstance(self._position, tuple):
+            statement = statement.where(behind(self._keys, self._position))
+        elif self._position:
+            statement = statement.offset(self._position)
+        return statement.order_by(*(term.clause for term in self._terms)).limit(self._max_results + 1)
+
+    def split(self, rows: Sequence[R]) -> tuple[list[R], str | None]:
+        """The rows of the page, and the token of the next page if there is one."""
+        page = list(rows[: self._max_results])
+        if len(rows) <= self._max_results or not page:
+            return page, None
+        if self._by_key:
+            last = tuple(page[-1][column.name] for column, _ in self._keys)
+            return page, PageToken.encode(last, query=self._query)
+        start = self._position if isinstance(self._position, int) else 0
+        return page, PageToken.encode(start + len(page), query=self._query)
+
+
+def behind(keys: Sequence[tuple[Column[Any], bool]], values: Sequence[str | int]) -> ColumnElement[bool]:
+    """Whether a row stands behind the row with these values in an order of (column, ascending)."""
+    steps: list[ColumnElement[bool]] = []
+    equal: list[ColumnElement[bool]] = []
+    for (column, ascending), value in zip(keys, values, strict=True):
+        steps.append(and_(*equal, column > bound(value) if ascending else column < bound(value)))
+        equal.append(column == bound(value))
+    # Said once more as a plain bound, the first column lets an index start there.
+    first, ascending = keys[0]
+    start = first >= bound(values[0]) if ascending else first <= bound(values[0])
+    return and_(start, or_(*steps))
