@@ -1,0 +1,12 @@
+"""'No authentication' as a policy: everyone is the same caller, who may do everything."""
+
+from collections.abc import Mapping
+
+from tiltyard_registry.rules.access import Principal
+
+ANONYMOUS = Principal("anonymous", may_do_all=True)
+
+
+async def anonymous(_headers: Mapping[str, str]) -> Principal | None:
+    """The anonymous caller, whatever the request says."""
+    return ANONYMOUS

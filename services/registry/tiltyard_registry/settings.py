@@ -1,0 +1,67 @@
+"""What one registry process is told: one frozen struct, made by the command line or by a test."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+_ASYNC_DRIVERS = {
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "sqlite": "sqlite+aiosqlite",
+}
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Settings of one registry process; None takes the embedded default below `data_dir`."""
+
+    data_dir: Path = Path("tiltyard-data")
+    """Folder of the embedded database and of local artifacts."""
+
+    database_url: str | None = None
+    """`postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`."""
+
+    artifact_root: str | None = None
+    """A folder, or the URI of an object store with a prefix (`s3://bucket/prefix`)."""
+
+    host: str = "127.0.0.1"
+    """The address that the process listens on; the guard of the Host header follows from it."""
+
+    port: int = 5000
+    workers: int = 1
+    """How many processes like this one share the port."""
+
+    allow_unauthenticated: bool = False
+    """Listens beyond loopback although nobody has to say who they are."""
+
+    auth: tuple[str, ...] = ("anonymous",)
+    """Names of auth providers, asked in this order."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names, besides loopback, under which requests and their Origin may come; `*` allows any."""
+
+    max_connections: int = 16
+    """Most database connections of this process."""
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    """Largest JSON body; artifacts are streamed and not counted."""
+
+    access_log: bool = True
+    """One JSON line per request on standard error."""
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's URL with an async driver; SQLite under `data_dir` when none is given."""
+        if self.database_url is None:
+            return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'tiltyard.db'}"
+        scheme, separator, rest = self.database_url.partition("://")
+        return f"{_ASYNC_DRIVERS.get(scheme, scheme)}{separator}{rest}"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is the SQLite file that this process brings up to date by itself."""
+        return self.resolved_database_url.startswith("sqlite")
+
+    @property
+    def resolved_artifact_root(self) -> str:
+        """Where artifacts are kept; a folder under `data_dir` when none is given."""
+        return self.artifact_root or str(self.data_dir.resolve() / "artifacts")

@@ -1,0 +1,133 @@
+"""What is measured of every request, and its id: one ASGI layer around the whole application."""
+
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from tiltyard_registry.logs import access_logger
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_SILENT = frozenset({"/health", "/livez", "/readyz", "/startupz", "/metrics"})
+
+
+class Metrics:
+    """The process's Prometheus metrics; where its supervisor set the variable, those of all its processes."""
+
+    def __init__(self) -> None:
+        self._shared = MULTIPROCESS_VARIABLE in os.environ
+        self.registry = CollectorRegistry()
+        self.duration = Histogram(
+            "tiltyard_http_request_duration_seconds",
+            "Time from the first byte of a request to the last of its answer.",
+            ["method", "route", "status"],
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "tiltyard_http_requests_in_flight",
+            "Requests being answered.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self.errors = Counter(
+            "tiltyard_http_errors",
+            "Answers that say no, by class of status.",
+            ["route", "status"],
+            registry=self.registry,
+        )
+        self.connections = Gauge(
+            "tiltyard_database_connections_in_use",
+            "Database connections that requests hold.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The metrics as text, and its content type."""
+        registry: CollectorRegistry = self.registry
+        if self._shared:
+            from prometheus_client.multiprocess import MultiProcessCollector
+
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+class Telemetry:
+    """Gives every request an id, and counts, times and logs it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, connections_in_use: Callable[[], int]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._connections_in_use = connections_in_use
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope["state"]["request_id"] = request_id.decode()
+        path, status, size_bytes = scope["path"], 500, 0
+
+        async def observed(message: Message) -> None:
+            nonlocal status, size_bytes
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            elif message["type"] == "http.response.body":
+                size_bytes += len(message.get("body", b""))
+            await send(message)
+
+        metrics, started = self._metrics, time.perf_counter()
+        metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, observed)
+        finally:
+            seconds = time.perf_counter() - started
+            # Only templates that exist become labels: a caller cannot make new ones.
+            route = str(scope.get("path_template") or "unmatched")
+            metrics.in_flight.dec()
+            metrics.duration.labels(scope["method"], route, status).observe(seconds)
+            metrics.connections.set(self._connections_in_use())
+            if status >= 400:
+                metrics.errors.labels(route, status).inc()
+            if path not in _SILENT and not access_logger.disabled:
+                access_logger.info(
+                    "%s %s %s",
+                    scope["method"],
+                    path,
+                    status,
+                    extra={"fields": _fields(scope, path, status, seconds, size_bytes, request_id)},
+                )
+
+
+def _fields(
+    scope: Any, path: str, status: int, seconds: float, size_bytes: int, request_id: bytes
+) -> dict[str, Any]:
+    client = scope.get("client")
+    return {
+        "method": scope["method"],
+        "path": path,
+        "status": status,
+        "duration_ms": round(seconds * 1000, 2),
+        "size_bytes": size_bytes,
+        "client": client[0] if client else None,
+        "request_id": request_id.decode(),
+    }
+
+
+def _request_id(scope: Any) -> bytes:
+    """The caller's `x-request-id` if it is a plain word, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return bytes(value)
+    return uuid.uuid4().hex.encode()
