@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from tiltyard_registry.settings import Settings
 
 from tiltyard.cli import options
 from tiltyard.cli.listen import Address
@@ -17,32 +18,33 @@ def registry_fleet(
     workers: int,
     *,
     data_dir: Path,
-    database_url: str | None = None,
-    artifact_root: str | None = None,
-    migrate: bool = False,
     drain: Drain,
+    database_url: str | None = None,
+    migrate: bool = False,
+    **settings: Any,
 ) -> Fleet:
     """The workers of a registry, ready to run: its port bound, an SQLite schema up to date.
 
     Raises:
         click.ClickException: the port is taken, or the database says no.
     """
-    from tiltyard_registry.settings import Settings
-
     database_url = database_url or embedded_url(data_dir)
-    settings = Settings(
+    told = Settings(
         data_dir=data_dir.resolve(),
         database_url=database_url,
-        artifact_root=artifact_root,
         host=address.host,
         port=address.port,
         workers=workers,
+        **settings,
     )
-    fleet = Fleet(work("registry", "tiltyard_registry.app:create_app", settings, drain), address, workers)
+    fleet = Fleet(work("registry", "tiltyard_registry.app:create_app", told, drain), address, workers)
     # Once, before any worker looks. A server's schema is its operator's to change: that is `tiltyard migrate`.
     if migrate or database_url.startswith("sqlite"):
         upgrade(database_url)
     return fleet
+
+
+_DEFAULT = Settings()
 
 
 @click.command()
@@ -57,6 +59,37 @@ def registry_fleet(
     env="MIGRATE",
     is_flag=True,
     help="Bring the schema up to date first, on PostgreSQL too; SQLite always is.",
+)
+@options.option(
+    "--allowed-hosts",
+    env="ALLOWED_HOSTS",
+    metavar="NAME",
+    multiple=True,
+    help="A host name, besides loopback, under which requests may come; * allows any. May be repeated; in the "
+    "variable, blanks separate them.",
+)
+@options.option(
+    "--max-connections",
+    env="MAX_CONNECTIONS",
+    type=click.IntRange(1),
+    default=_DEFAULT.max_connections,
+    show_default=True,
+    help="Most database connections of each process.",
+)
+@options.option(
+    "--max-body-bytes",
+    env="REGISTRY_MAX_BODY_BYTES",
+    type=click.IntRange(1),
+    default=_DEFAULT.max_body_bytes,
+    show_default=True,
+    help="The largest JSON body that is read; artifacts are streamed and not counted.",
+)
+@options.option(
+    "--access-log/--no-access-log",
+    env="ACCESS_LOG",
+    default=_DEFAULT.access_log,
+    show_default=True,
+    help="One JSON line per request on standard error.",
 )
 @options.draining
 def registry(host: str, port: int, workers: int, **settings: Any) -> None:

@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from tiltyard_serving.settings import Settings
 
 from tiltyard.cli import options
 from tiltyard.cli.listen import Address
 from tiltyard.cli.worker import Drain, work
 from tiltyard.cli.workers import Fleet, run
 from tiltyard.errors import TiltyardError
+
+_DEFAULT = Settings()
 
 models = options.option(
     "--model",
@@ -28,8 +31,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: A
     Raises:
         click.ClickException: the port is taken, or a setting is refused.
     """
-    from tiltyard_serving.settings import Settings
-
     try:
         checked = Settings(host=address.host, port=address.port, workers=workers, **settings)
     except TiltyardError as error:
@@ -64,15 +65,15 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: A
     "--coerce",
     env="COERCE",
     type=click.Choice(["strict", "lenient"]),
-    default="strict",
+    default=_DEFAULT.coerce,
     show_default=True,
     help="lenient casts values that do not fit a column as MLflow's server does, even if it loses something.",
 )
 @options.option(
     "--max-body-bytes",
-    env="MAX_BODY_BYTES",
+    env="SERVING_MAX_BODY_BYTES",
     type=click.IntRange(1),
-    default=64 * 1024 * 1024,
+    default=_DEFAULT.max_body_bytes,
     show_default=True,
     help="The largest request body that is read.",
 )
@@ -80,7 +81,7 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: A
     "--request-timeout-s",
     env="REQUEST_TIMEOUT_S",
     type=click.FloatRange(0, min_open=True),
-    default=60.0,
+    default=_DEFAULT.request_timeout_s,
     show_default=True,
     help="Seconds until a request without an answer is told so.",
 )
