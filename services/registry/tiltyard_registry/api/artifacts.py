@@ -17,11 +17,10 @@ Source: mlflow/server/handlers.py, mlflow/store/artifact/mlflow_artifacts_repo.p
 """
 
 import asyncio
-import logging
 import mimetypes
 import re
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote_to_bytes
@@ -33,7 +32,6 @@ from litestar.types import Receive, Scope, Send
 from tiltyard import errors
 from tiltyard.storage import ArtifactStore, Entry
 from tiltyard.wire.artifacts import FileInfo, FilesReply
-from tiltyard.wire.server import ErrorBody
 from tiltyard.wire.tags import Empty
 
 from tiltyard_registry.rules import access
@@ -57,7 +55,6 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 _READ_TRIES = 3
 
 Headers = list[tuple[bytes, bytes]]
-log = logging.getLogger(__name__)
 
 
 class Request(NamedTuple):
@@ -92,11 +89,12 @@ def artifact_routes(
     """The mount of the proxy under both prefixes, to be given to Litestar as route handlers.
 
     `principal_of` gives the caller that the authentication middleware found for a scope; it may raise
-    `Unauthenticated`. The proxy answers its own errors, in the protocol's shape.
+    `Unauthenticated`. Errors are raised, for the app's exception handlers to answer; one that comes after the
+    status went out breaks the connection.
     """
     proxy = ArtifactProxy(database, artifact_store, principal_of)
 
-    @asgi(list(PREFIXES), is_mount=True)
+    @asgi(list(PREFIXES), is_mount=True, copy_scope=False)
     async def mlflow_artifacts(scope: Scope, receive: Receive, send: Send) -> None:
         await proxy(scope, receive, send)
 
@@ -134,20 +132,12 @@ class ArtifactProxy:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        response = Response(send, head=scope["method"] == "HEAD")
-        try:
-            request = self._read(scope, receive)
-            answer = self._answers.get((request.resource, request.method))
-            if answer is None:
-                raise errors.EndpointNotFound(f"No endpoint {request.method} for this path.")
-            await answer(request, response)
-        except ClientGone:
-            return
-        except Exception as error:
-            if response.started:
-                # The status is out: a broken connection is the only honest answer left.
-                raise
-            await response.refuse(error)
+        request = self._read(scope, receive)
+        answer = self._answers.get((request.resource, request.method))
+        if answer is None:
+            raise errors.EndpointNotFound(f"No endpoint {request.method} for this path.")
+        with suppress(ClientGone):
+            await answer(request, Response(send, head=request.method == "HEAD"))
 
     def _read(self, scope: Any, receive: Receive) -> Request:
         raw = scope.get("raw_path") or quote(scope["path"]).encode()
@@ -191,12 +181,14 @@ class ArtifactProxy:
                 return
 
     async def _list(self, request: Request, response: "Response") -> None:
-        given = parse_qs(request.query, keep_blank_values=True).get(b"path", [b""])
+        # Latin-1 maps every byte to a character and back, so the decoding stays ours.
+        query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+        given = query.get("path", [""])
         if len(set(given)) != 1:
             raise errors.InvalidParameterValue("Parameter 'path' was given more than once.")
-        path = artifacts.check_path(_text(given[0]))
+        path = artifacts.check_path(_text(given[0].encode("latin-1")))
         access.require(request.who, Action.READ, f"artifact {path}")
-        await response.json(200, FilesReply(await list_files(self._store, path)))
+        await response.json(FilesReply(await list_files(self._store, path)))
 
     async def _put(self, request: Request, response: "Response") -> None:
         path = request.path
@@ -204,8 +196,9 @@ class ArtifactProxy:
             raise errors.InvalidParameterValue(f"Invalid path '{path[:80]}': expected the path of a file.")
         if b"content-range" in request.headers:
             raise errors.InvalidParameterValue("A part of a file cannot be stored: send it whole.")
+        path = artifacts.check_path(path)
         async with self._database.read() as session:
-            path = await artifacts.check_writable(session, request.who, path)
+            await artifacts.check_writable(session, request.who, path)
         async with self._store.open_writer(path) as writer:
             upload = artifacts.HashedUpload(writer)
             async for chunk in _body(request.receive):
@@ -216,13 +209,17 @@ class ArtifactProxy:
         await response.whole(200, [], b"")
 
     async def _delete(self, request: Request, response: "Response") -> None:
+        path = artifacts.check_path(request.path)
         async with self._database.write() as session:
-            await artifacts.delete(session, request.who, self._store, request.path)
-        await response.json(200, Empty())
+            await artifacts.delete(session, request.who, self._store, path)
+        await response.json(Empty())
 
 
 async def _no_multipart(request: Request, _response: "Response") -> None:
-    artifacts.check_path(request.path)
+    action, _, path = request.path.partition("/")
+    if action not in ("create", "complete", "abort"):
+        raise errors.EndpointNotFound("No endpoint for this path.")
+    artifacts.check_path(path)
     raise errors.NotImplementedYet(NO_MULTIPART)
 
 
@@ -248,10 +245,9 @@ class Response:
         await self._start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self._send({"type": "http.response.body", "body": b"" if self._head else body})
 
-    async def json(self, status: int, reply: msgspec.Struct, headers: Headers | None = None) -> None:
+    async def json(self, reply: msgspec.Struct) -> None:
         """Sends a Struct as JSON."""
-        kind = (b"content-type", b"application/json")
-        await self.whole(status, [kind, *(headers or [])], msgspec.json.encode(reply))
+        await self.whole(200, [(b"content-type", b"application/json")], msgspec.json.encode(reply))
 
     async def stream(self, status: int, headers: Headers, chunks: AsyncIterator[bytes], receive: Receive) -> None:
         """Sends `chunks`; the status goes out with the first, so that a file that fails at once is an error."""
@@ -271,19 +267,6 @@ class Response:
             await self._send({"type": "http.response.body", "body": b""})
         finally:
             gone.cancel()
-
-    async def refuse(self, error: Exception) -> None:
-        """Sends an error in the protocol's shape. The cause of a fault of ours goes to the log alone."""
-        request_id = None
-        if not isinstance(error, errors.TiltyardError):
-            request_id = uuid.uuid4().hex
-            log.error("artifact request %s failed", request_id, exc_info=error)
-            error = errors.InternalError(f"The registry failed; its log names the cause ({request_id}).")
-        headers: Headers = []
-        if error.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
-        body = ErrorBody(error.code, error.message, request_id)
-        await self.json(errors.http_status(error), body, headers)
 
 
 async def _body(receive: Receive) -> AsyncIterator[bytes]:
