@@ -13,7 +13,8 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 from tiltyard.storage import open_store
 
-from tiltyard_registry.api import errors, registered_models, server
+from tiltyard_registry.api import errors, experiments, logged_models, registered_models, runs, server
+from tiltyard_registry.api import metrics as metric_api
 from tiltyard_registry.api.artifacts import artifact_routes
 from tiltyard_registry.api.binding import ProtocolRequest
 from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
@@ -30,7 +31,13 @@ logger = logging.getLogger(__name__)
 
 # Every path of the protocol is also served under the prefix that upstream's web pages use.
 _PREFIXES = ("/api", "/ajax-api")
-_MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (registered_models.HANDLERS,)
+_MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (
+    registered_models.HANDLERS,
+    experiments.HANDLERS,
+    runs.HANDLERS,
+    metric_api.HANDLERS,
+    logged_models.HANDLERS,
+)
 
 
 def create_app(settings: Settings) -> Litestar:

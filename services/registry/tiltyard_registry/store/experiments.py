@@ -16,13 +16,17 @@ from tiltyard_registry.rules.experiments import (
     check_experiment_name,
     parse_experiment_id,
 )
-from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED
+from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, stages
+from tiltyard_registry.rules.limits import page_size
+from tiltyard_registry.search import EXPERIMENTS, Page
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.session import Row, Session, now_ms
 from tiltyard_registry.tables import experiment_tags, experiments, runs
 
 ARTIFACT_ROOT = "mlflow-artifacts:/"
 """Where experiments keep their artifacts unless they say otherwise: behind the registry's own proxy."""
+
+DEFAULT_PAGE, MAX_PAGE = 1000, 50_000
 
 _BY_ID = select(experiments).where(experiments.c.experiment_id == bindparam("experiment_id"))
 _BY_NAME = select(experiments).where(experiments.c.name == bindparam("name"))
@@ -88,6 +92,37 @@ async def get_experiment_by_name(session: Session, who: Principal, name: str) ->
         raise ResourceDoesNotExist(f"Could not find experiment with name '{name}'")
     access.require(who, Action.READ, f"experiment {row['experiment_id']}")
     return (await with_tags(session, [row]))[0]
+
+
+async def search_experiments(
+    session: Session,
+    who: Principal,
+    *,
+    view_type: str | int | None = None,
+    filter: str | None = None,
+    order_by: Sequence[str] = (),
+    max_results: int | None = None,
+    page_token: str | None = None,
+) -> tuple[list[Row], str | None]:
+    """One page of experiments, and the token of the next.
+
+    Raises:
+        InvalidParameterValue: the filter, the order, the token, the view or the page size is not right.
+    """
+    access.require(who, Action.READ, "experiments")
+    shown = stages(view_type)
+    page = Page(
+        EXPERIMENTS,
+        filter=filter,
+        order_by=order_by,
+        page_token=page_token,
+        max_results=page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
+        dialect=session.dialect,
+        within=shown,
+    )
+    statement = page.of(select(experiments).where(experiments.c.lifecycle_stage.in_(shown)))
+    rows, next_page_token = page.split(await session.all(statement))
+    return await with_tags(session, rows), next_page_token
 
 
 async def rename_experiment(session: Session, who: Principal, experiment_id: str, new_name: str) -> None:

@@ -11,11 +11,13 @@ from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_logged_model_entry, check_param_keys_differ, last_of_each
-from tiltyard_registry.rules.experiments import below
+from tiltyard_registry.rules.experiments import below, parse_experiment_id
 from tiltyard_registry.rules.keys import check_length
-from tiltyard_registry.rules.lifecycle import DELETED, logged_model_status
+from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, logged_model_status
+from tiltyard_registry.rules.limits import page_size
 from tiltyard_registry.rules.logged_models import MAX_MODEL_TYPE_CHARS, MAX_RUN_ID_CHARS, check_logged_model_name
 from tiltyard_registry.rules.run_names import invent
+from tiltyard_registry.search import LOGGED_MODELS, Dataset, OrderBy, Page
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.experiments import find_active_experiment
 from tiltyard_registry.store.logged_model_data import with_data
@@ -24,6 +26,8 @@ from tiltyard_registry.tables import logged_model_params, logged_model_tags, log
 
 REGISTRATIONS_TAG = "mlflow.modelVersions"
 PENDING = "LOGGED_MODEL_PENDING"
+
+DEFAULT_PAGE, MAX_PAGE = 50, 50_000
 
 _BY_ID = select(logged_models).where(logged_models.c.model_id == bindparam("model_id"))
 
@@ -80,6 +84,49 @@ async def get_logged_model(session: Session, who: Principal, model_id: str, *, a
     if row["lifecycle_stage"] == DELETED and not allow_deleted:
         raise _missing(model_id)
     return (await with_data(session, [row]))[0]
+
+
+async def search_logged_models(
+    session: Session,
+    who: Principal,
+    experiment_ids: Sequence[str],
+    *,
+    filter: str | None = None,
+    datasets: Sequence[Dataset] = (),
+    order_by: Sequence[OrderBy] = (),
+    max_results: int | None = None,
+    page_token: str | None = None,
+) -> tuple[list[Row], str | None]:
+    """One page of the active logged models of these experiments, and the token of the next.
+
+    Raises:
+        InvalidParameterValue: no experiment; or the filter, the order, the token or the page size is not right.
+    """
+    access.require(who, Action.READ, "logged models")
+    if not experiment_ids:
+        raise InvalidParameterValue(
+            "Missing value for required parameter 'experiment_ids'. See the API docs for more information "
+            "about request parameters."
+        )
+    wanted = sorted({parse_experiment_id(experiment_id) for experiment_id in experiment_ids})
+    page = Page(
+        LOGGED_MODELS,
+        filter=filter,
+        order_by=order_by,
+        page_token=page_token,
+        max_results=page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
+        dialect=session.dialect,
+        within=wanted,
+        datasets=datasets,
+    )
+    statement = page.of(
+        select(logged_models).where(
+            rowsets.among(session, logged_models.c.experiment_id, wanted),
+            logged_models.c.lifecycle_stage == ACTIVE,
+        )
+    )
+    rows, next_page_token = page.split(await session.all(statement))
+    return await with_data(session, rows), next_page_token
 
 
 async def finalize_logged_model(session: Session, who: Principal, model_id: str, status: str | int) -> Row:

@@ -8,16 +8,17 @@ A door takes a session and never opens another inside it.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Literal
 
 from sqlalchemy import Executable, event, text
 from sqlalchemy.engine import URL, CursorResult, RowMapping, make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from tiltyard.errors import TemporarilyUnavailable
+from sqlalchemy.pool import QueuePool
+from tiltyard.errors import ResourceAlreadyExists, TemporarilyUnavailable
 
 Row = dict[str, Any]
 """A row on its way out: names as the wire has them, plus the lists that hang on it."""
@@ -36,20 +37,28 @@ def now_ms() -> int:
 class Session:
     """One connection, for the length of one request.
 
-    `after_commit` holds what shall run once the transaction is durable, and never when it is rolled back.
+    `before_commit` holds what shall run last in the transaction, `after_commit` what shall run once it is
+    durable, and never when it is rolled back. `events` are the registry's changes so far, not yet written.
     """
 
-    __slots__ = ("after_commit", "connection", "is_sqlite", "request_id")
+    __slots__ = ("after_commit", "before_commit", "connection", "events", "is_sqlite", "request_id")
 
     def __init__(self, connection: AsyncConnection, *, request_id: str | None = None) -> None:
         self.connection = connection
         self.is_sqlite = connection.dialect.name == "sqlite"
         self.request_id = request_id
+        self.before_commit: list[Callable[[], Awaitable[None]]] = []
         self.after_commit: list[Callable[[], Awaitable[None]]] = []
+        self.events: list[dict[str, Any]] = []
+
+    @property
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        """The SQL that the connection speaks."""
+        return "sqlite" if self.is_sqlite else "postgresql"
 
     async def execute(
         self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
-    ) -> CursorResult[Any]:
+    ) -> CursorResult[*tuple[Any, ...]]:
         """The buffered result of one statement."""
         return await self.connection.execute(statement, parameters)
 
@@ -77,11 +86,15 @@ class Session:
 
 
 class Database:
-    """The two engines over one database: reads that commit nothing, and writes in a transaction."""
+    """The two engines over one database: reads that commit nothing, and writes in a transaction.
+
+    Every function in `listeners` is called after a commit that changed registry state.
+    """
 
     def __init__(self, url: str, *, max_connections: int = 16) -> None:
         self.url: URL = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.listeners: list[Callable[[], None]] = []
         self._reads, self._writes = _engines(self.url, max_connections)
 
     @asynccontextmanager
@@ -102,6 +115,11 @@ class Database:
             async with self._writes.begin() as connection:
                 session = Session(connection, request_id=request_id)
                 yield session
+                for callback in session.before_commit:
+                    await callback()
+        if session.events:
+            for listener in self.listeners:
+                listener()
         for callback in session.after_commit:
             await callback()
 
@@ -114,10 +132,28 @@ class Database:
             return False
         return True
 
+    @property
+    def connections_in_use(self) -> int:
+        """How many connections sessions hold now."""
+        pools = (engine.pool for engine in (self._reads, self._writes))
+        return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
+
     async def close(self) -> None:
         """Gives every connection back."""
         await self._reads.dispose()
         await self._writes.dispose()
+
+
+@contextmanager
+def already_exists(message: str) -> Iterator[None]:
+    """Turns a name that somebody has, or takes at this moment, into `ResourceAlreadyExists`.
+
+    The transaction cannot go on after it.
+    """
+    try:
+        yield
+    except IntegrityError:
+        raise ResourceAlreadyExists(message) from None
 
 
 class unavailable_when_lost:

@@ -1,0 +1,59 @@
+"""/runs/log-metric and /metrics/…: one point in, the history out."""
+
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromQuery, JSONBody
+from tiltyard.wire.runs import LogMetric, MetricOut, MetricsPage
+from tiltyard.wire.tags import Empty, Text
+
+from tiltyard_registry.api.replies import replies
+from tiltyard_registry.api.routes import get, post
+from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.metrics import check_point
+from tiltyard_registry.rules.run_ids import either_run_id
+from tiltyard_registry.store import batches
+from tiltyard_registry.store import metrics as store
+from tiltyard_registry.store.session import Session
+
+
+@post("/runs/log-metric")
+async def log_metric(
+    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[LogMetric]
+) -> Empty:
+    """Logs one point of a metric."""
+    point = check_point(
+        data.key,
+        data.value,
+        data.timestamp,
+        data.step,
+        model_id=data.model_id,
+        dataset_name=data.dataset_name,
+        dataset_digest=data.dataset_digest,
+    )
+    await batches.log_metric(session, who, either_run_id(data.run_id, data.run_uuid), point)
+    return Empty()
+
+
+@get("/metrics/get-history")
+async def get_history(
+    read_session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    metric_key: FromQuery[Text],
+    run_id: FromQuery[str] = "",
+    run_uuid: FromQuery[str] = "",
+    max_results: FromQuery[int | None] = None,
+    page_token: FromQuery[str | None] = None,
+) -> MetricsPage:
+    """Every point of a metric, oldest first."""
+    rows, token = await store.get_history(
+        read_session,
+        who,
+        either_run_id(run_id, run_uuid),
+        metric_key,
+        max_results=max_results,
+        page_token=page_token,
+    )
+    return MetricsPage(replies(rows, MetricOut), token)
+
+
+HANDLERS: list[HTTPRouteHandler] = [log_metric, get_history]
