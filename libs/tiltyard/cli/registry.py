@@ -1,6 +1,5 @@
 """`tiltyard registry`: the registry alone."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -8,39 +7,22 @@ from tiltyard_registry.settings import Settings
 
 from tiltyard.cli import options
 from tiltyard.cli.listen import Address
-from tiltyard.cli.migrate import embedded_url, upgrade
+from tiltyard.cli.migrate import upgrade
 from tiltyard.cli.worker import Drain, work
 from tiltyard.cli.workers import Fleet, run
 
 
-def registry_fleet(
-    address: Address,
-    workers: int,
-    *,
-    data_dir: Path,
-    drain: Drain,
-    database_url: str | None = None,
-    migrate: bool = False,
-    **settings: Any,
-) -> Fleet:
-    """The workers of a registry, ready to run: its port bound, an SQLite schema up to date.
+def registry_fleet(address: Address, workers: int, *, drain: Drain, migrate: bool = False, **settings: Any) -> Fleet:
+    """The workers of a registry, ready to run: its port bound, and with `migrate` its schema up to date.
 
     Raises:
         click.ClickException: the port is taken, or the database says no.
     """
-    database_url = database_url or embedded_url(data_dir)
-    told = Settings(
-        data_dir=data_dir.resolve(),
-        database_url=database_url,
-        host=address.host,
-        port=address.port,
-        workers=workers,
-        **settings,
-    )
+    told = Settings(host=address.host, port=address.port, workers=workers, **settings)
     fleet = Fleet(work("registry", "tiltyard_registry.app:create_app", told, drain), address, workers)
-    # Once, before any worker looks. A server's schema is its operator's to change: that is `tiltyard migrate`.
-    if migrate or database_url.startswith("sqlite"):
-        upgrade(database_url)
+    # Embedded SQLite is brought up to date by the registry itself. A server's schema is its operator's to change.
+    if migrate:
+        upgrade(told)
     return fleet
 
 

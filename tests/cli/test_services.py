@@ -1,0 +1,81 @@
+"""The commands that start the services, driven as an operator drives them."""
+
+import http.client
+import json
+import os
+import signal
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.fixtures.services import Service, StartService
+
+MIB = 1024 * 1024
+
+
+def get_json(url: str) -> dict:
+    """The JSON body of a GET."""
+    with urllib.request.urlopen(url) as answer:
+        return json.load(answer)
+
+
+def test_a_registry_is_healthy_within_3_s_and_below_150_mb(registry: StartService) -> None:
+    """On an empty embedded store it starts fast and stays small."""
+    started = time.monotonic()
+    service = registry()
+    assert time.monotonic() - started < 3
+    assert psutil.Process(service.pid).memory_info().rss < 150 * MIB
+    assert service.terminate() == 0
+
+
+def test_a_shared_registry_answers_on_each_database(shared_registry: Service) -> None:
+    """The same command serves both databases."""
+    assert shared_registry.healthy()
+
+
+def test_a_registry_that_was_killed_starts_again_on_the_same_data(registry: StartService) -> None:
+    """kill -9 leaves nothing behind that stops the next start."""
+    service = registry()
+    service.kill()
+    service.restart()
+    assert service.healthy()
+
+
+@pytest.mark.parametrize("path", ["/health", "/version"])
+def test_two_workers_answer_a_kept_connection_without_a_floor(registry: StartService, path: str) -> None:
+    """The median over one kept connection is under 5 ms: neither Nagle nor delayed ACKs hold an answer back."""
+    service = registry("--workers", "2")
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    times_s = []
+    for _ in range(60):
+        started = time.perf_counter()
+        connection.request("GET", path)
+        connection.getresponse().read()
+        times_s.append(time.perf_counter() - started)
+    connection.close()
+    assert sorted(times_s)[30] < 0.005
+
+
+def test_variables_say_what_flags_say(registry: StartService, tmp_path: Path) -> None:
+    """A setting given as a variable is taken; a flag beats it."""
+    other = tmp_path / "by-variable"
+    service = registry(
+        env={"TILTYARD_REGISTRY_WORKERS": "2", "TILTYARD_DATA_DIR": str(other), "TILTYARD_ACCESS_LOG": "0"}
+    )
+    assert len(psutil.Process(service.pid).children()) == 2
+    assert not other.exists()
+
+
+def test_one_ctrl_c_stops_both_services(up: StartService) -> None:
+    """`tiltyard up` starts both, says where they are, and ends both on SIGINT with status 0."""
+    service = up()
+    serving_port = int(service.command[service.command.index("--serving-port") + 1])
+    processes = psutil.Process(service.pid).children(recursive=True)
+    service.wait_for_log("Ctrl-C stops both.")
+    assert f"Serving:  http://127.0.0.1:{serving_port}" in service.logs
+    os.kill(service.pid, signal.SIGINT)
+    assert service.wait(20) == 0
+    assert psutil.wait_procs(processes, timeout=5)[1] == []
