@@ -50,7 +50,6 @@ from tiltyard.wire.registered_models import (
 from tiltyard.wire.registry import (
     AliasesReply,
     AliasHistoryPage,
-    AliasMove,
     AliasState,
     Change,
     Changes,
@@ -271,10 +270,10 @@ def get_aliases(name: str, *, at_ms: int | None = None) -> Call[list[AliasState]
     return Call("GET", f"{_model(name)}/aliases", reply(AliasesReply, "aliases"), query=_given(at=at_ms))
 
 
-def rollback_alias(name: str, alias: str) -> Call[AliasMove]:
-    """Moves an alias back to the version that it named before."""
+def rollback_alias(name: str, alias: str) -> Call[AliasState]:
+    """Moves an alias back to the version that it named before, which is answered."""
     path = f"{_model(name)}/aliases/{quote(alias, safe='')}/rollback"
-    return Call("POST", path, reply(AliasMove), creates=True)
+    return Call("POST", path, reply(AliasState), creates=True)
 
 
 def alias_history(
