@@ -23,6 +23,9 @@ from tiltyard.errors import ResourceAlreadyExists, TemporarilyUnavailable
 Row = dict[str, Any]
 """A row on its way out: names as the wire has them, plus the lists that hang on it."""
 
+Found = Mapping[Any, Any]
+"""A row as a statement gave it, or as much of one as is needed."""
+
 _SQLITE_BUSY_TIMEOUT_MS = 30_000
 _POOL_WAIT_S = 10
 _CONNECT_TIMEOUT_S = 5

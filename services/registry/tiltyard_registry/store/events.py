@@ -1,0 +1,139 @@
+"""Events: one for every change of registry state, written by the transaction that makes the change.
+
+They are collected during the transaction and written as its last statement, so that the lock which gives
+them their order is held for no longer than the commit, and never while another lock is waited for.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+
+from sqlalchemy import BigInteger, Select, bindparam, case, desc, func, insert, or_, select, text
+
+from tiltyard_registry.rules import access, limits
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.search import PageToken, query_digest
+from tiltyard_registry.store.session import Found, Row, Session, now_ms
+from tiltyard_registry.tables import events, registered_models
+
+CHANNEL = "tiltyard_registry_changes"
+"""Where PostgreSQL announces every commit that changed registry state."""
+
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
+_COLUMNS = ("principal", "action", "registered_model_id", "name", "version", "alias", "before", "after", "request_id")
+# In one order with the ids even where the clocks of two servers disagree.
+_LAST = select(func.coalesce(func.max(events.c.time), 0)).scalar_subquery()
+_NOW = bindparam("now", type_=BigInteger)
+_INSERT = insert(events).values(
+    time=case((_LAST > _NOW, _LAST), else_=_NOW),
+    **{name: bindparam(name, type_=events.c[name].type) for name in _COLUMNS},
+)
+# Taken in commit order: who holds the lock is the next to commit. The announcement leaves with the commit.
+_ORDER = text("SELECT pg_advisory_xact_lock(hashtextextended('tiltyard events', 0)), pg_notify(:channel, '')")
+
+
+def record(
+    session: Session,
+    who: Principal,
+    action: str,
+    *,
+    model: Found | None = None,
+    name: str | None = None,
+    version: int | None = None,
+    alias: str | None = None,
+    before: Found | None = None,
+    after: Found | None = None,
+) -> None:
+    """Has the transaction of `session` write one event when it commits.
+
+    `model` is the row of the registered model concerned, `name` names anything else. `before` and `after` hold
+    the fields that changed, None where there was nothing.
+    """
+    if not session.events:
+        session.before_commit.append(lambda: _write(session))
+    session.events.append(
+        {
+            "principal": who.name,
+            "action": action,
+            "registered_model_id": model["id"] if model else None,
+            "name": model["name"] if model else name,
+            "version": version,
+            "alias": alias,
+            "before": None if before is None else json.dumps(before, ensure_ascii=False),
+            "after": None if after is None else json.dumps(after, ensure_ascii=False),
+            "request_id": session.request_id,
+        }
+    )
+
+
+def changed(before: Found, after: Found) -> tuple[Row, Row] | None:
+    """The fields of `after` that differ from `before`, as they were and as they are; None if none does."""
+    names = [name for name, value in after.items() if before.get(name) != value]
+    if not names:
+        return None
+    return {name: before.get(name) for name in names}, {name: after[name] for name in names}
+
+
+async def _write(session: Session) -> None:
+    if not session.is_sqlite:
+        await session.execute(_ORDER, {"channel": CHANNEL})
+    now = now_ms()
+    await session.execute(_INSERT, [{**event, "now": now} for event in session.events])
+
+
+async def search_events(
+    session: Session,
+    who: Principal,
+    *,
+    model: str | None = None,
+    principal: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    max_results: int | None = None,
+    page_token: str | None = None,
+) -> tuple[list[Row], str | None]:
+    """One page of events, newest first, and the token of the next page.
+
+    `model` finds the events of the model that has this name now, under whatever name it had then, and those of
+    models that had it. `since` and `until` are milliseconds, both inclusive.
+
+    Raises:
+        InvalidParameterValue: a bad page size or token.
+    """
+    access.require(who, Action.READ, "the audit log")
+    limit = limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE)
+    query = select(events)
+    if model is not None:
+        now_named = select(registered_models.c.id).where(registered_models.c.name == model).scalar_subquery()
+        query = query.where(or_(events.c.name == model, events.c.registered_model_id == now_named))
+    if principal is not None:
+        query = query.where(events.c.principal == principal)
+    if since is not None:
+        query = query.where(events.c.time >= since)
+    if until is not None:
+        query = query.where(events.c.time <= until)
+    return await page_of_events(session, query, limit, page_token, (model, principal, since, until))
+
+
+async def page_of_events(
+    session: Session, query: Select[Any], limit: int, page_token: str | None, bound_to: Sequence[object]
+) -> tuple[list[Row], str | None]:
+    """One page of a query over events, newest first; its tokens hold the last id and fit no other query."""
+    digest = query_digest("events", *bound_to)
+    if page_token:
+        (last,) = cast(tuple[int], PageToken.decode(page_token, query=digest, columns=[int]))
+        query = query.where(events.c.id < last)
+    rows = await session.all(query.order_by(desc(events.c.id)).limit(limit + 1))
+    page = [shown(row) for row in rows[:limit]]
+    return page, PageToken.encode((page[-1]["id"],), query=digest) if len(rows) > limit else None
+
+
+def shown(row: Found) -> Row:
+    """An event on its way out, with `before` and `after` as mappings."""
+    return {
+        **row,
+        "before": None if row["before"] is None else json.loads(row["before"]),
+        "after": None if row["after"] is None else json.loads(row["after"]),
+    }

@@ -1,0 +1,401 @@
+"""Model versions: created once and never changed but for what is said about them."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import RowMapping, insert, select, update
+from tiltyard.names import check_version, parse_model_name
+
+from tiltyard_registry.rules import access, limits, stages
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.keys import check_length
+from tiltyard_registry.search import MODEL_VERSIONS, Page
+from tiltyard_registry.store import children, events, rowsets
+from tiltyard_registry.store.aliases import drop, no_version
+from tiltyard_registry.store.contents import PENDING, READY, freeze_or_defer
+from tiltyard_registry.store.logged_models import record_registration
+from tiltyard_registry.store.places import Artifacts
+from tiltyard_registry.store.registered_models import found, locked, missing, remembered, touch
+from tiltyard_registry.store.session import Found, Row, Session, now_ms
+from tiltyard_registry.store.sources import check_source, locate
+from tiltyard_registry.tables import model_version_tags, model_versions, registered_model_aliases, registered_models
+
+DEFAULT_PAGE = MAX_PAGE = 200_000
+
+_version = model_versions.c
+
+
+async def create_model_version(
+    session: Session,
+    who: Principal,
+    artifacts: Artifacts,
+    name: str,
+    source: str,
+    *,
+    run_id: str | None = None,
+    model_id: str | None = None,
+    description: str | None = None,
+    run_link: str | None = None,
+    tags: Sequence[limits.Tag] = (),
+) -> Row:
+    """The model's next version. Its files are pinned where they lie, and their manifest is frozen.
+
+    The status is READY; or PENDING_REGISTRATION when many bytes that did not come through the registry must be
+    read first, which happens in the background.
+
+    Raises:
+        ResourceDoesNotExist: the model, or the run, logged model or version that the source names, is missing.
+        InvalidParameterValue: the source may not be registered, has no files, or a value breaks a rule.
+    """
+    shown = parse_model_name(name).shown
+    access.require(who, Action.UPDATE, f"registered model {shown}")
+    description = limits.check_description(description)
+    if run_link:
+        check_length(run_link, limits.MAX_RUN_LINK_CHARS, "run_link")
+    checked = limits.check_tags(tags)
+    model, number = await _next_version(session, who, shown)
+    location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id)
+    status, digest = READY, location.manifest_digest
+    if location.prefix is not None and digest is None:
+        status, digest = await freeze_or_defer(session, artifacts, location.prefix, source)
+    row = {
+        **_new(who, model, number, source, description),
+        "run_id": location.run_id,
+        "run_link": run_link or None,
+        "model_id": location.model_id,
+        "status": status,
+        "storage_location": location.storage_location,
+        "pinned_prefix": location.prefix,
+        "manifest_digest": digest,
+        "external": location.prefix is None,
+    }
+    await _insert(session, who, model, row, checked)
+    if location.model_id:
+        await record_registration(session, location.model_id, shown, number)
+    return await _shown(session, model, number)
+
+
+async def create_pending_version(
+    session: Session,
+    who: Principal,
+    artifacts: Artifacts,
+    name: str,
+    source: str,
+    *,
+    run_id: str | None = None,
+    description: str | None = None,
+) -> Row:
+    """The model's next version, PENDING_REGISTRATION, with a `storage_location` for the caller to write to.
+
+    `finalize_version` ends it. `source` is recorded as it came; nothing is read from it.
+
+    Raises:
+        ResourceDoesNotExist: the model is missing.
+        InvalidParameterValue: a value breaks a rule.
+    """
+    shown = parse_model_name(name).shown
+    access.require(who, Action.UPDATE, f"registered model {shown}")
+    check_source(source)
+    description = limits.check_description(description)
+    if run_id:
+        check_length(run_id, limits.MAX_RUN_ID_CHARS, "run_id")
+    model, number = await _next_version(session, who, shown)
+    row = {**_new(who, model, number, source, description), "run_id": run_id or None, "status": PENDING}
+    row["storage_location"] = await artifacts.reserve(model["uuid"], row["uuid"])
+    await _insert(session, who, model, row, {})
+    return await _shown(session, model, number)
+
+
+async def get_model_version(session: Session, who: Principal, name: str, version: str | int) -> Row:
+    """One version with its tags and aliases.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+        InvalidParameterValue: the version is not a number.
+    """
+    shown = parse_model_name(name).shown
+    access.require(who, Action.READ, f"registered model {shown}")
+    query = children.VERSIONS.where(registered_models.c.name == shown, _version.version == check_version(version))
+    row = await session.one(query)
+    if row is None:
+        await found(session, shown)
+        raise no_version(shown, version)
+    return (await children.version_rows(session, [row]))[0]
+
+
+async def get_download_uri(session: Session, who: Principal, name: str, version: str | int) -> str:
+    """Where a client that knows only this protocol reads the files: the source, unless only we can follow that.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+    """
+    row = await get_model_version(session, who, name, version)
+    reserved = row["pinned_prefix"] is not None and row["pinned_prefix"].startswith("__unitystorage/")
+    return str(row["location"] if reserved or row["source"].startswith("models:/") else row["source"])
+
+
+async def update_model_version(
+    session: Session, who: Principal, name: str, version: str | int, *, description: str | None
+) -> Row:
+    """The version with another description; an absent one clears it.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+    """
+    description = limits.check_description(description)
+    model, row = await _locked(session, who, name, version)
+    change = events.changed(row, {"description": description})
+    if change is not None:
+        await _touch(session, who, row, description=description)
+        events.record(
+            session,
+            who,
+            "update_model_version",
+            model=model,
+            version=row["version"],
+            before=change[0],
+            after=change[1],
+        )
+    return await _shown(session, model, row["version"])
+
+
+async def transition_stage(
+    session: Session,
+    who: Principal,
+    name: str,
+    version: str | int,
+    stage: str,
+    *,
+    archive_existing_versions: bool = False,
+) -> Row:
+    """The version in another stage; if asked, every other version that was in that stage is archived.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+        InvalidParameterValue: an unknown stage, or archiving asked for one that holds nothing in service.
+    """
+    target = stages.canonical(stage)
+    if archive_existing_versions:
+        stages.check_archiving(target)
+    model, row = await _locked(session, who, name, version)
+    moves = []
+    if archive_existing_versions:
+        others = select(model_versions).where(
+            _version.registered_model_id == model["id"],
+            _version.current_stage == target,
+            _version.version != row["version"],
+        )
+        moves += [(other, stages.ARCHIVED) for other in await session.all(others.order_by(_version.version))]
+    if row["current_stage"] != target:
+        moves.append((row, target))
+    for moved, new_stage in moves:
+        await _touch(session, who, moved, current_stage=new_stage)
+        events.record(
+            session,
+            who,
+            "transition_model_version_stage",
+            model=model,
+            version=moved["version"],
+            before={"current_stage": moved["current_stage"]},
+            after={"current_stage": new_stage},
+        )
+    if moves:
+        await touch(session, who, model)
+    return await _shown(session, model, row["version"])
+
+
+async def delete_model_version(session: Session, who: Principal, name: str, version: str | int) -> None:
+    """Removes the version and the aliases that name it; its files are free to change again.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+    """
+    model, row = await _locked(session, who, name, version, action=Action.DELETE)
+    alias = registered_model_aliases.c
+    naming = select(alias.alias).where(alias.registered_model_id == model["id"], alias.version == row["version"])
+    for named in await session.all(naming.order_by(alias.alias)):
+        await drop(session, who, model, named["alias"], row["version"])
+    await session.execute(model_versions.delete().where(_is(row)))
+    await touch(session, who, model)
+    events.record(session, who, "delete_model_version", model=model, version=row["version"], before=remembered(row))
+
+
+async def set_model_version_tag(
+    session: Session, who: Principal, name: str, version: str | int, key: str, value: str
+) -> None:
+    """Sets one tag of the version.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+        InvalidParameterValue: a key or value that is not allowed.
+    """
+    limits.check_tag(key, value)
+    model, row = await _locked(session, who, name, version)
+    before = await _tag(session, row, key)
+    if before == value:
+        return
+    columns = {
+        "registered_model_id": model["id"],
+        "version": row["version"],
+        "key": [key],
+        "value": value,
+    }
+    await rowsets.overwrite(session, model_version_tags, columns)
+    events.record(
+        session,
+        who,
+        "set_model_version_tag",
+        model=model,
+        version=row["version"],
+        before=None if before is None else {key: before},
+        after={key: value},
+    )
+
+
+async def delete_model_version_tag(session: Session, who: Principal, name: str, version: str | int, key: str) -> None:
+    """Removes one tag of the version; an absent one is no error.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+    """
+    limits.check_tag(key, "")
+    model, row = await _locked(session, who, name, version)
+    before = await _tag(session, row, key)
+    if before is None:
+        return
+    tag = model_version_tags.c
+    await session.execute(
+        model_version_tags.delete().where(
+            tag.registered_model_id == model["id"], tag.version == row["version"], tag.key == key
+        )
+    )
+    events.record(session, who, "delete_model_version_tag", model=model, version=row["version"], before={key: before})
+
+
+async def search_model_versions(
+    session: Session,
+    who: Principal,
+    *,
+    filter: str | None = None,
+    order_by: Sequence[str] = (),
+    max_results: int | None = None,
+    page_token: str | None = None,
+) -> tuple[list[Row], str | None]:
+    """One page of the versions that match, with tags and aliases, and the token of the next page.
+
+    Raises:
+        InvalidParameterValue: the filter, the order, the page size or the token is not right.
+    """
+    access.require(who, Action.READ, "registered models")
+    page = Page(
+        MODEL_VERSIONS,
+        filter=filter,
+        order_by=order_by,
+        page_token=page_token,
+        max_results=limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
+        dialect=session.dialect,
+    )
+    rows, next_page_token = page.split(await session.all(page.of(children.VERSIONS)))
+    return await children.version_rows(session, rows), next_page_token
+
+
+async def list_model_versions(session: Session, who: Principal, name: str, *, after: int = 0, limit: int) -> list[Row]:
+    """At most `limit` versions of a model by number, those behind the number `after`.
+
+    Raises:
+        ResourceDoesNotExist: the model is missing.
+    """
+    shown = parse_model_name(name).shown
+    access.require(who, Action.READ, f"registered model {shown}")
+    model = await found(session, shown)
+    query = children.VERSIONS.where(_version.registered_model_id == model["id"], _version.version > after)
+    return await children.version_rows(session, await session.all(query.order_by(_version.version).limit(limit)))
+
+
+async def _next_version(session: Session, who: Principal, shown: str) -> tuple[RowMapping, int]:
+    """The model's row, held until the commit, and a number that no other version has or had.
+
+    The counter is raised by the transaction that uses the number, so a number that is rolled back is not lost.
+    """
+    row = await session.one(
+        update(registered_models)
+        .where(registered_models.c.name == shown)
+        .values(
+            last_version=registered_models.c.last_version + 1,
+            last_updated_timestamp=now_ms(),
+            updated_by=who.name,
+        )
+        .returning(*registered_models.c)
+    )
+    if row is None:
+        raise missing(shown)
+    return row, int(row["last_version"])
+
+
+def _new(who: Principal, model: Found, number: int, source: str, description: str | None) -> Row:
+    now = now_ms()
+    return {
+        "registered_model_id": model["id"],
+        "version": number,
+        "uuid": str(uuid.uuid4()),
+        "creation_timestamp": now,
+        "last_updated_timestamp": now,
+        "description": description,
+        "user_id": who.name,
+        "updated_by": who.name,
+        "current_stage": stages.NONE,
+        "source": source,
+    }
+
+
+async def _insert(session: Session, who: Principal, model: Found, row: Row, tags: Mapping[str, str]) -> None:
+    await session.execute(insert(model_versions).values(row))
+    if tags:
+        columns = {
+            "registered_model_id": model["id"],
+            "version": row["version"],
+            "key": list(tags),
+            "value": list(tags.values()),
+        }
+        await rowsets.overwrite(session, model_version_tags, columns)
+    kept = ("source", "run_id", "model_id", "status", "description", "storage_location", "manifest_digest")
+    after = {name: row[name] for name in kept if row.get(name) is not None} | {"tags": dict(tags)}
+    events.record(session, who, "create_model_version", model=model, version=row["version"], after=after)
+
+
+async def _locked(
+    session: Session, who: Principal, name: str, version: str | int, *, action: Action = Action.UPDATE
+) -> tuple[RowMapping, RowMapping]:
+    number = check_version(version)
+    model = await locked(session, who, action, name)
+    row = await session.one(
+        select(model_versions).where(_version.registered_model_id == model["id"], _version.version == number)
+    )
+    if row is None:
+        raise no_version(model["name"], version)
+    return model, row
+
+
+async def _touch(session: Session, who: Principal, row: Found, **values: Any) -> None:
+    stamp = {"last_updated_timestamp": now_ms(), "updated_by": who.name}
+    await session.execute(update(model_versions).where(_is(row)).values(**values, **stamp))
+
+
+def _is(row: Found) -> Any:
+    return (_version.registered_model_id == row["registered_model_id"]) & (_version.version == row["version"])
+
+
+async def _shown(session: Session, model: Found, number: int) -> Row:
+    query = children.VERSIONS.where(_version.registered_model_id == model["id"], _version.version == number)
+    return (await children.version_rows(session, await session.all(query)))[0]
+
+
+async def _tag(session: Session, row: Found, key: str) -> str | None:
+    tag = model_version_tags.c
+    value: str | None = await session.scalar(
+        select(tag.value).where(
+            tag.registered_model_id == row["registered_model_id"], tag.version == row["version"], tag.key == key
+        )
+    )
+    return value

@@ -1,0 +1,274 @@
+"""Where a new version's files come from: what each kind of source must prove, and where it leads.
+
+| source                                    | must                                              |
+| ----------------------------------------- | ------------------------------------------------- |
+| `models:/m-…`                             | be the logged model that `model_id` names          |
+| `models:/name/3`                          | be a READY version; it is copied, no byte moves    |
+| `runs:/id/path`                           | lie in the run that `run_id` names                 |
+| `mlflow-artifacts:/…`, our artifact URLs  | lie in the artifacts of that run or logged model   |
+| a local path, `file:`                     | the same                                           |
+| `s3://…` and other object stores          | inside our root: be one model; else it is external |
+
+Source: mlflow/server/handlers.py, `_validate_source_run`, `_validate_source_model`, tag v3.17.2.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import desc, select
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.names import parse_model_name
+from tiltyard.uri import LoggedModelUri, RunUri, VersionUri, parse_model_uri, safe_relative_path
+
+from tiltyard_registry.rules import limits
+from tiltyard_registry.rules.keys import check_length
+from tiltyard_registry.rules.lifecycle import ACTIVE
+from tiltyard_registry.store.artifacts import scope_of
+from tiltyard_registry.store.places import PROXY_SCHEME, Artifacts, local_path
+from tiltyard_registry.store.session import Found, Session
+from tiltyard_registry.tables import logged_models, model_versions, registered_model_tags, registered_models, runs
+
+READY = "READY"
+PROMPT_TAG = "mlflow.prompt.is_prompt"
+
+_OBJECT_STORES = (
+    *("s3", "s3a", "s3n", "gs", "az", "azure", "abfs", "abfss", "adl", "wasb", "wasbs", "dbfs", "hdfs", "viewfs"),
+    *("oss", "r2", "b2", "memory", "ftp", "sftp", "http", "https"),
+)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?!$)")
+_ARTIFACT_API = re.compile(r"/(?:api|ajax-api)/2\.0/mlflow-artifacts/artifacts/(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a source leads.
+
+    `prefix` is the path below our artifact root, None when the files lie elsewhere. `manifest_digest` is known
+    already only of a copy.
+    """
+
+    storage_location: str
+    prefix: str | None
+    run_id: str | None
+    model_id: str | None
+    manifest_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    source: str
+    run_id: str | None
+    model_id: str | None
+
+    def refuse(self, reason: str) -> InvalidParameterValue:
+        return InvalidParameterValue(f"Invalid model version source: '{self.source[:300]}'. {reason}")
+
+
+async def locate(
+    session: Session, artifacts: Artifacts, source: str, *, run_id: str | None, model_id: str | None
+) -> Location:
+    """Where `source` leads, once it has proved what it must. It says nothing of files being there.
+
+    Raises:
+        InvalidParameterValue: it proves too little, is unsafe, or is of no kind that can be registered.
+        ResourceDoesNotExist: the run, logged model or version that it names is missing.
+    """
+    request = _Request(check_source(source), run_id or None, model_id or None)
+    if request.run_id:
+        check_length(request.run_id, limits.MAX_RUN_ID_CHARS, "run_id")
+    if request.model_id:
+        await _logged_model(session, request.model_id)
+    match = _SCHEME.match(source)
+    scheme = match.group(1).lower() if match else ""
+    if scheme == "models":
+        return await _of_model(session, artifacts, request)
+    if scheme == "runs":
+        return await _of_run(session, artifacts, request)
+    prefix = _proxied(source, scheme)
+    if prefix is not None:
+        return await _of_proxy(session, artifacts, request, prefix)
+    if scheme in ("", "file"):
+        return await _of_path(session, artifacts, request)
+    if scheme not in _OBJECT_STORES:
+        raise request.refuse(
+            "Expected 'models:/…', 'runs:/…', 'mlflow-artifacts:/…', or the URI of a directory in an object store."
+        )
+    return _checked(request, source, artifacts.prefix_of(source))
+
+
+def check_source(source: str) -> str:
+    """`source` if it may be recorded as the source of a version.
+
+    Raises:
+        InvalidParameterValue: too long, a control character, `..` in any encoding, or slashes that mean nothing.
+    """
+    check_length(source, limits.MAX_SOURCE_CHARS, "source")
+    path = source
+    match = _SCHEME.match(source)
+    if match is not None:
+        path = re.sub(r"^//[^/]*", "", source[match.end() :])
+    path = path.strip("/")
+    if not path or safe_relative_path(path, parameter="source") != path:
+        raise InvalidParameterValue(
+            f"Invalid model version source: '{source[:300]}'. Its path is empty, or not in its shortest form."
+        )
+    return source
+
+
+def _proxied(source: str, scheme: str) -> str | None:
+    """The path below our root that a URI of the artifact proxy names, or None for any other URI."""
+    if scheme == PROXY_SCHEME:
+        return urlsplit(source).path.strip("/")
+    match = _ARTIFACT_API.search(urlsplit(source).path) if scheme in ("http", "https") else None
+    return unquote(match.group(1)).strip("/") if match else None
+
+
+async def _of_model(session: Session, artifacts: Artifacts, request: _Request) -> Location:
+    uri = parse_model_uri(request.source)
+    if isinstance(uri, LoggedModelUri):
+        if uri.model_id != request.model_id:
+            raise request.refuse("The request parameter 'model_id' has to name the same logged model.")
+        model = await _logged_model(session, uri.model_id)
+        return _in_logged_model(request, artifacts, model)
+    if isinstance(uri, VersionUri):
+        return await _copy(session, request, uri)
+    raise request.refuse("Expected a logged model ('models:/m-…') or an exact version ('models:/NAME/VERSION').")
+
+
+def _in_logged_model(request: _Request, artifacts: Artifacts, model: Found) -> Location:
+    location = model["artifact_uri"]
+    run_id = request.run_id or model["source_run_id"] or None
+    return _checked(request, location, artifacts.prefix_of(location), run_id, model["model_id"])
+
+
+async def _copy(session: Session, request: _Request, uri: VersionUri) -> Location:
+    shown = parse_model_name(uri.name).shown
+    row = await session.one(
+        select(model_versions)
+        .join_from(model_versions, registered_models)
+        .where(registered_models.c.name == shown, model_versions.c.version == uri.version)
+        # It must not go, and its pin with it, before the copy is there.
+        .with_for_update(read=True, of=model_versions)
+    )
+    if row is None:
+        raise ResourceDoesNotExist(f"Model Version (name={shown}, version={uri.version}) not found")
+    tag = registered_model_tags.c
+    prompt = select(tag.value).where(tag.registered_model_id == row["registered_model_id"], tag.key == PROMPT_TAG)
+    if str(await session.scalar(prompt)).lower() == "true":
+        raise request.refuse("It is a prompt, not a model.")
+    if row["status"] != READY:
+        raise request.refuse(f"The version is not ready: its status is {row['status']}.")
+    for parameter, given in (("run_id", request.run_id), ("model_id", request.model_id)):
+        if given and given != row[parameter]:
+            raise request.refuse(f"The request parameter '{parameter}' differs from that of the version.")
+    return Location(
+        row["storage_location"], row["pinned_prefix"], row["run_id"], row["model_id"], row["manifest_digest"]
+    )
+
+
+async def _of_run(session: Session, artifacts: Artifacts, request: _Request) -> Location:
+    uri = parse_model_uri(request.source)
+    if not isinstance(uri, RunUri) or uri.run_id != request.run_id:
+        raise request.refuse("The request parameter 'run_id' has to name the same run.")
+    run = await _run(session, uri.run_id)
+    location = f"{run['artifact_uri'].rstrip('/')}/{uri.path}"
+    prefix = artifacts.prefix_of(location)
+    if prefix is not None and not await _has_files(artifacts, prefix):
+        # Upstream's clients log a model beside the run's own artifacts, and still name it by the run.
+        logged = await session.one(
+            select(logged_models)
+            .where(
+                logged_models.c.source_run_id == uri.run_id,
+                logged_models.c.name == uri.path,
+                logged_models.c.lifecycle_stage == ACTIVE,
+            )
+            .order_by(desc(logged_models.c.creation_timestamp_ms))
+            .limit(1)
+        )
+        if logged is not None:
+            return _in_logged_model(request, artifacts, logged)
+    return _checked(request, location, prefix)
+
+
+async def _of_proxy(session: Session, artifacts: Artifacts, request: _Request, prefix: str) -> Location:
+    safe = safe_relative_path(prefix, parameter="source")
+    for root in await _roots(session, request):
+        if _is_inside(safe, artifacts.prefix_of(root)):
+            return _checked(request, f"{PROXY_SCHEME}:/{safe}", safe)
+    raise request.refuse(
+        "To use an artifact of this server as a model version source, the run_id or model_id request parameter has "
+        "to be specified and the source has to be contained within the artifact directory of that run or model."
+    )
+
+
+async def _of_path(session: Session, artifacts: Artifacts, request: _Request) -> Location:
+    path = local_path(request.source)
+    if path is not None and path.is_absolute():
+        normal = _normal(path)
+        prefix = artifacts.prefix_of(normal)
+        for root in await _roots(session, request):
+            if prefix is not None and _is_inside(prefix, artifacts.prefix_of(root)):
+                return _checked(request, f"{PROXY_SCHEME}:/{prefix}", prefix)
+            directory = local_path(root)
+            if prefix is None and directory is not None and _is_inside(normal, _normal(directory)):
+                return _checked(request, request.source, None)
+    raise request.refuse(
+        "To use a local path as a model version source, the run_id or model_id request parameter has to be "
+        "specified and the local path has to be contained within the artifact directory of that run or model."
+    )
+
+
+def _checked(
+    request: _Request,
+    location: str,
+    prefix: str | None,
+    run_id: str | None = None,
+    model_id: str | None = None,
+) -> Location:
+    if prefix is not None and scope_of(prefix) is None:
+        raise request.refuse("It holds more than one model's files.")
+    return Location(location, prefix, run_id or request.run_id, model_id or request.model_id)
+
+
+async def _roots(session: Session, request: _Request) -> list[str]:
+    roots = []
+    if request.run_id:
+        roots.append((await _run(session, request.run_id))["artifact_uri"])
+    if request.model_id:
+        roots.append((await _logged_model(session, request.model_id))["artifact_uri"])
+    return roots
+
+
+async def _run(session: Session, run_id: str) -> Found:
+    row = await session.one(select(runs).where(runs.c.run_id == run_id))
+    if row is None:
+        raise ResourceDoesNotExist(f"Run with id={run_id[:80]} not found")
+    return row
+
+
+async def _logged_model(session: Session, model_id: str) -> Found:
+    check_length(model_id, limits.MAX_RUN_ID_CHARS, "model_id")
+    row = await session.one(
+        select(logged_models).where(logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage == ACTIVE)
+    )
+    if row is None:
+        raise ResourceDoesNotExist(f"Logged model with ID '{model_id}' not found.")
+    return row
+
+
+async def _has_files(artifacts: Artifacts, prefix: str) -> bool:
+    async for _ in artifacts.store.list(prefix):
+        return True
+    return False
+
+
+def _normal(path: Path) -> str:
+    # By its text alone: the file system of the server is not asked about paths that a caller made up.
+    return os.path.normpath(path)
+
+
+def _is_inside(path: str, root: str | None) -> bool:
+    return bool(root) and (path == root or path.startswith(f"{root}/"))
