@@ -28,6 +28,7 @@ ARTIFACT_ROOT = "mlflow-artifacts:/"
 
 DEFAULT_PAGE, MAX_PAGE = 1000, 50_000
 
+_INFO = ("name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time")
 _BY_ID = select(experiments).where(experiments.c.experiment_id == bindparam("experiment_id"))
 _BY_NAME = select(experiments).where(experiments.c.name == bindparam("name"))
 
@@ -232,7 +233,10 @@ async def find_active_experiment(session: Session, experiment_id: str) -> RowMap
 
 async def with_tags(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
     """The experiments as the wire shows them, their tags read in one statement."""
-    shown = {row["experiment_id"]: {**row, "experiment_id": str(row["experiment_id"]), "tags": []} for row in rows}
+    shown: dict[int, Row] = {}
+    for row in rows:
+        number = row["experiment_id"]
+        shown[number] = {name: row[name] for name in _INFO} | {"experiment_id": str(number), "tags": []}
     if shown:
         table = experiment_tags.c
         statement = (
