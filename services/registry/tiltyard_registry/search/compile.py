@@ -23,12 +23,15 @@ from sqlalchemy import (
     or_,
     type_coerce,
 )
+from tiltyard.errors import InvalidParameterValue
 
 from tiltyard_registry.search.check import MAX_WHOLE, CheckedValue, Clause, check
 from tiltyard_registry.search.fields import PROMPT_TAG, Child, Scope
-from tiltyard_registry.search.grammar import And, Not, Or, Tree, parse
+from tiltyard_registry.search.grammar import And, Not, Or, Tree, is_text, parse
 from tiltyard_registry.search.patterns import to_glob, to_like
 from tiltyard_registry.tables import logged_model_metrics
+
+MAX_DATASETS = 50
 
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
 
@@ -76,7 +79,15 @@ def leaves(tree: Tree[Clause] | None) -> list[Clause]:
 
 
 def on_datasets(datasets: Sequence[Dataset]) -> ColumnElement[bool]:
-    """Whether a point of a logged model's metric was logged on one of `datasets`."""
+    """Whether a point of a logged model's metric was logged on one of `datasets`.
+
+    Raises:
+        InvalidParameterValue: too many, or a name or digest that is not text.
+    """
+    if len(datasets) > MAX_DATASETS:
+        raise InvalidParameterValue(f"Invalid datasets: {len(datasets)} entries, at most {MAX_DATASETS} are allowed.")
+    if not all(is_text(f"{dataset.name}{dataset.digest or ''}") for dataset in datasets):
+        raise InvalidParameterValue("Invalid datasets: a name or digest holds a character that is not text.")
     point = logged_model_metrics.c
     return or_(
         *(

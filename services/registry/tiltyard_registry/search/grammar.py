@@ -103,6 +103,14 @@ def parse_order(text: str) -> tuple[Identifier, bool]:
     return _Parser(text, what="order_by clause").order()
 
 
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+
+
+def is_text(text: str) -> bool:
+    """Whether both databases take it as text: no NUL, no half of a surrogate pair."""
+    return not _NO_TEXT.search(text)
+
+
 class _Token(NamedTuple):
     kind: str  # text, name, number, word, operator, mark, end
     value: str  # without its quotes
@@ -151,8 +159,7 @@ def _refused(what: str, found: str, position: int, expected: str) -> InvalidPara
 
 class _Parser:
     def __init__(self, text: str, *, what: str = "filter string") -> None:
-        # Neither database takes a NUL or half a surrogate pair as text.
-        if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        if not is_text(text):
             raise InvalidParameterValue(f"Invalid {what}: it holds a character that is not text.")
         self._what = what
         self._tokens = _tokens(text, what)

@@ -15,7 +15,7 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.check import resolve
 from tiltyard_registry.search.compile import Dataset, Dialect, on_datasets
 from tiltyard_registry.search.fields import Child, Field, Scope
-from tiltyard_registry.search.grammar import Identifier, parse_order
+from tiltyard_registry.search.grammar import Identifier, is_text, parse_order
 
 MAX_ORDER_ITEMS = 20
 
@@ -79,6 +79,8 @@ def _read(item: Item) -> tuple[Identifier, bool, Dataset | None]:
     if item.dataset_digest and not item.dataset_name:
         raise InvalidParameterValue("`dataset_digest` can only be specified if `dataset_name` is also specified.")
     dataset = Dataset(item.dataset_name, item.dataset_digest) if item.dataset_name else None
+    if not is_text(item.field_name):
+        raise InvalidParameterValue("Invalid order by field name: it holds a character that is not text.")
     entity, dot, key = item.field_name.partition(".")
     if not dot:
         return Identifier(None, item.field_name.strip()), item.ascending, dataset
@@ -86,8 +88,6 @@ def _read(item: Item) -> tuple[Identifier, bool, Dataset | None]:
         raise InvalidParameterValue(
             f"Invalid order by field name: {item.field_name[:80]}. Only attributes and metrics are orderable."
         )
-    if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in key):
-        raise InvalidParameterValue("Invalid order by field name: it holds a character that is not text.")
     return Identifier(entity, key), item.ascending, dataset
 
 

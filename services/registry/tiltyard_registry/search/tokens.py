@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from tiltyard.errors import InvalidParameterValue
 
+from tiltyard_registry.search.grammar import is_text
+
 # Behind so many rows, or behind the row with these values in the order's columns.
 Position: TypeAlias = int | tuple[str | int, ...]
 
@@ -72,9 +74,7 @@ def _kind(value: object) -> type | None:
     """`int` or `str`, if either database takes the value as such."""
     if type(value) is int and abs(value) <= _MAX_WHOLE:
         return int
-    if isinstance(value, str) and not any(c == "\x00" or "\ud800" <= c <= "\udfff" for c in value):
-        return str
-    return None
+    return str if isinstance(value, str) and is_text(value) else None
 
 
 def _bad_token() -> InvalidParameterValue:
