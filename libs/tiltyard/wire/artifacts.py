@@ -7,7 +7,8 @@ class FileInfo(Struct, omit_defaults=True):
     """A file or a directory of a listing; a directory has no size."""
 
     path: str
-    is_dir: bool = False
+    # Always there: the stock client reads it without asking whether it is.
+    is_dir: bool
     file_size: int | None = None
 
 
