@@ -4,8 +4,7 @@ Source: mlflow/utils/validation.py, tag v3.17.2, for tags; the others are ours, 
 database's column widths, whose overflow its clients see as a 500.
 """
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
 
 from tiltyard.errors import InvalidParameterValue
 
@@ -17,15 +16,6 @@ MAX_SOURCE_CHARS = 2_048
 MAX_RUN_LINK_CHARS = 2_048
 MAX_RUN_ID_CHARS = 64
 MAX_CHANGES = 1_000
-
-
-class Tag(Protocol):
-    """Anything with a key and a value."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def value(self) -> str: ...
 
 
 def check_description(description: str | None) -> str | None:
@@ -47,12 +37,12 @@ def check_tag(key: str, value: str) -> None:
     check_length(value, MAX_TAG_VALUE_CHARS, "value")
 
 
-def check_tags(tags: Iterable[Tag]) -> dict[str, str]:
-    """The tags of a create request by key; of a key that comes twice the last value stays."""
+def check_tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The tags of a create request, `{key, value}` each, by key; of a key that comes twice the last value stays."""
     checked: dict[str, str] = {}
     for tag in tags:
-        check_tag(tag.key, tag.value)
-        checked[tag.key] = tag.value
+        check_tag(tag["key"], tag["value"])
+        checked[tag["key"]] = tag["value"]
     return checked
 
 

@@ -6,9 +6,10 @@ from sqlalchemy import desc, select
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import check_alias, check_version, parse_model_name
 
-from tiltyard_registry.rules import access
+from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import children, rowsets
+from tiltyard_registry.store.events import DEFAULT_PAGE, MAX_PAGE, page_of_events
 from tiltyard_registry.store.registered_models import found, locked, record_alias
 from tiltyard_registry.store.session import Found, Row, Session
 from tiltyard_registry.tables import events, model_versions, registered_model_aliases, registered_models
@@ -95,6 +96,42 @@ async def rollback_alias(
     raise ResourceDoesNotExist(
         f"Alias '{alias}' of registered model '{model['name']}' has no earlier version to go back to."
     )
+
+
+async def alias_history(
+    session: Session,
+    who: Principal,
+    name: str,
+    alias: str,
+    *,
+    max_results: int | None = None,
+    page_token: str | None = None,
+) -> tuple[list[Row], str | None]:
+    """One page of the alias's moves, newest first, and the token of the next page.
+
+    A move is `{event_id, time, principal, alias, from_version, to_version}`; None: the alias was absent.
+
+    Raises:
+        ResourceDoesNotExist: no such model.
+        InvalidParameterValue: a bad page size or token.
+    """
+    shown = parse_model_name(name).shown
+    access.require(who, Action.READ, f"registered model {shown}")
+    limit = limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE)
+    model = await found(session, shown)
+    query = select(events).where(events.c.registered_model_id == model["id"], events.c.alias == alias)
+    rows, token = await page_of_events(session, query, limit, page_token, ("alias", model["id"], alias))
+    return [
+        {
+            "event_id": row["id"],
+            "time": row["time"],
+            "principal": row["principal"],
+            "alias": alias,
+            "from_version": row["before"] and row["before"]["version"],
+            "to_version": row["after"] and row["after"]["version"],
+        }
+        for row in rows
+    ], token
 
 
 async def list_aliases(session: Session, who: Principal, name: str, *, at: int | None = None) -> list[Row]:

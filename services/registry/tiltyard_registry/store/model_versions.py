@@ -13,12 +13,13 @@ from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.search import MODEL_VERSIONS, Page
 from tiltyard_registry.store import children, events, rowsets
 from tiltyard_registry.store.aliases import drop, no_version
-from tiltyard_registry.store.contents import PENDING, READY, freeze_or_defer
+from tiltyard_registry.store.artifacts import get_manifest as stored_manifest
+from tiltyard_registry.store.contents import READY, freeze_or_defer
 from tiltyard_registry.store.logged_models import record_registration
-from tiltyard_registry.store.places import Artifacts
+from tiltyard_registry.store.places import Artifacts, is_reserved
 from tiltyard_registry.store.registered_models import found, locked, missing, remembered, touch
 from tiltyard_registry.store.session import Found, Row, Session, now_ms
-from tiltyard_registry.store.sources import check_source, locate
+from tiltyard_registry.store.sources import locate
 from tiltyard_registry.tables import model_version_tags, model_versions, registered_model_aliases, registered_models
 
 DEFAULT_PAGE = MAX_PAGE = 200_000
@@ -37,7 +38,7 @@ async def create_model_version(
     model_id: str | None = None,
     description: str | None = None,
     run_link: str | None = None,
-    tags: Sequence[limits.Tag] = (),
+    tags: Sequence[Mapping[str, str]] = (),
 ) -> Row:
     """The model's next version. Its files are pinned where they lie, and their manifest is frozen.
 
@@ -54,13 +55,13 @@ async def create_model_version(
     if run_link:
         check_length(run_link, limits.MAX_RUN_LINK_CHARS, "run_link")
     checked = limits.check_tags(tags)
-    model, number = await _next_version(session, who, shown)
+    model, number = await next_version(session, who, shown)
     location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id)
     status, digest = READY, location.manifest_digest
     if location.prefix is not None and digest is None:
         status, digest = await freeze_or_defer(session, artifacts, location.prefix, source)
     row = {
-        **_new(who, model, number, source, description),
+        **new_row(who, model, number, source, description),
         "run_id": location.run_id,
         "run_link": run_link or None,
         "model_id": location.model_id,
@@ -70,41 +71,10 @@ async def create_model_version(
         "manifest_digest": digest,
         "external": location.prefix is None,
     }
-    await _insert(session, who, model, row, checked)
+    await insert_version(session, who, model, row, checked)
     if location.model_id:
         await record_registration(session, location.model_id, shown, number)
-    return await _shown(session, model, number)
-
-
-async def create_pending_version(
-    session: Session,
-    who: Principal,
-    artifacts: Artifacts,
-    name: str,
-    source: str,
-    *,
-    run_id: str | None = None,
-    description: str | None = None,
-) -> Row:
-    """The model's next version, PENDING_REGISTRATION, with a `storage_location` for the caller to write to.
-
-    `finalize_version` ends it. `source` is recorded as it came; nothing is read from it.
-
-    Raises:
-        ResourceDoesNotExist: the model is missing.
-        InvalidParameterValue: a value breaks a rule.
-    """
-    shown = parse_model_name(name).shown
-    access.require(who, Action.UPDATE, f"registered model {shown}")
-    check_source(source)
-    description = limits.check_description(description)
-    if run_id:
-        check_length(run_id, limits.MAX_RUN_ID_CHARS, "run_id")
-    model, number = await _next_version(session, who, shown)
-    row = {**_new(who, model, number, source, description), "run_id": run_id or None, "status": PENDING}
-    row["storage_location"] = await artifacts.reserve(model["uuid"], row["uuid"])
-    await _insert(session, who, model, row, {})
-    return await _shown(session, model, number)
+    return await shown_version(session, model, number)
 
 
 async def get_model_version(session: Session, who: Principal, name: str, version: str | int) -> Row:
@@ -124,14 +94,37 @@ async def get_model_version(session: Session, who: Principal, name: str, version
     return (await children.version_rows(session, [row]))[0]
 
 
-async def get_download_uri(session: Session, who: Principal, name: str, version: str | int) -> str:
+async def get_manifest(session: Session, who: Principal, name: str, version: str | int) -> Row:
+    """What the version is, byte for byte: `{name, version, digest, size_bytes, external, location, files}`.
+
+    An external version, and one that is not READY, has no digest and no files.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+    """
+    row = await get_model_version(session, who, name, version)
+    manifest = None
+    if row["manifest_digest"] is not None:
+        manifest = await stored_manifest(session, row["manifest_digest"])
+    return {
+        **{key: row[key] for key in ("name", "version", "external", "location")},
+        "digest": manifest.digest if manifest else None,
+        "size_bytes": manifest.size_bytes if manifest else None,
+        "files": [
+            {"path": file.path, "size_bytes": file.size_bytes, "sha256": file.sha256}
+            for file in (manifest.files if manifest else ())
+        ],
+    }
+
+
+async def get_model_version_download_uri(session: Session, who: Principal, name: str, version: str | int) -> str:
     """Where a client that knows only this protocol reads the files: the source, unless only we can follow that.
 
     Raises:
         ResourceDoesNotExist: the model or the version is missing.
     """
     row = await get_model_version(session, who, name, version)
-    reserved = row["pinned_prefix"] is not None and row["pinned_prefix"].startswith("__unitystorage/")
+    reserved = row["pinned_prefix"] is not None and is_reserved(row["pinned_prefix"])
     return str(row["location"] if reserved or row["source"].startswith("models:/") else row["source"])
 
 
@@ -144,7 +137,7 @@ async def update_model_version(
         ResourceDoesNotExist: the model or the version is missing.
     """
     description = limits.check_description(description)
-    model, row = await _locked(session, who, name, version)
+    model, row = await locked_version(session, who, name, version)
     change = events.changed(row, {"description": description})
     if change is not None:
         await _touch(session, who, row, description=description)
@@ -157,10 +150,10 @@ async def update_model_version(
             before=change[0],
             after=change[1],
         )
-    return await _shown(session, model, row["version"])
+    return await shown_version(session, model, row["version"])
 
 
-async def transition_stage(
+async def transition_model_version_stage(
     session: Session,
     who: Principal,
     name: str,
@@ -178,7 +171,7 @@ async def transition_stage(
     target = stages.canonical(stage)
     if archive_existing_versions:
         stages.check_archiving(target)
-    model, row = await _locked(session, who, name, version)
+    model, row = await locked_version(session, who, name, version)
     moves = []
     if archive_existing_versions:
         others = select(model_versions).where(
@@ -202,7 +195,7 @@ async def transition_stage(
         )
     if moves:
         await touch(session, who, model)
-    return await _shown(session, model, row["version"])
+    return await shown_version(session, model, row["version"])
 
 
 async def delete_model_version(session: Session, who: Principal, name: str, version: str | int) -> None:
@@ -211,12 +204,12 @@ async def delete_model_version(session: Session, who: Principal, name: str, vers
     Raises:
         ResourceDoesNotExist: the model or the version is missing.
     """
-    model, row = await _locked(session, who, name, version, action=Action.DELETE)
+    model, row = await locked_version(session, who, name, version, action=Action.DELETE)
     alias = registered_model_aliases.c
     naming = select(alias.alias).where(alias.registered_model_id == model["id"], alias.version == row["version"])
     for named in await session.all(naming.order_by(alias.alias)):
         await drop(session, who, model, named["alias"], row["version"])
-    await session.execute(model_versions.delete().where(_is(row)))
+    await session.execute(model_versions.delete().where(is_version(row)))
     await touch(session, who, model)
     events.record(session, who, "delete_model_version", model=model, version=row["version"], before=remembered(row))
 
@@ -231,7 +224,7 @@ async def set_model_version_tag(
         InvalidParameterValue: a key or value that is not allowed.
     """
     limits.check_tag(key, value)
-    model, row = await _locked(session, who, name, version)
+    model, row = await locked_version(session, who, name, version)
     before = await _tag(session, row, key)
     if before == value:
         return
@@ -260,7 +253,7 @@ async def delete_model_version_tag(session: Session, who: Principal, name: str, 
         ResourceDoesNotExist: the model or the version is missing.
     """
     limits.check_tag(key, "")
-    model, row = await _locked(session, who, name, version)
+    model, row = await locked_version(session, who, name, version)
     before = await _tag(session, row, key)
     if before is None:
         return
@@ -276,8 +269,8 @@ async def delete_model_version_tag(session: Session, who: Principal, name: str, 
 async def search_model_versions(
     session: Session,
     who: Principal,
-    *,
     filter: str | None = None,
+    *,
     order_by: Sequence[str] = (),
     max_results: int | None = None,
     page_token: str | None = None,
@@ -313,7 +306,7 @@ async def list_model_versions(session: Session, who: Principal, name: str, *, af
     return await children.version_rows(session, await session.all(query.order_by(_version.version).limit(limit)))
 
 
-async def _next_version(session: Session, who: Principal, shown: str) -> tuple[RowMapping, int]:
+async def next_version(session: Session, who: Principal, shown: str) -> tuple[RowMapping, int]:
     """The model's row, held until the commit, and a number that no other version has or had.
 
     The counter is raised by the transaction that uses the number, so a number that is rolled back is not lost.
@@ -333,7 +326,7 @@ async def _next_version(session: Session, who: Principal, shown: str) -> tuple[R
     return row, int(row["last_version"])
 
 
-def _new(who: Principal, model: Found, number: int, source: str, description: str | None) -> Row:
+def new_row(who: Principal, model: Found, number: int, source: str, description: str | None) -> Row:
     now = now_ms()
     return {
         "registered_model_id": model["id"],
@@ -349,7 +342,7 @@ def _new(who: Principal, model: Found, number: int, source: str, description: st
     }
 
 
-async def _insert(session: Session, who: Principal, model: Found, row: Row, tags: Mapping[str, str]) -> None:
+async def insert_version(session: Session, who: Principal, model: Found, row: Row, tags: Mapping[str, str]) -> None:
     await session.execute(insert(model_versions).values(row))
     if tags:
         columns = {
@@ -364,7 +357,7 @@ async def _insert(session: Session, who: Principal, model: Found, row: Row, tags
     events.record(session, who, "create_model_version", model=model, version=row["version"], after=after)
 
 
-async def _locked(
+async def locked_version(
     session: Session, who: Principal, name: str, version: str | int, *, action: Action = Action.UPDATE
 ) -> tuple[RowMapping, RowMapping]:
     number = check_version(version)
@@ -379,14 +372,14 @@ async def _locked(
 
 async def _touch(session: Session, who: Principal, row: Found, **values: Any) -> None:
     stamp = {"last_updated_timestamp": now_ms(), "updated_by": who.name}
-    await session.execute(update(model_versions).where(_is(row)).values(**values, **stamp))
+    await session.execute(update(model_versions).where(is_version(row)).values(**values, **stamp))
 
 
-def _is(row: Found) -> Any:
+def is_version(row: Found) -> Any:
     return (_version.registered_model_id == row["registered_model_id"]) & (_version.version == row["version"])
 
 
-async def _shown(session: Session, model: Found, number: int) -> Row:
+async def shown_version(session: Session, model: Found, number: int) -> Row:
     query = children.VERSIONS.where(_version.registered_model_id == model["id"], _version.version == number)
     return (await children.version_rows(session, await session.all(query)))[0]
 

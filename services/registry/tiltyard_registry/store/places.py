@@ -62,6 +62,11 @@ class Artifacts:
         return directory.as_uri()
 
 
+def is_reserved(prefix: str) -> bool:
+    """Whether the registry chose this place for a version, so that its `source` says nothing of it."""
+    return prefix.startswith(f"{_UNITY_STORAGE}/")
+
+
 def local_path(uri: str) -> Path | None:
     """The path of this machine that `uri` names, or None when it has a scheme other than `file`."""
     parts = urlsplit(uri)

@@ -1,7 +1,7 @@
 """Registered models and their tags."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, insert, select, update
@@ -30,7 +30,7 @@ async def create_registered_model(
     name: str,
     *,
     description: str | None = None,
-    tags: Sequence[limits.Tag] = (),
+    tags: Sequence[Mapping[str, str]] = (),
 ) -> Row:
     """The new model, without versions. Its schema and catalog are created when they are missing.
 
@@ -164,8 +164,8 @@ async def delete_registered_model(session: Session, who: Principal, name: str, *
 async def search_registered_models(
     session: Session,
     who: Principal,
-    *,
     filter: str | None = None,
+    *,
     order_by: Sequence[str] = (),
     max_results: int | None = None,
     page_token: str | None = None,
