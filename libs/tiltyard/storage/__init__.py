@@ -36,9 +36,7 @@ def open_store(uri: str) -> ArtifactStore:
     target = SCHEMES.get(scheme)
     if target is None:
         known = ", ".join(sorted(name for name in SCHEMES if name))
-        raise InvalidParameterValue(
-            f"No artifact store serves '{scheme}://': expected a path or one of {known}."
-        )
+        raise InvalidParameterValue(f"No artifact store serves '{scheme}://': expected a path or one of {known}.")
     module, _, name = target.partition(":")
     return cast(ArtifactStore, getattr(import_module(module), name)(uri))
 

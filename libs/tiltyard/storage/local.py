@@ -287,16 +287,10 @@ def _translated(path: str) -> Iterator[None]:
         raise InternalError("The artifact store refuses access.") from None
     except OSError as error:
         if error.errno in _TWO_KINDS:
-            raise InvalidParameterValue(
-                f"Invalid path '{path[:80]}': a file and a directory meet there."
-            ) from None
+            raise InvalidParameterValue(f"Invalid path '{path[:80]}': a file and a directory meet there.") from None
         if error.errno in _NO_SUCH_NAME:
-            raise InvalidParameterValue(
-                f"Invalid path '{path[:80]}': the store cannot hold such a name."
-            ) from None
+            raise InvalidParameterValue(f"Invalid path '{path[:80]}': the store cannot hold such a name.") from None
         if error.errno in (errno.ENOTEMPTY, errno.ELOOP):
-            raise InvalidParameterValue(
-                f"Invalid path '{path}': a file and a directory meet there."
-            ) from None
+            raise InvalidParameterValue(f"Invalid path '{path}': a file and a directory meet there.") from None
         log.exception("the artifact directory fails")
         raise TemporarilyUnavailable("The artifact store fails.", retry_after_s=5.0) from None

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard.storage.sources import Source
 from tiltyard.uri import safe_relative_path
 
 
@@ -40,6 +41,23 @@ class Manifest:
         ordered = tuple(sorted(files, key=lambda file: file.path.encode()))
         check_tree(file.path for file in ordered)
         return cls(digest_of(ordered), sum(file.size_bytes for file in ordered), ordered)
+
+    @classmethod
+    def of_source(cls, source: Source) -> "Manifest":
+        """The manifest of a directory whose files are read here and now.
+
+        Raises:
+            InvalidParameterValue: a file's name is not one that a model directory may hold.
+        """
+        return cls.of(_hashed(path, source.read(path)) for path, _ in source.list_files())
+
+
+def _hashed(path: str, chunks: Iterable[bytes]) -> ManifestFile:
+    size_bytes, hashed = 0, hashlib.sha256()
+    for chunk in chunks:
+        size_bytes += len(chunk)
+        hashed.update(chunk)
+    return ManifestFile(path, size_bytes, hashed.hexdigest())
 
 
 def digest_of(files: Iterable[ManifestFile]) -> str:

@@ -280,9 +280,7 @@ def _translated(path: str) -> Iterator[None]:
         log.exception("the object store refuses the credentials")
         raise InternalError("The artifact store refuses access.") from None
     except ValueError:
-        raise InvalidParameterValue(
-            f"Invalid path '{path[:80]}': the store cannot hold such a name."
-        ) from None
+        raise InvalidParameterValue(f"Invalid path '{path[:80]}': the store cannot hold such a name.") from None
     except (BaseError, OSError):
         log.exception("the object store fails")
         raise TemporarilyUnavailable("The artifact store does not answer.", retry_after_s=5.0) from None

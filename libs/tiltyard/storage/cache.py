@@ -1,0 +1,245 @@
+"""Model files on this machine, by digest: fetched once per host, checked before anybody reads them.
+
+models/<digest>/...     one verified model directory; it appears whole or not at all
+partial/<digest>-…/     downloads in progress, or left by a killed process
+locks/<digest>          held by the one process that fetches or checks
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock
+
+from tiltyard.errors import InvalidParameterValue, ModelIntegrityError, TransportError
+from tiltyard.storage.artifact_store import CHUNK_BYTES
+from tiltyard.storage.manifest import Manifest, ManifestFile, check_tree, digest_of
+from tiltyard.storage.sources import Source
+from tiltyard.uri import contain
+
+DIRECTORY_VARIABLE = "TILTYARD_CACHE_DIR"
+MAX_PARALLEL = 8
+FILE_TRIES = 3
+STALE_PARTIAL_S = 7 * 24 * 3600.0
+
+T = TypeVar("T")
+R = TypeVar("R")
+Stat = tuple[int, int, int, int]
+
+# What the files of an entry looked like when this process last hashed them.
+_seen: dict[Path, dict[str, Stat]] = {}
+_seen_lock = threading.Lock()
+
+
+class ModelCache:
+    """A directory of verified models, shared by all processes of one user.
+
+    Its directories have mode 0700. A process that dies, also by kill -9, leaves nothing that another one would
+    take for a model, and no lock.
+    """
+
+    def __init__(self, directory: Path | str | None = None) -> None:
+        named = directory or os.environ.get(DIRECTORY_VARIABLE)
+        self.root = Path(named) if named else Path.home() / ".cache" / "tiltyard"
+        self._models = _private(self.root / "models")
+        self._partial = _private(self.root / "partial")
+        self._locks = _private(self.root / "locks")
+        self._sweep()
+
+    def fetch(self, manifest: Manifest, source: Source) -> Path:
+        """The directory that holds exactly the files of `manifest`, read from `source` if need be.
+
+        Files are hashed once per process, and again when they were touched since. An entry that is not what it
+        should be is dropped and fetched anew.
+
+        Raises:
+            ModelIntegrityError: the source's bytes are not those of the manifest; the message names the file.
+            TransportError: the source broke off, several times.
+        """
+        if digest_of(manifest.files) != manifest.digest:
+            raise ModelIntegrityError(f"The manifest of {manifest.digest} does not have that digest.")
+        check_tree(file.path for file in manifest.files)
+        name = manifest.digest.removeprefix("sha256:")
+        entry = self._models / name
+        if _untouched(entry, manifest):
+            return entry
+        with self._locked(name):
+            if entry.exists() and not _holds(entry, manifest):
+                self._discard(entry)
+            if not entry.exists():
+                with self._partial_directory(name) as directory:
+                    _download(manifest.files, source, directory)
+                    # Renaming last is what makes the entry whole for everybody else.
+                    directory.rename(entry)
+                _remember(entry, manifest)
+        return entry
+
+    def fetch_unknown(self, source: Source) -> tuple[Manifest, Path]:
+        """The files of a source without a manifest, under the digest that they turn out to have.
+
+        Nobody vouches for these bytes: the caller has decided to trust whoever wrote them.
+
+        Raises:
+            TransportError: the source broke off, several times.
+        """
+        listed = source.list_files()
+        check_tree(path for path, _ in listed)
+        with self._partial_directory(uuid.uuid4().hex) as directory:
+            paths = [path for path, _ in listed]
+            manifest = Manifest.of(_each(lambda path: _download_file(path, source, directory), paths))
+            name = manifest.digest.removeprefix("sha256:")
+            entry = self._models / name
+            with self._locked(name):
+                if entry.exists() and not _holds(entry, manifest):
+                    self._discard(entry)
+                if not entry.exists():
+                    directory.rename(entry)
+                    _remember(entry, manifest)
+        return manifest, entry
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """Holds every other thread and process off one entry. The kernel lets go when the holder dies."""
+        with FileLock(self._locks / name, mode=0o600, thread_local=False):
+            # Whoever holds the lock is alive, so these are of the dead.
+            for left_over in self._partial.glob(f"{name}-*"):
+                shutil.rmtree(left_over, ignore_errors=True)
+            yield
+
+    @contextmanager
+    def _partial_directory(self, name: str) -> Iterator[Path]:
+        directory = self._partial / f"{name}-{uuid.uuid4().hex}"
+        directory.mkdir(mode=0o700)
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Removes what processes killed long ago were fetching."""
+        oldest = time.time() - STALE_PARTIAL_S
+        for left_over in self._partial.iterdir():
+            with suppress(FileNotFoundError):
+                if left_over.stat().st_mtime < oldest:
+                    shutil.rmtree(left_over, ignore_errors=True)
+
+    def _discard(self, entry: Path) -> None:
+        trash = self._partial / f"{entry.name}-{uuid.uuid4().hex}"
+        entry.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def _private(directory: Path) -> Path:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = directory.stat()
+    if status.st_uid != os.geteuid():
+        raise InvalidParameterValue(
+            f"The cache directory '{directory}' belongs to another user: set {DIRECTORY_VARIABLE} to one of your own."
+        )
+    if status.st_mode & 0o077:
+        directory.chmod(0o700)
+    return directory
+
+
+def _download(files: Iterable[ManifestFile], source: Source, directory: Path) -> None:
+    def download(file: ManifestFile) -> None:
+        came = _download_file(file.path, source, directory, limit_bytes=file.size_bytes)
+        if came != file:
+            raise ModelIntegrityError(
+                f"File '{file.path}' is not what was registered: expected {file.size_bytes} bytes of SHA-256 "
+                f"{file.sha256}, got {came.size_bytes} bytes of {came.sha256}."
+            )
+
+    # The largest first, so that none of them is left alone at the end.
+    _each(download, sorted(files, key=lambda file: -file.size_bytes))
+
+
+def _download_file(path: str, source: Source, directory: Path, *, limit_bytes: int | None = None) -> ManifestFile:
+    """One file as it came. A source that gives more than `limit_bytes` is not read to its end."""
+    target = contain(directory, path)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    attempt = 1
+    while True:
+        size_bytes, hashed = 0, hashlib.sha256()
+        try:
+            with target.open("wb") as file:
+                for chunk in source.read(path):
+                    size_bytes += len(chunk)
+                    hashed.update(chunk)
+                    file.write(chunk)
+                    if limit_bytes is not None and size_bytes > limit_bytes:
+                        break
+            return ManifestFile(path, size_bytes, hashed.hexdigest())
+        except TransportError:
+            if attempt == FILE_TRIES:
+                raise
+            attempt += 1
+
+
+def _each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """What `work` gives for each item, in their order, done in parallel; the first failure ends it."""
+    with ThreadPoolExecutor(max_workers=max(1, min(MAX_PARALLEL, len(items)))) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _holds(entry: Path, manifest: Manifest) -> bool:
+    """Whether every file of the manifest is there, byte for byte. What else is there is removed."""
+    expected = {file.path for file in manifest.files}
+    for folder, folders, names in os.walk(entry):
+        for name in [*folders, *names]:
+            path = Path(folder, name)
+            kind = path.lstat().st_mode
+            if stat.S_ISREG(kind) and path.relative_to(entry).as_posix() in expected:
+                continue
+            # Python writes compiled modules beside the model's own; anything else was planted.
+            if not stat.S_ISDIR(kind):
+                path.unlink(missing_ok=True)
+    return all(_each(lambda file: _is(entry / file.path, file), manifest.files))
+
+
+def _is(path: Path, file: ManifestFile) -> bool:
+    hashed = hashlib.sha256()
+    try:
+        with path.open("rb") as stored:
+            while chunk := stored.read(CHUNK_BYTES):
+                hashed.update(chunk)
+            return (stored.tell(), hashed.hexdigest()) == (file.size_bytes, file.sha256)
+    except OSError:
+        return False
+
+
+def _stats(entry: Path, manifest: Manifest) -> dict[str, Stat]:
+    found = {}
+    for file in manifest.files:
+        status = (entry / file.path).lstat()
+        # The change time cannot be set back by who may only write the file.
+        found[file.path] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return found
+
+
+def _remember(entry: Path, manifest: Manifest) -> None:
+    with _seen_lock:
+        _seen[entry] = _stats(entry, manifest)
+
+
+def _untouched(entry: Path, manifest: Manifest) -> bool:
+    with _seen_lock:
+        seen = _seen.get(entry)
+    try:
+        return seen is not None and seen == _stats(entry, manifest)
+    except OSError:
+        return False
