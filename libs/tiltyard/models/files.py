@@ -1,0 +1,104 @@
+"""From a reference to verified files, and to a loaded model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tiltyard.client import Client
+from tiltyard.errors import InvalidParameterValue, ModelIntegrityError, ResourceDoesNotExist
+from tiltyard.models.reference import PROXIED, ModelReference, proxied_path, resolve
+from tiltyard.storage import SCHEMES
+from tiltyard.storage.cache import ModelCache
+from tiltyard.storage.sources import CallSource, DirectorySource, Source, object_source
+from tiltyard.uri import DirectoryUri
+
+if TYPE_CHECKING:
+    from tiltyard.pyfunc import PyFunc
+
+
+def fetch(reference: ModelReference, *, cache_dir: Path | str | None = None, accept_unverified: bool = False) -> Path:
+    """A directory on this host that holds the model's files, every byte checked against its manifest.
+
+    Files are downloaded once per host into `cache_dir` (by default `TILTYARD_CACHE_DIR`, else
+    `~/.cache/tiltyard`). A local directory that the caller named is returned as it is.
+
+    Raises:
+        ModelIntegrityError: a file is not what was registered; or nobody vouches for the files and
+            `accept_unverified` is false.
+        ResourceDoesNotExist: the files are gone.
+        TransportError: the registry gives no answer.
+    """
+    if reference.named:
+        path = DirectoryUri(reference.location).local_path
+        if path is not None:
+            return path
+    elif reference.manifest is None and not accept_unverified:
+        raise ModelIntegrityError(
+            f"Nobody vouches for the files of '{reference.uri}': it is not a registered version with a manifest. "
+            "Register it, or load it with accept_unverified=True."
+        )
+    cache = ModelCache(cache_dir)
+    with _source(reference) as source:
+        if reference.manifest is not None:
+            return cache.fetch(reference.manifest, source)
+        return cache.fetch_unknown(source)[1]
+
+
+def load_model(
+    uri: str,
+    *,
+    registry_url: str | None = None,
+    accept_unverified: bool = False,
+    cache_dir: Path | str | None = None,
+) -> "PyFunc":
+    """The model that `uri` names, loaded; see `resolve` for its forms.
+
+    A pickled model runs code when it is loaded. That happens only for a version of the configured registry whose
+    digest was verified, for a directory that the caller names, or when he accepts unverified files.
+
+    Raises:
+        ModelIntegrityError: the files are not what was registered, or nobody vouches for them.
+        MissingPackage: the model needs a package that is not installed.
+    """
+    from tiltyard import pyfunc
+
+    reference = resolve(uri, registry_url=registry_url)
+    return pyfunc.load(fetch(reference, cache_dir=cache_dir, accept_unverified=accept_unverified))
+
+
+@contextmanager
+def _source(reference: ModelReference) -> Iterator[Source]:
+    location = reference.location
+    if location.startswith(PROXIED):
+        with Client(reference.registry_url) as client:
+            yield _behind_registry(client, proxied_path(location))
+        return
+    path = DirectoryUri(location).local_path
+    if path is not None:
+        yield DirectorySource(path)
+        return
+    scheme = urlsplit(location).scheme
+    if scheme not in SCHEMES:
+        raise InvalidParameterValue(f"Files at '{scheme}://' cannot be read.")
+    yield object_source(location)
+
+
+def _behind_registry(client: Client, root: str) -> Source:
+    def list_files() -> list[tuple[str, int | None]]:
+        found: list[tuple[str, int | None]] = []
+        pending = [""]
+        while pending:
+            directory = pending.pop()
+            for file in client.list_artifacts(f"{root}/{directory}".rstrip("/")):
+                path = f"{directory}/{file.path}".lstrip("/")
+                if file.is_dir:
+                    pending.append(path)
+                else:
+                    found.append((path, file.file_size))
+        if not found:
+            raise ResourceDoesNotExist("The model has no files.")
+        return found
+
+    return CallSource(list_files, lambda path: client.download(f"{root}/{path}"))
