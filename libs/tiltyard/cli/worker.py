@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from tiltyard.errors import TiltyardError
+from tiltyard.errors import MissingPackage, TiltyardError
 
 READY = b"ready\n"
 EXIT_GRACE_S = 10.0
@@ -92,8 +92,8 @@ def serve(job: Work, listener: socket.socket, *, on_ready: Callable[[], object])
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     try:
         app = create_app(job)
-    except TiltyardError as error:
-        print(f"Error: {error.message}", file=sys.stderr)
+    except (TiltyardError, MissingPackage) as error:
+        print(f"Error: {error}", file=sys.stderr)
         return 1
     server = _Server(app, job, on_ready)
     # What was loaded stays loaded: the collector need not walk through it again and again.
