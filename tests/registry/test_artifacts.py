@@ -166,8 +166,8 @@ def test_upload_list_download_delete(proxy: Proxy) -> None:
     assert proxy.listing("1/run/artifacts") == {"files": [{"path": "model", "is_dir": True}]}
     assert proxy.listing("1/run/artifacts/model") == {
         "files": [
-            {"path": "MLmodel", "file_size": 12},
-            {"path": "weights é.bin", "file_size": len(body)},
+            {"path": "MLmodel", "is_dir": False, "file_size": 12},
+            {"path": "weights é.bin", "is_dir": False, "file_size": len(body)},
         ]
     }
     got = proxy.get("1/run/artifacts/model/weights é.bin")
