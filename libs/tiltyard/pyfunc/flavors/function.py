@@ -1,0 +1,30 @@
+"""Plain Python functions, classes and objects saved by Tiltyard."""
+
+from pathlib import Path
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.flavors import Predictor
+from tiltyard.pyfunc.flavors.code_path import add_code_path, missing_packages
+from tiltyard.pyfunc.flavors.module import predictor_of
+from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.uri import contain
+
+
+def load(directory: Path, metadata: MLModel) -> Predictor:
+    """The predictor of a pickled function or object. Unpickling runs the author's code.
+
+    Raises:
+        MissingPackage: a module that the pickle names is not installed.
+        InvalidParameterValue: the object cannot predict.
+    """
+    settings = metadata.pyfunc
+    add_code_path(directory, metadata)
+    path = contain(directory, str(settings.get("data") or ""), parameter="data")
+    with missing_packages(directory, metadata):
+        from tiltyard.pyfunc.flavors.python_function import _load_pyfunc
+
+        try:
+            wrapper = _load_pyfunc(str(path), settings.get("config"))
+        except TypeError as error:
+            raise InvalidParameterValue(f"The saved Python object cannot predict: {str(error)[:200]}") from None
+    return predictor_of(wrapper)

@@ -1,0 +1,127 @@
+"""PythonModel objects that MLflow pickled with cloudpickle; MLflow need not be installed to load them.
+
+Source: mlflow/pyfunc/model.py (_load_context_model_and_signature, _PythonModelPyfuncWrapper) at v3.17.2.
+"""
+
+import bz2
+import gzip
+import lzma
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tiltyard.errors import InvalidParameterValue, MissingPackage
+from tiltyard.pyfunc.flavors import Predictor
+from tiltyard.pyfunc.flavors.code_path import add_code_path, missing_packages
+from tiltyard.pyfunc.flavors.module import takes_params
+from tiltyard.pyfunc.flavors.stand_ins import NAMES, PythonModelContext
+from tiltyard.pyfunc.flavors.type_hints import from_frame, input_hint, takes_context
+from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.pyfunc.schema import Schema
+from tiltyard.uri import contain
+
+_OPEN: dict[str, Callable[..., Any]] = {"lzma": lzma.open, "bzip2": bz2.open, "gzip": gzip.open}
+
+
+class Unpickler(pickle.Unpickler):
+    """Reads a pickle with stand-ins for MLflow's names."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The object that a pickle names. Raises: MissingPackage if it is MLflow's and that is not installed."""
+        if module == "mlflow" or module.startswith("mlflow."):
+            found = NAMES.get(module, {}).get(name)
+            if found is not None:
+                return found
+            try:
+                return super().find_class(module, name)
+            except ModuleNotFoundError as error:
+                raise _needs_mlflow(f"{module}.{name}") from error
+        if module == "cloudpickle.cloudpickle" and name == "subimport":
+            return _import
+        return super().find_class(module, name)
+
+
+def load(directory: Path, metadata: MLModel) -> Predictor:
+    """The predictor of a pickled PythonModel. Unpickling runs the author's code.
+
+    Raises:
+        MissingPackage: a module that the pickle names is not installed.
+        InvalidParameterValue: no such file, or not a pickle.
+    """
+    settings = metadata.pyfunc
+    name = settings.get("python_model")
+    if not isinstance(name, str):
+        raise InvalidParameterValue("Python model path was not specified in the model configuration")
+    opener = _OPEN.get(str(settings.get("python_model_compression")), open)
+    add_code_path(directory, metadata)
+    with missing_packages(directory, metadata):
+        import cloudpickle  # noqa: F401 - the pickle names it
+
+        try:
+            with opener(contain(directory, name, parameter="python_model"), "rb") as file:
+                model = Unpickler(file).load()
+        except (pickle.UnpicklingError, EOFError, FileNotFoundError):
+            raise InvalidParameterValue("The model's file is missing or is not a pickle.") from None
+        return predictor_of(model, directory, metadata)
+
+
+def predictor_of(model: Any, directory: Path, metadata: MLModel) -> Predictor:
+    """The predictor of a PythonModel object, after its `load_context` was called.
+
+    Raises:
+        InvalidParameterValue: an artifact's path leads out of the model, or the object cannot predict.
+    """
+    settings = metadata.pyfunc
+    artifacts = {
+        str(name): str(contain(directory, str(info.get("path")), parameter="artifacts"))
+        for name, info in (settings.get("artifacts") or {}).items()
+        if isinstance(info, dict)
+    }
+    context = PythonModelContext(artifacts, settings.get("config"))
+    if not callable(getattr(model, "predict", None)):
+        raise InvalidParameterValue("Model implementation is missing required predict method.")
+    if hasattr(model, "load_context"):
+        model.load_context(context)
+    leading = (context,) if takes_context(model.predict) else ()
+    has_params = takes_params(model.predict)
+    saved = getattr(model, "predict_type_hints", None)
+    hint = getattr(saved, "input", None) or input_hint(model.predict)
+    inputs = metadata.signature.inputs if metadata.signature is not None else None
+
+    def predict(model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        converted = _convert(model_input, hint, inputs)
+        return model.predict(*leading, converted, **({"params": params} if has_params else {}))
+
+    return Predictor(predict, model, takes_params=True)
+
+
+def _convert(data: Any, hint: Any, inputs: Schema | None) -> Any:
+    """A DataFrame as the list of texts, or of objects with texts, that the hint asks for."""
+    if hint == list[str] and hasattr(data, "iloc"):
+        for name in range(data.shape[1]):
+            column = data.iloc[:, name]
+            if len(column) and isinstance(column.iloc[0], str):
+                return column.tolist()
+        raise InvalidParameterValue("Expected model input to contain at least one string column")
+    if hint == list[dict[str, str]]:
+        return from_frame(data, hint)
+    del inputs
+    return data
+
+
+def _import(name: str) -> Any:
+    import sys
+    from importlib import import_module
+
+    if name == "mlflow" or name.startswith("mlflow."):
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise _needs_mlflow(name) from error
+    import_module(name)
+    return sys.modules[name]
+
+
+def _needs_mlflow(name: str) -> MissingPackage:
+    return MissingPackage(f"The model uses '{name}' when it predicts, so it needs MLflow: pip install mlflow.")

@@ -1,0 +1,81 @@
+"""Scikit-learn estimators: pickle, cloudpickle and skops files.
+
+Source: mlflow/sklearn/__init__.py (_load_pyfunc) at v3.17.2. As there, a flavor without `serialization_format`
+is a pickle. Unlike there, the list of types that a skops file may hold is never the model's own.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.pyfunc.flavors import Predictor
+from tiltyard.pyfunc.flavors.code_path import add_code_path, missing_packages
+from tiltyard.pyfunc.flavors.module import predictor_of
+from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.uri import contain
+
+FORMATS = ("skops", "cloudpickle", "pickle")
+
+
+def load(directory: Path, metadata: MLModel) -> Predictor:
+    """The predictor of an estimator. A pickle runs its author's code; a skops file does not.
+
+    Raises:
+        MissingPackage: scikit-learn, skops or cloudpickle, or a module that a pickle names, is not installed.
+        PermissionDenied: a skops file holds types that are not trusted.
+        InvalidParameterValue: unknown format, or a file that is not in it.
+    """
+    settings = metadata.pyfunc
+    flavor = metadata.flavors.get("sklearn", {})
+    name = settings.get("model_path") or flavor.get("pickled_model")
+    if not isinstance(name, str):
+        raise InvalidParameterValue("The MLmodel file does not say where the scikit-learn model is ('model_path').")
+    path = contain(directory, name, parameter="model_path")
+    if not path.is_file():
+        raise ResourceDoesNotExist(f"The model's file '{name[:80]}' is missing.")
+    add_code_path(directory, metadata)
+    with missing_packages(directory, metadata):
+        estimator = load_estimator(path, str(flavor.get("serialization_format") or "pickle"))
+    method = str(settings.get("predict_fn") or "predict")
+    predictor = predictor_of(estimator, method)
+    # No estimator of scikit-learn looks at other rows to predict one, save those that score the whole input.
+    row_wise = method in ("predict", "predict_proba", "predict_log_proba") and _is_own(estimator)
+    return Predictor(predictor.predict, estimator, takes_params=False, row_wise=row_wise)
+
+
+def load_estimator(path: Path, serialization_format: str) -> Any:
+    """The estimator in a file of the format.
+
+    Raises:
+        PermissionDenied, InvalidParameterValue: as `load`.
+    """
+    if serialization_format == "skops":
+        from tiltyard.pyfunc.flavors.skops_file import load_skops
+
+        return load_skops(path)
+    with path.open("rb") as file:
+        try:
+            if serialization_format == "pickle":
+                return pickle.load(file)  # noqa: S301 - the caller trusts the directory: it is verified, or named by him
+            if serialization_format == "cloudpickle":
+                import cloudpickle
+
+                return cloudpickle.load(file)
+        except (pickle.UnpicklingError, EOFError):
+            raise InvalidParameterValue("The model's file is not a pickle.") from None
+    raise InvalidParameterValue(
+        f"Unrecognized serialization format: '{serialization_format[:40]}'. Expected one of {', '.join(FORMATS)}."
+    )
+
+
+def _is_own(estimator: Any) -> bool:
+    """Whether the estimator, and every estimator that is a parameter of it, is scikit-learn's own class."""
+    if not hasattr(estimator, "get_params"):
+        return False
+    parts = [estimator, *(part for part in estimator.get_params(deep=True).values() if hasattr(part, "get_params"))]
+    return all(
+        type(part).__module__.startswith("sklearn.") and type(part).__name__ != "FunctionTransformer"
+        for part in parts
+        if not isinstance(part, type)
+    )

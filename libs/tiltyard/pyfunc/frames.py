@@ -1,0 +1,194 @@
+"""`dataframe_split` and `dataframe_records`: rows in JSON to typed columns, without a DataFrame.
+
+Source: mlflow/utils/proto_json_utils.py (dataframe_from_parsed_json) at v3.17.2.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tiltyard.errors import BadRequest, SchemaEnforcementFailed
+from tiltyard.pyfunc.cast import Coerce, cast_column, cast_matrix, cast_tensor
+from tiltyard.pyfunc.form import Payload
+from tiltyard.pyfunc.quote import name_list
+from tiltyard.pyfunc.schema import ColSpec, Name, Schema, TensorSpec
+
+_SPLIT_KEYS = {"columns", "data", "index"}
+
+
+def read_split(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:
+    """The payload of a `dataframe_split` field. Raises: BadRequest, SchemaEnforcementFailed."""
+    if not isinstance(value, dict):
+        what = "list" if isinstance(value, list) else f"type {type(value).__name__}"
+        raise BadRequest(f"Invalid input. Dataframe split format must be a dictionary. Got {what}.")
+    if "data" not in value or not value.keys() <= _SPLIT_KEYS:
+        raise BadRequest(
+            "Invalid input. Dataframe split format must have 'data' field and optionally 'columns' and 'index' fields. "
+            f"Got {name_list(value)}."
+        )
+    rows, labels = _rows(value["data"], value.get("columns"))
+    index = value.get("index")
+    if index is not None:
+        if not isinstance(index, list) or len(index) != len(rows):
+            raise _invalid_split(f"'index' must be a list of {len(rows)} labels, one per row")
+        if any(isinstance(label, list | dict) for label in index):
+            raise _invalid_split("'index' must hold texts or numbers")
+        if index == list(range(len(rows))):
+            index = None
+    return table(rows, labels, schema, coerce, index=index)
+
+
+def read_records(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:
+    """The payload of a `dataframe_records` field. Raises: BadRequest, SchemaEnforcementFailed."""
+    if not isinstance(value, list):
+        what = "dictionary" if isinstance(value, dict) else f"type {type(value).__name__}"
+        raise BadRequest(f"Invalid input. Dataframe records format must be a list of records. Got {what}.")
+    if set(map(type, value)) - {dict}:
+        raise BadRequest(
+            "Invalid input. Provided dataframe_records field is not a valid dataframe representation in 'records' "
+            "format. Error: 'every record must be an object'"
+        )
+    return records(value, schema, coerce)
+
+
+def records(value: list[dict[Any, Any]], schema: Schema | None, coerce: Coerce, *, base64_text: bool = True) -> Payload:
+    """The payload of a list of objects; a key that a row lacks is a null there."""
+    labels: list[Name] = list(value[0]) if value else []
+    if any(row.keys() != value[0].keys() for row in value):
+        labels = list(dict.fromkeys(key for row in value for key in row))
+    if schema is not None and schema.is_named and schema.columns:
+        known = set(schema.names)
+        wanted = [label for label in labels if label in known]
+        extra = [label for label in labels if label not in known]
+    else:
+        wanted, extra = labels, []
+    rows = [[row.get(label, math.nan) for label in wanted] for row in value]
+    return table(rows, wanted, schema, coerce, extra=extra, base64_text=base64_text)
+
+
+def table(
+    rows: Sequence[Any],
+    labels: Sequence[Name],
+    schema: Schema | None,
+    coerce: Coerce,
+    *,
+    index: Sequence[Any] | None = None,
+    extra: Sequence[Name] = (),
+    base64_text: bool = True,
+) -> Payload:
+    """The payload of rows of cells under labels: cast and enforced if there is a schema.
+
+    Args:
+        rows: each a list with one cell per label.
+        extra: labels that were left out because the schema does not know them.
+    """
+    if schema is None:
+        columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in labels]
+        return Payload.inferred(columns, tuple(labels), rows=len(rows), index=index)
+    if schema.tensors:
+        return _tensors(rows, labels, schema, coerce)
+    specs, names, positions = _select(labels, schema, extra)
+    if positions is not None:
+        rows = [[row[i] for i in positions] for row in rows]
+    if schema.matrix_dtype is not None and specs and rows:
+        return Payload.matrix(cast_matrix(rows, schema.matrix_dtype, names, coerce=coerce), names, index)
+    cells: Sequence[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(specs)
+    arrays = [
+        cast_column(column, spec, name, coerce=coerce, base64_text=base64_text)
+        for column, spec, name in zip(cells, specs, names, strict=True)
+    ]
+    return Payload.columns(arrays, names, rows=len(rows), index=index)
+
+
+def _rows(data: Any, columns: Any) -> tuple[list[Any], list[Name]]:
+    """Rows of equal length, and their labels."""
+    if columns is not None and (
+        not isinstance(columns, list) or any(type(label) not in (str, int) for label in columns)
+    ):
+        raise _invalid_split("'columns' must be a list of texts or integers")
+    if isinstance(data, list) and data and set(map(type, data)) == {dict}:
+        labels = columns if columns is not None else list(dict.fromkeys(key for row in data for key in row))
+        data = [[row.get(label, math.nan) for label in labels] for row in data]
+        columns = labels
+    if not isinstance(data, list):
+        raise _invalid_split("'data' must be a list of rows")
+    kinds = set(map(type, data))
+    if list not in kinds:
+        # A flat list is one column.
+        data = [[cell] for cell in data]
+    elif len(kinds) > 1:
+        raise _invalid_split("every row of 'data' must be a list")
+    widths = set(map(len, data))
+    if len(widths) > 1:
+        raise _invalid_split("the rows of 'data' differ in length")
+    width = widths.pop() if widths else len(columns or ())
+    if columns is None:
+        columns = list(range(width))
+    if len(columns) != width:
+        raise _invalid_split(f"{len(columns)} columns passed, passed data had {width} columns")
+    if len(set(columns)) != len(columns):
+        raise _invalid_split("'columns' names a column twice")
+    return data, columns
+
+
+def _invalid_split(why: str) -> BadRequest:
+    return BadRequest(
+        "Invalid input. Provided dataframe_split field is not a valid dataframe representation in 'split' format. "
+        f"Error: '{why}'"
+    )
+
+
+def _select(
+    labels: Sequence[Name], schema: Schema, extra: Sequence[Name]
+) -> tuple[Sequence[ColSpec], tuple[Name, ...], list[int] | None]:
+    """The specs and names of the columns the model will see, and where they are (None: as they come)."""
+    from tiltyard.pyfunc.enforce import check_missing
+
+    specs = schema.columns
+    if not schema.is_named:
+        if len(labels) < len(specs):
+            raise SchemaEnforcementFailed(
+                f"Failed to enforce schema of data with schema '{schema}'. Error: Model inference is missing inputs. "
+                f"The model signature declares {len(specs)} inputs  but the provided value only has {len(labels)} "
+                "inputs. Note: the inputs were not named in the signature so we can only verify their count."
+            )
+        surplus = len(labels) > len(specs)
+        return specs, tuple(labels[: len(specs)]), list(range(len(specs))) if surplus else None
+    if labels == schema.names:
+        return specs, schema.name_tuple, None
+    where = {label: i for i, label in enumerate(labels)}
+    try:
+        check_missing({*where, *extra}, schema)
+    except SchemaEnforcementFailed as error:
+        raise SchemaEnforcementFailed(
+            f"Failed to enforce schema of data with schema '{schema}'. Error: {error.message}"
+        ) from None
+    present = [spec for spec in specs if spec.name in where]
+    names = tuple(spec.name for spec in present if spec.name is not None)
+    return present, names, [where[name] for name in names]
+
+
+def _tensors(rows: Sequence[Any], labels: Sequence[Name], schema: Schema, coerce: Coerce) -> Payload:
+    from tiltyard.pyfunc.enforce import check_missing
+    from tiltyard.pyfunc.tensors import check_frame_shape, enforce_tensor, tensor_dtype
+
+    columns = dict(zip(labels, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(labels, ())
+    if not rows:
+        raise SchemaEnforcementFailed("Failed to enforce schema of data. Error: Input DataFrame is empty.")
+    if schema.is_named:
+        check_missing(set(labels), schema)
+        named = zip(schema.names, schema.tensors, strict=True)
+        return Payload.tensors({name: _reshape(list(columns[name]), spec, coerce) for name, spec in named})
+    spec = schema.tensors[0]
+    if len(labels) == 1:
+        return Payload.tensor(_reshape(list(columns[labels[0]]), spec, coerce))
+    check_frame_shape(len(labels), spec)
+    return Payload.tensor(enforce_tensor(cast_tensor(rows, tensor_dtype(spec), None, coerce=coerce), spec))
+
+
+def _reshape(values: list[Any], spec: TensorSpec, coerce: Coerce) -> Any:
+    """One column as a tensor: its cells, scalars or lists, are cast first and reshaped then."""
+    from tiltyard.pyfunc.tensors import reshape_column, tensor_dtype
+
+    cells = cast_tensor(values, tensor_dtype(spec), spec.name, coerce=coerce)
+    return reshape_column(list(cells) if cells.ndim > 1 else cells.tolist(), spec)

@@ -1,0 +1,142 @@
+"""A loaded model: metadata, enforcement and prediction in one object."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.flavors import Predictor, load_predictor
+from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.pyfunc.params import validate_params
+from tiltyard.pyfunc.signature import Signature
+
+_log = logging.getLogger(__name__)
+
+ROW_WISE = "tiltyard.row_wise"
+
+
+class PyFunc:
+    """A `python_function` model.
+
+    Attributes:
+        metadata: the parsed MLmodel file.
+        signature: what it takes and gives, or None: then nothing is enforced.
+        row_wise: True only when every row's answer is known not to depend on the other rows.
+    """
+
+    def __init__(self, metadata: MLModel, predictor: Predictor, directory: Path | None = None) -> None:
+        self.metadata = metadata
+        self.signature: Signature | None = metadata.signature
+        self._predictor = predictor
+        self._directory = directory
+        self._defaults_only = self.signature is None or self.signature.params is None
+        declared = metadata.metadata.get(ROW_WISE)
+        # The author's word wins: an estimator of his own may be said to be row-wise, or not to be.
+        self.row_wise: bool = predictor.row_wise if declared is None else declared is True
+        self._example: Any = None
+        if self.signature is not None and self.signature.type_hint_from_example:
+            self._example = self.input_example()
+
+    @property
+    def model(self) -> Any:
+        """The author's own object: the estimator, the PythonModel, or what the loader module returned."""
+        return self._predictor.model
+
+    def enforce(self, data: Any) -> Any:
+        """`data` as the model takes it, by the strict in-process rules; unchanged without a signature.
+
+        Raises:
+            SchemaEnforcementFailed: it does not fit the signature.
+        """
+        signature = self.signature
+        if signature is None or signature.inputs is None or signature.from_type_hint:
+            return data
+        from tiltyard.pyfunc.enforce import enforce
+
+        return enforce(data, signature.inputs)
+
+    def validate_params(self, params: Any) -> dict[str, Any]:
+        """Every declared param, with the value in `params` or its default.
+
+        Raises:
+            InvalidParameterValue: a value does not fit.
+        """
+        return validate_params(params, None if self.signature is None else self.signature.params)
+
+    def predict(self, data: Any, params: Any = None) -> Any:
+        """The model's answer for `data`, after enforcement.
+
+        Raises:
+            SchemaEnforcementFailed, InvalidParameterValue: the input or the params do not fit. Whatever the
+                model itself raises passes through.
+        """
+        return self.predict_enforced(self.enforce(data), params)
+
+    def predict_enforced(self, data: Any, params: Any = None) -> Any:
+        """The model's answer for data that is already what the model takes; params are still validated.
+
+        Raises:
+            InvalidParameterValue: the params do not fit. Whatever the model itself raises passes through.
+        """
+        if self._example is not None:
+            data = _like_example(data, self._example)
+        if not self._predictor.takes_params:
+            return self._predictor.predict(data)
+        return self._predictor.predict(data, params=self.validate_params(params))
+
+    def input_example(self) -> Any | None:
+        """The saved input example in the form the author gave it, or None.
+
+        Raises:
+            InvalidParameterValue: it cannot be read.
+        """
+        if self._directory is None or self.metadata.input_example_path is None:
+            return None
+        from tiltyard.pyfunc.example import read_example
+
+        return read_example(self._directory, self.metadata)
+
+
+def load(path: Path | str) -> PyFunc:
+    """The model in a directory. Unless it is a skops file, loading runs its author's code.
+
+    Raises:
+        ResourceDoesNotExist: no MLmodel file, or no python_function flavor.
+        BadRequest: the model is external, without files.
+        MissingPackage: something that the model needs is not installed; says what to install.
+        PermissionDenied: a skops file holds types that are not trusted.
+        InvalidParameterValue: the MLmodel file, or the model's own file, cannot be read.
+    """
+    directory = Path(path)
+    metadata = MLModel.load(directory)
+    _check_tensors(metadata.signature)
+    return PyFunc(metadata, load_predictor(directory, metadata), directory)
+
+
+def _check_tensors(signature: Signature | None) -> None:
+    if signature is None or signature.inputs is None or not signature.inputs.tensors:
+        return
+    from tiltyard.pyfunc.tensors import tensor_dtype
+
+    for spec in signature.inputs.tensors:
+        tensor_dtype(spec)
+
+
+def _like_example(data: Any, example: Any) -> Any:
+    """A DataFrame in the form of the input example. Source: mlflow/types/type_hints.py at v3.17.2."""
+    import numpy as np
+    import pandas as pd
+
+    if not isinstance(data, pd.DataFrame) or isinstance(example, pd.DataFrame):
+        return data
+    if isinstance(example, dict):
+        return data.to_dict(orient="records")[0] if len(data) == 1 else data
+    if isinstance(example, list):
+        if len(data.columns) == 1 and all(np.isscalar(item) for item in example):
+            return data.iloc[:, 0].tolist()
+        return data.to_dict(orient="records")
+    if np.isscalar(example):
+        if data.empty:
+            raise InvalidParameterValue("The input holds no value.")
+        return data.iloc[0, 0]
+    return data

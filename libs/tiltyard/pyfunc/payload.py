@@ -1,0 +1,147 @@
+"""The bodies of a scoring request: bytes in, a checked and typed payload out, several payloads to one input.
+
+`decode` parses, casts (stage 1) and enforces (stage 2) without building a DataFrame; `to_input` builds the one
+DataFrame, array or dict for one payload or for several that share a merge key. Its result is what the
+model takes: it needs no further enforcement, and passes it unchanged.
+
+Source: mlflow/pyfunc/scoring_server/__init__.py at v3.17.2.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from tiltyard.errors import BadRequest, InvalidParameterValue, TiltyardError, UnsupportedMediaType
+from tiltyard.pyfunc.cast import Coerce
+from tiltyard.pyfunc.form import Payload
+from tiltyard.pyfunc.frames import read_records, read_split
+from tiltyard.pyfunc.params import validate_params
+from tiltyard.pyfunc.quote import name_list
+from tiltyard.pyfunc.signature import Signature
+from tiltyard.pyfunc.tabular import read_csv, read_parquet
+from tiltyard.pyfunc.tf_serving import read_inputs, read_instances
+
+CONTENT_TYPES = ("text/csv", "application/json", "application/vnd.apache.parquet")
+
+_FORMS = {
+    "dataframe_split": read_split,
+    "dataframe_records": read_records,
+    "instances": read_instances,
+    "inputs": read_inputs,
+}
+_REQUIRED = (
+    f"The input must be a JSON dictionary with exactly one of the input fields {{{', '.join(map(repr, _FORMS))}}}"
+)
+_CHANGED = (
+    "IMPORTANT: The MLflow Model scoring protocol has changed in MLflow version 2.0. If you are seeing this error, "
+    "you are likely using an outdated scoring request format."
+)
+_json = msgspec.json.Decoder()
+
+
+def decode(body: bytes, content_type: str | None, signature: Signature | None, *, coerce: Coerce = "strict") -> Payload:
+    """The payload in `body`, cast and enforced by the signature.
+
+    Args:
+        coerce: `lenient` brings back upstream's silent, lossy casts.
+
+    Raises:
+        UnsupportedMediaType: no content type, one that is not read, another charset or unknown parameters.
+        BadRequest: the body is not what it claims to be, or a value cannot be cast to its column's type.
+        SchemaEnforcementFailed: inputs are missing, or do not fit the signature.
+        InvalidParameterValue: params do not fit.
+    """
+    kind = _media_type(content_type or "")
+    try:
+        if kind == "application/json":
+            return _decode_json(body, signature, coerce)
+        inputs = None if signature is None else signature.inputs
+        payload = read_csv(body, inputs, coerce) if kind == "text/csv" else read_parquet(body, inputs)
+    except TiltyardError:
+        raise
+    except RecursionError:
+        raise BadRequest("Invalid input. The input is nested too deeply.") from None
+    if signature is not None and signature.from_type_hint:
+        raise _no_inputs_key([])
+    return payload
+
+
+def to_input(payloads: Sequence[Payload], signature: Signature | None) -> Any:
+    """One model input from payloads that have one merge key, or from a single payload of any kind.
+
+    Row order is that of the payloads. A column signature gives a DataFrame, tensors an ndarray or a dict.
+    """
+    del signature  # the payloads are enforced already; the signature is part of what made them
+    if not payloads:
+        raise ValueError("to_input needs at least one payload")
+    return payloads[0].build([payload.data for payload in payloads])
+
+
+def _decode_json(body: bytes, signature: Signature | None, coerce: Coerce) -> Payload:
+    if body.startswith(b"\xef\xbb\xbf"):
+        body = body[3:]
+    try:
+        fields = _json.decode(body)
+    except RecursionError:
+        raise BadRequest("Invalid input. The input is nested too deeply.") from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        # msgspec's and the codec's texts hold a position, never the input.
+        why = "it is not valid UTF-8" if isinstance(error, UnicodeError) else str(error)
+        raise BadRequest(
+            f"Invalid input. Ensure that input is a valid JSON formatted string. Error: '{why[:200]}'"
+        ) from None
+    if not isinstance(fields, dict):
+        what = "a list" if isinstance(fields, list) else f"unexpected input type '{type(fields).__name__}'"
+        raise BadRequest(f"Invalid input. {_REQUIRED}. Received {what}.")
+    if signature is not None and signature.from_type_hint:
+        if "inputs" not in fields:
+            raise _no_inputs_key(fields)
+        payload = Payload.raw(fields["inputs"])
+    else:
+        present = [name for name in _FORMS if name in fields]
+        if len(present) != 1:
+            raise BadRequest(
+                f"{_REQUIRED}. Received dictionary with input fields: {name_list(present or fields)}. {_CHANGED}"
+            )
+        inputs = None if signature is None else signature.inputs
+        payload = _FORMS[present[0]](fields[present[0]], inputs, coerce)
+    params = fields.get("params")
+    if params is not None and signature is not None and signature.params is not None:
+        payload.params = validate_params(params, signature.params)
+        payload.merge_key = None
+    return payload
+
+
+def _no_inputs_key(found: Any) -> InvalidParameterValue:
+    return InvalidParameterValue(
+        "Request payload must be a dictionary with 'inputs' key when the model contains a valid type hint. "
+        f"Found keys in payload: {name_list(found)}."
+    )
+
+
+@lru_cache(maxsize=256)
+def _media_type(content_type: str) -> str:
+    """The media type, if it is one we read. Raises: UnsupportedMediaType."""
+    kind, *pairs = (part.strip() for part in content_type.split(";"))
+    parameters = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if pair:
+            parameters[key.strip().lower()] = value.strip().strip('"').lower()
+    if parameters.pop("charset", "utf-8") not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType("The scoring server only supports UTF-8")
+    if parameters:
+        raise UnsupportedMediaType(
+            f"Unrecognized content type parameters: {', '.join(name[:40] for name in parameters)}. {_CHANGED}"
+        )
+    if kind.lower() not in CONTENT_TYPES:
+        raise UnsupportedMediaType(
+            "This predictor only supports the following content types: "
+            f"Types: {list(CONTENT_TYPES)}. Got '{content_type[:100]}'."
+        )
+    return kind.lower()
+
+
+__all__ = ["CONTENT_TYPES", "Payload", "decode", "to_input"]
