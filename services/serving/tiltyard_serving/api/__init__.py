@@ -1,0 +1,1 @@
+"""The scoring protocols: decode, lease, submit, encode."""

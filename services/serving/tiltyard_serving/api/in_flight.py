@@ -1,0 +1,103 @@
+"""Requests that are not answered yet: their deadlines, and whether their callers are still there.
+
+A timer for each request would cost as much as decoding it, so one sweep looks after all of them.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from litestar.types import Receive
+from tiltyard.errors import BadRequest, DeadlineExceeded
+
+from tiltyard_serving.model import LoadedModel
+
+SWEEP_S = 0.05
+# Before this, nobody looks whether a caller who waits is still there.
+PATIENCE_S = 0.1
+
+
+class ClientDisconnected(Exception):
+    """The caller has gone; nobody waits for an answer."""
+
+
+class Call:
+    """One request while it is being answered."""
+
+    __slots__ = ("_receive", "_task", "_watch", "began_s", "ended", "has_body", "model")
+
+    def __init__(self, receive: Receive) -> None:
+        self.began_s = time.perf_counter()
+        self.has_body = False
+        self.model: LoadedModel | None = None
+        # Why it was ended before it was answered.
+        self.ended: Exception | None = None
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._watch: asyncio.Task[None] | None = None
+
+    def end(self, reason: Exception) -> None:
+        """Ends the request with `reason`; what it waits for is cancelled."""
+        if self.ended is None and self._task is not None:
+            self.ended = reason
+            self._task.cancel()
+
+    def expire(self) -> None:
+        """Ends it because its time is over: the server's fault only once the server has the body."""
+        if self.has_body:
+            self.end(DeadlineExceeded("Request processing time exceeded limit"))
+        else:
+            self.end(BadRequest("The request body did not arrive in time."))
+
+    def watch(self) -> None:
+        """From now on, ends it when the caller leaves. Reading a body notices that by itself."""
+        if self.has_body and self._watch is None:
+            self._watch = asyncio.create_task(self._until_gone())
+
+    def close(self) -> None:
+        """Ends the watch. A cancellation that the sweep asked for has been dealt with."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self.ended is not None and self._task is not None:
+            self._task.uncancel()
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.end(ClientDisconnected())
+
+
+class InFlight:
+    """All calls of one process, oldest first."""
+
+    def __init__(self, timeout_s: float, observe: Callable[[int], object]) -> None:
+        self._timeout_s = timeout_s
+        self._observe = observe
+        self._calls: dict[Call, None] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    def add(self, call: Call) -> None:
+        """Looks after `call` from now on."""
+        self._calls[call] = None
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def remove(self, call: Call) -> None:
+        """Ends that."""
+        del self._calls[call]
+        call.close()
+
+    def _sweep(self) -> None:
+        self._sweeping = None
+        self._observe(len(self._calls))
+        now_s = time.perf_counter()
+        for call in self._calls:
+            age_s = now_s - call.began_s
+            if age_s < PATIENCE_S:
+                break
+            if age_s >= self._timeout_s:
+                call.expire()
+            else:
+                call.watch()
+        if self._calls:
+            self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)

@@ -1,0 +1,88 @@
+"""POST …/invocations: bytes in, predictions out, one version for the whole request.
+
+A raw ASGI application: the framework around it would cost more than the request itself.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from litestar.types import HTTPScope, Receive, Scope, Send
+from tiltyard.errors import PayloadTooLarge
+
+from tiltyard_serving.api.bodies import header, read_body
+from tiltyard_serving.api.in_flight import Call, ClientDisconnected, InFlight
+from tiltyard_serving.api.replies import Reply, error_reply, method_not_allowed, respond
+from tiltyard_serving.model import LoadedModel
+from tiltyard_serving.served import Served
+from tiltyard_serving.settings import Settings
+from tiltyard_serving.telemetry import Telemetry
+
+MODEL_HEADER = b"x-tiltyard-model"
+
+# Larger bodies are decoded off the event loop, where they would delay everybody.
+DECODE_INLINE_BYTES = 64 * 1024
+
+Route = Callable[[HTTPScope], Awaitable[Served]]
+
+
+class Invocations:
+    """Answers scoring requests with the model that `route` finds for them."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry, route: Route, in_flight: InFlight) -> None:
+        self._max_body_bytes = settings.max_body_bytes
+        self._requests = telemetry.requests
+        self._route = route
+        self._in_flight = in_flight
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = cast("HTTPScope", scope)
+        if request["method"] != "POST":
+            await respond(send, method_not_allowed(request["method"], "POST"))
+            return
+        call = Call(receive)
+        self._in_flight.add(call)
+        try:
+            reply = await self._answer(call, request, receive)
+        except ClientDisconnected:
+            return
+        except asyncio.CancelledError:
+            if call.ended is None:
+                raise
+            if isinstance(call.ended, ClientDisconnected):
+                return
+            reply = error_reply(call.ended)
+        except Exception as error:
+            reply = error_reply(error)
+            if isinstance(error, PayloadTooLarge):
+                # The rest of the body is not read, so the connection cannot be used again.
+                reply = reply.adding(b"connection", b"close")
+        finally:
+            self._in_flight.remove(call)
+        await respond(send, self._named(call, reply))
+
+    async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
+        body = await read_body(request, receive, self._max_body_bytes)
+        call.has_body = True
+        served = await self._route(request)
+        with served.slot.lease() as model:
+            call.model = model
+            return Reply(200, await _predict(model, body, header(request, b"content-type")))
+
+    def _named(self, call: Call, reply: Reply) -> Reply:
+        """Counts the answer, and names the version that gave it."""
+        model = call.model
+        if model is None:
+            self._requests.labels("", "", str(reply.status)).inc()
+            return reply
+        model.meter.answered(reply.status, time.perf_counter() - call.began_s)
+        return reply.adding(MODEL_HEADER, model.header)
+
+
+async def _predict(model: LoadedModel, body: bytes, content_type: str | None) -> bytes:
+    if len(body) <= DECODE_INLINE_BYTES:
+        payload = model.decode(body, content_type)
+    else:
+        payload = await asyncio.to_thread(model.decode, body, content_type)
+    return await model.submit(payload)

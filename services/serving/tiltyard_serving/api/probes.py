@@ -1,0 +1,80 @@
+"""Whether the process can do its work, what it serves, and what it has counted."""
+
+from importlib.metadata import version
+
+import msgspec
+from litestar import Response, get
+from litestar.datastructures import State
+from tiltyard.errors import TemporarilyUnavailable
+
+from tiltyard_serving.api.replies import error_body
+from tiltyard_serving.endpoints import Endpoints
+from tiltyard_serving.telemetry import CONTENT_TYPE, Telemetry
+
+
+class ServedState(msgspec.Struct):
+    """What is served under one label, and why not, if it is not what it should be."""
+
+    served: str
+    ready: bool
+    name: str | None
+    version: str | None
+    merging: bool | None
+    problem: str | None
+
+
+class ModelsReply(msgspec.Struct):
+    models: list[ServedState]
+
+
+@get(["/health", "/ping"], summary="Whether every configured model is loaded", sync_to_thread=False)
+def health(state: State) -> Response[bytes]:
+    """200 with an empty line once every configured model is loaded, else 503."""
+    endpoints: Endpoints = state.endpoints
+    if state.draining.is_set():
+        return _not_ready("This process is stopping.")
+    if missing := endpoints.missing:
+        names = ", ".join(served.label for served in missing[:10])
+        return _not_ready(f"{len(missing)} configured models are not loaded: {names}.")
+    return Response(b"\n", media_type="application/json")
+
+
+@get("/version", summary="The version of this server", sync_to_thread=False)
+def server_version() -> Response[bytes]:
+    """The bare version text."""
+    return Response(version("tiltyard").encode(), media_type="application/json")
+
+
+@get("/metrics", summary="Metrics for Prometheus", sync_to_thread=True)
+def metrics(state: State) -> Response[bytes]:
+    """All metrics as Prometheus text."""
+    telemetry: Telemetry = state.telemetry
+    return Response(telemetry.text(), media_type=CONTENT_TYPE)
+
+
+@get("/api/tiltyard/v1/models", summary="What is served now", sync_to_thread=False)
+def served_models(state: State) -> ModelsReply:
+    """Every served model with the version that answers now."""
+    endpoints: Endpoints = state.endpoints
+    return ModelsReply(
+        [
+            ServedState(
+                served=served.label,
+                ready=served.ready,
+                name=model.name if model else None,
+                version=model.version if model else None,
+                merging=model.merging if model else None,
+                problem=served.problem,
+            )
+            for served in endpoints
+            for model in [served.slot.current]
+        ]
+    )
+
+
+def _not_ready(why: str) -> Response[bytes]:
+    error = TemporarilyUnavailable(why)
+    return Response(error_body(error), status_code=503, media_type="application/json", headers={"Retry-After": "1"})
+
+
+HANDLERS = (health, server_version, metrics, served_models)

@@ -1,0 +1,124 @@
+"""Answers of the raw routes, and the one place where an error becomes one."""
+
+import logging
+import math
+import uuid
+from typing import NamedTuple
+
+import msgspec
+from litestar.exceptions import HTTPException
+from litestar.types import Send
+from tiltyard.errors import (
+    BadRequest,
+    EndpointNotFound,
+    InternalError,
+    SchemaEnforcementFailed,
+    TiltyardError,
+    UnsupportedMediaType,
+    http_status,
+)
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+
+# Source: mlflow/exceptions.py, the error class of schema enforcement and its SQLSTATE.
+_SCHEMA_ENFORCEMENT = {"sqlstate": "KAM01", "error_class": "SCHEMA_ENFORCEMENT_FAILED"}
+
+_log = logging.getLogger(__name__)
+
+Header = tuple[bytes, bytes]
+
+
+class Reply(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[Header, ...] = ()
+
+    def adding(self, name: bytes, value: bytes) -> "Reply":
+        """The same answer with one more header."""
+        return Reply(self.status, self.body, self.content_type, (*self.headers, (name, value)))
+
+
+class ErrorBody(msgspec.Struct, omit_defaults=True):
+    """The protocol's error shape. `request_id` names the log line of a fault of ours."""
+
+    error_code: str
+    message: str
+    sqlstate: str | None = None
+    error_class: str | None = None
+    request_id: str | None = None
+
+
+def error_reply(error: Exception) -> Reply:
+    """The answer that says what is wrong. What is our fault, or the model's, is logged with its cause."""
+    if not isinstance(error, TiltyardError):
+        fault = InternalError("Internal error.")
+        fault.__cause__ = error
+        error = fault
+    status = http_status(error)
+    if isinstance(error, UnsupportedMediaType):
+        return Reply(status, error.message.encode(errors="replace"), TEXT)
+    body = ErrorBody(error.code, error.message)
+    if isinstance(error, SchemaEnforcementFailed):
+        body = ErrorBody(error.code, error.message, **_SCHEMA_ENFORCEMENT)
+    headers: tuple[Header, ...] = ()
+    if error.retry_after_s is not None:
+        headers = ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))),)
+    if isinstance(error, InternalError):
+        body.request_id = uuid.uuid4().hex
+        _log.error("request %s failed: %s", body.request_id, error.message, exc_info=error.__cause__ or error)
+    elif error.__cause__ is not None:
+        _log.warning("refused: %s", error.message, exc_info=error.__cause__)
+    return Reply(status, _encode(body), headers=headers)
+
+
+def error_body(error: TiltyardError) -> bytes:
+    """The protocol's error shape of `error`."""
+    return _encode(ErrorBody(error.code, error.message))
+
+
+def http_error_reply(error: Exception, method: str) -> Reply:
+    """The answer to what the framework itself refuses: unknown paths, wrong methods."""
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        if error.status_code == 405:
+            return method_not_allowed(method, (error.headers or {}).get("Allow", "GET"))
+        if error.status_code == 404:
+            error = EndpointNotFound("No endpoint has this path.")
+        else:
+            return Reply(error.status_code, _encode(ErrorBody(BadRequest.code, "The request cannot be read.")))
+    return error_reply(error)
+
+
+def method_not_allowed(method: str, allowed: str) -> Reply:
+    """The answer to a method that a known path does not have."""
+    body = ErrorBody(EndpointNotFound.code, f"The method {method[:20]} is not allowed here, expected {allowed}.")
+    return Reply(405, _encode(body), headers=((b"allow", allowed.encode()),))
+
+
+async def respond(send: Send, reply: Reply) -> None:
+    """Sends `reply`."""
+    status, body, content_type, headers = reply
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", content_type),
+                (b"content-length", b"%d" % len(body)),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _encode(body: ErrorBody) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        # A lone surrogate, quoted from the input.
+        body.message = body.message.encode("utf-8", "backslashreplace").decode()
+        return msgspec.json.encode(body)

@@ -1,0 +1,58 @@
+"""Paths, and how a path of the scoring protocol names a model."""
+
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import HTTPScope, Receive, Scope, Send
+from tiltyard.errors import EndpointNotFound
+
+from tiltyard_serving.api.in_flight import InFlight
+from tiltyard_serving.api.invocations import Invocations, Route
+from tiltyard_serving.endpoints import Endpoints
+from tiltyard_serving.served import Served
+from tiltyard_serving.settings import Settings
+from tiltyard_serving.telemetry import Telemetry
+
+
+def scoring_routes(settings: Settings, telemetry: Telemetry, endpoints: Endpoints) -> list[ASGIRouteHandler]:
+    """The three ways to ask for predictions, mounted as raw ASGI applications."""
+
+    async def of_default(_request: HTTPScope) -> Served:
+        return endpoints.default()
+
+    async def of_model(request: HTTPScope) -> Served:
+        match _parts(request):
+            case [name, selector, "invocations"]:
+                return await endpoints.of_model(name, selector)
+        raise _unknown(request)
+
+    async def of_endpoint(request: HTTPScope) -> Served:
+        match _parts(request):
+            case [name, "invocations"]:
+                return endpoints.named(name)
+        raise _unknown(request)
+
+    in_flight = InFlight(settings.request_timeout_s, telemetry.in_flight.set)
+
+    def route(path: str, find: Route, *, is_mount: bool) -> ASGIRouteHandler:
+        invocations = Invocations(settings, telemetry, find, in_flight)
+
+        @asgi(path, is_mount=is_mount, copy_scope=False)
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+            await invocations(scope, receive, send)
+
+        return handle
+
+    return [
+        route("/invocations", of_default, is_mount=False),
+        route("/model", of_model, is_mount=True),
+        route("/serving-endpoints", of_endpoint, is_mount=True),
+    ]
+
+
+def _parts(request: HTTPScope) -> list[str]:
+    """The parts of the path below the mount point."""
+    return request["path"].strip("/").split("/")
+
+
+def _unknown(request: HTTPScope) -> EndpointNotFound:
+    return EndpointNotFound(f"No endpoint has the path of this {request['method']} request.")

@@ -1,0 +1,56 @@
+"""The composition root of the scoring service."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+
+from tiltyard_serving.api.probes import HANDLERS
+from tiltyard_serving.api.replies import http_error_reply
+from tiltyard_serving.api.routes import scoring_routes
+from tiltyard_serving.endpoints import Endpoints
+from tiltyard_serving.settings import Settings
+from tiltyard_serving.telemetry import Telemetry
+
+
+def create_app(settings: Settings) -> Litestar:
+    """The ASGI application of one scoring process.
+
+    It answers `/health` with 503 until every configured model is loaded; nothing waits for that. Setting
+    `app.state.draining` makes it unready for good while requests in flight are finished.
+
+    Raises:
+        InvalidParameterValue: a setting is malformed.
+    """
+    telemetry = Telemetry()
+    endpoints = Endpoints(settings, telemetry)
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        endpoints.start()
+        try:
+            yield
+        finally:
+            endpoints.close()
+
+    return Litestar(
+        route_handlers=[*HANDLERS, *scoring_routes(settings, telemetry, endpoints)],
+        lifespan=[lifespan],
+        state=State(
+            {"settings": settings, "telemetry": telemetry, "endpoints": endpoints, "draining": asyncio.Event()}
+        ),
+        exception_handlers={HTTPException: _refuse, Exception: _refuse},
+        openapi_config=OpenAPIConfig(title="Tiltyard serving", version="1", path="/api/tiltyard/v1/schema"),
+        logging_config=None,
+    )
+
+
+def _refuse(request: Request[object, object, State], error: Exception) -> Response[bytes]:
+    """Unknown paths, wrong methods and faults of ours, in the protocol's error shape."""
+    reply = http_error_reply(error, request.method)
+    headers = {name.decode(): value.decode() for name, value in reply.headers}
+    return Response(reply.body, status_code=reply.status, media_type="application/json", headers=headers)

@@ -1,0 +1,117 @@
+"""What the setting `models` names, and what the parts of a request's path ask for."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.names import parse_model_name
+from tiltyard.uri import (
+    AliasUri,
+    DirectoryUri,
+    LatestUri,
+    ModelUri,
+    RegisteredUri,
+    StageUri,
+    parse_model_uri,
+)
+
+DEFAULT = "default"
+
+_NAMED = re.compile(r"([A-Za-z0-9_\-]{1,255})=(.+)", re.DOTALL)
+
+
+class Entity(NamedTuple):
+    """One configured model: its URI as it was given, what that names, and the endpoint it answers under.
+
+    Registered models are named in full, so that two spellings are one model.
+    """
+
+    uri: str
+    names: ModelUri
+    endpoint: str | None
+
+    @property
+    def model(self) -> str | None:
+        """The full name of the registered model, if it is one."""
+        return self.names.name if isinstance(self.names, RegisteredUri) else None
+
+    @property
+    def label(self) -> str:
+        """What callers may see: the endpoint, else the URI, of a directory its last part."""
+        if self.endpoint is not None or not isinstance(self.names, DirectoryUri):
+            return self.endpoint or self.uri
+        return self.uri.rstrip("/").rpartition("/")[2]
+
+
+def parse_entity(text: str) -> Entity:
+    """The entity that `[NAME=]URI` spells.
+
+    Raises:
+        InvalidParameterValue: the URI is none, or the directory it names is no model directory.
+    """
+    named = _NAMED.fullmatch(text)
+    endpoint, uri = (named[1], named[2]) if named else (None, text)
+    names = parse_model_uri(uri)
+    if isinstance(names, RegisteredUri):
+        names = dataclasses.replace(names, name=parse_model_name(names.name).full)
+    elif isinstance(names, DirectoryUri) and (path := names.local_path) and not (path / "MLmodel").is_file():
+        raise InvalidParameterValue(f"Model '{text}': there is no model directory (no file 'MLmodel') there.")
+    return Entity(uri, names, endpoint)
+
+
+def parse_entities(texts: Sequence[str]) -> tuple[Entity, ...]:
+    """The entities of the setting `models`.
+
+    Raises:
+        InvalidParameterValue: one is malformed or there twice, or no path would lead to one.
+    """
+    entities = tuple(parse_entity(text) for text in texts)
+    endpoints = [entity.endpoint for entity in entities if entity.endpoint]
+    for number, entity in enumerate(entities):
+        if entity.endpoint and endpoints.count(entity.endpoint) > 1:
+            raise InvalidParameterValue(f"Models: the endpoint name '{entity.endpoint}' is there twice.")
+        if entities.index(entity) != number:
+            raise InvalidParameterValue(f"Models: '{entity.uri}' is there twice.")
+        is_default = number == 0 and DEFAULT not in endpoints
+        if not (entity.endpoint or entity.model or is_default):
+            raise InvalidParameterValue(f"Model '{entity.uri}' needs a name to be asked by: 'NAME={entity.uri}'.")
+    return entities
+
+
+def full_name(name: str | None) -> str | None:
+    """`catalog.schema.model` of a registered model's name."""
+    return None if name is None else parse_model_name(name).full
+
+
+def asked_for(name: str, selector: str) -> RegisteredUri | None:
+    """What `/model/{name}/{selector}` asks for, with the full name; None when that can name nothing.
+
+    A selector is a version, a stage or `latest`, and otherwise an alias.
+    """
+    try:
+        full = parse_model_name(name).full
+    except InvalidParameterValue:
+        return None
+    for text in (f"models:/{full}/{selector}", f"models:/{full}@{selector}"):
+        try:
+            parsed = parse_model_uri(text)
+        except InvalidParameterValue:
+            continue
+        if isinstance(parsed, RegisteredUri) and parsed.name == full:
+            return parsed
+    return None
+
+
+def registered_uri(names: RegisteredUri) -> str:
+    """The text of a registered model's URI."""
+    match names:
+        case AliasUri(name, alias):
+            return f"models:/{name}@{alias}"
+        case StageUri(name, stage):
+            return f"models:/{name}/{stage}"
+        case LatestUri(name):
+            return f"models:/{name}/latest"
+        case _:
+            return f"models:/{names.name}/{names.version}"

@@ -1,0 +1,137 @@
+"""From a model URI to a loaded, warmed version; all of it off the event loop, so traffic never waits for it."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from tiltyard import models, pyfunc
+from tiltyard.models import ModelReference
+from tiltyard.pyfunc import PyFunc
+from tiltyard.uri import format_model_uri
+
+from tiltyard_serving.batcher import Limits
+from tiltyard_serving.model import LoadedModel
+from tiltyard_serving.settings import Settings
+from tiltyard_serving.telemetry import ModelMeter, Telemetry
+from tiltyard_serving.warm_up import warm_up
+
+T = TypeVar("T")
+
+_DIGEST_CHARS = 12
+
+_log = logging.getLogger(__name__)
+
+
+class Target(NamedTuple):
+    """An exact version to serve: a URI that always names the same bytes, and what tells them apart.
+
+    `name` and `version` are None for what was never registered. The digest is part of the identity, because
+    a model that was deleted and made again has the same numbers for other bytes.
+    """
+
+    uri: str
+    name: str | None = None
+    version: str | None = None
+    digest: str | None = None
+
+
+class _Fetched(NamedTuple):
+    model: PyFunc
+    reference: ModelReference
+    merging: bool
+
+
+class Loader:
+    """Resolves and loads by the settings of this process."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._limits = Limits(
+            requests=settings.queue_requests,
+            rows=settings.queue_rows,
+            batch_rows=settings.batch_rows,
+            wait_s=settings.request_timeout_s,
+        )
+
+    async def resolve(self, uri: str) -> Target:
+        """The exact version that `uri` names now.
+
+        Raises:
+            ResourceDoesNotExist: there is none.
+            TransportError: the registry gives no answer.
+        """
+        found = await in_thread(lambda: models.resolve(uri, registry_url=self._settings.registry_url))
+        return _target(found)
+
+    async def load(self, target: Target, label: str) -> LoadedModel:
+        """The version, fetched, verified, loaded and warmed. `label` is its name when it has no own one.
+
+        Raises:
+            Exception: whatever keeps it from being served; the registry's, the file system's, the model's.
+        """
+        model, reference, merging = await in_thread(lambda: self._fetch(target))
+        name = reference.name or label
+        version = str(reference.version or _short(reference.digest) or reference.model_id or "unregistered")
+        return LoadedModel(
+            model,
+            name=name,
+            version=version,
+            merging=merging,
+            limits=self._limits,
+            coerce=self._settings.coerce,
+            meter=ModelMeter(self._telemetry, name, version),
+        )
+
+    def _fetch(self, target: Target) -> _Fetched:
+        settings = self._settings
+        reference = models.resolve(target.uri, registry_url=settings.registry_url)
+        directory: Path = models.fetch(
+            reference, cache_dir=settings.cache_dir, accept_unverified=settings.accept_unverified
+        )
+        model = pyfunc.load(directory)
+        return _Fetched(model, reference, warm_up(model, directory, settings.coerce))
+
+
+def _target(found: ModelReference) -> Target:
+    if found.name is None or found.version is None:
+        return Target(found.uri, digest=found.digest)
+    return Target(format_model_uri(found.name, found.version), found.name, str(found.version), found.digest)
+
+
+def _short(digest: str | None) -> str | None:
+    return digest.removeprefix("sha256:")[:_DIGEST_CHARS] if digest else None
+
+
+def in_thread(work: Callable[[], T]) -> "asyncio.Future[T]":
+    """What `work` gives in a thread of its own, which does not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)  # type: ignore[arg-type]  # a result, as there is no error
+        elif isinstance(error, Exception) and not isinstance(error, StopIteration):
+            future.set_exception(error)
+        else:
+            # Code of a model may raise what would end the event loop, or what a future refuses.
+            future.set_exception(RuntimeError(f"{type(error).__name__} was raised"))
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work()
+        except BaseException as error:
+            failure = error
+        try:
+            loop.call_soon_threadsafe(settle, result, failure)
+        except RuntimeError:
+            _log.debug("the event loop has ended before a load")
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return future

@@ -1,0 +1,103 @@
+"""One loaded version of a model, ready to answer."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+from urllib.parse import quote
+
+from tiltyard.errors import BadRequest, InternalError, TiltyardError
+from tiltyard.pyfunc import PyFunc, output, payload
+from tiltyard.pyfunc.payload import Payload
+
+from tiltyard_serving.batcher import Batcher, Limits, Steps
+from tiltyard_serving.telemetry import ModelMeter
+
+# Source: mlflow/pyfunc/scoring_server/__init__.py, the answer when a model raises.
+MODEL_FAILED = (
+    "Encountered an unexpected error while evaluating the model. Verify that the serialized input Dataframe is "
+    "compatible with the model for inference."
+)
+
+
+class LoadedModel:
+    """Answers requests with one version: decodes by its signature, predicts in its own thread."""
+
+    def __init__(
+        self,
+        model: PyFunc,
+        *,
+        name: str,
+        version: str,
+        merging: bool,
+        limits: Limits,
+        coerce: Literal["strict", "lenient"],
+        meter: ModelMeter,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.meter = meter
+        self.header = quote(f"{name}/{version}", safe="/ !#$&'()*+,:;=?@[]~").encode("ascii")
+        self._model = model
+        self._coerce = coerce
+        self._batcher: Batcher[Payload, bytes] = Batcher(
+            f"{name}/{version}", steps(model), limits, merging=merging, observe=meter.predicted
+        )
+
+    @property
+    def merging(self) -> bool:
+        """Whether requests may share one prediction."""
+        return self._batcher.merging
+
+    def decode(self, body: bytes, content_type: str | None) -> Payload:
+        """The payload of a request body, checked against the signature."""
+        return payload.decode(body, content_type, self._model.signature, coerce=self._coerce)
+
+    def submit(self, item: Payload) -> "asyncio.Future[bytes]":
+        """A future of the answer's body.
+
+        Raises:
+            TemporarilyUnavailable: too much is waiting.
+        """
+        # Alone, a model may refuse an empty input; merged it would go unnoticed.
+        merge_key = item.merge_key if item.rows else None
+        return self._batcher.submit(item, rows=item.rows, merge_key=merge_key)
+
+    def close(self) -> None:
+        """Gives the thread up; nobody may use the model afterwards."""
+        self._batcher.close()
+
+
+def steps(model: PyFunc) -> Steps[Payload, bytes]:
+    """How payloads become answers of `model`, with every failure as the error that a caller may see.
+
+    The cause stays on the error for the log.
+    """
+
+    def merge(items: Sequence[Payload]) -> tuple[Any, dict[str, Any] | None]:
+        # Payloads with params are never merged.
+        return payload.to_input(items, model.signature), items[0].params
+
+    def predict(arguments: tuple[Any, dict[str, Any] | None]) -> Any:
+        data, params = arguments
+        return model.predict_enforced(data, params)
+
+    return Steps(
+        merge=_or_else(merge, InternalError, "The input could not be given to the model."),
+        predict=_or_else(predict, BadRequest, MODEL_FAILED, pass_ours=False),
+        split=output.split,
+        encode=_or_else(output.encode, InternalError, "The model's output cannot be written as JSON."),
+    )
+
+
+def _or_else(
+    step: Callable[[Any], Any], failure: type[TiltyardError], message: str, *, pass_ours: bool = True
+) -> Callable[[Any], Any]:
+    def run(argument: Any) -> Any:
+        try:
+            return step(argument)
+        except BaseException as error:
+            if pass_ours and isinstance(error, TiltyardError):
+                raise
+            raise failure(message) from error
+
+    return run

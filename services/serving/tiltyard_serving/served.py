@@ -1,0 +1,154 @@
+"""One thing that is served: which version it should be, which one it is, and the way from one to the other."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from tiltyard.errors import TemporarilyUnavailable, TiltyardError
+
+from tiltyard_serving.loading import Target
+from tiltyard_serving.model import LoadedModel
+from tiltyard_serving.slot import Slot
+from tiltyard_serving.telemetry import Telemetry
+
+FIRST_RETRY_S = 1.0
+LAST_RETRY_S = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class Served:
+    """Keeps a slot filled with the version that is wanted.
+
+    A version takes traffic once it is loaded; until then, and when it cannot be, the one before it goes on.
+    A load that failed is tried again after a while, or when another version is wanted. Callers know it by its
+    `label`; its URI may be a path.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        label: str,
+        load: Callable[[Target], Awaitable[LoadedModel]],
+        telemetry: Telemetry,
+        *,
+        first_retry_s: float = FIRST_RETRY_S,
+    ) -> None:
+        self.uri = uri
+        self.label = label
+        self.slot: Slot[LoadedModel] = Slot(label, lambda model: model.close())
+        self.problem: str | None = None
+        self.current: Target | None = None
+        self._load = load
+        self._telemetry = telemetry
+        self._first_retry_s = first_retry_s
+        self._wanted: Target | None = None
+        self._wanted_since_s = 0.0
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+        telemetry.model_ready.labels(label).set(0)
+        telemetry.model_stale.labels(label).set(0)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a version to answer with."""
+        return self.slot.current is not None
+
+    def want(self, target: Target) -> None:
+        """Makes `target` the version to serve as soon as it is loaded."""
+        if target == self.current:
+            self.report(None)
+        if target == self._wanted:
+            return
+        self._wanted = target
+        self._wanted_since_s = time.monotonic()
+        self._wake.set()
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep())
+
+    def report(self, problem: str | None) -> None:
+        """Says why the version that should be served is not, or that all is well again."""
+        if problem and problem != self.problem:
+            _log.error("%s: %s", self.uri, problem)
+        self.problem = problem
+        self._telemetry.model_stale.labels(self.label).set(1 if problem else 0)
+
+    async def settled(self) -> None:
+        """Returns once a version is loaded.
+
+        Raises:
+            TemporarilyUnavailable: the first try to load one failed.
+        """
+        await self._settled.wait()
+        if not self.ready:
+            raise TemporarilyUnavailable(f"The model {self.label} could not be loaded.", retry_after_s=5)
+
+    def close(self) -> None:
+        """Stops serving; what is in flight is still answered."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+        self.slot.swap(None)
+
+    async def _keep(self) -> None:
+        retry_s = self._first_retry_s
+        while True:
+            wanted = self._wanted
+            if wanted is None or wanted == self.current:
+                self._wake.clear()
+                await self._wake.wait()
+                retry_s = self._first_retry_s
+                continue
+            self._wake.clear()
+            if await self._try(wanted):
+                retry_s = self._first_retry_s
+                continue
+            try:
+                await asyncio.wait_for(self._wake.wait(), retry_s)
+            except TimeoutError:
+                retry_s = min(LAST_RETRY_S, 2 * retry_s)
+            else:
+                retry_s = self._first_retry_s
+
+    async def _try(self, target: Target) -> bool:
+        """Whether `target` was loaded, and is current unless what is current is wanted again."""
+        loads = self._telemetry.loads
+        try:
+            model = await self._load(target)
+        except Exception as error:
+            loads.labels(self.label, "failed").inc()
+            _log.warning("%s: %s could not be loaded", self.uri, target.uri, exc_info=error)
+            self.report(f"{_shown(target) or self.label} could not be loaded: {_reason(error)}")
+            self._settled.set()
+            return False
+        loads.labels(self.label, "loaded").inc()
+        if self.current is not None and self._wanted == self.current:
+            model.close()
+            self.report(None)
+            return True
+        seconds = time.monotonic() - self._wanted_since_s
+        self.slot.swap(model)
+        self.current = target
+        self.report(None)
+        self._telemetry.load_seconds.labels(self.label).observe(seconds)
+        self._telemetry.model_ready.labels(self.label).set(1)
+        self._settled.set()
+        _log.info(
+            "%s: serving %s/%s after %.2f s%s",
+            self.uri,
+            model.name,
+            model.version,
+            seconds,
+            "" if model.merging else ", requests are not merged",
+        )
+        return True
+
+
+def _shown(target: Target) -> str | None:
+    return None if target.name is None else f"{target.name}/{target.version}"
+
+
+def _reason(error: Exception) -> str:
+    """Why, for those who may ask this server about its models: no path and no text of a library."""
+    return error.message if isinstance(error, TiltyardError) else type(error).__name__

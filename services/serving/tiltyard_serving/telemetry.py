@@ -1,0 +1,154 @@
+"""What the process counts and times, as Prometheus text.
+
+With `PROMETHEUS_MULTIPROC_DIR` set, the numbers of all processes that share the folder are added up.
+"""
+
+import os
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from tiltyard_serving.batcher import Batch
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Telemetry:
+    """The metrics of one scoring process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        registry = self._registry
+        model = ("model", "version")
+        self.requests = Counter(
+            "tiltyard_serving_requests",
+            "Scoring requests answered, by model, version and HTTP status.",
+            (*model, "status"),
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "tiltyard_serving_request_seconds",
+            "Seconds from the start of a scoring request to its answer.",
+            model,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.rows = Counter("tiltyard_serving_rows", "Rows predicted, by model and version.", model, registry=registry)
+        self.batch_requests = Histogram(
+            "tiltyard_serving_batch_requests",
+            "Requests answered by one prediction.",
+            model,
+            buckets=_COUNTS,
+            registry=registry,
+        )
+        self.predict_seconds = Histogram(
+            "tiltyard_serving_predict_seconds",
+            "Seconds of one prediction, of however many requests.",
+            model,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.queue_seconds = Histogram(
+            "tiltyard_serving_queue_seconds",
+            "Seconds that the first request of a batch waited for its prediction.",
+            model,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "tiltyard_serving_requests_in_flight",
+            "Scoring requests that have begun and are not answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.loads = Counter(
+            "tiltyard_serving_model_loads",
+            "Loads of model versions, by what was asked for and outcome (loaded or failed).",
+            ("served", "outcome"),
+            registry=registry,
+        )
+        self.load_seconds = Histogram(
+            "tiltyard_serving_model_load_seconds",
+            "Seconds from the decision to serve a version until it takes traffic.",
+            ("served",),
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
+            registry=registry,
+        )
+        self.model_ready = Gauge(
+            "tiltyard_serving_model_ready",
+            "1 when a version is loaded for what is served, else 0.",
+            ("served",),
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.model_stale = Gauge(
+            "tiltyard_serving_model_stale",
+            "1 when the version that should be served could not be loaded or resolved, else 0.",
+            ("served",),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.registry_connected = Gauge(
+            "tiltyard_serving_registry_connected",
+            "1 while the registry answers what is followed, else 0.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        if not _shared():
+            ProcessCollector(registry=registry)
+            PlatformCollector(registry=registry)
+
+    def text(self) -> bytes:
+        """All of it in the text format, over all processes."""
+        if not _shared():
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+
+class ModelMeter:
+    """The metrics of one model version, looked up once and not for every request."""
+
+    def __init__(self, telemetry: Telemetry, name: str, version: str) -> None:
+        self._requests = telemetry.requests
+        self._labels = (name, version)
+        self._by_status: dict[int, Counter] = {}
+        self._request_seconds = telemetry.request_seconds.labels(name, version)
+        self._rows = telemetry.rows.labels(name, version)
+        self._batch_requests = telemetry.batch_requests.labels(name, version)
+        self._predict_seconds = telemetry.predict_seconds.labels(name, version)
+        self._queue_seconds = telemetry.queue_seconds.labels(name, version)
+
+    def answered(self, status: int, seconds: float) -> None:
+        """Counts one request."""
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self._requests.labels(*self._labels, str(status))
+        counter.inc()
+        self._request_seconds.observe(seconds)
+
+    def predicted(self, batch: Batch) -> None:
+        """Counts one prediction."""
+        self._rows.inc(batch.rows)
+        self._batch_requests.observe(batch.requests)
+        self._predict_seconds.observe(batch.predict_s)
+        self._queue_seconds.observe(batch.queue_s)
+
+
+def _shared() -> bool:
+    return bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))

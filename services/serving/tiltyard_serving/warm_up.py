@@ -1,0 +1,95 @@
+"""The first predictions of a model, before it takes traffic: with its own input example."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import pandas as pd
+from tiltyard.errors import TiltyardError
+from tiltyard.pyfunc import PyFunc, output, payload
+from tiltyard.pyfunc.payload import Payload
+
+EXAMPLE = "serving_input_example.json"
+MAX_SINGLE_ROWS = 32
+
+# Linear algebra adds up in another order for another number of rows, so the last digits may differ.
+_TOLERANCE = 1e-12
+_TOLERANCE_FLOAT32 = 1e-5
+
+_log = logging.getLogger(__name__)
+
+
+def warm_up(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"]) -> bool:
+    """Predicts the input example, and says whether requests of this model may be merged.
+
+    That takes a model known to be row-wise whose answers to merged examples, and to its example row by row,
+    are those to each alone.
+
+    Raises:
+        Exception: whatever the model raises for its own example.
+    """
+    example = _example(model, directory, coerce)
+    if example is None:
+        return model.row_wise
+    data = payload.to_input([example], model.signature)
+    alone = model.predict_enforced(data, example.params)
+    if not model.row_wise:
+        return False
+    if _agrees_merged(model, example, alone) and _agrees_by_row(model, data, example, alone):
+        return True
+    _log.warning("the answers to merged examples differ from those to single ones: requests are not merged")
+    return False
+
+
+def _example(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"]) -> Payload | None:
+    """The example as the payload of a request, or None when there is none that a request could carry."""
+    path = directory / EXAMPLE
+    if not path.is_file():
+        return None
+    try:
+        return payload.decode(path.read_bytes(), "application/json", model.signature, coerce=coerce)
+    except TiltyardError as error:
+        _log.warning("the model's input example is no valid request, it is not used to warm up: %s", error.message)
+        return None
+
+
+def _agrees_merged(model: PyFunc, example: Payload, alone: Any) -> bool:
+    if example.merge_key is None or not example.rows:
+        return True
+    copies = 3
+    merged = model.predict_enforced(payload.to_input([example] * copies, model.signature), None)
+    parts = output.split(merged, [example.rows] * copies)
+    return parts is not None and all(_equal(part, alone) for part in parts)
+
+
+def _agrees_by_row(model: PyFunc, data: Any, example: Payload, alone: Any) -> bool:
+    if example.rows < 2 or not isinstance(data, np.ndarray | pd.DataFrame):
+        return True
+    expected = output.split(alone, [1] * example.rows)
+    if expected is None:
+        return False
+    rows = data.iloc if isinstance(data, pd.DataFrame) else data
+    return all(
+        _equal(model.predict_enforced(rows[number : number + 1], example.params), expected[number])
+        for number in range(min(example.rows, MAX_SINGLE_ROWS))
+    )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two outputs say the same to a caller."""
+    narrow = any(str(getattr(value, "dtype", "")) in ("float32", "float16") for value in (one, other))
+    tolerance = _TOLERANCE_FLOAT32 if narrow else _TOLERANCE
+    return _same(msgspec.json.decode(output.encode(one)), msgspec.json.decode(output.encode(other)), tolerance)
+
+
+def _same(one: Any, other: Any, tolerance: float) -> bool:
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(lambda a, b: _same(a, b, tolerance), one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key], tolerance) for key in one)
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
+    return bool(one == other)
