@@ -54,30 +54,28 @@ def bind(address: Address, workers: int = 1) -> list[socket.socket]:
     """
     try:
         # SO_REUSEPORT would let a second service slip in beside a first one. A socket without it may not.
-        first = _bound(address, reuse_port=False)
+        first = bind_one(address, shared=False)
         if workers == 1:
             return [first]
-        shared = Address(address.host, first.getsockname()[1])
+        port = first.getsockname()[1]
         first.close()
-        return [_bound(shared, reuse_port=True) for _ in range(workers)]
+        return [bind_one(Address(address.host, port), shared=True) for _ in range(workers)]
     except OSError as error:
         raise click.ClickException(_reason(address, error)) from None
 
 
-def bound_again(listener: socket.socket, *, shared: bool) -> socket.socket:
-    """A fresh socket on the port of `listener`, which is closed: callers waiting in its queue are let go."""
-    host, port = listener.getsockname()[:2]
-    listener.close()
-    return _bound(Address(host, port), reuse_port=shared)
+def bind_one(address: Address, *, shared: bool) -> socket.socket:
+    """One bound socket; a `shared` one may have others on the same port.
 
-
-def _bound(address: Address, *, reuse_port: bool) -> socket.socket:
+    Raises:
+        OSError: the address cannot be bound.
+    """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if reuse_port:
+        if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
     except BaseException:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-from tiltyard.cli.listen import Address, bind, bound_again
+from tiltyard.cli.listen import Address, bind, bind_one
 from tiltyard.cli.worker import READY, Work, serve
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -47,12 +47,23 @@ class Fleet:
         """
         self.job = job
         self.listeners = bind(address, workers)
-        self.url = Address(address.host, self.listeners[0].getsockname()[1]).url
+        self.address = Address(address.host, self.listeners[0].getsockname()[1])
+        self.url = self.address.url
         self.environment = dict(os.environ)
         self.metrics: Path | None = None
         if workers > 1:
             self.metrics = Path(tempfile.mkdtemp(prefix=f"tiltyard-{job.name}-metrics-"))
             self.environment[METRICS_VARIABLE] = str(self.metrics)
+
+    def listener(self, number: int) -> socket.socket:
+        """The socket of one place, bound again if it was closed.
+
+        Raises:
+            OSError: the port is not to be had any more.
+        """
+        if self.listeners[number].fileno() < 0:
+            self.listeners[number] = bind_one(self.address, shared=len(self.listeners) > 1)
+        return self.listeners[number]
 
     def forget(self, pid: int) -> None:
         """Takes what a dead worker's gauges said out of the sum; its counters stay counted."""
@@ -190,8 +201,8 @@ class _Place:
             if self._ending.is_set():
                 return None
             if not was_ready:
-                listeners = self._fleet.listeners
-                listeners[self._number] = bound_again(listeners[self._number], shared=len(listeners) > 1)
+                # Nobody will come for the callers in this socket's queue soon: let them go to the others.
+                self._fleet.listeners[self._number].close()
             steady = time.monotonic() - started > STEADY_AFTER_S
             pause_s = 0.0 if steady else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause_s * 2))
             with contextlib.suppress(TimeoutError):
@@ -200,7 +211,7 @@ class _Place:
 
     async def _run_one(self) -> bool:
         """Whether the worker had been ready, once it has ended."""
-        fleet, listener = self._fleet, self._fleet.listeners[self._number]
+        fleet, listener = self._fleet, self._fleet.listener(self._number)
         ours, theirs = socket.socketpair()
         with theirs:
             process = self._process = await asyncio.create_subprocess_exec(
