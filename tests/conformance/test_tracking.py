@@ -262,11 +262,11 @@ def test_search_runs(mlflow: ModuleType, client: Any, experiment: Any) -> None:
     [
         ("attribute.foo = 'x'", "Invalid attribute key 'foo'"),
         ("foos.k = 'x'", "Invalid entity type"),
-        ("metrics.a = 'text'", ""),
-        ("   ", ""),
-        ("params.a = 1", ""),
-        ("params.a == 'x'", ""),
-        ("a; b", ""),
+        ("metrics.a = 'text'", "Expected numeric value type for metric"),
+        ("   ", "Could not be parsed"),
+        ("params.a = 1", "Expected a quoted string value"),
+        ("params.a == 'x'", "Invalid clause"),
+        ("a; b", "Invalid clause"),
     ],
 )
 def test_bad_filters_are_refused(

@@ -4,7 +4,7 @@
     conjunction = factor { AND factor } [ AND ]            a last AND with nothing behind it is let pass
     factor      = NOT factor | "(" expression ")" | comparison
     comparison  = identifier ( operator value | [NOT] IN "(" text { "," text } [ "," ] ")" | IS [NOT] NULL )
-    identifier  = [ entity "." ] key                       key: a word, `in backticks` or "in double quotes"
+    identifier  = [ entity "." ] key                       key: words with dots, `in backticks` or "in double quotes"
     operator    = "=" | "!=" | "<" | "<=" | ">" | ">=" | LIKE | ILIKE
     value       = 'text' | "text" | number
 
@@ -35,8 +35,9 @@ class Identifier(NamedTuple):
     key: str
 
 
-class Number(NamedTuple):
-    """A bare number, still as written."""
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A bare number, still as written. Not a tuple, for a list of values is one."""
 
     text: str
 
@@ -129,7 +130,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 
-_SPECIAL_KEY = "a key with dots, spaces, '/' or '-' goes in backticks or double quotes, as in tags.`my.tag`"
+_SPECIAL_KEY = "a key with spaces, '/' or '-' goes in backticks or double quotes, as in tags.`my tag`"
 
 
 def _tokens(text: str, what: str) -> list[_Token]:
@@ -246,9 +247,13 @@ class _Parser:
         if key.kind not in {"word", "name"} and not key.source.startswith('"'):
             raise self._refused("a key")
         self._advance()
-        if self._peek.value == "." and self._peek.kind == "mark":
-            raise self._refused(f"an operator ({_SPECIAL_KEY})")
-        return Identifier(first.value, key.value)
+        # Source: upstream's own client writes `tags.mlflow.loggedArtifacts` without quotes.
+        words = [key.value]
+        while key.kind == "word" and self._take_mark("."):
+            if self._peek.kind != "word":
+                raise self._refused(f"the rest of a key ({_SPECIAL_KEY})")
+            words.append(self._advance().value)
+        return Identifier(first.value, ".".join(words))
 
     def _value(self) -> Value:
         token = self._peek
