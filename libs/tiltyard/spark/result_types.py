@@ -96,14 +96,14 @@ def result_type_of(outputs: Schema | None) -> str:
     columns = outputs.columns
     if len(columns) == 1:
         return _ddl(columns[0].type)
-    fields = [f"`{_quoted(column.name or str(i))}`: {_ddl(column.type)}" for i, column in enumerate(columns)]
+    fields = [f"`{_quoted(column.name or i)}`: {_ddl(column.type)}" for i, column in enumerate(columns)]
     return f"struct<{', '.join(fields)}>"
 
 
 def _of_tensors(tensors: tuple[TensorSpec, ...]) -> str:
     if len(tensors) == 1:
         return _of_tensor(tensors[0])
-    fields = [f"`{_quoted(spec.name or str(i))}`: {_of_tensor(spec)}" for i, spec in enumerate(tensors)]
+    fields = [f"`{_quoted(spec.name or i)}`: {_of_tensor(spec)}" for i, spec in enumerate(tensors)]
     return f"struct<{', '.join(fields)}>"
 
 
@@ -131,8 +131,8 @@ def _ddl(kind: Type) -> str:
     raise InvalidParameterValue("An output column of type 'any' has no Spark type; give 'result_type'.")
 
 
-def _quoted(name: str) -> str:
-    return name.replace("`", "``")
+def _quoted(name: str | int) -> str:
+    return str(name).replace("`", "``")
 
 
 def simple_name(spark_type: Any) -> str:

@@ -1,7 +1,8 @@
 """`spark_udf`: a model version as a Spark function, its version fixed when the function is made."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ from tiltyard.models import ModelReference, fetch, resolve
 from tiltyard.pyfunc.schema import Schema
 from tiltyard.spark.result_types import parse_result_type, result_type_of
 from tiltyard.spark.worker import Parcel, Scorer
+from tiltyard.storage.manifest import Manifest
+from tiltyard.storage.sources import DirectorySource
+from tiltyard.uri import contain
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -31,23 +35,16 @@ class ScoringFunction:
     scores.
     """
 
-    def __init__(
-        self,
-        scorer: Scorer,
-        reference: ModelReference,
-        digest: str,
-        result_type: "SparkType",
-        inputs: Schema | None,
-    ) -> None:
-        from pyspark.sql.functions import arrow_udf
+    def __init__(self, scorer: Scorer, inputs: Schema | None) -> None:
+        from pyspark.sql.pandas.functions import arrow_udf
 
-        self.reference = reference
-        self.digest = digest
-        self.result_type = result_type
-        self.model_uri = reference.exact_uri
+        self.reference = scorer.parcel.reference
+        self.digest = scorer.parcel.manifest.digest
+        self.model_uri = self.reference.exact_uri
+        self.result_type: SparkType = scorer.result_type
         self.inputs = inputs
-        self._one = arrow_udf(_over_one(scorer), result_type)
-        self._many = arrow_udf(_over_many(scorer), result_type)
+        self._one: Callable[..., Column] = arrow_udf(_over_one(scorer), self.result_type)
+        self._many: Callable[..., Column] = arrow_udf(_over_many(scorer), self.result_type)
 
     def __call__(self, *columns: "Column | str") -> "Column":
         """The column of predictions.
@@ -138,17 +135,11 @@ def spark_udf(
     model = pyfunc.load(directory)
     parsed_type = _result_type(model, result_type)
     checked = model.validate_params(params)
-    digest, files = _pack(reference, directory)
-    parcel = Parcel(reference, digest, files, accept_unverified)
+    parcel = _pack(reference, directory)
     time_zone = str(spark.conf.get("spark.sql.session.timeZone"))
-    logger.info("Scoring with %s (%s)", reference.exact_uri, digest)
-    return ScoringFunction(
-        Scorer(parcel, parsed_type, checked, time_zone),
-        reference,
-        digest,
-        parsed_type,
-        model.signature.inputs if model.signature else None,
-    )
+    logger.info("Scoring with %s (%s)", reference.exact_uri, parcel.manifest.digest)
+    inputs = model.signature.inputs if model.signature else None
+    return ScoringFunction(Scorer(parcel, parsed_type, checked, time_zone), inputs)
 
 
 def _result_type(model: "PyFunc", result_type: "str | SparkType | None") -> "SparkType":
@@ -160,14 +151,11 @@ def _result_type(model: "PyFunc", result_type: "str | SparkType | None") -> "Spa
     return parse_result_type(result_type_of(outputs))
 
 
-def _pack(reference: ModelReference, directory: Path) -> tuple[str, tuple[tuple[str, bytes], ...] | None]:
-    """The digest of the model, and its files if they are small or can be read on this host only."""
-    from tiltyard.storage.manifest import Manifest
-    from tiltyard.storage.sources import DirectorySource
-    from tiltyard.uri import contain
-
+def _pack(reference: ModelReference, directory: Path) -> Parcel:
+    """The model on its way: with its files if they are small, else with what an executor needs to fetch them."""
     manifest = reference.manifest or Manifest.of_source(DirectorySource(directory))
-    if manifest.size_bytes > MAX_CARRIED_BYTES and reference.registry_url is not None:
-        return manifest.digest, None
-    files = tuple((file.path, contain(directory, file.path).read_bytes()) for file in manifest.files)
-    return manifest.digest, files
+    # From here on the bytes are fixed, also for files that the registry does not vouch for.
+    exact = replace(reference, manifest=manifest, digest=manifest.digest)
+    if manifest.size_bytes > MAX_CARRIED_BYTES:
+        return Parcel(exact, manifest, None)
+    return Parcel(exact, manifest, {file.path: contain(directory, file.path).read_bytes() for file in manifest.files})

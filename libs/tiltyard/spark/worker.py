@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiltyard.models import ModelReference, fetch
+from tiltyard.storage.cache import ModelCache
+from tiltyard.storage.manifest import Manifest
+from tiltyard.storage.sources import CallSource
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tiltyard.models import ModelReference
     from tiltyard.pyfunc import PyFunc
 
 _loaded: dict[str, "PyFunc"] = {}
@@ -24,43 +28,33 @@ _loading = threading.Lock()
 class Parcel:
     """One exact version on its way to the executors.
 
-    `files` holds path and bytes of every file when the model is small enough to travel inside the task.
+    `files` has the bytes of every file, by path, when the model is small enough to travel inside the task.
     """
 
-    reference: "ModelReference"
-    digest: str
-    files: tuple[tuple[str, bytes], ...] | None
-    accept_unverified: bool = False
+    reference: ModelReference
+    manifest: Manifest
+    files: dict[str, bytes] | None
 
     def unpack(self) -> Path:
         """The verified model directory on this host; fetched at most once per host."""
-        from tiltyard.models import fetch
-        from tiltyard.storage.cache import ModelCache
-        from tiltyard.storage.manifest import Manifest, ManifestFile
-        from tiltyard.storage.sources import CallSource
-
-        if self.files is None:
-            return fetch(self.reference, accept_unverified=self.accept_unverified)
-        import hashlib
-
-        contents = dict(self.files)
-        manifest = Manifest.of(
-            ManifestFile(path, len(data), hashlib.sha256(data).hexdigest()) for path, data in self.files
+        files = self.files
+        if files is None:
+            # The manifest travels with the task, so the bytes are checked wherever they come from.
+            return fetch(self.reference)
+        carried = CallSource(
+            list_files=lambda: [(path, len(data)) for path, data in files.items()],
+            read=lambda path: iter((files[path],)),
         )
-        source = CallSource(
-            list_files=lambda: [(path, len(data)) for path, data in self.files or ()],
-            read=lambda path: iter((contents[path],)),
-        )
-        return ModelCache().fetch(manifest, source)
+        return ModelCache().fetch(self.manifest, carried)
 
     def load(self) -> "PyFunc":
         """The model, loaded once per process however many tasks ask for it."""
         from tiltyard import pyfunc
 
         with _loading:
-            model = _loaded.get(self.digest)
+            model = _loaded.get(self.manifest.digest)
             if model is None:
-                model = _loaded[self.digest] = pyfunc.load(self.unpack())
+                model = _loaded[self.manifest.digest] = pyfunc.load(self.unpack())
             return model
 
 

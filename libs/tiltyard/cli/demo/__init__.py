@@ -146,9 +146,10 @@ def register_two(client: "tiltyard.Client", registry_url: str, patients: Patient
             registered_model_name=MODEL,
             registry_url=registry_url,
         )
-        client.set_alias(MODEL, alias, logged.version)
+        version = str(logged.registered_model_version)
+        client.set_alias(MODEL, alias, version)
         kind = type(estimator[-1] if hasattr(estimator, "steps") else estimator).__name__
-        yield f"version {logged.version} is {alias}: {kind}, accuracy {accuracy:.3f} on held-out patients"
+        yield f"version {version} is {alias}: {kind}, accuracy {accuracy:.3f} on held-out patients"
 
 
 def predict_held_out(story: Story, url: str, patients: Patients) -> None:
