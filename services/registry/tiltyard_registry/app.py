@@ -5,16 +5,32 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from importlib.metadata import version
+from itertools import chain
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 from tiltyard.storage import open_store
 
-from tiltyard_registry.api import errors, experiments, logged_models, registered_models, runs, server
-from tiltyard_registry.api import metrics as metric_api
+from tiltyard_registry.api import (
+    aliases,
+    changes,
+    documentation,
+    errors,
+    experiments,
+    logged_models,
+    metrics,
+    model_versions,
+    registered_models,
+    resolve,
+    runs,
+    server,
+    unity_models,
+    unity_namespaces,
+)
 from tiltyard_registry.api.artifacts import artifact_routes
 from tiltyard_registry.api.binding import ProtocolRequest
 from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
@@ -24,18 +40,29 @@ from tiltyard_registry.logs import json_logs
 from tiltyard_registry.settings import Settings
 from tiltyard_registry.store import migrations
 from tiltyard_registry.store.changes import Changes
+from tiltyard_registry.store.places import Artifacts
+from tiltyard_registry.store.registrations import Registrations
 from tiltyard_registry.store.session import Database
 from tiltyard_registry.telemetry import Metrics, Telemetry
 
 logger = logging.getLogger(__name__)
 
+_OWN_PREFIX = "/api/tiltyard/v1"
+_OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
+    resolve.HANDLERS,
+    aliases.HANDLERS,
+    changes.HANDLERS,
+    documentation.HANDLERS,
+)
+_UNITY = (unity_namespaces.HANDLERS, unity_models.HANDLERS)
 # Every path of the protocol is also served under the prefix that upstream's web pages use.
 _PREFIXES = ("/api", "/ajax-api")
 _MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (
     registered_models.HANDLERS,
+    model_versions.HANDLERS,
     experiments.HANDLERS,
     runs.HANDLERS,
-    metric_api.HANDLERS,
+    metrics.HANDLERS,
     logged_models.HANDLERS,
 )
 
@@ -43,17 +70,18 @@ _MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (
 def create_app(settings: Settings) -> Litestar:
     """The registry as an ASGI application. Nothing is opened before its lifespan begins."""
     database = Database(settings.resolved_database_url, max_connections=settings.max_connections)
-    artifacts = open_store(settings.resolved_artifact_root)
-    metrics = Metrics()
+    root = settings.resolved_artifact_root
+    artifacts = Artifacts(open_store(root), root)
+    measured = Metrics()
     app = Litestar(
-        route_handlers=[*_routes(), *artifact_routes(database, artifacts, principal_of)],
+        route_handlers=[*_routes(), *artifact_routes(database, artifacts.store, principal_of)],
         dependencies=DEPENDENCIES,
         exception_handlers={Exception: errors.handle},
         request_class=ProtocolRequest,
         request_max_body_size=settings.max_body_bytes,
         lifespan=[_lifespan],
         logging_config=None,
-        openapi_config=OpenAPIConfig(title="Tiltyard registry", version=version("tiltyard"), path="/api/tiltyard/v1"),
+        openapi_config=_openapi(),
         state=State(
             {
                 "settings": settings,
@@ -61,22 +89,36 @@ def create_app(settings: Settings) -> Litestar:
                 "artifacts": artifacts,
                 "changes": Changes(database),
                 "schema": Schema(),
-                "metrics": metrics,
+                "metrics": measured,
                 "draining": asyncio.Event(),
             }
         ),
     )
     guarded = Guard(app.asgi_handler, host=settings.host, allowed_hosts=settings.allowed_hosts)
     known = Authentication(guarded, load_providers(settings.auth))
-    app.asgi_handler = Telemetry(known, metrics, lambda: database.connections_in_use)
+    app.asgi_handler = Telemetry(known, measured, lambda: database.connections_in_use)
     return app
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Tiltyard registry",
+        version=version("tiltyard"),
+        description="Every path under /api/2.0/mlflow and /api/3.0/mlflow is also served under /ajax-api.",
+        path=_OWN_PREFIX,
+        render_plugins=[JsonRenderPlugin()],
+    )
 
 
 def _routes() -> list[ControllerRouterHandler]:
     routes: list[ControllerRouterHandler] = list(server.HANDLERS)
     for prefix in _PREFIXES:
-        routes.append(Router(f"{prefix}/2.0/mlflow", route_handlers=[one for part in _MLFLOW for one in part]))
-        routes.append(Router(f"{prefix}/3.0/mlflow", route_handlers=server.INFO_HANDLERS))
+        # The OpenAPI document shows each endpoint once.
+        shown = prefix == "/api"
+        routes.append(Router(f"{prefix}/2.0/mlflow", route_handlers=list(chain(*_MLFLOW)), include_in_schema=shown))
+        routes.append(Router(f"{prefix}/3.0/mlflow", route_handlers=server.INFO_HANDLERS, include_in_schema=shown))
+    routes.append(Router(errors.UNITY_PREFIX, route_handlers=list(chain(*_UNITY))))
+    routes.append(Router(_OWN_PREFIX, route_handlers=list(chain(*_OWN))))
     return routes
 
 
@@ -90,11 +132,14 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             await asyncio.to_thread(migrations.upgrade, settings.resolved_database_url)
         await changes.start()
+        registrations = Registrations(database, app.state.artifacts)
+        await registrations.start()
         waker = asyncio.create_task(_wake_when_draining(app.state.draining, changes))
         try:
             yield
         finally:
             waker.cancel()
+            await registrations.stop()
             await changes.stop()
             await database.close()
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -58,7 +59,7 @@ class Metrics:
             from prometheus_client.multiprocess import MultiProcessCollector
 
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types here
         return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
@@ -71,7 +72,7 @@ class Telemetry:
         self._connections_in_use = connections_in_use
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
@@ -110,9 +111,7 @@ class Telemetry:
                 )
 
 
-def _fields(
-    scope: Any, path: str, status: int, seconds: float, size_bytes: int, request_id: bytes
-) -> dict[str, Any]:
+def _fields(scope: Any, path: str, status: int, seconds: float, size_bytes: int, request_id: bytes) -> dict[str, Any]:
     client = scope.get("client")
     return {
         "method": scope["method"],

@@ -16,6 +16,7 @@ from litestar.dto import AbstractDTO, DTOFieldDefinition
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 from tiltyard.errors import InvalidParameterValue
+from typing_extensions import override
 
 T = TypeVar("T")
 
@@ -48,22 +49,26 @@ class Body(AbstractDTO[Any]):
         return decode(value, connection.headers.get("content-type"), self._annotations[handler_id])
 
     @classmethod
+    @override
     def create_for_field_definition(
         cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
     ) -> None:
         cls._annotations[handler_id] = field_definition.annotation
 
     @classmethod
+    @override
     def create_openapi_schema(
         cls, field_definition: FieldDefinition, handler_id: str, schema_creator: SchemaCreator
     ) -> Reference | Schema:
         return schema_creator.for_field_definition(field_definition)
 
     @classmethod
+    @override
     def generate_field_definitions(cls, model_type: type[Any]) -> Generator[DTOFieldDefinition, None, None]:
         yield from ()
 
     @classmethod
+    @override
     def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
         return False
 

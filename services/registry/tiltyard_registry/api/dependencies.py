@@ -1,18 +1,24 @@
-"""What handlers ask for by name: `session`, `read_session`, `who`, `database`, `changes`, `artifacts`."""
+"""What handlers ask for by name: `who`, `session`, `read_session`, `artifacts`, `hold`, `expected_version`."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request
 from litestar.datastructures import State
-from litestar.di import NamedDependency, Provide
+from litestar.di import Provide
+from litestar.params import FromQuery
+from msgspec import Meta
 from tiltyard.errors import TemporarilyUnavailable
 
+from tiltyard_registry.api.hold import MAX_WAIT_S, Hold
 from tiltyard_registry.auth.providers import principal_of
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store import migrations
-from tiltyard_registry.store.changes import Changes
+from tiltyard_registry.store.aliases import ABSENT
+from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.session import Database, Session
+
+Wait = FromQuery[Annotated[float, Meta(ge=0, le=MAX_WAIT_S)]]
 
 _SCHEMA_IS_OLD = "The registry's database does not have the schema this server expects. Run 'tiltyard migrate'."
 
@@ -46,43 +52,51 @@ def who(request: Request[Any, Any, Any]) -> Principal:
     return principal_of(request.scope)
 
 
-async def session(
-    request: Request[Any, Any, Any],
-    who: NamedDependency[Principal],  # a stranger opens no transaction
-) -> AsyncGenerator[Session]:
+async def session(request: Request[Any, Any, Any]) -> AsyncGenerator[Session]:
     """One transaction, committed before the answer is sent."""
+    principal_of(request.scope)  # a stranger opens none
     state = request.app.state
     await state.schema.check(state.database)
     async with state.database.write(request_id=request.scope["state"].get("request_id")) as opened:
         yield opened
 
 
-async def read_session(
-    request: Request[Any, Any, Any], who: NamedDependency[Principal]
-) -> AsyncGenerator[Session]:
+async def read_session(request: Request[Any, Any, Any]) -> AsyncGenerator[Session]:
     """A session for reads only."""
+    principal_of(request.scope)
     state = request.app.state
     await state.schema.check(state.database)
     async with state.database.read() as opened:
         yield opened
 
 
-def database(state: State) -> Database:
-    """The database itself, for handlers that wait and must hold no connection meanwhile."""
-    found: Database = state.database
+def artifacts(state: State) -> Artifacts:
+    """Where the registry keeps files."""
+    found: Artifacts = state.artifacts
     return found
 
 
-def changes(state: State) -> Changes:
-    """What tells of changes of registry state."""
-    found: Changes = state.changes
-    return found
+def hold(request: Request[Any, Any, Any], wait: Wait = 0) -> Hold:
+    """The blocking query of this request: how long to wait, and for what other than what the caller has."""
+    state = request.app.state
+    return Hold(state.database, state.changes, state.draining, wait, request.headers.get("if-none-match"))
+
+
+def expected_version(request: Request[Any, Any, Any]) -> str | None:
+    """What `If-Match: "3"` says an alias must name now; empty when `If-None-Match: *` says it must be absent."""
+    if request.headers.get("if-none-match", "").strip() == "*":
+        return ABSENT
+    given = request.headers.get("if-match")
+    if given is None or given.strip() == "*":
+        return None
+    return given.strip().removeprefix("W/").strip('"')
 
 
 DEPENDENCIES = {
     "who": Provide(who, sync_to_thread=False),
     "session": Provide(session),
     "read_session": Provide(read_session),
-    "database": Provide(database, sync_to_thread=False),
-    "changes": Provide(changes, sync_to_thread=False),
+    "artifacts": Provide(artifacts, sync_to_thread=False),
+    "hold": Provide(hold, sync_to_thread=False),
+    "expected_version": Provide(expected_version, sync_to_thread=False),
 }

@@ -45,6 +45,13 @@ _UNITY: tuple[tuple[type[TiltyardError], str, int], ...] = (
     (RequestLimitExceeded, "RESOURCE_EXHAUSTED", 429),
     (InternalError, "INTERNAL", 500),
 )
+_FRAMEWORK: dict[int, tuple[type[TiltyardError], str]] = {
+    401: (Unauthenticated, "Credentials are missing or wrong."),
+    403: (PermissionDenied, "This is not allowed."),
+    413: (PayloadTooLarge, "The request body is larger than this server accepts."),
+    429: (RequestLimitExceeded, "Too many requests."),
+    503: (TemporarilyUnavailable, "The server cannot answer now. Try again shortly."),
+}
 _MISSING_QUERY = re.compile(r"Missing required (?:query|header|cookie) parameter '([^']+)'")
 
 
@@ -82,22 +89,21 @@ def to_protocol(error: BaseException, request: Request[Any, Any, Any]) -> Tiltya
     """`error` as one of ours. What is not understood is logged, and its text goes nowhere else."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
+    known: TiltyardError | None = None
     match error:
-        case InternalError():
-            return _unexpected(error, request)
-        case TiltyardError():
-            return error
+        case TiltyardError() if not isinstance(error, InternalError):
+            known = error
         case ValidationException():
-            return _invalid(error, request)
+            known = _invalid(error, request)
         case NotFoundException() | MethodNotAllowedException():
-            return EndpointNotFound(f"No endpoint is at {request.method} {unquote(request.scope['path'])[:300]}.")
+            path = unquote(request.scope["path"])[:300]
+            known = EndpointNotFound(f"No endpoint is at {request.method} {path}.")
         case HTTPException():
-            return _http(error, request)
+            known = _http(error.status_code)
         case DataError() | OverflowError():
             logger.info("a value does not fit its column", exc_info=error)
-            return InvalidParameterValue("A value is out of the range that can be stored.")
-        case _:
-            return _unexpected(error, request)
+            known = InvalidParameterValue("A value is out of the range that can be stored.")
+    return known or _unexpected(error, request)
 
 
 def _invalid(error: ValidationException, request: Request[Any, Any, Any]) -> TiltyardError:
@@ -111,22 +117,12 @@ def _invalid(error: ValidationException, request: Request[Any, Any, Any]) -> Til
     return InvalidParameterValue("The request's parameters cannot be read.")
 
 
-def _http(error: HTTPException, request: Request[Any, Any, Any]) -> TiltyardError:
-    match error.status_code:
-        case 413:
-            return PayloadTooLarge("The request body is larger than this server accepts.")
-        case 401:
-            return Unauthenticated("Credentials are missing or wrong.")
-        case 403:
-            return PermissionDenied("This is not allowed.")
-        case 429:
-            return RequestLimitExceeded("Too many requests.")
-        case 503:
-            return TemporarilyUnavailable("The server cannot answer now. Try again shortly.")
-        case status if 400 <= status < 500:
-            return InvalidParameterValue("The request cannot be read.")
-        case _:
-            return _unexpected(error, request)
+def _http(status: int) -> TiltyardError | None:
+    """What the framework's own refusals mean, by status; None for a fault of ours."""
+    if status in _FRAMEWORK:
+        kind, message = _FRAMEWORK[status]
+        return kind(message)
+    return InvalidParameterValue("The request cannot be read.") if 400 <= status < 500 else None
 
 
 def _unexpected(error: BaseException, request: Request[Any, Any, Any]) -> TiltyardError:

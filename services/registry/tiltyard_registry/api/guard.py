@@ -7,6 +7,7 @@ A page that the user visits can reach a server on his own machine, either by a f
 import ipaddress
 from urllib.parse import urlsplit
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 from tiltyard.errors import InvalidParameterValue, PermissionDenied, TiltyardError
 
@@ -24,7 +25,7 @@ class Guard:
         self._names = Names(host, allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].rstrip("/") in _EXEMPT:
+        if scope["type"] != ScopeType.HTTP or scope["path"].rstrip("/") in _EXEMPT:
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(scope)

@@ -1,8 +1,8 @@
 """Rows to wire Structs: the one converter between the two shapes of a noun."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from tiltyard.errors import InternalError
@@ -20,7 +20,7 @@ def reply(row: Mapping[str, Any], kind: type[T]) -> T:
         InternalError: the row lacks a field or has one of a wrong type, which is a fault of ours.
     """
     try:
-        return msgspec.convert(_worded(row, _plan(kind)), kind)
+        return msgspec.convert(_picker(cast(Any, kind))(row), kind)
     except msgspec.ValidationError as error:
         raise InternalError(f"A row does not fit {kind.__name__}.") from error
 
@@ -30,48 +30,47 @@ def replies(rows: Iterable[Mapping[str, Any]], kind: type[T]) -> list[T]:
     return [reply(row, kind) for row in rows]
 
 
-class _Plan(dict[str, "_Plan | None"]):
-    """Fields of a Struct to look at: None turns an integer into text, a plan goes further down."""
+Picker = Callable[[Any], Any]
 
 
 @cache
-def _plan(kind: Any) -> _Plan:
-    info = msgspec.inspect.type_info(kind)
-    return _plan_of(info) or _Plan()
+def _picker(kind: Any) -> Picker:
+    return _picker_of(msgspec.inspect.type_info(kind)) or (lambda value: value)
 
 
-def _plan_of(info: msgspec.inspect.Type) -> _Plan | None:
-    if isinstance(info, msgspec.inspect.ListType):
-        return _plan_of(info.item_type)
-    if isinstance(info, msgspec.inspect.UnionType):
-        return next((plan for plan in map(_plan_of, info.types) if plan), None)
-    if not isinstance(info, msgspec.inspect.StructType):
-        return None
-    plan = _Plan()
-    for field in info.fields:
-        if field.name in _NUMBERED:
-            if _is_text(field.type):
-                plan[field.encode_name] = None
-        elif deeper := _plan_of(field.type):
-            plan[field.encode_name] = deeper
-    return plan or None
+def _picker_of(info: msgspec.inspect.Type) -> Picker | None:
+    """What makes builtins of a value for the type `info`; None where the value is right as it is."""
+    match info:
+        case msgspec.inspect.StructType():
+            return _struct_picker(info)
+        case msgspec.inspect.ListType():
+            item = _picker_of(info.item_type)
+            return (lambda values: [item(value) for value in values]) if item else None
+        case msgspec.inspect.UnionType():
+            return next((picker for picker in map(_picker_of, info.types) if picker), None)
+        case _:
+            return None
 
 
-def _is_text(info: msgspec.inspect.Type) -> bool:
-    if isinstance(info, msgspec.inspect.UnionType):
-        return any(isinstance(one, msgspec.inspect.StrType) for one in info.types)
-    return isinstance(info, msgspec.inspect.StrType)
+def _struct_picker(info: msgspec.inspect.StructType) -> Picker:
+    # The Struct's own names: a row's keys are texts of a kind that the decoder does not take.
+    fields = [(field.encode_name, _field_picker(field)) for field in info.fields]
+
+    def pick(row: Any) -> Any:
+        if not isinstance(row, Mapping):
+            return row
+        return {
+            name: picker(value) if picker is not None and value is not None else value
+            for name, picker in fields
+            if (value := row.get(name, msgspec.UNSET)) is not msgspec.UNSET
+        }
+
+    return pick
 
 
-def _worded(value: Any, plan: _Plan | None) -> Any:
-    if plan is None:
-        return str(value) if isinstance(value, int) else value
-    if isinstance(value, list):
-        return [_worded(item, plan) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    worded = dict(value)
-    for name, deeper in plan.items():
-        if worded.get(name) is not None:
-            worded[name] = _worded(worded[name], deeper)
-    return worded
+def _field_picker(field: msgspec.inspect.Field) -> Picker | None:
+    if field.name in _NUMBERED:
+        types = field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,)
+        if any(isinstance(one, msgspec.inspect.StrType) for one in types):
+            return str
+    return _picker_of(field.type)

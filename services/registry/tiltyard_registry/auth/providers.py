@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from litestar.datastructures import Headers
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 from tiltyard.errors import TiltyardError, Unauthenticated
 
@@ -71,7 +72,7 @@ class Authentication:
         self._providers = providers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == ScopeType.HTTP:
             try:
                 scope["state"]["who"] = await authenticate(self._providers, Headers.from_scope(scope))
             except TiltyardError as error:

@@ -47,6 +47,11 @@ class Artifacts:
             return None
         return _below(_one_spelling(uri), _one_spelling(self.root))
 
+    def model_storage(self, model_uuid: str) -> str:
+        """The URI below which the versions of a model are reserved; nothing need be there."""
+        prefix, root = f"{_UNITY_STORAGE}/models/{model_uuid}", self.local_root
+        return f"{self.root.rstrip('/')}/{prefix}" if root is None else (root.absolute() / prefix).as_uri()
+
     async def wake(self) -> None:
         """Has the background look for versions that wait for their hashes."""
         self.pending.set()

@@ -1,0 +1,161 @@
+"""Unity Catalog's catalogs and schemas. Paths: /api/2.1/unity-catalog/{catalogs,schemas}…
+
+Source: unitycatalog, api/all.yaml.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+from litestar.handlers import HTTPRouteHandler
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.wire import unity as wire
+from tiltyard.wire.tags import Empty, Text
+
+from tiltyard_registry.api.replies import reply
+from tiltyard_registry.api.routes import delete, get, patch, post
+from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.search import PageToken
+from tiltyard_registry.store import catalogs, schemas
+from tiltyard_registry.store.session import Row, Session
+
+MAX_PAGE = 100
+
+
+@post("/catalogs")
+async def create_catalog(session: Session, who: Principal, data: wire.CreateCatalog) -> wire.CatalogInfo:
+    """Creates a catalog."""
+    return _catalog(await catalogs.create_catalog(session, who, data.name, comment=data.comment))
+
+
+@get("/catalogs")
+async def list_catalogs(
+    read_session: Session, who: Principal, max_results: int = 0, page_token: str | None = None
+) -> wire.CatalogsPage:
+    """One page of the catalogs, by name."""
+    limit, after = page_size(max_results), str(position_of(page_token, "catalogs"))
+    rows = await catalogs.list_catalogs(read_session, who, after=after, limit=limit + 1)
+    shown, token = cut(rows, limit, "catalogs")
+    return wire.CatalogsPage([_catalog(row) for row in shown], token)
+
+
+@get("/catalogs/{name:str}")
+async def get_catalog(read_session: Session, who: Principal, name: str) -> wire.CatalogInfo:
+    """One catalog."""
+    return _catalog(await catalogs.get_catalog(read_session, who, name))
+
+
+@patch("/catalogs/{name:str}")
+async def update_catalog(session: Session, who: Principal, name: str, data: wire.UpdateCatalog) -> wire.CatalogInfo:
+    """Changes the comment or the name of a catalog."""
+    row = await catalogs.update_catalog(session, who, name, new_name=data.new_name, comment=data.comment)
+    return _catalog(row)
+
+
+@delete("/catalogs/{name:str}")
+async def delete_catalog(session: Session, who: Principal, name: str, force: bool = False) -> Empty:
+    """Removes a catalog; with `force` its empty schemas go with it."""
+    await catalogs.delete_catalog(session, who, name, force=force)
+    return Empty()
+
+
+@post("/schemas")
+async def create_schema(session: Session, who: Principal, data: wire.CreateSchema) -> wire.SchemaInfo:
+    """Creates a schema in a catalog that exists."""
+    return _schema(await schemas.create_schema(session, who, data.catalog_name, data.name, comment=data.comment))
+
+
+@get("/schemas")
+async def list_schemas(
+    read_session: Session,
+    who: Principal,
+    catalog_name: Text,
+    max_results: int = 0,
+    page_token: str | None = None,
+) -> wire.SchemasPage:
+    """One page of the schemas of a catalog, by name."""
+    limit, listing = page_size(max_results), f"schemas of {catalog_name}"
+    after = str(position_of(page_token, listing))
+    rows = await schemas.list_schemas(read_session, who, catalog_name, after=after, limit=limit + 1)
+    shown, token = cut(rows, limit, listing)
+    return wire.SchemasPage([_schema(row) for row in shown], token)
+
+
+@get("/schemas/{full_name:str}")
+async def get_schema(read_session: Session, who: Principal, full_name: str) -> wire.SchemaInfo:
+    """One schema."""
+    return _schema(await schemas.get_schema(read_session, who, *_two_parts(full_name)))
+
+
+@patch("/schemas/{full_name:str}")
+async def update_schema(session: Session, who: Principal, full_name: str, data: wire.UpdateSchema) -> wire.SchemaInfo:
+    """Changes the comment or the name of a schema."""
+    row = await schemas.update_schema(
+        session, who, *_two_parts(full_name), new_name=data.new_name, comment=data.comment
+    )
+    return _schema(row)
+
+
+@delete("/schemas/{full_name:str}")
+async def delete_schema(session: Session, who: Principal, full_name: str) -> Empty:
+    """Removes an empty schema."""
+    await schemas.delete_schema(session, who, *_two_parts(full_name))
+    return Empty()
+
+
+def page_size(max_results: int) -> int:
+    """How many to list. More than a page may hold is cut, not refused; 0 is the default.
+
+    Raises:
+        InvalidParameterValue: it is negative.
+    """
+    if max_results < 0:
+        raise InvalidParameterValue("maxResults must be greater than or equal to 0")
+    return min(max_results or MAX_PAGE, MAX_PAGE)
+
+
+def position_of(page_token: str | None, listing: str, kind: type[str] | type[int] = str) -> str | int:
+    """Behind which name or number the page begins.
+
+    Raises:
+        InvalidParameterValue: the token is of another listing, or none at all.
+    """
+    if not page_token:
+        return kind()
+    position = PageToken.decode(page_token, query=listing, columns=[kind])
+    return cast(tuple[str | int], position)[0]
+
+
+def cut(rows: Sequence[Row], limit: int, listing: str, key: str = "name") -> tuple[Sequence[Row], str | None]:
+    """At most `limit` of the rows, and the token of the next page when there are more."""
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], PageToken.encode((rows[limit - 1][key],), query=listing)
+
+
+def _two_parts(full_name: str) -> tuple[str, str]:
+    catalog, dot, schema = full_name.partition(".")
+    if not dot or not catalog or not schema or "." in schema:
+        raise ResourceDoesNotExist(f"Schema not found: {full_name[:300]}. Expected 'catalog.schema'.")
+    return catalog, schema
+
+
+def _catalog(row: Row) -> wire.CatalogInfo:
+    return reply({**row, "id": row["uuid"]}, wire.CatalogInfo)
+
+
+def _schema(row: Row) -> wire.SchemaInfo:
+    return reply({**row, "schema_id": row["uuid"]}, wire.SchemaInfo)
+
+
+HANDLERS: list[HTTPRouteHandler] = [
+    create_catalog,
+    list_catalogs,
+    get_catalog,
+    update_catalog,
+    delete_catalog,
+    create_schema,
+    list_schemas,
+    get_schema,
+    update_schema,
+    delete_schema,
+]
