@@ -37,7 +37,6 @@ from tiltyard.wire.model_versions import (
 from tiltyard.wire.registered_models import (
     CreateRegisteredModel,
     DeleteRegisteredModel,
-    DeleteRegisteredModelAlias,
     GetLatestVersions,
     LatestVersionsReply,
     RegisteredModel,
@@ -163,12 +162,6 @@ def get_model_version_by_alias(name: str, alias: str) -> Call[ModelVersion]:
     return Call("GET", f"{MLFLOW}/registered-models/alias", read, query=query)
 
 
-def delete_alias(name: str, alias: str) -> Call[None]:
-    """Removes an alias; an absent one is no error."""
-    request = DeleteRegisteredModelAlias(name, alias)
-    return Call("DELETE", f"{MLFLOW}/registered-models/alias", nothing, request)
-
-
 # --- Model versions ---------------------------------------------------------------------------------------
 
 
@@ -249,7 +242,19 @@ def _model(name: str) -> str:
     return f"{OWN}/models/{quote(name, safe='')}"
 
 
-def set_alias(name: str, alias: str, version: int | str, *, expected_version: int | str | None = None) -> Call[None]:
+def _expecting(version: int | str | None) -> dict[str, str]:
+    if version is None:
+        return {}
+    return {"If-None-Match": "*"} if version == "" else {"If-Match": f'"{version}"'}
+
+
+def _alias(name: str, alias: str) -> str:
+    return f"{_model(name)}/aliases/{quote(alias, safe='')}"
+
+
+def set_alias(
+    name: str, alias: str, version: int | str, *, expected_version: int | str | None = None
+) -> Call[AliasState]:
     """Makes `alias` name `version`; with `expected_version`, only if it names that one now.
 
     An `expected_version` of `""` means that the alias must be absent.
@@ -258,11 +263,22 @@ def set_alias(name: str, alias: str, version: int | str, *, expected_version: in
         ResourceConflict: the alias names another version than expected.
         ResourceDoesNotExist: there is no such version.
     """
-    path = f"{_model(name)}/aliases/{quote(alias, safe='')}"
-    headers = {}
-    if expected_version is not None:
-        headers = {"If-Match": f'"{expected_version}"'} if expected_version != "" else {"If-None-Match": "*"}
-    return Call("PUT", path, nothing, SetAlias(str(version)), headers=headers)
+    request = SetAlias(str(version))
+    return Call("PUT", _alias(name, alias), reply(AliasState), request, headers=_expecting(expected_version))
+
+
+def get_alias(name: str, alias: str, *, at_ms: int | None = None) -> Call[AliasState]:
+    """The version that an alias names, or named `at_ms` milliseconds after the epoch."""
+    return Call("GET", _alias(name, alias), reply(AliasState), query=_given(at=at_ms))
+
+
+def delete_alias(name: str, alias: str, *, expected_version: int | str | None = None) -> Call[None]:
+    """Removes an alias; an absent one is no error.
+
+    Raises:
+        ResourceConflict: the alias names another version than expected.
+    """
+    return Call("DELETE", _alias(name, alias), nothing, headers=_expecting(expected_version))
 
 
 def get_aliases(name: str, *, at_ms: int | None = None) -> Call[list[AliasState]]:
@@ -270,17 +286,22 @@ def get_aliases(name: str, *, at_ms: int | None = None) -> Call[list[AliasState]
     return Call("GET", f"{_model(name)}/aliases", reply(AliasesReply, "aliases"), query=_given(at=at_ms))
 
 
-def rollback_alias(name: str, alias: str) -> Call[AliasState]:
-    """Moves an alias back to the version that it named before, which is answered."""
-    path = f"{_model(name)}/aliases/{quote(alias, safe='')}/rollback"
-    return Call("POST", path, reply(AliasState), creates=True)
+def rollback_alias(name: str, alias: str, *, expected_version: int | str | None = None) -> Call[AliasState]:
+    """Moves an alias back to the version that it named before; twice ends where it began.
+
+    Raises:
+        ResourceConflict: the alias names another version than expected.
+        ResourceDoesNotExist: there is nothing to go back to.
+    """
+    path = f"{_alias(name, alias)}/rollback"
+    return Call("POST", path, reply(AliasState), headers=_expecting(expected_version), creates=True)
 
 
 def alias_history(
     name: str, alias: str, *, max_results: int | None = None, page_token: str | None = None
 ) -> Call[AliasHistoryPage]:
     """The moves of an alias, newest first."""
-    path = f"{_model(name)}/aliases/{quote(alias, safe='')}/history"
+    path = f"{_alias(name, alias)}/history"
     return Call("GET", path, reply(AliasHistoryPage), query=_given(max_results=max_results, page_token=page_token))
 
 

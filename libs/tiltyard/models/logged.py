@@ -77,7 +77,9 @@ def log_model(
 
         def complete(model_id: str, artifact_uri: str) -> None:
             written = Description.load(directory)
-            written.fields |= {"model_id": model_id, "artifact_path": artifact_uri, "run_id": run_id}
+            written.fields |= {"model_id": model_id, "model_uuid": model_id, "artifact_path": artifact_uri}
+            if run_id is not None:
+                written.fields["run_id"] = run_id
             written.save(directory)
 
         model_id = upload_model(
