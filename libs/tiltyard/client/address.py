@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tiltyard.errors import InvalidParameterValue
 
@@ -50,3 +50,11 @@ class Credentials:
 
     def __bool__(self) -> bool:
         return bool(self.token or self.username)
+
+
+def without_credentials(url: str) -> tuple[str, Credentials]:
+    """`url` without the user and password that it may hold, and these: an address is logged, they are not."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    known = Credentials(username=unquote(parts.username or "") or None, password=unquote(parts.password or ""))
+    return urlunsplit(parts._replace(netloc=host)), known

@@ -46,7 +46,7 @@ class AsyncClient:
         return self._settings.url
 
     def __repr__(self) -> str:
-        return f"AsyncClient({http.shown(self.url)!r})"
+        return f"AsyncClient({self.url!r})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,7 +118,7 @@ class AsyncClient:
             async for chunk in response.aiter_bytes():
                 yield chunk
         except httpx2.TransportError as error:
-            raise TransportError(f"The registry at {http.shown(self.url)} broke off a download.") from error
+            raise TransportError(f"The registry at {self.url} broke off a download.") from error
         finally:
             await response.aclose()
 

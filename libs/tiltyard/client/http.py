@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from tiltyard.client.address import Credentials, registry_url
+from tiltyard.client.address import Credentials, registry_url, without_credentials
 from tiltyard.client.call import Answer, Call
 from tiltyard.client.retry import Outcome, Unanswered, Unsent
 from tiltyard.errors import TransportError
@@ -28,9 +28,9 @@ class Settings:
     """How one client reaches one registry."""
 
     def __init__(self, url: str | None, credentials: Credentials | None, timeout_s: float) -> None:
-        self.url = registry_url(url)
+        self.url, in_url = without_credentials(registry_url(url))
         self.timeout_s = timeout_s
-        known = Credentials.from_environment() if credentials is None else credentials
+        known = credentials or in_url or Credentials.from_environment()
         headers = {"User-Agent": "tiltyard", "Accept": "application/json"}
         auth = None
         if known.token:
@@ -97,13 +97,12 @@ def answered(outcome: Outcome, url: str) -> Answer:
     """
     if isinstance(outcome, Answer):
         return outcome
-    raise TransportError(f"No answer from the registry at {shown(url)} ({outcome}).")
+    raise TransportError(f"No answer from the registry at {url} ({outcome}).")
 
 
 def shown(url: str) -> str:
-    """`url` without the user and password that it may hold."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    """`url` as it may be logged."""
+    return without_credentials(url)[0]
 
 
 def answer_of(response: httpx2.Response) -> Answer:

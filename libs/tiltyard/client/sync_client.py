@@ -54,7 +54,7 @@ class Client:
         return self._settings.url
 
     def __repr__(self) -> str:
-        return f"Client({http.shown(self.url)!r})"
+        return f"Client({self.url!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +122,7 @@ class Client:
         try:
             yield from response.iter_bytes()
         except httpx2.TransportError as error:
-            raise TransportError(f"The registry at {http.shown(self.url)} broke off a download.") from error
+            raise TransportError(f"The registry at {self.url} broke off a download.") from error
         finally:
             response.close()
 
