@@ -77,10 +77,11 @@ class Registrations:
                 await self._hash(row["pinned_prefix"])
                 async with self._database.write() as session:
                     await self._freeze(session, row)
-                return
             except (ResourceConflict, ResourceDoesNotExist, InvalidParameterValue) as error:
                 # Somebody changes the files behind the registry's back: look again, but not for ever.
                 reason = error.message
+            else:
+                return
         async with self._database.write() as session:
             await self._end(session, row, status=FAILED, status_message=reason, pinned_prefix=None)
 
