@@ -47,7 +47,8 @@ def retrying(
     outcome = yield 0.0
     while _repeatable(outcome, creates=creates):
         asked_s = retry_after_s(outcome) if isinstance(outcome, Answer) else None
-        delay_s = backoff_s * (0.5 + jitter()) if asked_s is None else asked_s
+        # Whatever the server wishes, it is not asked without pause.
+        delay_s = max(backoff_s * (0.5 + jitter()), asked_s or 0.0)
         if clock() + delay_s - began > total_s:
             break
         backoff_s = min(2 * backoff_s, MAX_DELAY_S)
