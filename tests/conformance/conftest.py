@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.iris import Iris, fit_iris
 from tests.fixtures.services import Service
 
 # The client's retries hide what a 5xx said for minutes; a test wants to see it. Set before the import reads them.
@@ -65,3 +66,9 @@ def unique(request: pytest.FixtureRequest) -> str:
 def experiment(mlflow: ModuleType, unique: str) -> Any:
     """A fresh experiment, set as the active one."""
     return mlflow.set_experiment(unique)
+
+
+@pytest.fixture(scope="session")
+def iris() -> Iris:
+    """A small fitted classifier, its input and its answers."""
+    return fit_iris()

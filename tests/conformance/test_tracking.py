@@ -183,7 +183,7 @@ def test_deleted_runs_are_readable_and_refuse_writes(mlflow: ModuleType, client:
     client.delete_run(run_id)
     assert client.get_run(run_id).info.lifecycle_stage == "deleted"
     assert client.search_runs([experiment.experiment_id]) == []
-    with pytest.raises(mlflow.MlflowException, match="must be in the 'active' state. Current state is deleted"):
+    with pytest.raises(mlflow.MlflowException, match=r"must be in the 'active' state\. Current state is deleted"):
         client.log_metric(run_id, "m", 1)
     client.restore_run(run_id)
     client.log_metric(run_id, "m", 1)

@@ -6,36 +6,13 @@ from typing import Any
 
 import pytest
 
-REQUIREMENTS = ["scikit-learn", "cloudpickle"]
+from tests.conformance.iris import Iris, log_iris
 
 
-@pytest.fixture(scope="session")
-def iris() -> Any:
-    """A small fitted classifier, its input and its answers."""
-    from sklearn.datasets import load_iris
-    from sklearn.linear_model import LogisticRegression
-
-    features, target = load_iris(return_X_y=True, as_frame=True)
-    model = LogisticRegression(max_iter=500).fit(features, target)
-    return model, features, model.predict(features)
-
-
-def _log(mlflow: ModuleType, iris: Any, name: str = "model", **options: Any) -> Any:
-    model, features, answers = iris
-    return mlflow.sklearn.log_model(
-        model,
-        name=name,
-        signature=mlflow.models.infer_signature(features, answers),
-        input_example=features.head(2),
-        pip_requirements=REQUIREMENTS,
-        **options,
-    )
-
-
-def test_a_model_logged_in_a_run(mlflow: ModuleType, client: Any, experiment: Any, iris: Any) -> None:
+def test_a_model_logged_in_a_run(mlflow: ModuleType, client: Any, experiment: Any, iris: Iris) -> None:
     """It is an output of the run, READY, listed below the run by its name, and loads from both URIs."""
     with mlflow.start_run() as run:
-        info = _log(mlflow, iris, params={"depth": 3})
+        info = log_iris(mlflow, iris, params={"depth": 3})
     logged = mlflow.get_logged_model(info.model_id)
     assert (str(logged.status), logged.name, logged.source_run_id) == ("READY", "model", run.info.run_id)
     assert logged.artifact_location == f"{experiment.artifact_location}/models/{info.model_id}/artifacts"
@@ -45,17 +22,17 @@ def test_a_model_logged_in_a_run(mlflow: ModuleType, client: Any, experiment: An
     assert "model/MLmodel" in [item.path for item in client.list_artifacts(run.info.run_id, "model")]
     for uri in (f"models:/{info.model_id}", f"runs:/{run.info.run_id}/model"):
         loaded = mlflow.pyfunc.load_model(uri)
-        assert list(loaded.predict(iris[1])) == list(iris[2])
+        assert list(loaded.predict(iris.features)) == list(iris.answers)
     example = mlflow.models.get_model_info(f"models:/{info.model_id}").signature
-    assert example == mlflow.models.infer_signature(iris[1], iris[2])
+    assert example == mlflow.models.infer_signature(iris.features, iris.answers)
 
 
-def test_a_model_logged_without_a_run(mlflow: ModuleType, experiment: Any, iris: Any) -> None:
+def test_a_model_logged_without_a_run(mlflow: ModuleType, experiment: Any, iris: Iris) -> None:
     """No run is started for it, and it loads as the estimator it was."""
-    info = _log(mlflow, iris)
+    info = log_iris(mlflow, iris)
     assert mlflow.search_runs(output_format="list") == []
     assert mlflow.get_logged_model(info.model_id).source_run_id in (None, "")
-    assert list(mlflow.sklearn.load_model(info.model_uri).predict(iris[1])) == list(iris[2])
+    assert list(mlflow.sklearn.load_model(info.model_uri).predict(iris.features)) == list(iris.answers)
 
 
 def test_the_life_of_a_logged_model(mlflow: ModuleType, client: Any, experiment: Any) -> None:

@@ -164,7 +164,7 @@ async def test_a_run_takes_its_name_from_argument_or_tag(database: Database) -> 
     assert by_tag["info"]["run_name"] == "tagged"
     by_name = await _run(database, await _start(database, run_name="named"))
     assert _pairs(by_name["data"]["tags"]) == {"mlflow.runName": "named"}
-    with pytest.raises(InvalidParameterValue, match="Both 'run_name' argument and 'mlflow.runName' tag"):
+    with pytest.raises(InvalidParameterValue, match=r"Both 'run_name' argument and 'mlflow\.runName' tag"):
         await _start(database, run_name="a", tags=[Entry("mlflow.runName", "b")])
 
 
@@ -332,7 +332,7 @@ async def test_a_thousand_points_and_a_hundred_tags_are_one_batch(database: Data
     message = "A batch logging request can contain at most 100 params. Got 101 params. Please split up params"
     with pytest.raises(InvalidParameterValue, match=message):
         await _log(database, run_id, params=[Entry(f"p{index}", "v") for index in range(101)])
-    with pytest.raises(InvalidParameterValue, match="at most 1000 metrics, params, and tags. Got 1001"):
+    with pytest.raises(InvalidParameterValue, match=r"at most 1000 metrics, params, and tags\. Got 1001"):
         await _log(database, run_id, metrics=[Point("k", 1.0, 0, 0, False)] * 1000, tags=[Entry("t", "v")])
 
 

@@ -6,11 +6,14 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 from tiltyard.errors import InternalError
+from tiltyard.wire.model_versions import ModelVersion
 
 T = TypeVar("T")
 
 # Integers inside, texts on the wire wherever the Struct says so.
 _NUMBERED = frozenset({"version", "from_version", "to_version", "experiment_id"})
+# Source: upstream sends these of a model version as empty text where nothing was given, and never leaves them out.
+_EMPTY_WHERE_NULL = frozenset({"description", "run_id", "run_link"})
 
 
 def reply(row: Mapping[str, Any], kind: type[T]) -> T:
@@ -55,15 +58,19 @@ def _picker_of(info: msgspec.inspect.Type) -> Picker | None:
 def _struct_picker(info: msgspec.inspect.StructType) -> Picker:
     # The Struct's own names: a row's keys are texts of a kind that the decoder does not take.
     fields = [(field.encode_name, _field_picker(field)) for field in info.fields]
+    never_null = _EMPTY_WHERE_NULL if info.cls is ModelVersion else ()
 
     def pick(row: Any) -> Any:
         if not isinstance(row, Mapping):
             return row
-        return {
+        picked = {
             name: picker(value) if picker is not None and value is not None else value
             for name, picker in fields
             if (value := row.get(name, msgspec.UNSET)) is not msgspec.UNSET
         }
+        for name in never_null:
+            picked[name] = picked.get(name) or ""
+        return picked
 
     return pick
 
