@@ -212,6 +212,8 @@ class LocalWriter:
 
     def _append(self, data: bytearray) -> IO[bytes]:
         if self._file is None:
+            # Somebody who emptied the root by hand shall not have to restart the registry.
+            self._temporary.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             self._file = os.fdopen(descriptor, "wb", buffering=0)
         view = memoryview(data)

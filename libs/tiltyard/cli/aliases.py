@@ -1,0 +1,120 @@
+"""`tiltyard aliases`: show, move and roll back aliases."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from tiltyard.cli.calling import Show, asking, time_of
+from tiltyard.cli.options import option
+
+if TYPE_CHECKING:
+    from tiltyard.client import Client
+
+_expected = option(
+    "--expected-version",
+    env="EXPECTED_VERSION",
+    metavar="VERSION",
+    help="Do it only if the alias names this version now; '' means that it must be absent.",
+)
+
+
+@click.group()
+def aliases() -> None:
+    """Show, move and roll back aliases."""
+
+
+@aliases.command("list")
+@click.argument("name")
+@option("--at", env="AT", metavar="TIME", help="As they were at an ISO 8601 time, in UTC unless it says otherwise.")
+@asking
+def list_aliases(client: "Client", show: Show, name: str, at: str | None) -> None:
+    """The aliases of a model and the versions they name."""
+    found = client.get_aliases(name, at_ms=None if at is None else _milliseconds(at))
+    rows = ((state.alias, int(state.version)) for state in found)
+    show.rows(("alias", "version"), rows, empty=f"'{name}' has no aliases.")
+
+
+@aliases.command("set")
+@click.argument("name")
+@click.argument("alias")
+@click.argument("version")
+@_expected
+@asking
+def set_alias(client: "Client", show: Show, name: str, alias: str, version: str, expected_version: str | None) -> None:
+    """Have ALIAS of the model NAME name VERSION."""
+    state = client.set_alias(name, alias, version, expected_version=expected_version)
+    show.done(
+        f"'{state.alias}' of '{name}' names version {state.version}.",
+        {"name": name, "alias": state.alias, "version": int(state.version)},
+    )
+
+
+@aliases.command("promote")
+@click.argument("name")
+@option(
+    "--from",
+    "source",
+    env="FROM_ALIAS",
+    default="challenger",
+    show_default=True,
+    help="The alias to take the version of.",
+)
+@option("--to", "target", env="TO_ALIAS", default="champion", show_default=True, help="The alias that shall name it.")
+@_expected
+@asking
+def promote(client: "Client", show: Show, name: str, source: str, target: str, expected_version: str | None) -> None:
+    """Have the champion of the model NAME be what its challenger is."""
+    version = client.get_alias(name, source).version
+    state = client.set_alias(name, target, version, expected_version=expected_version)
+    show.done(
+        f"'{state.alias}' of '{name}' names version {state.version}, as '{source}' does.",
+        {"name": name, "alias": state.alias, "version": int(state.version)},
+    )
+
+
+@aliases.command("rollback")
+@click.argument("name")
+@click.argument("alias")
+@_expected
+@asking
+def rollback(client: "Client", show: Show, name: str, alias: str, expected_version: str | None) -> None:
+    """Have ALIAS name again what it named before."""
+    state = client.rollback_alias(name, alias, expected_version=expected_version)
+    show.done(
+        f"'{state.alias}' of '{name}' names version {state.version} again.",
+        {"name": name, "alias": state.alias, "version": int(state.version)},
+    )
+
+
+@aliases.command("delete")
+@click.argument("name")
+@click.argument("alias")
+@_expected
+@asking
+def delete(client: "Client", show: Show, name: str, alias: str, expected_version: str | None) -> None:
+    """Remove ALIAS from the model NAME."""
+    client.delete_alias(name, alias, expected_version=expected_version)
+    show.done(f"'{name}' has no alias '{alias}'.", {"name": name, "alias": alias, "version": None})
+
+
+@aliases.command("history")
+@click.argument("name")
+@click.argument("alias")
+@option(
+    "--max-results", env="MAX_RESULTS", type=click.IntRange(1), default=50, show_default=True, help="How many at most."
+)
+@asking
+def history(client: "Client", show: Show, name: str, alias: str, max_results: int) -> None:
+    """Who moved ALIAS when, from which version to which; the newest first."""
+    page = client.alias_history(name, alias, max_results=max_results)
+    rows = ((time_of(move.time), move.principal, move.from_version, move.to_version) for move in page.moves)
+    show.rows(("time", "principal", "from", "to"), rows, empty=f"'{alias}' of '{name}' was never set.")
+
+
+def _milliseconds(text: str) -> int:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not an ISO 8601 time.", param_hint="--at") from None
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)

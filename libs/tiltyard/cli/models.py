@@ -1,0 +1,149 @@
+"""`tiltyard models`: list, show and register models."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tiltyard.cli.calling import Show, asking, time_of
+from tiltyard.cli.options import option
+
+if TYPE_CHECKING:
+    from tiltyard.client import Client
+    from tiltyard.wire.model_versions import ModelVersion
+    from tiltyard.wire.registered_models import RegisteredModel
+
+
+@click.group()
+def models() -> None:
+    """List, show and register models."""
+
+
+@models.command("list")
+@option("--filter", "filter_text", env="FILTER", metavar="EXPR", help="For instance: name LIKE 'main.clinic.%'")
+@option(
+    "--max-results", env="MAX_RESULTS", type=click.IntRange(1), default=100, show_default=True, help="How many at most."
+)
+@asking
+def list_models(client: "Client", show: Show, filter_text: str | None, max_results: int) -> None:
+    """The registered models, their latest version and their aliases."""
+    found: list[tuple[Any, ...]] = []
+    for model in _pages(client, filter_text):
+        if len(found) == max_results:
+            break
+        latest = max((int(version.version) for version in model.latest_versions), default=None)
+        aliases = [f"{alias.alias} -> {alias.version}" for alias in model.aliases]
+        found.append((model.name, latest, aliases, time_of(model.last_updated_timestamp)))
+    show.rows(("name", "latest_version", "aliases", "updated"), found, empty="No registered models.")
+
+
+def _pages(client: "Client", filter_text: str | None) -> "Iterator[RegisteredModel]":
+    token = None
+    while True:
+        page = client.search_registered_models(filter_text, page_token=token)
+        yield from page.registered_models
+        token = page.next_page_token
+        if not token:
+            return
+
+
+@models.command("show")
+@click.argument("name")
+@click.argument("version", required=False)
+@asking
+def show_model(client: "Client", show: Show, name: str, version: str | None) -> None:
+    """A model's versions, or with VERSION what that version is made of."""
+    if version is not None:
+        _show_version(client, show, name, version)
+        return
+    aliases = _aliases_by_version(client.get_registered_model(name))
+    versions = client.search_model_versions(f"name = '{_quoted(name)}'", order_by=["version_number DESC"])
+    rows = (
+        (
+            int(found.version),
+            aliases.get(found.version, []),
+            found.current_stage,
+            found.status,
+            time_of(found.creation_timestamp),
+            found.source,
+        )
+        for found in versions.model_versions
+    )
+    columns = ("version", "aliases", "stage", "status", "created", "source")
+    show.rows(columns, rows, empty=f"'{name}' has no versions.")
+
+
+def _show_version(client: "Client", show: Show, name: str, version: str) -> None:
+    found = client.get_model_version(name, version)
+    manifest = client.manifest(name, version)
+    fields: dict[str, Any] = {
+        "name": found.name,
+        "version": int(found.version),
+        "aliases": _aliases_by_version(client.get_registered_model(name)).get(found.version, []),
+        "stage": found.current_stage,
+        "status": found.status,
+        "digest": manifest.digest or "none: external, unverified",
+        "size_bytes": manifest.size_bytes,
+        "source": found.source,
+        "location": manifest.location,
+        "run_id": found.run_id,
+        "model_id": found.model_id,
+        "registered_by": found.user_id,
+        "created": time_of(found.creation_timestamp),
+        "tags": [f"{tag.key}={tag.value}" for tag in found.tags],
+        "description": found.description,
+        "files": [f"{file.path} ({file.size_bytes} bytes)" for file in manifest.files],
+    }
+    show.fields(fields)
+
+
+@models.command("register")
+@click.argument("uri")
+@click.argument("name")
+@option("--tag", "tags", env="TAGS", multiple=True, metavar="KEY=VALUE", help="A tag of the version; may be repeated.")
+@option("--description", env="DESCRIPTION", help="What the version is.")
+@option("--alias", env="ALIAS", help="An alias that shall name the new version.")
+@asking
+def register_model(
+    client: "Client",
+    show: Show,
+    uri: str,
+    name: str,
+    tags: tuple[str, ...],
+    description: str | None,
+    alias: str | None,
+) -> None:
+    """Make what URI names the next version of the model NAME.
+
+    URI is models:/MODEL_ID, runs:/RUN_ID/PATH, models:/OTHER/VERSION, models:/OTHER@ALIAS, the URI of an object store,
+    or a local model directory, which is uploaded.
+    """
+    from tiltyard.models import register_model as register
+
+    version: ModelVersion = register(uri, name, tags=_tags(tags), description=description, client=client)
+    if alias is not None:
+        client.set_alias(name, alias, version.version)
+    said = f"Registered version {version.version} of '{version.name}'."
+    if alias is not None:
+        said += f" '{alias}' names it now."
+    show.done(said, {"name": version.name, "version": int(version.version), "alias": alias})
+
+
+def _aliases_by_version(model: "RegisteredModel") -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for alias in model.aliases:
+        found.setdefault(alias.version, []).append(alias.alias)
+    return found
+
+
+def _tags(tags: tuple[str, ...]) -> dict[str, str]:
+    for tag in tags:
+        if not tag.partition("=")[0] or "=" not in tag:
+            raise click.BadParameter(f"'{tag}' is not KEY=VALUE.", param_hint="--tag")
+    return dict(tag.split("=", 1) for tag in tags)
+
+
+def _quoted(text: str) -> str:
+    if "'" in text:
+        raise click.BadParameter("a name with a quote cannot be searched.", param_hint="NAME")
+    return text
