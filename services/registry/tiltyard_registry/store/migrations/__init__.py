@@ -29,6 +29,7 @@ def upgrade(database_url: str) -> None:
 
     Raises:
         TemporarilyUnavailable: the database does not answer.
+        RuntimeError: a newer release has migrated it.
     """
     asyncio.run(_with_engine(database_url))
 
@@ -71,9 +72,13 @@ def _upgrade(connection: Connection) -> None:
     # Alembic costs more to import than a current schema costs to recognise.
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise RuntimeError(f"The database was migrated by a newer release than this one ({HEAD}).") from error

@@ -1,0 +1,106 @@
+"""Versions that are not READY at once: reserved and finalized, or hashed in the background."""
+
+import asyncio
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
+from tiltyard_registry.store import contents, model_versions, reserved_versions
+from tiltyard_registry.store.registrations import Registrations
+from tiltyard_registry.store.session import Row
+
+from tests.registry.store_house import MODEL_FILES, House
+
+BIG = b"x" * (contents.HASHED_AT_ONCE_BYTES // 2 + 1)
+
+
+async def _reserve(house: House, name: str = "main.ml.m") -> tuple[Row, Path]:
+    await house.ensure(name)
+    row = await house.do(reserved_versions.create_pending_version, house.artifacts, name, "models:/m-55", run_id="r")
+    return row, Path(urlsplit(row["storage_location"]).path)
+
+
+def _finalize(house: House, version: int, name: str = "main.ml.m"):
+    return house.do(reserved_versions.finalize_version, house.artifacts, name, version)
+
+
+async def test_a_reserved_version_is_written_by_its_creator_and_finalized(house: House) -> None:
+    """PENDING with a place of its own, then READY with a manifest, once; afterwards its files are pinned."""
+    row, place = await _reserve(house)
+    assert (row["status"], row["version"], row["run_id"]) == ("PENDING_REGISTRATION", 1, "r")
+    assert row["storage_location"].startswith("file:///")
+    assert place.is_dir()
+    with pytest.raises(InvalidParameterValue, match="holds no 'MLmodel' file"):
+        await _finalize(house, 1)
+    for path, body in MODEL_FILES.items():
+        (place / path).write_bytes(body)
+    done = await _finalize(house, 1)
+    same = await house.register("same")
+    assert (done["status"], done["manifest_digest"]) == ("READY", same["manifest_digest"])
+    uri = await house.see(model_versions.get_model_version_download_uri, "main.ml.m", 1)
+    assert uri == done["location"] == f"mlflow-artifacts:/{house.prefix(row['storage_location'])}"
+    with pytest.raises(InvalidParameterValue, match=r"not in a pending registration state: main\.ml\.m/1$"):
+        await _finalize(house, 1)
+    with pytest.raises(InvalidParameterValue, match=r"state: workspace\.default\.same/1$"):
+        await _finalize(house, 1, "same")
+    with pytest.raises(ResourceConflict):
+        await house.upload(f"{house.prefix(row['storage_location'])}/more", b"")
+    with pytest.raises(ResourceDoesNotExist):
+        await _finalize(house, 9)
+    second, other = await _reserve(house)
+    assert (second["version"], other == place) == (2, False)
+    with pytest.raises(InvalidParameterValue, match="is not ready"):
+        await house.create_version("same", "models:/main.ml.m/2")
+
+
+async def test_big_files_that_came_past_us_are_hashed_in_the_background(house: House) -> None:
+    """The version is PENDING and pinned at once, and READY soon after, woken by its creation."""
+    background = Registrations(house.database, house.artifacts)
+    await background.start()
+    _, place = await _reserve(house)
+    for name in ("MLmodel", "a.bin", "b.bin"):
+        (place / name).write_bytes(BIG)
+    row = await _finalize(house, 1)
+    assert (row["status"], row["manifest_digest"]) == ("PENDING_REGISTRATION", None)
+    with pytest.raises(ResourceConflict):
+        await house.upload(f"{row['pinned_prefix']}/more", b"")
+    async with asyncio.timeout(20):
+        while row["status"] == "PENDING_REGISTRATION":
+            await asyncio.sleep(0.05)
+            row = await house.see(model_versions.get_model_version, "main.ml.m", 1)
+    await background.stop()
+    assert row["status"] == "READY"
+    manifest = await house.see(model_versions.get_manifest, "main.ml.m", 1)
+    assert [file["path"] for file in manifest["files"]] == ["MLmodel", "a.bin", "b.bin"]
+    assert [event["action"] for event in await house.events(model="main.ml.m")][-1] == "finalize_model_version"
+    # All hashes are known by now, so another version of the same files is READY at once.
+    assert (await house.create_version("main.ml.m", "models:/main.ml.m/1"))["status"] == "READY"
+
+
+async def test_a_restart_resumes_what_was_pending(house: House) -> None:
+    """What one process began and did not end, the next one ends, once; a version deleted meanwhile is let go."""
+    for _ in range(2):
+        row, place = await _reserve(house)
+        for name in ("MLmodel", "a.bin", "b.bin"):
+            (place / name).write_bytes(BIG)
+        await _finalize(house, row["version"])
+    await house.do(model_versions.delete_model_version, "main.ml.m", 2)
+    await asyncio.gather(*(Registrations(house.database, house.artifacts).finish_all() for _ in range(2)))
+    assert (await house.see(model_versions.get_model_version, "main.ml.m", 1))["status"] == "READY"
+    finished = [e for e in await house.events() if e["after"] and e["after"].get("status") == "READY"]
+    assert len(finished) == 1
+
+
+async def test_files_that_vanish_fail_the_registration(house: House) -> None:
+    """The version says FAILED_REGISTRATION and why, and pins nothing any more."""
+    row, place = await _reserve(house)
+    for name in ("MLmodel", "a.bin", "b.bin"):
+        (place / name).write_bytes(BIG)
+    await _finalize(house, 1)
+    for name in ("MLmodel", "a.bin", "b.bin"):
+        (place / name).unlink()
+    await Registrations(house.database, house.artifacts).finish_all()
+    failed = await house.see(model_versions.get_model_version, "main.ml.m", 1)
+    assert (failed["status"], failed["status_message"]) == ("FAILED_REGISTRATION", "The files are gone.")
+    await house.upload(f"{house.prefix(row['storage_location'])}/more", b"")
