@@ -117,7 +117,9 @@ def _registered(client: Client, uri: str, parsed: RegisteredUri) -> ModelReferen
         return _of_plain_server(client, uri, parsed)
     found = (models or [Unresolved(uri, ResourceDoesNotExist.code, f"Nothing is at '{uri}'.")])[0]
     if isinstance(found, Unresolved):
-        raise from_answer(404, found.error_code, found.message)
+        error = from_answer(404, found.error_code, found.message)
+        # Source: upstream's code for an alias that is not set. The URI itself was read without complaint.
+        raise ResourceDoesNotExist(error.message) if isinstance(error, InvalidParameterValue) else error
     _check_ready(found.name, found.version, found.status)
     return ModelReference(
         uri,
