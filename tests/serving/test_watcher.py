@@ -29,7 +29,7 @@ class Registry:
         self.status = "READY"
         self.fault: str | None = None
         self.queries: list[dict[str, list[str]]] = []
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._server: uvicorn.Server | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -38,7 +38,9 @@ class Registry:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        config = uvicorn.Config(self.app, port=self.port, log_config=None, lifespan="off", timeout_graceful_shutdown=0)
+        config = uvicorn.Config(
+            self.app, interface="asgi3", port=self.port, log_config=None, lifespan="off", timeout_graceful_shutdown=0
+        )
         self._server = uvicorn.Server(config)
         self._running = asyncio.create_task(self._server._serve())
         while not self._server.started:
@@ -51,9 +53,9 @@ class Registry:
             self._server = None
 
     async def set(self, uri: str, version: str) -> None:
-        async with self._changed:
-            self.versions[uri] = version
-            self._changed.notify_all()
+        self.versions[uri] = version
+        before, self._changed = self._changed, asyncio.Event()
+        before.set()
 
     def state(self, uris: list[str]) -> bytes:
         models: list[dict[str, Any]] = []
@@ -93,14 +95,13 @@ class Registry:
             return
         known = headers.get(b"if-none-match")
         until = time.monotonic() + float(query.get("wait", ["0"])[0])
-        async with self._changed:
-            while etag(self.state(query["uri"])) == known:
-                try:
-                    await asyncio.wait_for(self._changed.wait(), max(0.0, until - time.monotonic()))
-                except TimeoutError:
-                    await answer(send, 304, b"", known)
-                    return
-            body = self.state(query["uri"])
+        while etag(body := self.state(query["uri"])) == known:
+            try:
+                async with asyncio.timeout(until - time.monotonic()):
+                    await self._changed.wait()
+            except TimeoutError:
+                await answer(send, 304, b"", known)
+                return
         await answer(send, 200, body, etag(body))
 
 

@@ -105,7 +105,8 @@ class Served:
                 retry_s = self._first_retry_s
                 continue
             try:
-                await asyncio.wait_for(self._wake.wait(), retry_s)
+                async with asyncio.timeout(retry_s):
+                    await self._wake.wait()
             except TimeoutError:
                 retry_s = min(LAST_RETRY_S, 2 * retry_s)
             else:

@@ -8,6 +8,7 @@ A plain MLflow server has no such query; it is asked again and again.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -134,10 +135,9 @@ class Watcher:
             except ResourceDoesNotExist as error:
                 follower.report(f"{follower.uri} names nothing: {error.message}")
         self._set_connected(True)
-        try:
-            await asyncio.wait_for(self._changed.wait(), self._settings.poll_interval_s)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.poll_interval_s):
+                await self._changed.wait()
 
     async def _failed(self, error: Exception) -> None:
         self._set_connected(False, str(error))
@@ -149,7 +149,7 @@ class Watcher:
         self._connected.set(1 if connected else 0)
         if connected != before:
             if connected:
-                _log.info("following %d models at %s", len(self._followers), http.shown(self._connection.url))
+                _log.info("following %d models", len(self._followers))
             else:
                 _log.warning("the registry does not answer, serving goes on with what is loaded: %s", reason)
 
