@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 PART_BYTES = 8 << 20
-"""Size of one part of a multipart upload; at most two are held in memory for one upload."""
+"""Size of one part of a multipart upload: ten thousand of them, the most that S3 takes, are 78 GiB."""
 
 _OPAQUE: dict[str, Any] = {"Content-Type": "application/octet-stream"}
 _RETRIES: "RetryConfig" = {
@@ -162,16 +162,17 @@ class ObjectWriter:
         """Takes the next bytes."""
         self._pending += chunk
         self._size_bytes += len(chunk)
-        if len(self._pending) >= PART_BYTES:
-            part, self._pending = bytes(self._pending), bytearray()
+        # The library gathers parts by itself, so once it has begun nothing is held back here.
+        if len(self._pending) >= (PART_BYTES if self._parts is None else CHUNK_BYTES):
             if self._parts is None:
                 self._parts = _Parts(self._store, self._key)
+            part, self._pending = self._pending, bytearray()
             await self._parts.send(part)
 
     async def seal(self) -> None:
         """Sends the last part of a multipart upload; a small object can only go with its commit."""
         if self._parts is not None and self._pending:
-            last, self._pending = bytes(self._pending), bytearray()
+            last, self._pending = self._pending, bytearray()
             await self._parts.send(last)
 
     async def commit(self) -> Entry:
@@ -197,7 +198,7 @@ class _Parts:
 
     def __init__(self, store: Any, key: str) -> None:
         self._key = key
-        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=1)
+        self._queue: asyncio.Queue[bytearray | Exception | None] = asyncio.Queue(maxsize=1)
         self._task = asyncio.create_task(self._put(store))
 
     async def _put(self, store: Any) -> Any:
@@ -212,13 +213,13 @@ class _Parts:
                 max_concurrency=1,
             )
 
-    async def _taken(self) -> AsyncIterator[bytes]:
+    async def _taken(self) -> AsyncIterator[bytearray]:
         while (part := await self._queue.get()) is not None:
             if isinstance(part, Exception):
                 raise part
             yield part
 
-    async def send(self, part: bytes | None) -> None:
+    async def send(self, part: bytearray | None) -> None:
         putting = asyncio.ensure_future(self._queue.put(part))
         try:
             await asyncio.wait({putting, self._task}, return_when=asyncio.FIRST_COMPLETED)
