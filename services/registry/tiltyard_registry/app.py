@@ -35,6 +35,7 @@ from tiltyard_registry.api.artifacts import artifact_routes
 from tiltyard_registry.api.binding import ProtocolRequest
 from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
 from tiltyard_registry.api.guard import Guard
+from tiltyard_registry.api.prefix import AjaxPrefix
 from tiltyard_registry.auth.providers import Authentication, load_providers, principal_of
 from tiltyard_registry.logs import json_logs
 from tiltyard_registry.settings import Settings
@@ -55,8 +56,6 @@ _OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
     documentation.HANDLERS,
 )
 _UNITY = (unity_namespaces.HANDLERS, unity_models.HANDLERS)
-# Every path of the protocol is also served under the prefix that upstream's web pages use.
-_PREFIXES = ("/api", "/ajax-api")
 _MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (
     registered_models.HANDLERS,
     model_versions.HANDLERS,
@@ -94,8 +93,9 @@ def create_app(settings: Settings) -> Litestar:
             }
         ),
     )
-    guarded = Guard(app.asgi_handler, host=settings.host, allowed_hosts=settings.allowed_hosts)
+    guarded = Guard(AjaxPrefix(app.asgi_handler), host=settings.host, allowed_hosts=settings.allowed_hosts)
     known = Authentication(guarded, load_providers(settings.auth))
+    # Outermost first: measure, ask who it is, keep other sites away, find the route.
     app.asgi_handler = Telemetry(known, measured, lambda: database.connections_in_use)
     return app
 
@@ -111,15 +111,13 @@ def _openapi() -> OpenAPIConfig:
 
 
 def _routes() -> list[ControllerRouterHandler]:
-    routes: list[ControllerRouterHandler] = list(server.HANDLERS)
-    for prefix in _PREFIXES:
-        # The OpenAPI document shows each endpoint once.
-        shown = prefix == "/api"
-        routes.append(Router(f"{prefix}/2.0/mlflow", route_handlers=list(chain(*_MLFLOW)), include_in_schema=shown))
-        routes.append(Router(f"{prefix}/3.0/mlflow", route_handlers=server.INFO_HANDLERS, include_in_schema=shown))
-    routes.append(Router(errors.UNITY_PREFIX, route_handlers=list(chain(*_UNITY))))
-    routes.append(Router(_OWN_PREFIX, route_handlers=list(chain(*_OWN))))
-    return routes
+    return [
+        *server.HANDLERS,
+        Router("/api/3.0/mlflow", route_handlers=server.INFO_HANDLERS),
+        Router("/api/2.0/mlflow", route_handlers=list(chain(*_MLFLOW))),
+        Router(errors.UNITY_PREFIX, route_handlers=list(chain(*_UNITY))),
+        Router(_OWN_PREFIX, route_handlers=list(chain(*_OWN))),
+    ]
 
 
 @contextlib.asynccontextmanager

@@ -59,6 +59,8 @@ def json_logs(*, access: bool, stream: TextIO | None = None) -> Generator[None]:
     root.handlers[:] = [_Handler(waiting)]
     root.setLevel(logging.INFO)
     access_logger.disabled = not access
+    # Of what it reads and whom it finds it tells on every start; that it migrates is told by whoever asked it to.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     listener.start()
     try:
         yield

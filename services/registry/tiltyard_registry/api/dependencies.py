@@ -1,15 +1,15 @@
 """What handlers ask for by name: `who`, `session`, `read_session`, `artifacts`, `hold`, `expected_version`."""
 
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.params import FromQuery
-from msgspec import Meta
-from tiltyard.errors import TemporarilyUnavailable
+from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable
 
+from tiltyard_registry.api.binding import invalid
 from tiltyard_registry.api.hold import MAX_WAIT_S, Hold
 from tiltyard_registry.auth.providers import principal_of
 from tiltyard_registry.rules.access import Principal
@@ -17,8 +17,6 @@ from tiltyard_registry.store import migrations
 from tiltyard_registry.store.aliases import ABSENT
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.session import Database, Session
-
-Wait = FromQuery[Annotated[float, Meta(ge=0, le=MAX_WAIT_S)]]
 
 _SCHEMA_IS_OLD = "The registry's database does not have the schema this server expects. Run 'tiltyard migrate'."
 
@@ -76,9 +74,16 @@ def artifacts(state: State) -> Artifacts:
     return found
 
 
-def hold(request: Request[Any, Any, Any], wait: Wait = 0) -> Hold:
-    """The blocking query of this request: how long to wait, and for what other than what the caller has."""
+async def hold(request: Request[Any, Any, Any], wait: FromQuery[float] = 0) -> Hold:
+    """The blocking query of this request: how long to wait, and for what other than what the caller has.
+
+    Raises:
+        InvalidParameterValue: nobody may wait that long.
+    """
+    if not 0 <= wait <= MAX_WAIT_S:
+        raise InvalidParameterValue(invalid("wait", wait, f"Expected seconds between 0 and {MAX_WAIT_S}"))
     state = request.app.state
+    await state.schema.check(state.database)
     return Hold(state.database, state.changes, state.draining, wait, request.headers.get("if-none-match"))
 
 
@@ -97,6 +102,6 @@ DEPENDENCIES = {
     "session": Provide(session),
     "read_session": Provide(read_session),
     "artifacts": Provide(artifacts, sync_to_thread=False),
-    "hold": Provide(hold, sync_to_thread=False),
+    "hold": Provide(hold),
     "expected_version": Provide(expected_version, sync_to_thread=False),
 }

@@ -216,7 +216,7 @@ def _version(row: Row) -> wire.ModelVersionInfo:
             "schema_name": name.schema,
             "version": row["version"],
             "source": row["source"],
-            "run_id": row["run_id"],
+            "run_id": row["run_id"] or None,
             "status": row["status"],
             "storage_location": row["storage_location"],
             "created_by": row["user_id"],
@@ -227,7 +227,7 @@ def _version(row: Row) -> wire.ModelVersionInfo:
 
 def _stamps(row: Row) -> Row:
     return {
-        "comment": row["description"],
+        "comment": row["description"] or None,
         "created_at": row["creation_timestamp"],
         "updated_at": row["last_updated_timestamp"],
         "updated_by": row["updated_by"],
