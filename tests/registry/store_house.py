@@ -20,6 +20,7 @@ class House:
     """Opens one session per call, as one request does."""
 
     def __init__(self, database_url: str, artifact_root: str) -> None:
+        self.url = database_url
         self.database = Database(database_url)
         self.artifacts = Artifacts(open_store(artifact_root), artifact_root)
 

@@ -67,10 +67,10 @@ async def test_a_wait_ends_when_its_time_is_up(changes: Changes) -> None:
     assert await changes.wait(seen - 1, 10) == seen
 
 
-async def test_a_commit_of_another_process_wakes(house: House, changes: Changes, database_url: str) -> None:
+async def test_a_commit_of_another_process_wakes(house: House, changes: Changes) -> None:
     """Two processes over one database: what one commits, the other's waiters hear of within a moment."""
     other = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _OTHER_PROCESS, database_url, house.artifacts.root),
+        *(sys.executable, "-c", _OTHER_PROCESS, house.url, house.artifacts.root),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

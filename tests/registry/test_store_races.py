@@ -43,10 +43,10 @@ async def test_64_writers_get_consecutive_numbers(house: House) -> None:
     assert created == list(range(1, writers * each + 1))
 
 
-async def test_two_processes_get_consecutive_numbers(house: House, database_url: str) -> None:
+async def test_two_processes_get_consecutive_numbers(house: House) -> None:
     """Two processes over one database register versions of one model at once: 1..N between them."""
     await house.ensure("m")
-    command = [sys.executable, "-c", _WRITER, database_url, house.artifacts.root, "40"]
+    command = [sys.executable, "-c", _WRITER, house.url, house.artifacts.root, "40"]
     writers = [await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE) for _ in range(2)]
     for writer in writers:
         _, errors = await writer.communicate()
