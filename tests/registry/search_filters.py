@@ -45,9 +45,9 @@ def joined(*parts: Text) -> Text:
 def named(entities: Sequence[str], keys: Sequence[str], *, bare: bool = False) -> Text:
     """`entity.key`, quoted where the key needs it, or `bare` the key alone."""
     wrapped = [f"{q}{key}{q}" for key in keys for q in '`"']
-    plain = [key for key in keys if key.isidentifier()]
+    plain = [key for key in keys if key.replace(".", "").isidentifier()]
     full = st.tuples(one_of(entities), one_of([*wrapped, *plain, *plain])).map(".".join)
-    return st.one_of(full, one_of(plain)) if bare and plain else full
+    return st.one_of(full, one_of(plain)) if bare else full
 
 
 def text_clause(name: Text, texts: Sequence[str], quotes: str = "'\"", spell: Spelling = cased) -> Text:

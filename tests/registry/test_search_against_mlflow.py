@@ -1,6 +1,5 @@
 """The same random rows in a real MLflow store and in ours, the same filters and orders: the same answers."""
 
-import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,8 +8,6 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Select, select
-from tiltyard_registry import tables as t
 from tiltyard_registry.search import (
     EXPERIMENTS,
     LOGGED_MODELS,
@@ -20,32 +17,19 @@ from tiltyard_registry.search import (
     Dataset,
     OrderBy,
     Scope,
-    compile_filter,
-    compile_order,
 )
-from tiltyard_registry.store.session import Database
 
-from tests.fixtures.databases import sqlite_url_of
 from tests.registry import search_filters as f
-from tests.registry.search_rows import insert_ours, insert_peers, random_world
+from tests.registry.search_databases import SearchedDatabases, searched_databases
+from tests.registry.search_rows import insert_peers, random_world
 
 WORLD = random_world(20)
-
-LISTINGS: dict[str, Select[Any]] = {
-    RUNS.name: select(t.runs.c.run_id),
-    EXPERIMENTS.name: select(t.experiments.c.experiment_id),
-    REGISTERED_MODELS.name: select(t.registered_models.c.name),
-    MODEL_VERSIONS.name: select(t.registered_models.c.name, t.model_versions.c.version).join(
-        t.registered_models, t.registered_models.c.id == t.model_versions.c.registered_model_id
-    ),
-    LOGGED_MODELS.name: select(t.logged_models.c.model_id),
-}
 
 
 class Stores(NamedTuple):
     """Both sides, over the same rows."""
 
-    ours: Callable[..., dict[str, list[Any]]]
+    ours: SearchedDatabases
     tracking: Any
     registry: Any
 
@@ -57,54 +41,19 @@ def stores(sqlite_template: Path, postgres_server: Any, tmp_path_factory: pytest
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
     folder = tmp_path_factory.mktemp("search")
-    tracking = TrackingStore(f"sqlite:///{folder / 'mlflow.db'}", str(folder))
+    address = f"sqlite:///{folder / 'mlflow.db'}"
+    tracking = TrackingStore(address, str(folder))
     with tracking.ManagedSessionMaker(read_only=False) as session:
         insert_peers(session, WORLD)
-    sqlite = folder / "tiltyard.db"
-    sqlite.write_bytes(sqlite_template.read_bytes())
-    postgres_url = postgres_server.create_database(migrated=True)
-    with asyncio.Runner() as runner:
-        databases = {
-            "sqlite": Database(sqlite_url_of(sqlite)),
-            "postgresql": Database(postgres_url),
-        }
-        for database in databases.values():
-            runner.run(_load(database))
-
-        def ours(scope: Scope, text: str | None, order: Sequence[Any] | None, **more: Any) -> dict[str, list[Any]]:
-            return {
-                dialect: runner.run(_listing(database, dialect, scope, text, order, **more))
-                for dialect, database in databases.items()
-            }
-
-        yield Stores(ours, tracking, RegistryStore(f"sqlite:///{folder / 'mlflow.db'}"))
-        for database in databases.values():
-            runner.run(database.close())
+    with searched_databases(WORLD, folder, sqlite_template, postgres_server) as ours:
+        yield Stores(ours, tracking, RegistryStore(address))
     tracking.engine.dispose()
-    postgres_server.drop_database(postgres_url)
-
-
-async def _load(database: Database) -> None:
-    async with database.write() as session:
-        await session.connection.run_sync(insert_ours, WORLD)
-
-
-async def _listing(
-    database: Database, dialect: Any, scope: Scope, text: str | None, order: Sequence[Any] | None, **more: Any
-) -> list[Any]:
-    statement = LISTINGS[scope.name]
-    clause = compile_filter(scope, text, dialect=dialect, **more)
-    if clause is not None:
-        statement = statement.where(clause)
-    async with database.read() as session:
-        rows = await session.execute(statement.order_by(*compile_order(scope, order, dialect=dialect)))
-        return [tuple(row) if len(row) > 1 else row[0] for row in rows]
 
 
 def _same(
     stores: Stores, peers: list[Any], scope: Scope, text: str | None, order: Sequence[Any] | None, **more: Any
 ) -> None:
-    for dialect, found in stores.ours(scope, text, order, **more).items():
+    for dialect, found in stores.ours.listing(scope, text, order, **more).items():
         if dialect == "postgresql" and text and "ilike" in text.lower() and not text.isascii():
             # PostgreSQL folds the case of every letter, SQLite that of ASCII alone.
             continue

@@ -238,7 +238,8 @@ class _Parser:
 
     def _identifier(self) -> Identifier:
         first = self._peek
-        if first.kind not in {"word", "name"} and not first.source.startswith('"'):
+        reserved = first.kind == "word" and first.value.upper() in {"AND", "OR"}
+        if reserved or (first.kind not in {"word", "name"} and not first.source.startswith('"')):
             raise self._refused("an identifier such as name, tags.key or metrics.`key`")
         self._advance()
         if not self._take_mark("."):
