@@ -9,6 +9,7 @@ from tiltyard_registry.tables import metadata
 
 from tests.fixtures.databases import BACKENDS
 from tests.fixtures.postgres import Postgres
+from tests.registry.api_app import Api, opened
 from tests.registry.store_house import House
 
 # What the migrations put there stays; everything else a test has made goes before the next.
@@ -44,3 +45,20 @@ async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     opened = House(url, (tmp_path / "artifacts").as_uri())
     yield opened
     await opened.database.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=BACKENDS)
+async def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    """The whole application on each backend, for one module, whose tests use names of their own."""
+    settings = {}
+    if request.param == "postgres":
+        settings["database_url"] = request.getfixturevalue("postgres_server").create_database()
+    async with opened(tmp_path_factory.mktemp(f"api-{request.param}"), **settings) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def embedded_api(tmp_path: Path) -> AsyncIterator[Api]:
+    """The whole application as it starts on a laptop: nothing is there before."""
+    async with opened(tmp_path) as running:
+        yield running
