@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from tiltyard.errors import BadRequest, InvalidParameterValue, ResourceAlreadyExists, ResourceDoesNotExist
 from tiltyard_registry.rules.access import SYSTEM, Principal
 from tiltyard_registry.rules.entries import Entry
@@ -15,6 +15,7 @@ from tiltyard_registry.store import batches, experiments, inputs, logged_models,
 from tiltyard_registry.store.session import Database, Row
 from tiltyard_registry.tables import metrics as metric_rows
 from tiltyard_registry.tables import run_tags
+from tiltyard_registry.tables import runs as runs_table
 
 
 @pytest_asyncio.fixture
@@ -102,10 +103,13 @@ async def test_an_experiment_name_is_taken_once(database: Database, stage: str) 
 
 
 async def test_deleting_an_experiment_deletes_its_runs_and_restoring_restores_them(database: Database) -> None:
-    """Runs follow their experiment both ways; a second delete or restore finds nothing."""
+    """Runs follow their experiment both ways, one deleted before keeps its time; a second delete finds nothing."""
     async with database.write() as session:
         experiment_id = await experiments.create_experiment(session, SYSTEM, "e")
         run_id = (await runs.create_run(session, SYSTEM, experiment_id))["info"]["run_id"]
+        earlier = (await runs.create_run(session, SYSTEM, experiment_id))["info"]["run_id"]
+        await runs.delete_run(session, SYSTEM, earlier)
+        await session.execute(update(runs_table).where(runs_table.c.run_id == earlier).values(deleted_time=1))
         await experiments.delete_experiment(session, SYSTEM, experiment_id)
     assert (await _run(database, run_id))["info"]["lifecycle_stage"] == "deleted"
     async with database.write() as session:
@@ -119,6 +123,9 @@ async def test_deleting_an_experiment_deletes_its_runs_and_restoring_restores_th
             await experiments.set_experiment_tag(session, SYSTEM, experiment_id, "k", "v")
         with pytest.raises(InvalidParameterValue, match="Cannot rename a non-active experiment"):
             await experiments.rename_experiment(session, SYSTEM, experiment_id, "other")
+        deleted = dict((await session.execute(select(runs_table.c.run_id, runs_table.c.deleted_time))).tuples())
+        assert deleted[earlier] == 1
+        assert deleted[run_id] > 1
         await experiments.restore_experiment(session, SYSTEM, experiment_id)
         with pytest.raises(ResourceDoesNotExist, match=missing):
             await experiments.restore_experiment(session, SYSTEM, experiment_id)
