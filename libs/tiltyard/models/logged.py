@@ -5,7 +5,7 @@ The calls are those of the stock client: logged model PENDING, files, READY, the
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from tiltyard.client import Client
 from tiltyard.errors import ResourceAlreadyExists, ResourceDoesNotExist, TiltyardError, TransportError
 from tiltyard.models.reference import connected, proxied_path
 from tiltyard.models.registration import create_version
+from tiltyard.storage.sources import DirectorySource
 
 if TYPE_CHECKING:
     from tiltyard.pyfunc import MLModel, Signature
@@ -123,7 +124,13 @@ def upload_model(
 
     `complete` is called with the id and the artifact URI before anything is uploaded. When something fails, the
     logged model is marked so, and the failure is raised.
+
+    Raises:
+        ResourceDoesNotExist: `directory` is none, or holds no files.
     """
+    files = [path for path, _ in DirectorySource(directory).list_files()]
+    if not files:
+        raise ResourceDoesNotExist(f"'{directory}' holds no files.")
     created = client.create_logged_model(
         experiment_id, name=name, source_run_id=run_id or "", params=params, tags=tags
     ).info
@@ -132,7 +139,7 @@ def upload_model(
             client.log_outputs(run_id, [created.model_id])
         if complete is not None:
             complete(created.model_id, created.artifact_uri)
-        _upload(client, directory, proxied_path(created.artifact_uri))
+        _upload(client, directory, files, proxied_path(created.artifact_uri))
         client.finalize_logged_model(created.model_id)
     except BaseException:
         # The first failure is the one to report.
@@ -142,14 +149,9 @@ def upload_model(
     return created.model_id
 
 
-def _upload(client: Client, directory: Path, root: str) -> None:
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    if not files:
-        raise ResourceDoesNotExist(f"'{directory}' holds no files.")
+def _upload(client: Client, directory: Path, files: Sequence[str], root: str) -> None:
     with ThreadPoolExecutor(max_workers=_PARALLEL_UPLOADS) as pool:
-        futures = [
-            pool.submit(client.upload, f"{root}/{path.relative_to(directory).as_posix()}", path) for path in files
-        ]
+        futures = [pool.submit(client.upload, f"{root}/{path}", directory / path) for path in files]
         for future in futures:
             future.result()
 

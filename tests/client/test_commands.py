@@ -1,0 +1,132 @@
+"""`tiltyard models` and `tiltyard aliases`, run as commands against a running registry."""
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from tiltyard.cli import main
+
+from tests.fixtures.services import Service
+
+
+@pytest.fixture
+def tiltyard(shared_registry: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs the command with these words."""
+    monkeypatch.setenv("TILTYARD_REGISTRY_URL", shared_registry.url)
+
+    def run(*words: str, status: int = 0) -> Result:
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == status, result.output
+        return result
+
+    return run
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test uses."""
+    return f"main.cli.m{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> str:
+    """A model directory."""
+    (tmp_path / "MLmodel").write_text("flavors: {}\n")
+    return str(tmp_path)
+
+
+def parsed(result: Result) -> Any:
+    return json.loads(result.output)
+
+
+def test_a_model_from_directory_to_rollback(tiltyard: Callable[..., Result], name: str, directory: str) -> None:
+    """Register twice, promote, look at history, roll back: each command says what is so now."""
+    assert tiltyard("models", "register", directory, name, "--alias", "champion").output == (
+        f"Registered version 1 of '{name}'. 'champion' names it now.\n"
+    )
+    second = tiltyard("models", "register", f"models:/{name}/1", name, "--tag", "a=b=c", "--json")
+    assert parsed(second) == {"name": name, "version": 2, "alias": None}
+    tiltyard("aliases", "set", name, "challenger", "2")
+    said = tiltyard("aliases", "promote", name, "--expected-version", "1").output
+    assert said == f"'champion' of '{name}' names version 2, as 'challenger' does.\n"
+    assert (
+        tiltyard("aliases", "rollback", name, "champion").output == f"'champion' of '{name}' names version 1 again.\n"
+    )
+    assert parsed(tiltyard("aliases", "list", name, "--json")) == [
+        {"alias": "challenger", "version": 2},
+        {"alias": "champion", "version": 1},
+    ]
+    history = parsed(tiltyard("aliases", "history", name, "champion", "--json"))
+    assert [(move["from"], move["to"]) for move in history] == [("2", "1"), ("1", "2"), (None, "1")]
+    tiltyard("aliases", "delete", name, "challenger")
+    assert tiltyard("aliases", "list", name).output.split() == ["ALIAS", "VERSION", "champion", "1"]
+
+
+def test_list_and_show(tiltyard: Callable[..., Result], name: str, directory: str) -> None:
+    """A model is found by a filter, shows its versions, and a version shows what it is made of."""
+    tiltyard("models", "register", directory, name, "--alias", "champion", "--description", "first")
+    listed = parsed(tiltyard("models", "list", "--filter", f"name = '{name}'", "--json"))
+    assert [(model["name"], model["latest_version"], model["aliases"]) for model in listed] == [
+        (name, 1, ["champion -> 1"])
+    ]
+    assert name in tiltyard("models", "list", "--filter", f"name = '{name}'").output
+    [version] = parsed(tiltyard("models", "show", name, "--json"))
+    assert (version["version"], version["aliases"], version["status"]) == (1, ["champion"], "READY")
+    shown = parsed(tiltyard("models", "show", name, "1", "--json"))
+    assert shown["digest"].startswith("sha256:")
+    assert (shown["files"], shown["description"]) == (["MLmodel (12 bytes)"], "first")
+    assert "digest" in tiltyard("models", "show", name, "1").output
+
+
+def test_aliases_as_of_a_time(tiltyard: Callable[..., Result], name: str, directory: str) -> None:
+    """Before it was set, an alias was not there; a time that is none is refused."""
+    tiltyard("models", "register", directory, name, "--alias", "champion")
+    assert parsed(tiltyard("aliases", "list", name, "--at", "2001-01-01", "--json")) == []
+    assert (
+        tiltyard("aliases", "list", name, "--at", "2001-01-01T00:00:00+02:00").output == f"'{name}' has no aliases.\n"
+    )
+    assert "ISO 8601" in tiltyard("aliases", "list", name, "--at", "yesterday", status=2).output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("models", "show", "main.cli.nobody"), "not found"),
+        (("models", "show", "a.b"), "one part"),
+        (("models", "register", "/no/such/directory", "main.cli.x"), "is not a directory"),
+        (("models", "register", "models:/x", "main.cli.x"), "Invalid model URI"),
+        (("aliases", "set", "main.cli.nobody", "champion", "1"), "not found"),
+        (("aliases", "rollback", "main.cli.nobody", "champion"), "not found"),
+    ],
+)
+def test_mistakes_are_one_line(tiltyard: Callable[..., Result], words: tuple[str, ...], message: str) -> None:
+    """What the registry refuses is told in one line with exit status 1, without a traceback."""
+    output = tiltyard(*words, status=1).output
+    assert output.startswith("Error: ")
+    assert message in output
+    assert output.count("\n") == 1
+
+
+def test_a_lost_race_is_told(tiltyard: Callable[..., Result], name: str, directory: str) -> None:
+    """A promotion that expected another version changes nothing and exits with 1."""
+    tiltyard("models", "register", directory, name, "--alias", "champion")
+    assert "version 1" in tiltyard("aliases", "set", name, "champion", "1", "--expected-version", "7", status=1).output
+    tiltyard("aliases", "set", name, "fresh", "1", "--expected-version", "")
+    tiltyard("aliases", "set", name, "fresh", "1", "--expected-version", "", status=1)
+
+
+def test_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an address the command says which settings it looks for."""
+    result = CliRunner().invoke(main, ["models", "list"])
+    assert result.exit_code == 1
+    assert "TILTYARD_REGISTRY_URL" in result.output
+
+
+def test_stored_text_cannot_move_the_cursor(tiltyard: Callable[..., Result], name: str, directory: str) -> None:
+    """Control characters of a description are not sent to the terminal."""
+    tiltyard("models", "register", directory, name, "--description", "\x1b[31mred")
+    assert "\x1b" not in tiltyard("models", "show", name, "1").output
