@@ -5,19 +5,21 @@ in braces in the path comes from there, and anything else from the query string.
 """
 
 from collections.abc import Callable
-from typing import Any, get_origin
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 
 from litestar import handlers
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from tiltyard_registry.api.binding import Body
 from tiltyard_registry.api.dependencies import DEPENDENCIES
 
 Decorator = Callable[[Callable[..., Any]], HTTPRouteHandler]
+_CONSTRAINTS = ("ge", "gt", "le", "lt", "min_length", "max_length")
 _OWN_TYPES = (ASGIConnection, State)
 
 
@@ -60,13 +62,26 @@ def _route(decorator: Callable[..., Decorator], path: str | list[str], options: 
 
 def _marked(name: str, annotation: Any, paths: list[str]) -> Any:
     """`annotation` with where its value comes from, as Litestar wants to be told."""
-    marker: Any = FromQuery
+    marker: Any = FromPath
     if name == "data":
         marker = JSONBody
     elif name in DEPENDENCIES:
         marker = NamedDependency
     elif isinstance(kind := get_origin(annotation) or annotation, type) and issubclass(kind, _OWN_TYPES):
         return annotation
-    elif any(f"{{{name}:" in path for path in paths):
-        marker = FromPath
+    elif not any(f"{{{name}:" in path for path in paths):
+        return Annotated[annotation, _query_parameter(annotation)]
     return marker[annotation]
+
+
+def _query_parameter(annotation: Any) -> QueryParameter:
+    """The constraints of an annotation in Litestar's own words: of msgspec's it takes no notice beside a marker."""
+    required = next((one for one in get_args(annotation) if one is not NoneType), annotation)
+    annotated = annotation if get_origin(annotation) is Annotated else required
+    given = {
+        name: value
+        for meta in getattr(annotated, "__metadata__", ())
+        for name in _CONSTRAINTS
+        if (value := getattr(meta, name, None)) is not None
+    }
+    return QueryParameter(**given)
