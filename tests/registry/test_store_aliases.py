@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.registry.store_house import House
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard_registry.store import aliases, batch_changes, model_versions, registered_models, resolution
 from tiltyard_registry.store.session import Row
-
-from tests.registry.store_house import House
 
 
 async def test_an_alias_names_an_existing_version_and_moves(house: House) -> None:

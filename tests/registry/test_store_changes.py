@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 from sqlalchemy import text
+
+from tests.registry.store_house import House
 from tiltyard_registry.store import registered_models, runs
 from tiltyard_registry.store.changes import Changes
 from tiltyard_registry.store.session import Database
-
-from tests.registry.store_house import House
 
 _OTHER_PROCESS = """
 import asyncio, sys

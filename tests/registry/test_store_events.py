@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+
+from tests.registry.store_house import ALICE, House
 from tiltyard.errors import InvalidParameterValue, TiltyardError
 from tiltyard_registry.store import (
     aliases,
@@ -14,14 +16,13 @@ from tiltyard_registry.store import (
     catalogs,
     model_versions,
     registered_models,
+    registry_tags,
     reserved_versions,
     schemas,
 )
 from tiltyard_registry.store.events import search_events
 from tiltyard_registry.store.session import Session
 from tiltyard_registry.tables import metadata
-
-from tests.registry.store_house import ALICE, House
 
 Arrange = Callable[[House], Awaitable[None]]
 
@@ -60,11 +61,11 @@ DOORS: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any]
             "delete_registered_model",
         ],
     ),
-    (registered_models.set_registered_model_tag, ("m", "new", "v"), {}, ["set_registered_model_tag"]),
-    (registered_models.set_registered_model_tag, ("m", "k", "other"), {}, ["set_registered_model_tag"]),
-    (registered_models.set_registered_model_tag, ("m", "k", "v"), {}, []),
-    (registered_models.delete_registered_model_tag, ("m", "k"), {}, ["delete_registered_model_tag"]),
-    (registered_models.delete_registered_model_tag, ("m", "absent"), {}, []),
+    (registry_tags.set_registered_model_tag, ("m", "new", "v"), {}, ["set_registered_model_tag"]),
+    (registry_tags.set_registered_model_tag, ("m", "k", "other"), {}, ["set_registered_model_tag"]),
+    (registry_tags.set_registered_model_tag, ("m", "k", "v"), {}, []),
+    (registry_tags.delete_registered_model_tag, ("m", "k"), {}, ["delete_registered_model_tag"]),
+    (registry_tags.delete_registered_model_tag, ("m", "absent"), {}, []),
     (model_versions.create_model_version, ("artifacts", "m", "s3://elsewhere/x"), {}, ["create_model_version"]),
     (reserved_versions.create_pending_version, ("artifacts", "m", "anything"), {}, ["create_model_version"]),
     (reserved_versions.finalize_version, ("artifacts", "m", 3), {}, ["finalize_model_version"]),
@@ -83,10 +84,10 @@ DOORS: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any]
         {},
         ["delete_registered_model_alias", "delete_model_version"],
     ),
-    (model_versions.set_model_version_tag, ("m", 1, "new", "v"), {}, ["set_model_version_tag"]),
-    (model_versions.set_model_version_tag, ("m", 1, "k", "v"), {}, []),
-    (model_versions.delete_model_version_tag, ("m", 1, "k"), {}, ["delete_model_version_tag"]),
-    (model_versions.delete_model_version_tag, ("m", 1, "absent"), {}, []),
+    (registry_tags.set_model_version_tag, ("m", 1, "new", "v"), {}, ["set_model_version_tag"]),
+    (registry_tags.set_model_version_tag, ("m", 1, "k", "v"), {}, []),
+    (registry_tags.delete_model_version_tag, ("m", 1, "k"), {}, ["delete_model_version_tag"]),
+    (registry_tags.delete_model_version_tag, ("m", 1, "absent"), {}, []),
     (aliases.set_alias, ("m", "new", 1), {}, ["set_registered_model_alias"]),
     (aliases.set_alias, ("m", "champion", 2), {}, ["set_registered_model_alias"]),
     (aliases.set_alias, ("m", "champion", 1), {}, []),
@@ -125,7 +126,7 @@ async def _furnish(house: House) -> None:
         for _ in range(2):
             await model_versions.create_model_version(session, ALICE, house.artifacts, "m", "s3://elsewhere/model")
         pending = await reserved_versions.create_pending_version(session, ALICE, house.artifacts, "m", "x")
-        await model_versions.set_model_version_tag(session, ALICE, "m", 1, "k", "v")
+        await registry_tags.set_model_version_tag(session, ALICE, "m", 1, "k", "v")
         await model_versions.transition_model_version_stage(session, ALICE, "m", 1, "Production")
         for alias, version in (("champion", 1), ("moved", 1), ("moved", 2)):
             await aliases.set_alias(session, ALICE, "m", alias, version)
@@ -191,7 +192,8 @@ async def test_every_door_writes_one_event_per_change_and_none_when_it_is_undone
 
 def test_no_door_is_missing_from_the_table() -> None:
     """Every public function of the doors' modules that takes a session is listed above, or reads only."""
-    modules = (aliases, batch_changes, catalogs, model_versions, registered_models, reserved_versions, schemas)
+    modules = (aliases, batch_changes, catalogs, model_versions, registered_models, registry_tags)
+    modules += (reserved_versions, schemas)
     doors = {
         function
         for module in modules
@@ -250,7 +252,7 @@ async def test_ids_and_times_are_in_the_order_of_the_commits(house: House) -> No
     async def write(name: str) -> None:
         for number in range(15):
             async with house.database.write() as session:
-                await registered_models.set_registered_model_tag(session, ALICE, name, "k", str(number))
+                await registry_tags.set_registered_model_tag(session, ALICE, name, "k", str(number))
                 await asyncio.sleep(0.001)
 
     async def watch() -> None:

@@ -15,11 +15,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, select
+
+from tests.fixtures.databases import BACKENDS, sqlite_url_of
 from tiltyard_registry.store import migrations
 from tiltyard_registry.store.session import Database
 from tiltyard_registry.tables import catalogs, experiments, metadata, schemas
-
-from tests.fixtures.databases import BACKENDS, sqlite_url_of
 
 T = TypeVar("T")
 

@@ -2,6 +2,8 @@
 
 import pytest
 from sqlalchemy import event
+
+from tests.registry.store_house import MODEL_FILES, House
 from tiltyard.errors import (
     InvalidParameterValue,
     PermissionDenied,
@@ -10,10 +12,16 @@ from tiltyard.errors import (
     ResourceDoesNotExist,
 )
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.store import aliases, artifacts, model_versions, registered_models, resolution, schemas
+from tiltyard_registry.store import (
+    aliases,
+    artifacts,
+    model_versions,
+    registered_models,
+    registry_tags,
+    resolution,
+    schemas,
+)
 from tiltyard_registry.store import logged_models as logged
-
-from tests.registry.store_house import MODEL_FILES, House
 
 create = registered_models.create_registered_model
 get = registered_models.get_registered_model
@@ -88,7 +96,7 @@ async def test_an_update_changes_the_description_and_an_absent_one_clears_it(hou
 async def test_a_rename_takes_everything_along_also_to_another_schema(house: House) -> None:
     """Versions, tags and aliases follow the model; the old name is free; the new schema is made."""
     await house.register("m")
-    await house.do(registered_models.set_registered_model_tag, "m", "k", "v")
+    await house.do(registry_tags.set_registered_model_tag, "m", "k", "v")
     await house.do(aliases.set_alias, "m", "champion", 1)
     renamed = await house.do(registered_models.rename_registered_model, "m", "prod.risk.m2")
     assert renamed["name"] == "prod.risk.m2"
@@ -170,7 +178,7 @@ async def test_a_deleted_version_takes_its_aliases_along_and_a_deleted_model_eve
     await house.external(count=2)
     for alias, version in (("champion", 2), ("challenger", 2), ("old", 1)):
         await house.do(aliases.set_alias, "m", alias, version)
-    await house.do(model_versions.set_model_version_tag, "m", 2, "k", "v")
+    await house.do(registry_tags.set_model_version_tag, "m", 2, "k", "v")
     await house.do(model_versions.delete_model_version, "m", "2")
     assert (await house.see(get, "m"))["aliases"] == [{"alias": "old", "version": 1}]
     with pytest.raises(ResourceConflict, match=r"existing model versions: m$"):
@@ -184,8 +192,8 @@ async def test_a_deleted_version_takes_its_aliases_along_and_a_deleted_model_eve
 async def test_tags_are_set_overwritten_and_deleted(house: House) -> None:
     """Deleting an absent tag is no error; a bad key or a value too long is."""
     await house.external()
-    model_set, model_delete = registered_models.set_registered_model_tag, registered_models.delete_registered_model_tag
-    version_set, version_delete = model_versions.set_model_version_tag, model_versions.delete_model_version_tag
+    model_set, model_delete = registry_tags.set_registered_model_tag, registry_tags.delete_registered_model_tag
+    version_set, version_delete = registry_tags.set_model_version_tag, registry_tags.delete_model_version_tag
     for value in ("1", "2"):
         await house.do(model_set, "m", "k", value)
         await house.do(version_set, "m", 1, "k", value)
@@ -233,7 +241,7 @@ async def test_a_search_finds_models_and_versions_page_by_page(house: House) -> 
     """Filter, order and tokens work on both nouns; every row carries its tags and aliases."""
     for number in range(5):
         await house.external(f"m{number}", count=2)
-        await house.do(registered_models.set_registered_model_tag, f"m{number}", "parity", str(number % 2))
+        await house.do(registry_tags.set_registered_model_tag, f"m{number}", "parity", str(number % 2))
         await house.do(aliases.set_alias, f"m{number}", "champion", 1)
     search, found, token = registered_models.search_registered_models, [], None
     while True:

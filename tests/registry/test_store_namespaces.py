@@ -1,10 +1,10 @@
 """Catalogs and schemas over both databases."""
 
 import pytest
-from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists, ResourceConflict, ResourceDoesNotExist
-from tiltyard_registry.store import aliases, catalogs, registered_models, schemas
 
 from tests.registry.store_house import House
+from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists, ResourceConflict, ResourceDoesNotExist
+from tiltyard_registry.store import aliases, catalogs, registered_models, schemas
 
 
 async def test_what_is_built_in_is_there_and_stays(house: House) -> None:

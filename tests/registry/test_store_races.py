@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from tiltyard.errors import ResourceAlreadyExists
-from tiltyard_registry.store import model_versions, registered_models, schemas
 
 from tests.registry.store_house import House
+from tiltyard.errors import ResourceAlreadyExists
+from tiltyard_registry.store import model_versions, registered_models, schemas
 
 _WRITER = """
 import asyncio, sys

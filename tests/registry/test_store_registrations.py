@@ -5,12 +5,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.registry.store_house import MODEL_FILES, House
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard_registry.store import contents, model_versions, reserved_versions
 from tiltyard_registry.store.registrations import Registrations
 from tiltyard_registry.store.session import Row
-
-from tests.registry.store_house import MODEL_FILES, House
 
 BIG = b"x" * (contents.HASHED_AT_ONCE_BYTES // 2 + 1)
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
+
+from tests.registry.store_house import MODEL_FILES, House
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.uri import safe_relative_path
-from tiltyard_registry.store import aliases, model_versions, registered_models
+from tiltyard_registry.store import aliases, model_versions, registry_tags
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.sources import check_source
 from tiltyard_registry.tables import runs
-
-from tests.registry.store_house import MODEL_FILES, House
 
 TRAVERSALS = (
     "..",
@@ -95,7 +95,7 @@ async def test_a_copy_shares_everything_and_moves_no_byte(house: House) -> None:
     run_id, _ = await house.run()
     with pytest.raises(InvalidParameterValue, match="'run_id' differs"):
         await house.create_version("a", "models:/a/1", run_id=run_id)
-    await house.do(registered_models.set_registered_model_tag, "a", "mlflow.prompt.is_prompt", "true")
+    await house.do(registry_tags.set_registered_model_tag, "a", "mlflow.prompt.is_prompt", "true")
     with pytest.raises(InvalidParameterValue, match="is a prompt"):
         await house.create_version("main.prod.b", "models:/a/1")
 

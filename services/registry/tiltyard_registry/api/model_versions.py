@@ -2,13 +2,14 @@
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
+
 from tiltyard.wire import model_versions as wire
 from tiltyard.wire.tags import Empty, Text
-
 from tiltyard_registry.api.replies import replies, reply
 from tiltyard_registry.api.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store import model_versions as store
+from tiltyard_registry.store import registry_tags
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.session import Row, Session
 
@@ -98,14 +99,14 @@ async def get_model_version_download_uri(
 @post("/model-versions/set-tag")
 async def set_model_version_tag(session: Session, who: Principal, data: wire.SetModelVersionTag) -> Empty:
     """Sets one tag of a version."""
-    await store.set_model_version_tag(session, who, data.name, data.version, data.key, data.value)
+    await registry_tags.set_model_version_tag(session, who, data.name, data.version, data.key, data.value)
     return Empty()
 
 
 @delete("/model-versions/delete-tag")
 async def delete_model_version_tag(session: Session, who: Principal, data: wire.DeleteModelVersionTag) -> Empty:
     """Removes one tag of a version; an absent one is no error."""
-    await store.delete_model_version_tag(session, who, data.name, data.version, data.key)
+    await registry_tags.delete_model_version_tag(session, who, data.name, data.version, data.key)
     return Empty()
 
 

@@ -2,14 +2,14 @@
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
+
 from tiltyard.wire import registered_models as wire
 from tiltyard.wire.model_versions import ModelVersion, ModelVersionReply
 from tiltyard.wire.tags import Empty, Text
-
 from tiltyard_registry.api.replies import replies, reply
 from tiltyard_registry.api.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.store import aliases
+from tiltyard_registry.store import aliases, registry_tags
 from tiltyard_registry.store import registered_models as store
 from tiltyard_registry.store.session import Row, Session
 
@@ -91,14 +91,14 @@ async def get_latest_versions_by_query(
 @post("/registered-models/set-tag")
 async def set_registered_model_tag(session: Session, who: Principal, data: wire.SetRegisteredModelTag) -> Empty:
     """Sets one tag of a registered model."""
-    await store.set_registered_model_tag(session, who, data.name, data.key, data.value)
+    await registry_tags.set_registered_model_tag(session, who, data.name, data.key, data.value)
     return Empty()
 
 
 @delete("/registered-models/delete-tag")
 async def delete_registered_model_tag(session: Session, who: Principal, data: wire.DeleteRegisteredModelTag) -> Empty:
     """Removes one tag of a registered model; an absent one is no error."""
-    await store.delete_registered_model_tag(session, who, data.name, data.key)
+    await registry_tags.delete_registered_model_tag(session, who, data.name, data.key)
     return Empty()
 
 

@@ -7,7 +7,6 @@ database's column widths, whose overflow its clients see as a 500.
 from collections.abc import Iterable, Mapping
 
 from tiltyard.errors import InvalidParameterValue
-
 from tiltyard_registry.rules.keys import check_key, check_length
 
 MAX_TAG_VALUE_CHARS = 100_000

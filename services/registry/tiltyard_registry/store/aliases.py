@@ -3,9 +3,9 @@
 import json
 
 from sqlalchemy import desc, select
+
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import check_alias, check_version, parse_model_name
-
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import children, rowsets

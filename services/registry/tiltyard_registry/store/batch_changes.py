@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
+
 from tiltyard.errors import InvalidParameterValue, TiltyardError
 from tiltyard.names import parse_model_name
-
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.limits import MAX_CHANGES
-from tiltyard_registry.store import aliases, model_versions, registered_models
+from tiltyard_registry.store import aliases, registry_tags
 from tiltyard_registry.store.session import Session
-from tiltyard_registry.tables import registered_models as table
+from tiltyard_registry.tables import registered_models
 
 _WANTED = {
     "set_alias": ("alias", "version"),
@@ -40,7 +40,7 @@ async def apply_changes(session: Session, who: Principal, changes: Sequence[Mapp
     # In one order for everybody, so that two batches over the same models never wait for each other.
     names = sorted({parse_model_name(change["name"]).shown for change in changes})
     for name in names:
-        await session.execute(select(table.c.id).where(table.c.name == name).with_for_update())
+        await session.execute(select(registered_models.c.id).where(registered_models.c.name == name).with_for_update())
     for number, change in enumerate(changes, 1):
         with _numbered(number, change):
             await _apply(session, who, change)
@@ -82,11 +82,11 @@ async def _apply(session: Session, who: Principal, change: Mapping[str, Any]) ->
         case "delete_alias":
             await aliases.delete_alias(session, who, name, change["alias"], expected_version=expected)
         case "set_tag" if version in (None, ""):
-            await registered_models.set_registered_model_tag(session, who, name, key or "", change.get("value", ""))
+            await registry_tags.set_registered_model_tag(session, who, name, key or "", change.get("value", ""))
         case "set_tag":
             value = change.get("value", "")
-            await model_versions.set_model_version_tag(session, who, name, version or 0, key or "", value)
+            await registry_tags.set_model_version_tag(session, who, name, version or 0, key or "", value)
         case "delete_tag" if version in (None, ""):
-            await registered_models.delete_registered_model_tag(session, who, name, key or "")
+            await registry_tags.delete_registered_model_tag(session, who, name, key or "")
         case _:
-            await model_versions.delete_model_version_tag(session, who, name, version or 0, key or "")
+            await registry_tags.delete_model_version_tag(session, who, name, version or 0, key or "")

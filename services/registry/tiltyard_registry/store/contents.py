@@ -5,7 +5,6 @@ through the registry while it is read. One that waits for its creator's `finaliz
 """
 
 from tiltyard.errors import InvalidParameterValue
-
 from tiltyard_registry.store import artifacts as files
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.session import Session

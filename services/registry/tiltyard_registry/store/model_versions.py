@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, insert, select, update
-from tiltyard.names import check_version, parse_model_name
 
+from tiltyard.names import check_version, parse_model_name
 from tiltyard_registry.rules import access, limits, stages
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
@@ -214,58 +214,6 @@ async def delete_model_version(session: Session, who: Principal, name: str, vers
     events.record(session, who, "delete_model_version", model=model, version=row["version"], before=remembered(row))
 
 
-async def set_model_version_tag(
-    session: Session, who: Principal, name: str, version: str | int, key: str, value: str
-) -> None:
-    """Sets one tag of the version.
-
-    Raises:
-        ResourceDoesNotExist: the model or the version is missing.
-        InvalidParameterValue: a key or value that is not allowed.
-    """
-    limits.check_tag(key, value)
-    model, row = await locked_version(session, who, name, version)
-    before = await _tag(session, row, key)
-    if before == value:
-        return
-    columns = {
-        "registered_model_id": model["id"],
-        "version": row["version"],
-        "key": [key],
-        "value": value,
-    }
-    await rowsets.overwrite(session, model_version_tags, columns)
-    events.record(
-        session,
-        who,
-        "set_model_version_tag",
-        model=model,
-        version=row["version"],
-        before=None if before is None else {key: before},
-        after={key: value},
-    )
-
-
-async def delete_model_version_tag(session: Session, who: Principal, name: str, version: str | int, key: str) -> None:
-    """Removes one tag of the version; an absent one is no error.
-
-    Raises:
-        ResourceDoesNotExist: the model or the version is missing.
-    """
-    limits.check_tag(key, "")
-    model, row = await locked_version(session, who, name, version)
-    before = await _tag(session, row, key)
-    if before is None:
-        return
-    tag = model_version_tags.c
-    await session.execute(
-        model_version_tags.delete().where(
-            tag.registered_model_id == model["id"], tag.version == row["version"], tag.key == key
-        )
-    )
-    events.record(session, who, "delete_model_version_tag", model=model, version=row["version"], before={key: before})
-
-
 async def search_model_versions(
     session: Session,
     who: Principal,
@@ -382,13 +330,3 @@ def is_version(row: Found) -> Any:
 async def shown_version(session: Session, model: Found, number: int) -> Row:
     query = children.VERSIONS.where(_version.registered_model_id == model["id"], _version.version == number)
     return (await children.version_rows(session, await session.all(query)))[0]
-
-
-async def _tag(session: Session, row: Found, key: str) -> str | None:
-    tag = model_version_tags.c
-    value: str | None = await session.scalar(
-        select(tag.value).where(
-            tag.registered_model_id == row["registered_model_id"], tag.version == row["version"], tag.key == key
-        )
-    )
-    return value

@@ -1,8 +1,8 @@
 """What follows for the models when a schema or a catalog gets another name."""
 
 from sqlalchemy import select, update
-from tiltyard.names import parse_model_name
 
+from tiltyard.names import parse_model_name
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store import events
 from tiltyard_registry.store.session import Session

@@ -1,13 +1,13 @@
-"""Registered models and their tags."""
+"""Registered models."""
 
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, insert, select, update
+
 from tiltyard.errors import ResourceAlreadyExists, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import parse_model_name
-
 from tiltyard_registry.rules import access, limits, stages
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.search import REGISTERED_MODELS, Page
@@ -107,12 +107,13 @@ async def rename_registered_model(session: Session, who: Principal, name: str, n
         ResourceAlreadyExists: the new name is taken.
     """
     parsed = parse_model_name(new_name, parameter="new_name")
-    model = await locked(session, who, Action.UPDATE, name)
     shown = parsed.shown
     access.require(who, Action.CREATE, f"registered model {shown}")
+    # First the schema, then the model, as a rename of the schema does: nobody waits in a circle.
+    schema_id = await schemas.ensure_schema(session, who, parsed.catalog, parsed.schema)
+    model = await locked(session, who, Action.UPDATE, name)
     if shown == model["name"]:
         raise ResourceAlreadyExists(_taken(shown))
-    schema_id = await schemas.ensure_schema(session, who, parsed.catalog, parsed.schema)
     with already_exists(_taken(shown)):
         await touch(session, who, model, name=shown, schema_id=schema_id)
     events.record(
@@ -225,46 +226,6 @@ async def get_latest_versions(
     return await children.latest_versions(session, [model["id"]], sorted(set(wanted)))
 
 
-async def set_registered_model_tag(session: Session, who: Principal, name: str, key: str, value: str) -> None:
-    """Sets one tag of the model.
-
-    Raises:
-        ResourceDoesNotExist: no model has this name.
-        InvalidParameterValue: a key or value that is not allowed.
-    """
-    limits.check_tag(key, value)
-    model = await locked(session, who, Action.UPDATE, name)
-    before = await _tag(session, model, key)
-    if before == value:
-        return
-    columns = {"registered_model_id": model["id"], "key": [key], "value": value}
-    await rowsets.overwrite(session, registered_model_tags, columns)
-    events.record(
-        session,
-        who,
-        "set_registered_model_tag",
-        model=model,
-        before=None if before is None else {key: before},
-        after={key: value},
-    )
-
-
-async def delete_registered_model_tag(session: Session, who: Principal, name: str, key: str) -> None:
-    """Removes one tag of the model; an absent one is no error.
-
-    Raises:
-        ResourceDoesNotExist: no model has this name.
-    """
-    limits.check_tag(key, "")
-    model = await locked(session, who, Action.UPDATE, name)
-    before = await _tag(session, model, key)
-    if before is None:
-        return
-    tag = registered_model_tags.c
-    await session.execute(registered_model_tags.delete().where(tag.registered_model_id == model["id"], tag.key == key))
-    events.record(session, who, "delete_registered_model_tag", model=model, before={key: before})
-
-
 async def found(session: Session, shown: str) -> RowMapping:
     """The row of the model with this name, as the protocol shows names.
 
@@ -330,14 +291,6 @@ def remembered(version: Found) -> Row:
 
 async def _shown(session: Session, shown: str) -> Row:
     return (await children.model_rows(session, [await found(session, shown)]))[0]
-
-
-async def _tag(session: Session, model: Found, key: str) -> str | None:
-    tag = registered_model_tags.c
-    value: str | None = await session.scalar(
-        select(tag.value).where(tag.registered_model_id == model["id"], tag.key == key)
-    )
-    return value
 
 
 def _taken(shown: str) -> str:

@@ -9,8 +9,8 @@ import contextlib
 import logging
 
 from sqlalchemy import select, update
-from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 
+from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard_registry.rules.access import SYSTEM, Action
 from tiltyard_registry.store import artifacts as files
 from tiltyard_registry.store import events

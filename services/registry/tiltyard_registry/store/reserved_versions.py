@@ -4,9 +4,9 @@ Source: unitycatalog, server/…/ModelRepository.java: `createModelVersion`, `fi
 """
 
 from sqlalchemy import update
+
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.names import parse_model_name
-
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
+
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import parse_model_name
 from tiltyard.uri import AliasUri, LatestUri, RegisteredUri, StageUri, VersionUri, parse_model_uri
-
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import children, rowsets

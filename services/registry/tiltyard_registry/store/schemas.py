@@ -4,9 +4,9 @@ import uuid
 from typing import Any
 
 from sqlalchemy import RowMapping, func, insert, select, update
+
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import BUILT_IN_SCHEMAS, check_part
-
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import catalogs, events

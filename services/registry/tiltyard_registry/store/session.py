@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, Inter
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
+
 from tiltyard.errors import ResourceAlreadyExists, TemporarilyUnavailable
 
 Row = dict[str, Any]
@@ -30,6 +31,8 @@ _SQLITE_BUSY_TIMEOUT_MS = 30_000
 _POOL_WAIT_S = 10
 _CONNECT_TIMEOUT_S = 5
 _RETRY_AFTER_S = 1.0
+# Of PostgreSQL: lost connection, deadlock or failed serialization, out of resources, shut down or starting.
+_PASSING_STATES = ("08", "40", "53", "57")
 
 
 def now_ms() -> int:
@@ -175,7 +178,10 @@ class unavailable_when_lost:
 def _is_lost(error: BaseException) -> bool:
     if isinstance(error, PoolTimeoutError | DisconnectionError | InterfaceError | OperationalError | OSError):
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    if not isinstance(error, DBAPIError):
+        return False
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return error.connection_invalidated or state[:2] in _PASSING_STATES
 
 
 def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:

@@ -19,10 +19,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import desc, select
+
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.names import parse_model_name
 from tiltyard.uri import LoggedModelUri, RunUri, VersionUri, parse_model_uri, safe_relative_path
-
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE

@@ -4,6 +4,7 @@ import time
 import uuid
 
 from alembic import op
+
 from tiltyard.names import BUILT_IN_SCHEMAS
 from tiltyard_registry import tables
 
