@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from tiltyard.errors import MissingPackage
 from tiltyard.spark.java import java_home
 

@@ -2,9 +2,11 @@
 
 import importlib
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
+
+from tiltyard.errors import MissingPackage, ModelIntegrityError, TiltyardError, TransportError
 
 
 class Subcommand(NamedTuple):
@@ -79,6 +81,13 @@ class LazyGroup(click.Group):
             )
         found: click.Command = getattr(importlib.import_module(module), attribute)
         return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the subcommand; what it refuses is one line on standard error and exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except (TiltyardError, TransportError, ModelIntegrityError, MissingPackage) as error:
+            raise click.ClickException(str(error)) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the list of subcommands from the table alone."""

@@ -9,7 +9,6 @@ import click
 import msgspec
 
 from tiltyard.cli.options import option
-from tiltyard.errors import TiltyardError, TransportError
 
 _registry_url = option(
     "--registry-url",
@@ -20,19 +19,14 @@ _as_json = option("--json", "as_json", env="JSON", is_flag=True, help="Print JSO
 
 
 def asking(command: Callable[..., Any]) -> Any:
-    """Gives the command a connected `client` and `show`, and makes its errors one line and exit status 1."""
+    """Gives the command a connected `client` and `show`."""
 
     @functools.wraps(command)
     def asked(*, registry_url: str | None, as_json: bool, **rest: Any) -> None:
         from tiltyard.client import Client
 
-        try:
-            with Client(registry_url) as client:
-                command(client=client, show=Show(as_json=as_json), **rest)
-        except TiltyardError as error:
-            raise click.ClickException(error.message) from None
-        except TransportError as error:
-            raise click.ClickException(str(error)) from None
+        with Client(registry_url) as client:
+            command(client=client, show=Show(as_json=as_json), **rest)
 
     return _registry_url(_as_json(asked))
 

@@ -38,8 +38,9 @@ class ScoringFunction:
     def __init__(self, scorer: Scorer, inputs: Schema | None) -> None:
         from pyspark.sql.pandas.functions import arrow_udf
 
-        self.reference = scorer.parcel.reference
-        self.digest = scorer.parcel.manifest.digest
+        self.parcel = scorer.parcel
+        self.reference = self.parcel.reference
+        self.digest = self.parcel.manifest.digest
         self.model_uri = self.reference.exact_uri
         self.result_type: SparkType = scorer.result_type
         self.inputs = inputs

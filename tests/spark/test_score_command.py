@@ -1,0 +1,50 @@
+"""`tiltyard score` as an operator runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from tests.spark.conftest import NUMBERS
+
+
+def score(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tiltyard.cli", "score", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        env=os.environ | {"TILTYARD_MASTER": "local[2]"},
+    )
+
+
+def test_a_job_scores_a_path_into_a_path(registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
+    """The output has every row, its prediction and its lineage; the summary says what was done."""
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    flowers.to_parquet(source)
+    uri = f"models:/{NUMBERS}@champion"
+    run = score(
+        *("--model", uri, "--input", str(source), "--output", str(target)),
+        *("--registry-url", registry_url, "--lineage"),
+    )
+    assert run.returncode == 0, run.stderr
+    scored = pd.read_parquet(target)
+    assert len(scored) == len(flowers)
+    assert set(scored["model_version"]) == {1}
+    assert f"models:/{NUMBERS}/1" in run.stdout
+    assert "1,000" in run.stdout
+
+
+def test_a_job_that_cannot_work_says_why_and_fails(registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
+    """Missing columns end the command with status 1 and one clear line, and nothing is written."""
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    flowers.drop(columns="d").to_parquet(source)
+    uri = f"models:/{NUMBERS}@champion"
+    run = score(*("--model", uri, "--input", str(source), "--output", str(target)), *("--registry-url", registry_url))
+    assert run.returncode == 1
+    assert "lacks columns that the model requires: ['d']" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not target.exists()

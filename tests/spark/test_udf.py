@@ -1,0 +1,184 @@
+"""`spark_udf` and `score` on real Spark: what they predict, with which version, and when they refuse."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tiltyard
+from tests.fixtures.services import Service
+from tests.spark.conftest import MIXED, NUMBERS, invoke, register
+from tiltyard.errors import InvalidParameterValue, ModelIntegrityError, ResourceDoesNotExist
+from tiltyard.spark import score
+
+CHAMPION = f"models:/{NUMBERS}@champion"
+
+
+@pytest.fixture(scope="module")
+def flowers_df(spark: Any, flowers: pd.DataFrame) -> Any:
+    return spark.createDataFrame(flowers).repartition(3).cache()
+
+
+@pytest.fixture(scope="module")
+def expected(registry_url: str, flowers: pd.DataFrame) -> "pd.Series[Any]":
+    """What the champion says in process, by the value of the first column."""
+    model = tiltyard.load_model(CHAMPION, registry_url=registry_url)
+    return pd.Series(model.predict(flowers), index=flowers["a b"])
+
+
+def columns_of(frame: pd.DataFrame) -> list[Any]:
+    from pyspark.sql import functions
+
+    return [functions.col(f"`{name}`") for name in frame.columns]
+
+
+def test_every_form_of_argument_gives_the_answers_of_the_model(spark, registry_url, flowers, flowers_df, expected):
+    """A struct, columns by position and no argument at all give what the model predicts in process."""
+    from pyspark.sql import functions
+
+    predict = tiltyard.spark_udf(spark, CHAMPION, registry_url=registry_url)
+    columns = columns_of(flowers)
+    scored = flowers_df.select(
+        columns[0].alias("key"),
+        predict(functions.struct(*reversed(columns))).alias("by_struct"),
+        predict(*columns).alias("by_position"),
+        predict().alias("by_name"),
+    ).toPandas()
+    for form in ("by_struct", "by_position", "by_name"):
+        assert (scored[form].to_numpy() == expected.loc[scored["key"]].to_numpy()).all(), form
+
+
+def test_predictions_equal_those_of_invocations(spark, serving_of_both, registry_url, flowers, customers):
+    """The same thousand rows through `/invocations` and through Spark give equal predictions, numbers and mixed."""
+    for name, frame in ((NUMBERS, flowers), (MIXED, customers)):
+        keyed = frame.assign(key=np.arange(len(frame)))
+        df = spark.createDataFrame(keyed).repartition(3)
+        scored = score(df, f"models:/{name}@champion", registry_url=registry_url).toPandas().sort_values("key")
+        online = invoke(f"{serving_of_both.url}/serving-endpoints/{name.rpartition('.')[2]}", frame)
+        assert scored["prediction"].tolist() == online, name
+
+
+@pytest.mark.parametrize(
+    ("result_type", "check"),
+    [
+        ("long", lambda label, value: value == label),
+        ("int", lambda label, value: value == label),
+        ("double", lambda label, value: value == float(label)),
+        ("string", lambda label, value: value == str(label)),
+        ("array<double>", lambda label, value: value == [float(label)]),
+    ],
+)
+def test_result_types(spark, registry_url, flowers_df, expected, result_type, check):
+    """Predictions come in the type that was asked for."""
+    predict = tiltyard.spark_udf(spark, CHAMPION, result_type, registry_url=registry_url)
+    for row in flowers_df.select("*", predict().alias("p")).take(5):
+        assert check(expected.loc[row["a b"]], row["p"])
+
+
+def test_the_default_result_type_is_a_scalar(spark, registry_url):
+    """A flat integer tensor comes back as bigint, one number a row."""
+    predict = tiltyard.spark_udf(spark, CHAMPION, registry_url=registry_url)
+    assert predict.result_type.simpleString() == "bigint"
+
+
+def test_the_version_is_fixed_when_the_function_is_made(spark, registry_url, flowers, flowers_df):
+    """Moving the alias later changes nothing for a function that exists; a new one follows it."""
+    from sklearn.dummy import DummyClassifier
+
+    name = "main.batch.moved"
+    label = (flowers.sum(axis=1) > 0).astype(int)
+    register(DummyClassifier(strategy="constant", constant=0).fit(flowers, label), name, flowers, registry_url)
+    before = tiltyard.spark_udf(spark, f"models:/{name}@champion", registry_url=registry_url)
+    register(DummyClassifier(strategy="constant", constant=1).fit(flowers, label), name, flowers, registry_url)
+    after = tiltyard.spark_udf(spark, f"models:/{name}@champion", registry_url=registry_url)
+    assert (before.model_uri, after.model_uri) == (f"models:/{name}/1", f"models:/{name}/2")
+    scored = flowers_df.select(before().alias("before"), after().alias("after")).distinct().toPandas()
+    assert scored.to_dict("records") == [{"before": 0, "after": 1}]
+
+
+def test_no_executor_asks_the_registry(spark, registry, flowers, flowers_df):
+    """A function made before the registry died scores without it."""
+    from sklearn.linear_model import LogisticRegression
+
+    service = registry()
+    label = (flowers.sum(axis=1) > 0).astype(int)
+    register(LogisticRegression().fit(flowers, label), "orphan", flowers, service.url)
+    predict = tiltyard.spark_udf(spark, "models:/orphan@champion", registry_url=service.url)
+    service.kill()
+    assert flowers_df.select(predict().alias("p")).where("p is not null").count() == len(flowers)
+
+
+def test_a_large_model_is_fetched_by_its_exact_version(spark, registry_url, cache_dir, flowers_df, monkeypatch):
+    """A model over the carrying limit is read from the verified cache of the host, and predicts the same."""
+    import tiltyard.spark.udf as room
+
+    monkeypatch.setattr(room, "MAX_CARRIED_BYTES", 0)
+    predict = tiltyard.spark_udf(spark, CHAMPION, registry_url=registry_url)
+    assert predict.parcel.files is None
+    assert flowers_df.select(predict().alias("p")).where("p in (0, 1)").count() == 1000
+    assert [path.name for path in (cache_dir / "models").iterdir()].count(predict.digest.removeprefix("sha256:")) == 1
+
+
+def test_a_flipped_byte_is_refused_before_the_job(spark, registry, tmp_path: Path, flowers):
+    """A stored model that was changed on disk is never loaded, not even on the driver."""
+    from sklearn.linear_model import LogisticRegression
+
+    service: Service = registry("--data-dir", str(tmp_path / "data"))
+    label = (flowers.sum(axis=1) > 0.5).astype(int)
+    register(LogisticRegression(C=0.3).fit(flowers, label), "flipped", flowers, service.url)
+    (stored,) = (tmp_path / "data").rglob("model.skops")
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2] ^= 1
+    stored.write_bytes(content)
+    with pytest.raises(ModelIntegrityError, match=r"model\.skops"):
+        tiltyard.spark_udf(spark, "models:/flipped@champion", registry_url=service.url)
+
+
+def test_score_refuses_before_the_job_when_columns_are_missing(spark, registry_url, flowers_df):
+    """Missing columns, a taken output column and an unknown alias are errors of the driver, naming both sides."""
+    with pytest.raises(InvalidParameterValue, match=r"lacks columns .*'d'"):
+        score(flowers_df.drop("d"), CHAMPION, registry_url=registry_url)
+    with pytest.raises(InvalidParameterValue, match="'b' already"):
+        score(flowers_df, CHAMPION, output_col="b", registry_url=registry_url)
+    with pytest.raises((ResourceDoesNotExist, InvalidParameterValue), match="nobody"):
+        score(flowers_df, f"models:/{NUMBERS}@nobody", registry_url=registry_url)
+
+
+@pytest.mark.parametrize("result_type", ["date", "map<string,int>", "no such type", "array<timestamp>"])
+def test_an_impossible_result_type_is_refused_at_once(spark, registry_url, result_type):
+    """A type that predictions cannot have is refused when the function is made."""
+    with pytest.raises(InvalidParameterValue, match="result type"):
+        tiltyard.spark_udf(spark, CHAMPION, result_type, registry_url=registry_url)
+
+
+def test_lineage_columns_name_the_version(spark, registry_url, flowers_df):
+    """With lineage, every row says which model, version and digest scored it."""
+    scored = score(flowers_df, CHAMPION, lineage=True, registry_url=registry_url)
+    (row,) = scored.select("model_name", "model_version", "model_digest").distinct().collect()
+    assert (row["model_name"], row["model_version"]) == (NUMBERS, 1)
+    assert row["model_digest"].startswith("sha256:")
+
+
+def test_a_model_is_loaded_once_per_python_worker(spark, registry_url, flowers, tmp_path: Path):
+    """Sixteen partitions on two Python workers load the model at most twice."""
+    from tests.spark.counting import CountingModel
+
+    tiltyard.save_model(CountingModel(str(tmp_path / "loads")), tmp_path / "model", input_example=flowers.head(2))
+    loads_before = len(list(tmp_path.glob("loads*")))
+    predict = tiltyard.spark_udf(spark, str(tmp_path / "model"), "double")
+    on_driver = len(list(tmp_path.glob("loads*"))) - loads_before
+    df = spark.createDataFrame(flowers).repartition(16)
+    assert df.select(predict().alias("p")).where("p = 1").count() == len(flowers)
+    assert len(list(tmp_path.glob("loads*"))) - loads_before - on_driver <= 2
+
+
+@pytest.fixture(scope="module")
+def serving_of_both(registry_url: str, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A scoring service with both models, each under its short name."""
+    folder = tmp_path_factory.mktemp("batch-serving")
+    models = [f"--model={name.rpartition('.')[2]}=models:/{name}@champion" for name in (NUMBERS, MIXED)]
+    service = Service("serving", "--registry-url", registry_url, *models, log=folder / "serving.log").start()
+    yield service
+    service.terminate()
