@@ -14,6 +14,7 @@ from tests.registry.api_app import MLFLOW, Api, opened
 RUNS = f"{MLFLOW}/runs"
 EXPERIMENTS = f"{MLFLOW}/experiments"
 LOGGED = f"{MLFLOW}/logged-models"
+PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 @pytest_asyncio.fixture
@@ -206,6 +207,34 @@ async def test_what_is_absent_is_a_404(api: Api) -> None:
         status, code, message = await api.refused(method, path, body)
         assert (status, code) == (404, "RESOURCE_DOES_NOT_EXIST"), (method, path, message)
         assert said in message
+
+
+async def test_files_of_runs_and_models_are_listed(api: Api, run_id: str) -> None:
+    """Paths are relative to the run or model; unsafe ones are refused, and so are stores that are not ours."""
+    model = (await api.ok("POST", LOGGED, {"experiment_id": "0"}))["model"]["info"]
+    run = (await api.ok("GET", f"{RUNS}/get", params={"run_id": run_id}))["run"]["info"]
+    for root in (run["artifact_uri"], model["artifact_uri"]):
+        path = f"{PROXY}/{root.removeprefix('mlflow-artifacts:/')}/a dir/file.txt"
+        assert (await api.ask("PUT", path, b"five5")).status_code == 200
+    expected = [{"path": "a dir/file.txt", "is_dir": False, "file_size": 5}]
+    of_run, of_model = f"{MLFLOW}/artifacts/list", f"{LOGGED}/{model['model_id']}/artifacts/directories"
+    found = await api.ok("GET", of_run, params={"run_id": run_id, "path": "a dir"})
+    assert found == {"root_uri": run["artifact_uri"], "files": expected}
+    found = await api.ok("GET", of_run, params={"run_id": run_id})
+    assert found["files"] == [{"path": "a dir", "is_dir": True}]
+    found = await api.ok("GET", of_model, params={"artifact_directory_path": "a dir"})
+    assert found == {"root_uri": model["artifact_uri"], "files": expected}
+    assert await api.ok("GET", of_run, params={"run_id": run_id, "path": "none"}) == {"root_uri": run["artifact_uri"]}
+    for unsafe in ("../..", "%2e%2e/x", "/etc", "a\\..\\b"):
+        refused = await api.refused("GET", of_run, params={"run_id": run_id, "path": unsafe})
+        assert refused[:2] == (400, "INVALID_PARAMETER_VALUE")
+        refused = await api.refused("GET", of_model, params={"artifact_directory_path": unsafe})
+        assert refused[:2] == (400, "INVALID_PARAMETER_VALUE")
+    elsewhere = {"name": "elsewhere", "artifact_location": "s3://bucket/a"}
+    experiment_id = (await api.ok("POST", f"{EXPERIMENTS}/create", elsewhere))["experiment_id"]
+    other = (await api.ok("POST", f"{RUNS}/create", {"experiment_id": experiment_id}))["run"]["info"]["run_id"]
+    refused = await api.refused("GET", of_run, params={"run_id": other})
+    assert refused[:2] == (400, "INVALID_PARAMETER_VALUE")
 
 
 async def test_a_tag_key_with_slashes_can_be_deleted(api: Api) -> None:

@@ -6,6 +6,7 @@ import posixpath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules import entries, experiments, keys, lifecycle, metrics, run_names
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from sqlalchemy import func, select, update
+
 from tiltyard.errors import BadRequest, InvalidParameterValue, ResourceAlreadyExists, ResourceDoesNotExist
 from tiltyard_registry.rules.access import SYSTEM, Principal
 from tiltyard_registry.rules.entries import Entry

@@ -17,6 +17,7 @@ from tiltyard.storage import open_store
 
 from tiltyard_registry.api import (
     aliases,
+    artifact_lists,
     changes,
     documentation,
     errors,
@@ -63,6 +64,7 @@ _MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (
     runs.HANDLERS,
     metrics.HANDLERS,
     logged_models.HANDLERS,
+    artifact_lists.HANDLERS,
 )
 
 
@@ -105,8 +107,9 @@ def _openapi() -> OpenAPIConfig:
         title="Tiltyard registry",
         version=version("tiltyard"),
         description="Every path under /api/2.0/mlflow and /api/3.0/mlflow is also served under /ajax-api.",
-        path=_OWN_PREFIX,
-        render_plugins=[JsonRenderPlugin()],
+        # A path of its own: around its pages the plugin answers unknown paths itself, as HTML.
+        path=f"{_OWN_PREFIX}/openapi.json",
+        render_plugins=[JsonRenderPlugin(path="/")],
     )
 
 

@@ -3,6 +3,7 @@
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, JSONBody
+
 from tiltyard.wire.experiments import (
     CreateExperiment,
     CreateExperimentReply,
@@ -16,7 +17,6 @@ from tiltyard.wire.experiments import (
     UpdateExperiment,
 )
 from tiltyard.wire.tags import Empty, Text
-
 from tiltyard_registry.api.replies import replies, reply
 from tiltyard_registry.api.routes import get, post
 from tiltyard_registry.rules.access import Principal

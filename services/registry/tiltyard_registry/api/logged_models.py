@@ -3,9 +3,9 @@
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
+
 from tiltyard.wire import logged_models as wire
 from tiltyard.wire.tags import Empty, Tag
-
 from tiltyard_registry.api.replies import replies, reply
 from tiltyard_registry.api.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal

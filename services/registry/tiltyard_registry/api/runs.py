@@ -3,9 +3,9 @@
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, JSONBody
+
 from tiltyard.wire import runs as wire
 from tiltyard.wire.tags import Empty
-
 from tiltyard_registry.api.replies import replies, reply
 from tiltyard_registry.api.routes import get, post
 from tiltyard_registry.rules.access import Principal

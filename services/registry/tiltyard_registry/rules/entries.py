@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tiltyard.errors import InvalidParameterValue
-
 from tiltyard_registry.rules.keys import check_key, check_length
 
 MAX_PARAM_VALUE_CHARS = 6000

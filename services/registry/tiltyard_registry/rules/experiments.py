@@ -7,7 +7,6 @@ import re
 from urllib.parse import urlsplit
 
 from tiltyard.errors import InvalidParameterValue
-
 from tiltyard_registry.rules.keys import check_length
 
 MAX_NAME_CHARS = 500

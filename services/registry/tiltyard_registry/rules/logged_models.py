@@ -1,7 +1,6 @@
 """What a logged model may be called. Source: mlflow/utils/validation.py, `_validate_logged_model_name`."""
 
 from tiltyard.errors import InvalidParameterValue
-
 from tiltyard_registry.rules.keys import check_length
 
 MAX_NAME_CHARS = 500

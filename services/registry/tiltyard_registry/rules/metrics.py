@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tiltyard.errors import InvalidParameterValue
-
 from tiltyard_registry.rules.keys import check_int64, check_key, check_length
 
 MAX_BATCH_METRICS = 1000

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from sqlalchemy import delete, select, update
-from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_param, check_param_keys_differ, check_run_tag, last_of_each

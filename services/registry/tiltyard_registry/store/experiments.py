@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import RowMapping, bindparam, insert, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
-from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists, ResourceDoesNotExist
 
+from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists, ResourceDoesNotExist
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_experiment_tag, last_of_each

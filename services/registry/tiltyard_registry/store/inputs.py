@@ -6,8 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from tiltyard.errors import InvalidParameterValue
 
+from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_input_tag, last_of_each

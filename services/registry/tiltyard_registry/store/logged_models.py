@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
-from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_logged_model_entry, check_param_keys_differ, last_of_each

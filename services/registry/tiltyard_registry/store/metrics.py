@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, literal, select, tuple_
-from tiltyard.errors import BadRequest, InvalidParameterValue
 
+from tiltyard.errors import BadRequest, InvalidParameterValue
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.metrics import Point, newest, shown

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, bindparam, case, insert, select, update
-from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import MAX_RUN_TAG_VALUE_CHARS, Entry, check_run_tag, last_of_each

@@ -1,0 +1,61 @@
+"""/artifacts/list and /logged-models/{id}/artifacts/directories: what lies below a run or a logged model."""
+
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.uri import safe_relative_path
+from tiltyard.wire.artifacts import FileInfo, RunFilesReply
+from tiltyard_registry.api.artifacts import list_files
+from tiltyard_registry.api.routes import get
+from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.run_ids import either_run_id
+from tiltyard_registry.store.logged_models import get_logged_model
+from tiltyard_registry.store.places import Artifacts
+from tiltyard_registry.store.runs import get_run
+from tiltyard_registry.store.session import Session
+
+
+@get("/artifacts/list")
+async def list_artifacts(
+    read_session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    artifacts: NamedDependency[Artifacts],
+    run_id: FromQuery[str] = "",
+    run_uuid: FromQuery[str] = "",
+    path: FromQuery[str] = "",
+) -> RunFilesReply:
+    """The files and directories of one directory of a run, by paths relative to the run."""
+    run = await get_run(read_session, who, either_run_id(run_id, run_uuid))
+    return await _list(artifacts, run["info"]["artifact_uri"], path, parameter="path")
+
+
+@get("/logged-models/{model_id:str}/artifacts/directories")
+async def list_logged_model_artifacts(
+    read_session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    artifacts: NamedDependency[Artifacts],
+    model_id: FromPath[str],
+    artifact_directory_path: FromQuery[str] = "",
+) -> RunFilesReply:
+    """The files and directories of one directory of a logged model, by paths relative to the model."""
+    model = await get_logged_model(read_session, who, model_id)
+    return await _list(
+        artifacts, model["info"]["artifact_uri"], artifact_directory_path, parameter="artifact_directory_path"
+    )
+
+
+async def _list(artifacts: Artifacts, root_uri: str, path: str, *, parameter: str) -> RunFilesReply:
+    directory = safe_relative_path(path, parameter=parameter)
+    root = artifacts.prefix_of(root_uri)
+    if root is None:
+        raise InvalidParameterValue(
+            f"The artifacts at '{root_uri}' lie outside this registry's store and cannot be listed through it."
+        )
+    below = f"{directory}/" if directory else ""
+    files = await list_files(artifacts.store, f"{root}/{directory}".rstrip("/"))
+    return RunFilesReply(root_uri, [FileInfo(f"{below}{one.path}", one.is_dir, one.file_size) for one in files])
+
+
+HANDLERS: list[HTTPRouteHandler] = [list_artifacts, list_logged_model_artifacts]
