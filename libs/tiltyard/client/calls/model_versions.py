@@ -1,0 +1,87 @@
+"""Model versions, as the MLflow API has them."""
+
+from collections.abc import Sequence
+
+from tiltyard.client.call import Call, nothing, reply
+from tiltyard.client.calls.parts import MLFLOW, Tags, given, tag_list
+from tiltyard.wire.model_versions import (
+    CreateModelVersion,
+    DeleteModelVersion,
+    DownloadUriReply,
+    ModelVersion,
+    ModelVersionReply,
+    ModelVersionsPage,
+    SetModelVersionTag,
+    TransitionModelVersionStage,
+    UpdateModelVersion,
+)
+
+
+def create_model_version(
+    name: str,
+    source: str,
+    *,
+    run_id: str | None = None,
+    model_id: str | None = None,
+    tags: Tags | None = None,
+    run_link: str | None = None,
+    description: str | None = None,
+) -> Call[ModelVersion]:
+    """Registers what lies at `source` as the next version of `name`."""
+    request = CreateModelVersion(name, source, run_id, tag_list(tags), run_link, description, model_id)
+    read = reply(ModelVersionReply, "model_version")
+    return Call("POST", f"{MLFLOW}/model-versions/create", read, request, creates=True)
+
+
+def get_model_version(name: str, version: int | str) -> Call[ModelVersion]:
+    """One version of a model."""
+    read = reply(ModelVersionReply, "model_version")
+    query = {"name": name, "version": str(version)}
+    return Call("GET", f"{MLFLOW}/model-versions/get", read, query=query)
+
+
+def get_model_version_download_uri(name: str, version: int | str) -> Call[str]:
+    """Where the files of a version are read."""
+    query = {"name": name, "version": str(version)}
+    read = reply(DownloadUriReply, "artifact_uri")
+    return Call("GET", f"{MLFLOW}/model-versions/get-download-uri", read, query=query)
+
+
+def search_model_versions(
+    filter: str | None = None,
+    *,
+    max_results: int = 10_000,
+    order_by: Sequence[str] = (),
+    page_token: str | None = None,
+) -> Call[ModelVersionsPage]:
+    """One page of model versions."""
+    query = given(filter=filter, max_results=max_results, order_by=list(order_by), page_token=page_token)
+    return Call("GET", f"{MLFLOW}/model-versions/search", reply(ModelVersionsPage), query=query)
+
+
+def update_model_version(name: str, version: int | str, description: str) -> Call[ModelVersion]:
+    """Sets the description of a version."""
+    request = UpdateModelVersion(name, str(version), description)
+    read = reply(ModelVersionReply, "model_version")
+    return Call("PATCH", f"{MLFLOW}/model-versions/update", read, request)
+
+
+def transition_model_version_stage(
+    name: str, version: int | str, stage: str, *, archive_existing_versions: bool = False
+) -> Call[ModelVersion]:
+    """Moves a version to a stage."""
+    request = TransitionModelVersionStage(name, str(version), stage, archive_existing_versions)
+    read = reply(ModelVersionReply, "model_version")
+    return Call("POST", f"{MLFLOW}/model-versions/transition-stage", read, request)
+
+
+def delete_model_version(name: str, version: int | str) -> Call[None]:
+    """Deletes a version; its number is never used again."""
+    request = DeleteModelVersion(name, str(version))
+    return Call("DELETE", f"{MLFLOW}/model-versions/delete", nothing, request)
+
+
+def set_model_version_tag(name: str, version: int | str, key: str, value: str) -> Call[None]:
+    """Sets a tag of a version."""
+    request = SetModelVersionTag(name, str(version), key, value)
+    return Call("POST", f"{MLFLOW}/model-versions/set-tag", nothing, request)

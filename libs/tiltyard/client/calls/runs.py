@@ -1,0 +1,80 @@
+"""Experiments and runs."""
+
+from collections.abc import Sequence
+
+from tiltyard.client.call import Call, nothing, reply
+from tiltyard.client.calls.parts import MLFLOW, Tags, tag_list
+from tiltyard.wire.experiments import CreateExperiment, CreateExperimentReply, Experiment, ExperimentReply
+from tiltyard.wire.runs import (
+    CreateRun,
+    LogBatch,
+    LogOutputs,
+    ModelOutput,
+    Run,
+    RunInfo,
+    RunInfoReply,
+    RunReply,
+    UpdateRun,
+)
+from tiltyard.wire.runs import MetricIn as Metric
+
+
+def create_experiment(name: str, *, artifact_location: str | None = None, tags: Tags | None = None) -> Call[str]:
+    """The id of a new experiment."""
+    request = CreateExperiment(name, artifact_location, tag_list(tags))
+    read = reply(CreateExperimentReply, "experiment_id")
+    return Call("POST", f"{MLFLOW}/experiments/create", read, request, creates=True)
+
+
+def get_experiment(experiment_id: str) -> Call[Experiment]:
+    """The experiment with that id."""
+    query = {"experiment_id": experiment_id}
+    return Call("GET", f"{MLFLOW}/experiments/get", reply(ExperimentReply, "experiment"), query=query)
+
+
+def get_experiment_by_name(name: str) -> Call[Experiment]:
+    """The experiment of that name, deleted or not."""
+    read = reply(ExperimentReply, "experiment")
+    return Call("GET", f"{MLFLOW}/experiments/get-by-name", read, query={"experiment_name": name})
+
+
+def create_run(
+    experiment_id: str,
+    *,
+    run_name: str | None = None,
+    user_id: str = "",
+    start_time_ms: int | None = None,
+    tags: Tags | None = None,
+) -> Call[Run]:
+    """A new run, RUNNING."""
+    request = CreateRun(experiment_id, user_id, run_name, start_time_ms, tag_list(tags))
+    return Call("POST", f"{MLFLOW}/runs/create", reply(RunReply, "run"), request, creates=True)
+
+
+def get_run(run_id: str) -> Call[Run]:
+    """One run with its metrics, params and tags."""
+    return Call("GET", f"{MLFLOW}/runs/get", reply(RunReply, "run"), query={"run_id": run_id})
+
+
+def update_run(run_id: str, *, status: str | None = None, end_time_ms: int | None = None) -> Call[RunInfo]:
+    """Ends a run, or changes its status."""
+    request = UpdateRun(run_id, run_id, status, end_time_ms)
+    return Call("POST", f"{MLFLOW}/runs/update", reply(RunInfoReply, "run_info"), request)
+
+
+def log_batch(
+    run_id: str,
+    *,
+    metrics: Sequence[Metric] = (),
+    params: Tags | None = None,
+    tags: Tags | None = None,
+) -> Call[None]:
+    """Logs metrics, params and tags, all or none."""
+    request = LogBatch(run_id, list(metrics), tag_list(params), tag_list(tags))
+    return Call("POST", f"{MLFLOW}/runs/log-batch", nothing, request)
+
+
+def log_outputs(run_id: str, model_ids: Sequence[str], *, step: int = 0) -> Call[None]:
+    """Links logged models to the run that made them."""
+    request = LogOutputs(run_id, [ModelOutput(model_id, step) for model_id in model_ids])
+    return Call("POST", f"{MLFLOW}/runs/outputs", nothing, request)
