@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.wire.model_versions import CreateModelVersion, TransitionModelVersionStage
 from tiltyard.wire.registered_models import CreateRegisteredModel, SetRegisteredModelAlias

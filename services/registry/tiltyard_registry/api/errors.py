@@ -128,6 +128,10 @@ def _http(status: int) -> TiltyardError | None:
 def _unexpected(error: BaseException, request: Request[Any, Any, Any]) -> TiltyardError:
     request_id = request.scope["state"].get("request_id")
     logger.error(
-        "%s %s failed", request.method, request.scope["path"], exc_info=error, extra={"request_id": request_id}
+        "%s %s failed",
+        request.method,
+        request.scope["path"],
+        exc_info=error,
+        extra={"fields": {"request_id": request_id}},
     )
     return InternalError(f"An internal error occurred. The server's log tells more under request id {request_id}.")
