@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, select
+
+from tests.fixtures.databases import sqlite_url_of
+from tests.registry.search_rows import World, insert_ours
 from tiltyard_registry import tables as t
 from tiltyard_registry.search import (
     EXPERIMENTS,
@@ -20,9 +23,6 @@ from tiltyard_registry.search import (
     compile_order,
 )
 from tiltyard_registry.store.session import Database
-
-from tests.fixtures.databases import sqlite_url_of
-from tests.registry.search_rows import World, insert_ours
 
 # What identifies a row, and what pages are cut by.
 LISTINGS: dict[str, Select[Any]] = {

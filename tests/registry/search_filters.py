@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
+
+from tests.registry.search_rows import KEYS, STATUSES, TEXTS, TIMES
 from tiltyard_registry.search import EXPERIMENTS, MODEL_VERSIONS, REGISTERED_MODELS, RUNS, Scope
 from tiltyard_registry.search.check import resolve
 from tiltyard_registry.search.grammar import parse_order
-
-from tests.registry.search_rows import KEYS, STATUSES, TEXTS, TIMES
 
 Text = st.SearchStrategy[str]
 Spelling = Callable[[Sequence[str]], Text]

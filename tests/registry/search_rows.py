@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, update
 from sqlalchemy.orm import Session as PeerSession
+
 from tiltyard_registry import tables as t
 from tiltyard_registry.search.fields import DATASET_CONTEXT_TAG, PROMPT_TAG
 

@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.registry import search_filters as f
+from tests.registry.search_databases import SearchedDatabases, searched_databases
+from tests.registry.search_rows import insert_peers, random_world
 from tiltyard_registry.search import (
     EXPERIMENTS,
     LOGGED_MODELS,
@@ -18,10 +22,6 @@ from tiltyard_registry.search import (
     OrderBy,
     Scope,
 )
-
-from tests.registry import search_filters as f
-from tests.registry.search_databases import SearchedDatabases, searched_databases
-from tests.registry.search_rows import insert_peers, random_world
 
 WORLD = random_world(20)
 

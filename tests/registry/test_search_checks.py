@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
+
+from tests.registry import search_filters as f
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search import (
     EXPERIMENTS,
@@ -25,8 +27,6 @@ from tiltyard_registry.search.check import check
 from tiltyard_registry.search.fields import Child, Kind
 from tiltyard_registry.search.grammar import parse
 from tiltyard_registry.search.patterns import MAX_PATTERN_CHARS, to_glob, to_like
-
-from tests.registry import search_filters as f
 
 DIALECTS: dict[Any, Any] = {"sqlite": sqlite.dialect(), "postgresql": postgresql.asyncpg.dialect()}
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.grammar import (
     MAX_COMPARISONS,

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from tiltyard.errors import InvalidParameterValue
-
 from tiltyard_registry.search.fields import Field, Kind, Scope
 from tiltyard_registry.search.grammar import And, Comparison, Identifier, Not, Number, Or, Tree, Value
 from tiltyard_registry.search.patterns import check_pattern

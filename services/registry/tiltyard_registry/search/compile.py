@@ -12,19 +12,20 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Double,
+    Select,
     String,
     and_,
-    exists,
     false,
     func,
     literal,
     literal_column,
     not_,
     or_,
+    select,
     type_coerce,
 )
-from tiltyard.errors import InvalidParameterValue
 
+from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.check import MAX_WHOLE, CheckedValue, Clause, check
 from tiltyard_registry.search.fields import PROMPT_TAG, Child, Scope
 from tiltyard_registry.search.grammar import And, Not, Or, Tree, is_text, parse
@@ -32,6 +33,7 @@ from tiltyard_registry.search.patterns import to_glob, to_like
 from tiltyard_registry.tables import logged_model_metrics
 
 MAX_DATASETS = 50
+MAX_JOINED = 8
 
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
 
@@ -57,7 +59,10 @@ def compile_filter(
     Source: mlflow/store/model_registry/sqlalchemy_store.py, `_update_query_to_exclude_prompts`.
     """
     tree = check(scope, parse(text)) if text else None
-    clauses = [_Compiler(scope, dialect, datasets).clause(tree)] if tree is not None else []
+    # PostgreSQL plans every EXISTS as one more table to join, in time that explodes with their number. OFFSET
+    # keeps it from that: each is then looked up row by row.
+    fenced = dialect == "postgresql" and len(leaves(tree)) > MAX_JOINED
+    clauses = [_Compiler(scope, dialect, datasets, fenced).clause(tree)] if tree is not None else []
     if scope.prompts is not None and not any(_is_prompt_tag(clause) for clause in leaves(tree)):
         clauses.append(not_(_exists(scope, scope.prompts)))
     if datasets and not any(clause.field.entity == "metric" for clause in leaves(tree)):
@@ -108,10 +113,11 @@ _COMPARATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class _Compiler:
-    def __init__(self, scope: Scope, dialect: Dialect, datasets: Sequence[Dataset]) -> None:
+    def __init__(self, scope: Scope, dialect: Dialect, datasets: Sequence[Dataset], fenced: bool) -> None:
         self._scope = scope
         self._dialect = dialect
         self._datasets = datasets
+        self._fenced = fenced
 
     def clause(self, tree: Tree[Clause]) -> ColumnElement[bool]:
         match tree:
@@ -144,7 +150,7 @@ class _Compiler:
         if clause.field.entity == "metric" and self._datasets:
             conditions.append(on_datasets(self._datasets))
         if clause.operator == "IS NULL":
-            return not_(_exists(self._scope, child, *conditions))
+            return not_(_exists(self._scope, child, *conditions, fenced=self._fenced))
         if clause.operator != "IS NOT NULL":
             compared = self._compare(child.value, clause.operator, clause.value)
             if child.is_nan is not None:
@@ -152,7 +158,7 @@ class _Compiler:
                 different = clause.operator == "!="
                 compared = or_(compared, child.is_nan) if different else and_(compared, not_(child.is_nan))
             conditions.append(compared)
-        return _exists(self._scope, child, *conditions)
+        return _exists(self._scope, child, *conditions, fenced=self._fenced)
 
     def _compare(self, column: ColumnElement[Any], operator: str, value: CheckedValue) -> ColumnElement[bool]:
         if operator in {"IN", "NOT IN"}:
@@ -172,8 +178,9 @@ class _Compiler:
         return column.like(to_like(pattern)) if exact else column.ilike(to_like(pattern))
 
 
-def _exists(scope: Scope, child: Child, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists(literal_column("1")).select_from(child.source).where(child.link, *conditions).correlate(*scope.tables)
+def _exists(scope: Scope, child: Child, *conditions: ColumnElement[bool], fenced: bool = False) -> ColumnElement[bool]:
+    rows: Select[Any] = select(literal_column("1")).select_from(child.source).where(child.link, *conditions)
+    return (rows.offset(literal_column("0")) if fenced else rows).correlate(*scope.tables).exists()
 
 
 def _is_prompt_tag(clause: Clause) -> bool:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, case, literal_column, select
-from tiltyard.errors import InvalidParameterValue
 
+from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.check import resolve
 from tiltyard_registry.search.compile import Dataset, Dialect, on_datasets
 from tiltyard_registry.search.fields import Child, Field, Scope

@@ -11,7 +11,6 @@ from tiltyard_registry.search.order import Item, order_terms
 from tiltyard_registry.search.tokens import PageToken, query_digest
 
 R = TypeVar("R", bound=Mapping[Any, Any])
-S = TypeVar("S", bound=Select[Any])
 
 
 class Page:
@@ -53,10 +52,10 @@ class Page:
             kinds = [str if isinstance(column.type, String) else int for column, _ in self._keys]
             self._position = PageToken.decode(page_token, query=self._query, columns=kinds if self._by_key else None)
 
-    def of(self, statement: S) -> S:
+    def of(self, statement: Select[Any]) -> Select[Any]:
         """`statement` filtered, ordered and cut to this page and one row more, which tells whether another follows.
 
-        When the order is over plain columns the statement must select them under their own names.
+        Where pages start behind a row, columns of the order that it does not select are added to it.
         """
         if self._clause is not None:
             statement = statement.where(self._clause)
@@ -64,6 +63,10 @@ class Page:
             statement = statement.where(behind(self._keys, self._position))
         elif self._position:
             statement = statement.offset(self._position)
+        if self._by_key:
+            selected = statement.selected_columns
+            lacking = (column for column, _ in self._keys if column.name not in selected)
+            statement = statement.add_columns(*lacking)
         return statement.order_by(*(term.clause for term in self._terms)).limit(self._max_results + 1)
 
     def split(self, rows: Sequence[R]) -> tuple[list[R], str | None]:

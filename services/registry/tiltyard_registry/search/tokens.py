@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from tiltyard.errors import InvalidParameterValue
-
 from tiltyard_registry.search.grammar import is_text
 
 # Behind so many rows, or behind the row with these values in the order's columns.
