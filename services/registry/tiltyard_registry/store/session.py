@@ -30,6 +30,8 @@ Found = Mapping[Any, Any]
 _SQLITE_BUSY_TIMEOUT_MS = 30_000
 _POOL_WAIT_S = 10
 _CONNECT_TIMEOUT_S = 5
+# A server that stopped answering without closing the connection is given up after this.
+_COMMAND_TIMEOUT_S = 60
 _RETRY_AFTER_S = 1.0
 # Of PostgreSQL: lost connection, deadlock or failed serialization, out of resources, shut down or starting.
 _PASSING_STATES = ("08", "40", "53", "57")
@@ -176,6 +178,10 @@ class unavailable_when_lost:
 
 
 def _is_lost(error: BaseException) -> bool:
+    cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else None
+    if isinstance(cause, ValueError):
+        # The driver refused a value before it asked the server: our mistake, whatever class it gives it.
+        return False
     if isinstance(error, PoolTimeoutError | DisconnectionError | InterfaceError | OperationalError | OSError):
         return True
     if not isinstance(error, DBAPIError):
@@ -196,7 +202,11 @@ def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:
         event.listen(writes.sync_engine, "connect", configure_sqlite)
         event.listen(writes.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         return reads, writes
-    arguments = {"timeout": _CONNECT_TIMEOUT_S, "server_settings": {"application_name": "tiltyard-registry"}}
+    arguments = {
+        "timeout": _CONNECT_TIMEOUT_S,
+        "command_timeout": _COMMAND_TIMEOUT_S,
+        "server_settings": {"application_name": "tiltyard-registry"},
+    }
     half = max(1, max_connections // 2)
     reads = create_async_engine(
         url,

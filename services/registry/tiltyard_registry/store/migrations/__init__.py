@@ -7,6 +7,7 @@ schema is always one of the old and the new.
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.engine import make_url
@@ -14,6 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tiltyard_registry.store.session import Session, configure_sqlite, unavailable_when_lost
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HEAD = "0001"
 """The newest revision; a test holds it equal to the newest file in `versions`."""
@@ -37,6 +41,18 @@ def upgrade(database_url: str) -> None:
 async def is_current(session: Session) -> bool:
     """Whether the database of `session` has the schema that this code expects."""
     return await session.connection.run_sync(_is_current)
+
+
+def configuration(connection: Connection) -> "Config":
+    """Alembic's configuration for a command over `connection`, in the transaction that it is in."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes["connection"] = connection
+    return config
 
 
 async def _with_engine(database_url: str) -> None:
@@ -71,14 +87,9 @@ def _upgrade(connection: Connection) -> None:
         return
     # Alembic costs more to import than a current schema costs to recognise.
     from alembic import command
-    from alembic.config import Config
     from alembic.util import CommandError
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(configuration(connection), "head")
     except CommandError as error:
         raise RuntimeError(f"The database was migrated by a newer release than this one ({HEAD}).") from error
