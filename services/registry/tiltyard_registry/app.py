@@ -106,7 +106,11 @@ def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Tiltyard registry",
         version=version("tiltyard"),
-        description="Every path under /api/2.0/mlflow and /api/3.0/mlflow is also served under /ajax-api.",
+        description=(
+            "Every path under /api/2.0/mlflow and /api/3.0/mlflow is also served under /ajax-api. Files are listed "
+            "at /api/2.0/mlflow-artifacts/artifacts?path=, and read, written and deleted below that path."
+        ),
+        use_handler_docstrings=True,
         # A path of its own: around its pages the plugin answers unknown paths itself, as HTML.
         path=f"{_OWN_PREFIX}/openapi.json",
         render_plugins=[JsonRenderPlugin(path="/")],
