@@ -124,7 +124,8 @@ async def test_deleting_an_experiment_deletes_its_runs_and_restoring_restores_th
             await experiments.set_experiment_tag(session, SYSTEM, experiment_id, "k", "v")
         with pytest.raises(InvalidParameterValue, match="Cannot rename a non-active experiment"):
             await experiments.rename_experiment(session, SYSTEM, experiment_id, "other")
-        deleted = dict((await session.execute(select(runs_table.c.run_id, runs_table.c.deleted_time))).tuples().all())
+        stamps = await session.execute(select(runs_table.c.run_id, runs_table.c.deleted_time))
+        deleted = {row.run_id: row.deleted_time for row in stamps}
         assert deleted[earlier] == 1
         assert deleted[run_id] > 1
         await experiments.restore_experiment(session, SYSTEM, experiment_id)

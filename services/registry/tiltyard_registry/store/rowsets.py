@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Insert, Table, any_, bindparam, column, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Insert, Table, Text, any_, bindparam, column, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.types import TypeEngine
 
 from tiltyard_registry.store.session import Session
 
@@ -37,10 +38,31 @@ async def keep_newer(session: Session, table: Table, columns: Columns, by: tuple
 
 def among(session: Session, member: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """`member` is one of `values`, however many they are: always one parameter."""
-    if session.is_sqlite:
-        rows = func.json_each(literal(json.dumps(list(values)))).table_valued("value")
-        return member.in_(select(rows.c.value))
-    return member == any_(literal(list(values), ARRAY(member.type)))
+    return _among(member, literal(_packed(session, values), _packed_type(session.is_sqlite, member)), session.is_sqlite)
+
+
+def among_named(is_sqlite: bool, member: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """`member` is one of the values of the parameter `name`, for a statement that is built once; see `named`."""
+    return _among(member, bindparam(name, type_=_packed_type(is_sqlite, member)), is_sqlite)
+
+
+def named(session: Session, name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """The parameter `name` of a statement built with `among_named`."""
+    return {name: _packed(session, values)}
+
+
+def _among(member: ColumnElement[Any], values: ColumnElement[Any], is_sqlite: bool) -> ColumnElement[bool]:
+    if is_sqlite:
+        return member.in_(select(func.json_each(values).table_valued("value").c.value))
+    return member == any_(values)
+
+
+def _packed(session: Session, values: Sequence[Any]) -> Any:
+    return json.dumps(list(values)) if session.is_sqlite else list(values)
+
+
+def _packed_type(is_sqlite: bool, member: ColumnElement[Any]) -> TypeEngine[Any]:
+    return Text() if is_sqlite else ARRAY(member.type)
 
 
 async def _run(session: Session, table: Table, columns: Columns, mode: str, by: tuple[str, ...]) -> None:
