@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 from litestar import Litestar
+
 from tiltyard_registry.app import create_app
 from tiltyard_registry.settings import Settings
 

@@ -13,8 +13,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
-from tiltyard.storage import open_store
 
+from tiltyard.storage import open_store
 from tiltyard_registry.api import (
     aliases,
     artifact_lists,

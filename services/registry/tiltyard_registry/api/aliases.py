@@ -5,6 +5,7 @@ from typing import Annotated
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
+
 from tiltyard.names import parse_model_name
 from tiltyard.wire.registry import (
     AliasesReply,
@@ -14,7 +15,6 @@ from tiltyard.wire.registry import (
     SetAlias,
 )
 from tiltyard.wire.tags import Empty
-
 from tiltyard_registry.api.hold import Hold
 from tiltyard_registry.api.replies import replies, reply
 from tiltyard_registry.api.routes import delete, get, post, put

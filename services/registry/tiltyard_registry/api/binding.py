@@ -15,8 +15,9 @@ from litestar.connection import ASGIConnection
 from litestar.dto import AbstractDTO, DTOFieldDefinition
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
-from tiltyard.errors import InvalidParameterValue
 from typing_extensions import override
+
+from tiltyard.errors import InvalidParameterValue
 
 T = TypeVar("T")
 

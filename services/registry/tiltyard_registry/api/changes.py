@@ -5,10 +5,10 @@ from typing import Annotated
 import msgspec
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
+
 from tiltyard.names import parse_model_name
 from tiltyard.wire.registry import Changes, Event, EventsPage, Manifest
 from tiltyard.wire.tags import Empty
-
 from tiltyard_registry.api.replies import replies, reply
 from tiltyard_registry.api.routes import get, post
 from tiltyard_registry.rules.access import Principal

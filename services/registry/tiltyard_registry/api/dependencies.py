@@ -7,8 +7,8 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.params import FromQuery
-from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable
 
+from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable
 from tiltyard_registry.api.binding import invalid
 from tiltyard_registry.api.hold import MAX_WAIT_S, Hold
 from tiltyard_registry.auth.providers import principal_of

@@ -9,6 +9,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from sqlalchemy.exc import DataError
+
 from tiltyard.errors import (
     BadRequest,
     EndpointNotFound,
@@ -27,7 +28,6 @@ from tiltyard.errors import (
 )
 from tiltyard.wire.server import ErrorBody
 from tiltyard.wire.unity import ErrorDetail, UnityErrorBody
-
 from tiltyard_registry.api.binding import refusal
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
-from tiltyard.errors import InvalidParameterValue, PermissionDenied, TiltyardError
 
+from tiltyard.errors import InvalidParameterValue, PermissionDenied, TiltyardError
 from tiltyard_registry.api.errors import shape
 
 _EXEMPT = frozenset({"/health", "/livez", "/readyz", "/startupz", "/metrics", "/version", "/ping"})

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any, TypeVar, cast
 
 import msgspec
+
 from tiltyard.errors import InternalError
 from tiltyard.wire.model_versions import ModelVersion
 

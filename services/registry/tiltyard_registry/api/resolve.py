@@ -5,8 +5,8 @@ from typing import Annotated
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
-from tiltyard.wire.registry import Resolved, ResolveReply, Unresolved
 
+from tiltyard.wire.registry import Resolved, ResolveReply, Unresolved
 from tiltyard_registry.api.hold import Hold
 from tiltyard_registry.api.replies import reply
 from tiltyard_registry.api.routes import get

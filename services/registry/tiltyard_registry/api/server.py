@@ -5,9 +5,9 @@ from importlib.metadata import version
 from typing import Any
 
 from litestar import MediaType, Request, Response
+
 from tiltyard.errors import TemporarilyUnavailable
 from tiltyard.wire.server import ServerInfo
-
 from tiltyard_registry.api.routes import get
 
 # Below the two seconds within which a probe shall tell the truth.

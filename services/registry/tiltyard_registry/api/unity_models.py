@@ -9,11 +9,11 @@ Source: unitycatalog, api/all.yaml.
 from typing import cast
 
 from litestar.handlers import HTTPRouteHandler
+
 from tiltyard.errors import InvalidParameterValue, NotImplementedYet, ResourceDoesNotExist
 from tiltyard.names import ModelName, check_version, parse_model_name
 from tiltyard.wire import unity as wire
 from tiltyard.wire.tags import Empty
-
 from tiltyard_registry.api.replies import reply
 from tiltyard_registry.api.routes import delete, get, patch, post
 from tiltyard_registry.api.unity_namespaces import cut, page_size, position_of

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import cast
 
 from litestar.handlers import HTTPRouteHandler
+
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.wire import unity as wire
 from tiltyard.wire.tags import Empty, Text
-
 from tiltyard_registry.api.replies import reply
 from tiltyard_registry.api.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal

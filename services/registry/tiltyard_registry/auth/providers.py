@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from litestar.datastructures import Headers
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
-from tiltyard.errors import TiltyardError, Unauthenticated
 
+from tiltyard.errors import TiltyardError, Unauthenticated
 from tiltyard_registry.rules.access import Principal
 
 
