@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from tiltyard import pyfunc
 from tiltyard.pyfunc import Signature
 

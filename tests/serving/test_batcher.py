@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_serving.batcher import Batch, Batcher, Limits, Steps
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.uri import AliasUri, LatestUri, StageUri, VersionUri
 from tiltyard_serving.entities import asked_for, parse_entities, parse_entity, registered_uri

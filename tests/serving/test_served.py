@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from tiltyard.errors import BadRequest, TemporarilyUnavailable
 from tiltyard_serving.loading import Target
 from tiltyard_serving.served import Served

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_serving.slot import Slot
 

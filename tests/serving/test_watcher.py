@@ -11,13 +11,13 @@ from urllib.parse import parse_qs
 
 import pytest
 import uvicorn
+
+from tests.fixtures.processes import unused_port
 from tiltyard.errors import ResourceDoesNotExist
 from tiltyard_serving.loading import Target
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
 from tiltyard_serving.watcher import Watcher
-
-from tests.fixtures.processes import unused_port
 
 
 class Registry:

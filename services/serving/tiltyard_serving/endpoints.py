@@ -18,7 +18,6 @@ from tiltyard.errors import (
     TransportError,
 )
 from tiltyard.uri import DirectoryUri, RegisteredUri, VersionUri
-
 from tiltyard_serving.entities import DEFAULT, Entity, asked_for, full_name, parse_entities, registered_uri
 from tiltyard_serving.loading import Loader, Target
 from tiltyard_serving.served import Served
@@ -146,6 +145,8 @@ class Endpoints:
 
     async def _load_on_demand(self, asked: RegisteredUri) -> Served:
         uri = registered_uri(asked)
+        if self._watcher is None or not self._watcher.connected:
+            raise TemporarilyUnavailable("The registry does not answer.", retry_after_s=1)
         try:
             target = await self._loader.resolve(uri)
         except TransportError:
@@ -163,12 +164,11 @@ class Endpoints:
             served.close()
             raise
         self._on_demand[asked] = served
-        if self._watcher is not None and not isinstance(asked, VersionUri):
+        if not isinstance(asked, VersionUri):
             self._watcher.follow(served)
         while len(self._on_demand) > self._settings.on_demand_models:
             _, longest_unused = self._on_demand.popitem(last=False)
-            if self._watcher is not None:
-                self._watcher.forget(longest_unused)
+            self._watcher.forget(longest_unused)
             longest_unused.close()
         return served
 

@@ -11,7 +11,6 @@ from tiltyard import models, pyfunc
 from tiltyard.models import ModelReference
 from tiltyard.pyfunc import PyFunc
 from tiltyard.uri import format_model_uri
-
 from tiltyard_serving.batcher import Limits
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.settings import Settings

@@ -8,7 +8,6 @@ from urllib.parse import quote
 from tiltyard.errors import BadRequest, InternalError, TiltyardError
 from tiltyard.pyfunc import PyFunc, output, payload
 from tiltyard.pyfunc.payload import Payload
-
 from tiltyard_serving.batcher import Batcher, Limits, Steps
 from tiltyard_serving.telemetry import ModelMeter
 
@@ -47,6 +46,11 @@ class LoadedModel:
     def merging(self) -> bool:
         """Whether requests may share one prediction."""
         return self._batcher.merging
+
+    @property
+    def queued_requests(self) -> int:
+        """How many requests are accepted and not yet answered."""
+        return self._batcher.queued_requests
 
     def decode(self, body: bytes, content_type: str | None) -> Payload:
         """The payload of a request body, checked against the signature."""

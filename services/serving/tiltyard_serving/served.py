@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable
 
 from tiltyard.errors import TemporarilyUnavailable, TiltyardError
-
 from tiltyard_serving.loading import Target
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.slot import Slot

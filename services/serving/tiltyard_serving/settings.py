@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+
 from tiltyard.errors import InvalidParameterValue
 
 MIB = 1024 * 1024

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import pandas as pd
+
 from tiltyard.errors import TiltyardError
 from tiltyard.pyfunc import PyFunc, output, payload
 from tiltyard.pyfunc.payload import Payload

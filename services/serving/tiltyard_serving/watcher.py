@@ -16,12 +16,12 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import httpx2
+
 from tiltyard.client import calls, http
 from tiltyard.client.calls import Resolution
 from tiltyard.errors import EndpointNotFound, ResourceDoesNotExist, TiltyardError, TransportError
 from tiltyard.uri import format_model_uri
 from tiltyard.wire.registry import Resolved, Unresolved
-
 from tiltyard_serving.loading import Target
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
@@ -56,6 +56,11 @@ class Watcher:
         self._connection = http.Settings(settings.registry_url, None, ANSWER_TIMEOUT_S)
         self._connected_now: bool | None = None
         self._connected.set(0)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the registry answered last."""
+        return self._connected_now is True
 
     def follow(self, follower: Follower) -> None:
         """Starts to follow what `follower.uri` names."""

@@ -1,8 +1,8 @@
 """Reading a request's headers and body."""
 
 from litestar.types import HTTPScope, Receive
-from tiltyard.errors import PayloadTooLarge, UnsupportedMediaType
 
+from tiltyard.errors import PayloadTooLarge, UnsupportedMediaType
 from tiltyard_serving.api.in_flight import ClientDisconnected
 
 

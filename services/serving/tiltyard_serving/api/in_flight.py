@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from litestar.types import Receive
-from tiltyard.errors import BadRequest, DeadlineExceeded
 
+from tiltyard.errors import BadRequest, DeadlineExceeded
 from tiltyard_serving.model import LoadedModel
 
 SWEEP_S = 0.05

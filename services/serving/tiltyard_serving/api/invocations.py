@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from litestar.types import HTTPScope, Receive, Scope, Send
-from tiltyard.errors import PayloadTooLarge
 
+from tiltyard.errors import PayloadTooLarge
 from tiltyard_serving.api.bodies import header, read_body
 from tiltyard_serving.api.in_flight import Call, ClientDisconnected, InFlight
 from tiltyard_serving.api.replies import Reply, error_reply, method_not_allowed, respond

@@ -5,8 +5,8 @@ from importlib.metadata import version
 import msgspec
 from litestar import Response, get
 from litestar.datastructures import State
-from tiltyard.errors import TemporarilyUnavailable
 
+from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_serving.api.replies import error_body
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.telemetry import CONTENT_TYPE, Telemetry

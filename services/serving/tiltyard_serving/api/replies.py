@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 from litestar.exceptions import HTTPException
 from litestar.types import Send
+
 from tiltyard.errors import (
     BadRequest,
     EndpointNotFound,

@@ -3,8 +3,8 @@
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
-from tiltyard.errors import EndpointNotFound
 
+from tiltyard.errors import EndpointNotFound
 from tiltyard_serving.api.in_flight import InFlight
 from tiltyard_serving.api.invocations import Invocations, Route
 from tiltyard_serving.endpoints import Endpoints
