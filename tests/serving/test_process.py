@@ -1,19 +1,19 @@
 """The process around the models: how it starts, drains, refuses and lets go."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from litestar import Litestar
-from litestar.testing import AsyncTestClient
 
 from tests.fixtures.services import Service, StartService
 from tests.serving.http_calls import request, score
@@ -92,7 +92,15 @@ def test_a_bad_configuration_ends_the_command_with_a_message(serving: StartServi
     assert "Traceback" not in service.logs
 
 
-async def ready(client: "AsyncTestClient[Litestar]") -> None:
+@contextlib.asynccontextmanager
+async def running(app: Litestar) -> AsyncIterator[httpx2.AsyncClient]:
+    """The application in this process, started, and a client of it."""
+    transport = httpx2.ASGITransport(app=app)
+    async with app.lifespan(), httpx2.AsyncClient(transport=transport, base_url="http://serving") as client:
+        yield client
+
+
+async def ready(client: httpx2.AsyncClient) -> None:
     """Returns once the application in this process is healthy."""
     async with asyncio.timeout(20):
         while (await client.get("/health")).status_code != 200:
@@ -103,7 +111,7 @@ async def test_a_full_queue_is_503_at_once(model_dir: Callable[[str], Path]) -> 
     """Beyond the queue's bound a request is refused without waiting, with the time to come back."""
     settings = Settings(models=(f"obedient={model_dir('obedient')}",), queue_requests=3)
     app = create_app(settings)
-    async with AsyncTestClient(app) as client:
+    async with running(app) as client:
         await ready(client)
         waiting = [asyncio.create_task(client.post(OBEDIENT, json=do("sleep 0.5"))) for _ in range(3)]
         model = app.state.endpoints.named("obedient").slot.current
@@ -123,7 +131,7 @@ async def test_a_full_queue_is_503_at_once(model_dir: Callable[[str], Path]) -> 
 
 async def test_a_request_without_any_model() -> None:
     """A process that serves nothing is healthy, and says so to who asks for predictions."""
-    async with AsyncTestClient(create_app(Settings())) as client:
+    async with running(create_app(Settings())) as client:
         assert (await client.get("/health")).status_code == 200
         answer = await client.post("/invocations", json=do("text"))
         assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
@@ -132,7 +140,7 @@ async def test_a_request_without_any_model() -> None:
 async def test_a_draining_process_is_not_ready_but_answers(model_dir: Callable[[str], Path]) -> None:
     """Once it shall stop the process says it is not ready, and still answers who asks."""
     app = create_app(Settings(models=(f"obedient={model_dir('obedient')}",)))
-    async with AsyncTestClient(app) as client:
+    async with running(app) as client:
         await ready(client)
         app.state.draining.set()
         assert (await client.get("/health")).status_code == 503
