@@ -166,9 +166,7 @@ def safe_relative_path(path: str, *, parameter: str = "path") -> str:
             a control character, or too long.
     """
     if len(path) > _MAX_PATH_CHARS:
-        raise InvalidParameterValue(
-            f"Invalid path for parameter '{parameter}': over {_MAX_PATH_CHARS} characters."
-        )
+        raise InvalidParameterValue(f"Invalid path for parameter '{parameter}': over {_MAX_PATH_CHARS} characters.")
     text = path
     for _ in range(_MAX_DECODES):
         _refuse_unsafe(text, parameter)

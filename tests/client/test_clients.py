@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.client.server import Reply, ScriptedServer, error, reply
 from tiltyard import errors
 from tiltyard.client import AsyncClient, Client, calls, retry
 from tiltyard.client.address import Credentials, registry_url
-
-from tests.client.server import Reply, ScriptedServer, error, reply
 
 VERSION = {
     "name": "m",

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from tiltyard.cli import main
 
 from tests.fixtures.services import Service
+from tiltyard.cli import main
 
 
 @pytest.fixture

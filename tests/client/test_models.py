@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import tiltyard
+from tests.fixtures.services import Service
 from tiltyard import errors
 from tiltyard.client import Client
 from tiltyard.models import ModelReference, fetch, resolve
 from tiltyard.models.logged import upload_model
 from tiltyard.storage import cache as cache_module
-
-from tests.fixtures.services import Service
 
 
 @pytest.fixture

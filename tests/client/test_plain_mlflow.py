@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import tiltyard
+from tests.fixtures.processes import GuardedProcess, unused_port
 from tiltyard import errors
 from tiltyard.client import Client
 from tiltyard.models import fetch, resolve
 from tiltyard.models.logged import upload_model
-
-from tests.fixtures.processes import GuardedProcess, unused_port
 
 pytestmark = pytest.mark.slow
 

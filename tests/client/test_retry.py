@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiltyard.client.call import Answer
 from tiltyard.client.retry import MAX_DELAY_S, TOTAL_S, Outcome, Unanswered, Unsent, retrying
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.names import ModelName, check_alias, check_version, parse_model_name
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.uri import (
     AliasUri,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tiltyard.client import Client
-from tiltyard.models import register_model, resolve
 
 from tests.fixtures.services import Service, StartService
+from tiltyard.client import Client
+from tiltyard.models import register_model, resolve
 
 MIB = 1 << 20
 BLOCK = bytes(range(256)) * 4096

@@ -18,6 +18,8 @@ import pytest
 import uvicorn
 from litestar import Litestar
 from sqlalchemy import insert, select
+
+from tests.fixtures.databases import sqlite_url_of
 from tiltyard import errors
 from tiltyard.storage import ArtifactStore, open_store
 from tiltyard_registry import tables
@@ -26,8 +28,6 @@ from tiltyard_registry.api.errors import handle
 from tiltyard_registry.rules.access import SYSTEM
 from tiltyard_registry.store import artifacts
 from tiltyard_registry.store.session import Database
-
-from tests.fixtures.databases import sqlite_url_of
 
 ROOT = "/api/2.0/mlflow-artifacts/artifacts"
 MIB = 1 << 20

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tiltyard import errors
 from tiltyard.storage import SCHEMES, ArtifactStore, open_store
 from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiltyard import errors
 from tiltyard.storage import cache as cache_module
 from tiltyard.storage.cache import ModelCache

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tiltyard import errors
 from tiltyard.storage.local import UPLOADS, LocalStore
 

@@ -29,11 +29,11 @@ import msgspec
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
+
 from tiltyard import errors
 from tiltyard.storage import ArtifactStore, Entry
 from tiltyard.wire.artifacts import FileInfo, FilesReply
 from tiltyard.wire.tags import Empty
-
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import artifacts

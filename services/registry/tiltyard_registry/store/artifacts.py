@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 from sqlalchemy import RowMapping, bindparam, func, select
+
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.storage import ArtifactStore, ArtifactWriter, Entry, Manifest, ManifestFile
 from tiltyard.uri import safe_relative_path
-
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import rowsets
