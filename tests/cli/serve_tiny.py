@@ -4,11 +4,11 @@ import sys
 from typing import Any
 
 import msgspec
+
+from tests.cli.tiny import Settings
 from tiltyard.cli.listen import Address
 from tiltyard.cli.worker import Drain, work
 from tiltyard.cli.workers import Fleet, run
-
-from tests.cli.tiny import Settings
 
 
 def main(workers: str, *arguments: str) -> int:

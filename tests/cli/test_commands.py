@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+
 from tiltyard.cli import COMMANDS, main
 from tiltyard.cli.listen import check_host
 

@@ -8,8 +8,8 @@ import urllib.request
 
 import psutil
 import pytest
-import tiltyard
 
+import tiltyard
 from tests.fixtures.services import StartService
 
 MODEL = "main.tests.constant"

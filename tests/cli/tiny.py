@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+
 from tiltyard.errors import InvalidParameterValue
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import click
 import pytest
 import yaml
-from tiltyard.cli import main
 
 from tests.house.test_imports import ROOT
+from tiltyard.cli import main
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
 OURS = {name: part for name, part in COMPOSE["services"].items() if part["image"].startswith("tiltyard-")}

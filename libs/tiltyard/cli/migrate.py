@@ -3,26 +3,22 @@
 from pathlib import Path
 
 import click
-from tiltyard_registry.settings import Settings
 
 from tiltyard.cli import options
-from tiltyard.errors import TiltyardError
+from tiltyard_registry.settings import Settings
 
 
 def upgrade(settings: Settings) -> None:
     """Brings the schema that `settings` lead to up to date. Safe to repeat and to interrupt.
 
     Raises:
-        click.ClickException: the database says no, or cannot be reached.
+        TemporarilyUnavailable: the database does not answer.
     """
     from tiltyard_registry.store.migrations import upgrade as bring_up_to_date
 
     if settings.database_url is None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        bring_up_to_date(settings.resolved_database_url)
-    except TiltyardError as error:
-        raise click.ClickException(error.message) from None
+    bring_up_to_date(settings.resolved_database_url)
 
 
 @click.command()

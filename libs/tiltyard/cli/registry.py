@@ -3,20 +3,21 @@
 from typing import Any
 
 import click
-from tiltyard_registry.settings import Settings
 
 from tiltyard.cli import options
 from tiltyard.cli.listen import Address
 from tiltyard.cli.migrate import upgrade
 from tiltyard.cli.worker import Drain, work
 from tiltyard.cli.workers import Fleet, run
+from tiltyard_registry.settings import Settings
 
 
 def registry_fleet(address: Address, workers: int, *, drain: Drain, migrate: bool = False, **settings: Any) -> Fleet:
     """The workers of a registry, ready to run: its port bound, and with `migrate` its schema up to date.
 
     Raises:
-        click.ClickException: the port is taken, or the database says no.
+        click.ClickException: the port is taken.
+        TemporarilyUnavailable: the database to migrate does not answer.
     """
     told = Settings(host=address.host, port=address.port, workers=workers, **settings)
     fleet = Fleet(work("registry", "tiltyard_registry.app:create_app", told, drain), address, workers)

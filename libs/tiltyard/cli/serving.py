@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tiltyard_serving.settings import Settings
 
 from tiltyard.cli import options
 from tiltyard.cli.listen import Address
 from tiltyard.cli.worker import Drain, work
 from tiltyard.cli.workers import Fleet, run
-from tiltyard.errors import TiltyardError
+from tiltyard_serving.settings import Settings
 
 _DEFAULT = Settings()
 
@@ -29,13 +28,11 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: A
     """The workers of a scoring service, ready to run: its port bound.
 
     Raises:
-        click.ClickException: the port is taken, or a setting is refused.
+        click.ClickException: the port is taken.
+        InvalidParameterValue: a setting is refused.
     """
-    try:
-        checked = Settings(host=address.host, port=address.port, workers=workers, **settings)
-    except TiltyardError as error:
-        raise click.ClickException(error.message) from None
-    return Fleet(work("serving", "tiltyard_serving.app:create_app", checked, drain), address, workers)
+    told = Settings(host=address.host, port=address.port, workers=workers, **settings)
+    return Fleet(work("serving", "tiltyard_serving.app:create_app", told, drain), address, workers)
 
 
 @click.command()
