@@ -168,3 +168,19 @@ def test_importing_the_library_takes_less_than_150_ms() -> None:
     code = "import time; t = time.perf_counter(); import tiltyard; print(time.perf_counter() - t)"
     times_s = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(5)]
     assert min(times_s) < 0.15
+
+
+@pytest.mark.parametrize(
+    "package", ["tiltyard", "tiltyard.client", "tiltyard.models", "tiltyard.pyfunc", "tiltyard.spark"]
+)
+def test_a_public_name_is_what_it_says_however_often_it_is_imported(package: str) -> None:
+    """No public function or class shares its name with a module, which would take its place once it is loaded."""
+    code = (
+        f"import importlib, types, {package} as package\n"
+        "for _ in range(2):\n"
+        "    for name in package.__all__:\n"
+        "        value = getattr(importlib.import_module(package.__name__), name)\n"
+        "        if isinstance(value, types.ModuleType) and name not in ('output', 'payload', 'spark'):\n"
+        "            print(name)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == ""

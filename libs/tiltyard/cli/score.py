@@ -2,7 +2,7 @@
 
 import click
 
-from tiltyard.spark.score import FORMATS, WRITE_MODES, score_path
+from tiltyard.spark.scoring import FORMATS, WRITE_MODES, score_path
 
 
 @click.command()

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tiltyard.spark.score import score as score
+    from tiltyard.spark.scoring import score as score
     from tiltyard.spark.udf import spark_udf as spark_udf
 
 __all__ = ["score", "spark_udf"]
 
-_HOMES = {"score": "tiltyard.spark.score", "spark_udf": "tiltyard.spark.udf"}
+_HOMES = {"score": "tiltyard.spark.scoring", "spark_udf": "tiltyard.spark.udf"}
 
 
 def __getattr__(name: str) -> Any:
