@@ -30,11 +30,11 @@ async def test_directories_and_files_are_private(root: Path) -> None:
     """Everything is created for its owner alone, whatever the umask."""
     before = os.umask(0)
     try:
-        await put(LocalStore(root), "a/b", b"1")
+        await put(LocalStore(root), "a/b/c/d", b"1")
     finally:
         os.umask(before)
     modes = {path.relative_to(root).as_posix(): path.stat().st_mode & 0o777 for path in root.rglob("*")}
-    assert modes == {"a": 0o700, "a/b": 0o600, UPLOADS: 0o700}
+    assert modes == {"a": 0o700, "a/b": 0o700, "a/b/c": 0o700, "a/b/c/d": 0o600, UPLOADS: 0o700}
     assert root.stat().st_mode & 0o777 == 0o700
 
 
@@ -95,6 +95,14 @@ async def test_deleting_prunes_empty_directories(root: Path) -> None:
     await put(store, "a/b/c", b"1")
     await store.delete("a/b/c")
     assert await names(store, "") == []
+
+
+async def test_names_that_are_no_text_are_not_listed(root: Path) -> None:
+    """A file that somebody put there under bytes that are no UTF-8 does not break a listing."""
+    store = LocalStore(root)
+    await put(store, "d/good", b"1")
+    (root / "d" / os.fsdecode(b"bad\xff")).write_bytes(b"1")
+    assert await names(store, "d") == ["d/good"]
 
 
 async def test_old_uploads_of_killed_processes_are_swept(root: Path) -> None:

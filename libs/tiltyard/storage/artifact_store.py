@@ -1,6 +1,6 @@
 """The protocol that every artifact store keeps, and nothing else."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -55,7 +55,7 @@ class ArtifactStore(Protocol):
 
     def get(
         self, path: str, start: int = 0, end: int | None = None, *, etag: str | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes `[start, end)` of a file, in chunks of at most 1 MiB; `end` past the file is its end.
 
         Raises:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
@@ -65,7 +65,7 @@ class LocalStore:
 
     async def get(
         self, path: str, start: int = 0, end: int | None = None, *, etag: str | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes `[start, end)` of a file in chunks of at most 1 MiB."""
         target = self._path_of(path)
         file = await _in_thread(path, _open_file, target)
@@ -134,6 +134,8 @@ class LocalStore:
                 for child in children:
                     if child.is_symlink() or (directory == self.root and child.name == UPLOADS):
                         continue
+                    if not _is_text(child.name):
+                        continue
                     # A file that goes away between the two calls is simply not listed.
                     with suppress(FileNotFoundError):
                         found.append(self._entry(Path(child.path)))
@@ -144,16 +146,25 @@ class LocalStore:
     def publish(self, temporary: Path, target: Path) -> Entry:
         """Renames a finished upload to where it belongs."""
         for attempt in range(_RENAME_TRIES):
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
+                self._make_directories(target.parent)
                 temporary.replace(target)
                 break
             except FileNotFoundError:
-                # A delete pruned the empty parent between the two calls.
+                # A delete pruned an empty parent between the calls.
                 if attempt == _RENAME_TRIES - 1:
                     raise
         _sync_directory(target.parent)
         return self._entry(target)
+
+    def _make_directories(self, directory: Path) -> None:
+        """Creates what is missing on the way, each level with mode 0700; `mkdir` would do so for the last alone."""
+        missing = []
+        while directory != self.root and not directory.is_dir():
+            missing.append(directory)
+            directory = directory.parent
+        for path in reversed(missing):
+            path.mkdir(mode=0o700, exist_ok=True)
 
     def _delete(self, target: Path) -> None:
         # Renamed first, so that a tree goes all at once.
@@ -255,6 +266,15 @@ def _open_file(path: Path) -> IO[bytes]:
         # `fdopen` refuses directories and leaves the descriptor to its caller.
         os.close(descriptor)
         raise
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name of this machine can be said in a protocol; bytes that are no UTF-8 cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _remove(path: Path) -> None:

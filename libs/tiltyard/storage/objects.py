@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,7 @@ class ObjectStore:
 
     async def get(
         self, path: str, start: int = 0, end: int | None = None, *, etag: str | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes `[start, end)` of an object in chunks of at most 1 MiB."""
         key = safe_relative_path(path)
         # Stores refuse a range that is empty or starts at the end.

@@ -19,8 +19,8 @@ Source: mlflow/server/handlers.py, mlflow/store/artifact/mlflow_artifacts_repo.p
 import asyncio
 import mimetypes
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote_to_bytes
@@ -249,24 +249,27 @@ class Response:
         """Sends a Struct as JSON."""
         await self.whole(200, [(b"content-type", b"application/json")], msgspec.json.encode(reply))
 
-    async def stream(self, status: int, headers: Headers, chunks: AsyncIterator[bytes], receive: Receive) -> None:
+    async def stream(
+        self, status: int, headers: Headers, chunks: AsyncGenerator[bytes, None], receive: Receive
+    ) -> None:
         """Sends `chunks`; the status goes out with the first, so that a file that fails at once is an error."""
         if self._head:
             await self._start(status, headers)
             await self._send({"type": "http.response.body", "body": b""})
             return
-        first = await anext(chunks, b"")
-        gone = asyncio.create_task(_disconnected(receive))
-        try:
-            await self._start(status, headers)
-            await self._send({"type": "http.response.body", "body": first, "more_body": True})
-            async for chunk in chunks:
-                if gone.done():
-                    raise ClientGone
-                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await self._send({"type": "http.response.body", "body": b""})
-        finally:
-            gone.cancel()
+        async with aclosing(chunks):
+            first = await anext(chunks, b"")
+            gone = asyncio.create_task(_disconnected(receive))
+            try:
+                await self._start(status, headers)
+                await self._send({"type": "http.response.body", "body": first, "more_body": True})
+                async for chunk in chunks:
+                    if gone.done():
+                        raise ClientGone
+                    await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await self._send({"type": "http.response.body", "body": b""})
+            finally:
+                gone.cancel()
 
 
 async def _body(receive: Receive) -> AsyncIterator[bytes]:
