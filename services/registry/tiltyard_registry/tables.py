@@ -193,9 +193,9 @@ events = Table(
     Column("after", Text),
     Column("request_id", String(64)),
     Index("ix_events_time", "time", "id"),
-    Index("ix_events_principal", "principal", "id"),
-    Index("ix_events_name", "name", "id"),
-    Index("ix_events_model", "registered_model_id", "id"),
+    Index("ix_events_principal", "principal", "time", "id"),
+    Index("ix_events_name", "name", "time", "id"),
+    Index("ix_events_model", "registered_model_id", "time", "id"),
     Index("ix_events_alias", "registered_model_id", "alias", "time", "id"),
     sqlite_autoincrement=True,
 )

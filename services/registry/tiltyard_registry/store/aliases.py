@@ -120,7 +120,7 @@ async def alias_history(
     limit = limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE)
     model = await found(session, shown)
     query = select(events).where(events.c.registered_model_id == model["id"], events.c.alias == alias)
-    rows, token = await page_of_events(session, query, limit, page_token, ("alias", model["id"], alias))
+    rows, token = await page_of_events(session, [query], limit, page_token, ("alias", model["id"], alias))
     return [
         {
             "event_id": row["id"],

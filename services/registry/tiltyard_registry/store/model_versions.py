@@ -20,7 +20,7 @@ from tiltyard_registry.store.places import Artifacts, is_reserved
 from tiltyard_registry.store.registered_models import found, locked, missing, remembered, touch
 from tiltyard_registry.store.session import Found, Row, Session, now_ms
 from tiltyard_registry.store.sources import locate
-from tiltyard_registry.tables import model_version_tags, model_versions, registered_model_aliases, registered_models
+from tiltyard_registry.tables import model_version_tags, model_versions, registered_models
 
 DEFAULT_PAGE = MAX_PAGE = 200_000
 
@@ -205,13 +205,12 @@ async def delete_model_version(session: Session, who: Principal, name: str, vers
         ResourceDoesNotExist: the model or the version is missing.
     """
     model, row = await locked_version(session, who, name, version, action=Action.DELETE)
-    alias = registered_model_aliases.c
-    naming = select(alias.alias).where(alias.registered_model_id == model["id"], alias.version == row["version"])
-    for named in await session.all(naming.order_by(alias.alias)):
-        await drop(session, who, model, named["alias"], row["version"])
+    before = await shown_version(session, model, row["version"])
+    for alias in before["aliases"]:
+        await drop(session, who, model, alias, row["version"])
     await session.execute(model_versions.delete().where(is_version(row)))
     await touch(session, who, model)
-    events.record(session, who, "delete_model_version", model=model, version=row["version"], before=remembered(row))
+    events.record(session, who, "delete_model_version", model=model, version=row["version"], before=remembered(before))
 
 
 async def search_model_versions(

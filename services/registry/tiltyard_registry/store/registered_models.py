@@ -130,11 +130,8 @@ async def delete_registered_model(session: Session, who: Principal, name: str, *
         ResourceConflict: it has versions and `force` is not given.
     """
     model = await locked(session, who, Action.DELETE, name)
-    versions = await session.all(
-        select(model_versions)
-        .where(model_versions.c.registered_model_id == model["id"])
-        .order_by(model_versions.c.version)
-    )
+    of_model = model_versions.c.registered_model_id == model["id"]
+    versions = await session.all(children.VERSIONS.where(of_model).order_by(model_versions.c.version))
     if versions and not force:
         raise ResourceConflict(
             f"Unable to delete a registered model with existing model versions: {parse_model_name(model['name']).model}"
@@ -142,7 +139,7 @@ async def delete_registered_model(session: Session, who: Principal, name: str, *
     before = (await children.model_rows(session, [model]))[0]
     for alias in before["aliases"]:
         record_alias(session, who, model, alias["alias"], alias["version"], None)
-    for version in versions:
+    for version in await children.version_rows(session, versions):
         events.record(
             session, who, "delete_model_version", model=model, version=version["version"], before=remembered(version)
         )
@@ -284,9 +281,10 @@ def record_alias(
 
 
 def remembered(version: Found) -> Row:
-    """What the event of a deleted version keeps of it."""
-    kept = ("source", "run_id", "model_id", "current_stage", "status", "storage_location", "manifest_digest")
-    return {name: version[name] for name in kept}
+    """What the event of a deleted version keeps of it. `version` comes with its tags."""
+    kept = ("source", "run_id", "model_id", "current_stage", "description", "status", "storage_location")
+    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    return {name: version[name] for name in (*kept, "manifest_digest")} | {"tags": tags}
 
 
 async def _shown(session: Session, shown: str) -> Row:

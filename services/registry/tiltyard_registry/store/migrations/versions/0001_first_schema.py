@@ -75,9 +75,9 @@ def _create_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_events_alias", "events", ["registered_model_id", "alias", "time", "id"], unique=False)
-    op.create_index("ix_events_model", "events", ["registered_model_id", "id"], unique=False)
-    op.create_index("ix_events_name", "events", ["name", "id"], unique=False)
-    op.create_index("ix_events_principal", "events", ["principal", "id"], unique=False)
+    op.create_index("ix_events_model", "events", ["registered_model_id", "time", "id"], unique=False)
+    op.create_index("ix_events_name", "events", ["name", "time", "id"], unique=False)
+    op.create_index("ix_events_principal", "events", ["principal", "time", "id"], unique=False)
     op.create_index("ix_events_time", "events", ["time", "id"], unique=False)
     op.create_table(
         "experiments",
