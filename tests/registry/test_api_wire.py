@@ -1,11 +1,13 @@
 """The shapes of answers, to the byte where clients could notice."""
 
 import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.registry.api_app import JSON, MLFLOW, MODELS, OWN, UNITY, VERSIONS, Api
+from tests.registry.api_app import JSON, MLFLOW, MODELS, OWN, UNITY, VERSIONS, Api, opened
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -199,9 +201,6 @@ async def test_unity_models_and_versions_have_its_shape(api: Api) -> None:
 
 async def test_unity_finalize_pins_what_was_written(api: Api) -> None:
     """The caller writes to the place he was given; finalize hashes it, refuses another name, and happens once."""
-    from pathlib import Path
-    from urllib.parse import urlsplit
-
     await api.ok("POST", f"{UNITY}/models", {"name": "written", "catalog_name": "main", "schema_name": "ml"})
     request = {"model_name": "written", "catalog_name": "main", "schema_name": "ml", "source": "models:/m-1"}
     place = Path(urlsplit((await api.ok("POST", f"{UNITY}/models/versions", request))["storage_location"]).path)
@@ -281,3 +280,15 @@ async def test_old_bodies_are_decoded_twice(api: Api) -> None:
     answer = await api.ask("POST", f"{MODELS}/create", body, headers=JSON)
     assert answer.status_code == 200
     assert (await api.ask("GET", f"{MLFLOW}/registered-models/get?name=old")).status_code == 200
+
+
+async def test_object_stores_have_no_credentials_to_give(tmp_path: Path) -> None:
+    """Over an object store the place of a version is its URI, and credentials for it are not implemented."""
+    async with opened(tmp_path, artifact_root="memory://unity") as api:
+        await api.model("main.s.m")
+        request = {"model_name": "m", "catalog_name": "main", "schema_name": "s", "source": "models:/m-1"}
+        version = await api.ok("POST", f"{UNITY}/models/versions", request)
+        assert version["storage_location"].startswith("memory://unity/")
+        wanted = {**request, "version": 1, "operation": "READ_WRITE_MODEL_VERSION"}
+        refused = await api.refused("POST", f"{UNITY}/temporary-model-version-credentials", wanted)
+        assert refused[:2] == (501, "UNIMPLEMENTED")

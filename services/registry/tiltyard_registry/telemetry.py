@@ -1,5 +1,6 @@
 """What is measured of every request, and its id: one ASGI layer around the whole application."""
 
+import itertools
 import os
 import re
 import time
@@ -70,12 +71,13 @@ class Telemetry:
         self._app = app
         self._metrics = metrics
         self._connections_in_use = connections_in_use
+        self._request_ids = map(f"{uuid.uuid4().hex[:16]}-{{:x}}".format, itertools.count())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = _given_id(scope) or next(self._request_ids).encode()
         scope["state"]["request_id"] = request_id.decode()
         path, status, size_bytes = scope["path"], 500, 0
 
@@ -124,9 +126,9 @@ def _fields(scope: Any, path: str, status: int, seconds: float, size_bytes: int,
     }
 
 
-def _request_id(scope: Any) -> bytes:
-    """The caller's `x-request-id` if it is a plain word, else a new one."""
+def _given_id(scope: Any) -> bytes | None:
+    """The caller's `x-request-id` if it is a plain word."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return bytes(value)
-    return uuid.uuid4().hex.encode()
+    return None

@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Request
 from litestar.datastructures import State
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromQuery
 
 from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable
@@ -50,18 +50,26 @@ def who(request: Request[Any, Any, Any]) -> Principal:
     return principal_of(request.scope)
 
 
-async def session(request: Request[Any, Any, Any]) -> AsyncGenerator[Session]:
+# Sessions ask for `who` so that a stranger opens none, and because one dependency after the other costs less than
+# two at once, for which the framework starts tasks.
+
+
+async def session(
+    request: Request[Any, Any, Any],
+    who: NamedDependency[Principal],  # noqa: ARG001
+) -> AsyncGenerator[Session]:
     """One transaction, committed before the answer is sent."""
-    principal_of(request.scope)  # a stranger opens none
     state = request.app.state
     await state.schema.check(state.database)
     async with state.database.write(request_id=request.scope["state"].get("request_id")) as opened:
         yield opened
 
 
-async def read_session(request: Request[Any, Any, Any]) -> AsyncGenerator[Session]:
+async def read_session(
+    request: Request[Any, Any, Any],
+    who: NamedDependency[Principal],  # noqa: ARG001
+) -> AsyncGenerator[Session]:
     """A session for reads only."""
-    principal_of(request.scope)
     state = request.app.state
     await state.schema.check(state.database)
     async with state.database.read() as opened:
@@ -74,7 +82,11 @@ def artifacts(state: State) -> Artifacts:
     return found
 
 
-async def hold(request: Request[Any, Any, Any], wait: FromQuery[float] = 0) -> Hold:
+async def hold(
+    request: Request[Any, Any, Any],
+    who: NamedDependency[Principal],  # noqa: ARG001
+    wait: FromQuery[float] = 0,
+) -> Hold:
     """The blocking query of this request: how long to wait, and for what other than what the caller has.
 
     Raises:

@@ -15,6 +15,7 @@ from tiltyard.errors import (
     EndpointNotFound,
     InternalError,
     InvalidParameterValue,
+    NotImplementedYet,
     PayloadTooLarge,
     PermissionDenied,
     RequestLimitExceeded,
@@ -44,6 +45,7 @@ _UNITY: tuple[tuple[type[TiltyardError], str, int], ...] = (
     (BadRequest, "INVALID_ARGUMENT", 400),
     (RequestLimitExceeded, "RESOURCE_EXHAUSTED", 429),
     (InternalError, "INTERNAL", 500),
+    (NotImplementedYet, "UNIMPLEMENTED", 501),
 )
 _FRAMEWORK: dict[int, tuple[type[TiltyardError], str]] = {
     401: (Unauthenticated, "Credentials are missing or wrong."),
