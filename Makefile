@@ -11,6 +11,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 RUN := .venv/bin/python -m
 FAST := not bench and not slow
+CODE := libs services tests
 
 ##@ Use it
 
@@ -31,13 +32,13 @@ check: lint  ## The same with the fast tests only
 	$(RUN) pytest -m "$(FAST)" $(ARGS)
 
 lint: .venv/.ready-to-test  ## Format, lint and strict types, without changing a file
-	$(RUN) ruff format --check .
-	$(RUN) ruff check .
+	$(RUN) ruff format --check $(CODE)
+	$(RUN) ruff check $(CODE)
 	$(RUN) mypy
 
 format: .venv/.ready-to-test  ## Formats, and mends what the linter can mend
-	$(RUN) ruff format .
-	$(RUN) ruff check --fix .
+	$(RUN) ruff format $(CODE)
+	$(RUN) ruff check --fix $(CODE)
 
 conformance: .venv/.ready-to-test  ## Drives the stock MLflow client against both databases
 	$(RUN) pytest tests/conformance $(ARGS)
