@@ -3,10 +3,9 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import pytest
 
 import tiltyard
 from tests.conformance.iris import Iris
@@ -23,37 +22,37 @@ class Refused:
 
 sys.meta_path.insert(0, Refused())
 import pandas, tiltyard
-model = tiltyard.load_model(sys.argv[1], registry_url=sys.argv[2], cache_dir=sys.argv[3])
+registry_url, cache_dir, *uris = sys.argv[1:]
 rows = pandas.read_json(sys.stdin, orient="split")
-print(json.dumps([float(value) for value in model.predict(rows)]))
+models = [tiltyard.load_model(uri, registry_url=registry_url, cache_dir=cache_dir) for uri in uris]
+print(json.dumps([[float(value) for value in model.predict(rows)] for model in models]))
 """
 
 
-@pytest.mark.parametrize("serialization_format", ["cloudpickle", "pickle", "skops"])
 def test_what_mlflow_logs_loads_without_mlflow(
-    mlflow: ModuleType, shared_registry: Service, experiment: Any, iris: Iris, tmp_path: Any, serialization_format: str
+    mlflow: ModuleType, shared_registry: Service, experiment: Any, iris: Iris, tmp_path: Path
 ) -> None:
     """Every format of MLflow's scikit-learn flavor is read by Tiltyard alone, with equal answers."""
     name = f"main.ml.from_mlflow_{experiment.experiment_id}"
-    trusted = {"skops_trusted_types": []} if serialization_format == "skops" else {}
-    mlflow.sklearn.log_model(
-        iris.model,
-        name="model",
-        serialization_format=serialization_format,
-        signature=mlflow.models.infer_signature(iris.features, iris.answers),
-        pip_requirements=["scikit-learn"],
-        registered_model_name=name,
-        **trusted,
-    )
+    for serialization_format in ("cloudpickle", "pickle", "skops"):
+        mlflow.sklearn.log_model(
+            iris.model,
+            name=serialization_format,
+            serialization_format=serialization_format,
+            signature=mlflow.models.infer_signature(iris.features, iris.answers),
+            pip_requirements=["scikit-learn"],
+            registered_model_name=name,
+        )
+    uris = [f"models:/{name}/{version}" for version in (1, 2, 3)]
     loaded = subprocess.run(
-        [sys.executable, "-c", LOAD_WITHOUT_MLFLOW, f"models:/{name}/1", shared_registry.url, str(tmp_path / "cache")],
+        [sys.executable, "-c", LOAD_WITHOUT_MLFLOW, shared_registry.url, str(tmp_path / "cache"), *uris],
         input=iris.features.to_json(orient="split"),
         capture_output=True,
         text=True,
         check=False,
     )
     assert loaded.returncode == 0, loaded.stderr
-    assert json.loads(loaded.stdout) == [float(answer) for answer in iris.answers]
+    assert json.loads(loaded.stdout) == [[float(answer) for answer in iris.answers]] * 3
 
 
 def test_what_tiltyard_logs_loads_in_mlflow(
