@@ -102,6 +102,27 @@ async def test_a_cancelled_upload_leaves_nothing(store: ArtifactStore) -> None:
     assert await names(store, "", recursive=True) == []
 
 
+async def test_a_cancelled_commit_is_over_when_its_caller_hears_of_it(store: ArtifactStore) -> None:
+    """Once the cancellation is through, the file is there whole or will never be: nothing happens later."""
+    for delay_s in (0.0, 0.0005, 0.002):
+        await store.delete("a")
+
+        async def upload() -> None:
+            async with store.open_writer("a/b.bin") as writer:
+                await writer.write(b"x" * 100_000)
+                await writer.commit()
+
+        task = asyncio.create_task(upload())
+        await asyncio.sleep(delay_s)
+        task.cancel()
+        await asyncio.wait([task])
+        after = await names(store, "", recursive=True)
+        await asyncio.sleep(0.05)
+        assert await names(store, "", recursive=True) == after
+        if after:
+            assert await read(store, "a/b.bin") == b"x" * 100_000
+
+
 async def test_overwriting_changes_the_etag_and_is_all_at_once(store: ArtifactStore) -> None:
     """A second upload replaces the first whole, and a reader that names the old etag is told."""
     first = await put(store, "f", b"one")

@@ -21,6 +21,7 @@ from tiltyard.errors import (
     TemporarilyUnavailable,
 )
 from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry
+from tiltyard.storage.uninterrupted import uninterrupted
 from tiltyard.uri import contain, safe_relative_path
 
 UPLOADS = ".uploads"
@@ -60,8 +61,8 @@ class LocalStore:
         try:
             yield writer
         finally:
-            # Shielded: a cancelled upload must not leave its bytes behind.
-            await asyncio.shield(asyncio.to_thread(writer.discard))
+            # Also of a cancelled upload no bytes are left behind.
+            await uninterrupted(asyncio.to_thread(writer.discard))
 
     async def get(
         self, path: str, start: int = 0, end: int | None = None, *, etag: str | None = None
@@ -294,7 +295,7 @@ def _sync_directory(path: Path) -> None:
 
 async def _in_thread(path: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     with _translated(path):
-        return await asyncio.to_thread(function, *args, **kwargs)
+        return await uninterrupted(asyncio.to_thread(function, *args, **kwargs))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tiltyard.errors import (
     TiltyardError,
 )
 from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry
+from tiltyard.storage.uninterrupted import uninterrupted
 from tiltyard.uri import safe_relative_path
 
 try:
@@ -85,7 +86,7 @@ class ObjectStore:
         try:
             yield writer
         finally:
-            await asyncio.shield(writer.discard())
+            await uninterrupted(writer.discard())
 
     async def get(
         self, path: str, start: int = 0, end: int | None = None, *, etag: str | None = None
@@ -178,14 +179,14 @@ class ObjectWriter:
     async def commit(self) -> Entry:
         """Completes the upload."""
         await self.seal()
-        if self._parts is None:
-            with _translated(self._key):
-                put = await obstore.put_async(
-                    self._store, self._key, bytes(self._pending), attributes=_OPAQUE, use_multipart=False
-                )
-        else:
-            put = await self._parts.complete()
+        put = await uninterrupted(self._put_whole() if self._parts is None else self._parts.complete())
         return Entry(self._key, self._size_bytes, etag=put["e_tag"] or "")
+
+    async def _put_whole(self) -> Any:
+        with _translated(self._key):
+            return await obstore.put_async(
+                self._store, self._key, bytes(self._pending), attributes=_OPAQUE, use_multipart=False
+            )
 
     async def discard(self) -> None:
         """Aborts a multipart upload that was not completed; its parts are removed."""
