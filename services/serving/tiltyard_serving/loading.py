@@ -19,6 +19,9 @@ from tiltyard_serving.warm_up import warm_up
 
 T = TypeVar("T")
 
+# Each load may need as much memory again as its model.
+LOADS_AT_ONCE = 4
+
 _DIGEST_CHARS = 12
 
 _log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class Loader:
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
         self._telemetry = telemetry
+        self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
         self._limits = Limits(
             requests=settings.queue_requests,
             rows=settings.queue_rows,
@@ -72,7 +76,8 @@ class Loader:
         Raises:
             Exception: whatever keeps it from being served; the registry's, the file system's, the model's.
         """
-        model, reference, merging = await in_thread(lambda: self._fetch(target))
+        async with self._loading:
+            model, reference, merging = await in_thread(lambda: self._fetch(target))
         name = reference.name or label
         version = str(reference.version or _short(reference.digest) or reference.model_id or "unregistered")
         return LoadedModel(
