@@ -6,10 +6,11 @@ logged model's directory), so no byte below a prefix changes between its manifes
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
-from sqlalchemy import RowMapping, bindparam, func, select
+from sqlalchemy import bindparam, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.storage import ArtifactStore, ArtifactWriter, Entry, Manifest, ManifestFile
@@ -25,8 +26,9 @@ MAX_PATH_BYTES = 1024
 
 _PAGE = 1000
 
+T = TypeVar("T")
+
 _PIN = select(registered_models.c.name, model_versions.c.version).join_from(model_versions, registered_models)
-_BELOW = _PIN.where(func.substr(model_versions.c.pinned_prefix, 1, bindparam("length")) == bindparam("start")).limit(1)
 _MANIFEST = select(manifests).where(manifests.c.digest == bindparam("digest"))
 
 
@@ -84,10 +86,7 @@ async def check_writable(session: Session, who: Principal, path: str) -> str:
     """
     safe = check_path(path)
     access.require(who, Action.UPDATE, f"artifact {safe}")
-    parts = safe.split("/")
-    ancestors = ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
-    query = _PIN.where(rowsets.among(session, model_versions.c.pinned_prefix, ancestors)).limit(1)
-    _refuse_pinned(safe, await session.one(query))
+    await _refuse_pinned(session, safe, {safe} | _directories([safe]))
     return safe
 
 
@@ -117,18 +116,17 @@ async def delete(session: Session, who: Principal, artifact_store: ArtifactStore
     access.require(who, Action.DELETE, f"artifact {safe}")
     # Above the scopes, each directory is locked by itself: one that comes later is not part of this deletion.
     targets = [safe] if scope_of(safe) else [path async for path in _scopes_below(artifact_store, safe)]
+    paths: list[str] = []
     for target in sorted(targets):
         await session.lock(scope_of(target) or target)
         await check_writable(session, who, target)
-        start = f"{target}/"
-        _refuse_pinned(safe, await session.one(_BELOW, {"length": len(start), "start": start}))
+        below = [entry.path async for entry in artifact_store.list(target, recursive=True)]
+        await _refuse_pinned(session, safe, _directories(below))
+        paths += [target, *below]
     for target in targets:
         await artifact_store.delete(target)
-        await session.execute(
-            files.delete().where(
-                (files.c.path == target) | (func.substr(files.c.path, 1, len(target) + 1) == f"{target}/")
-            )
-        )
+    for page in _pages(paths):
+        await session.execute(files.delete().where(rowsets.among(session, files.c.path, page)))
 
 
 async def freeze_manifest(session: Session, artifact_store: ArtifactStore, prefix: str) -> Manifest:
@@ -188,12 +186,30 @@ async def get_manifest(session: Session, digest: str) -> Manifest:
     return Manifest(row["digest"], row["size_bytes"], stored)
 
 
-def _refuse_pinned(path: str, pin: RowMapping | None) -> None:
-    if pin is not None:
-        raise ResourceConflict(
-            f"Artifact '{path}' cannot be changed: version {pin['version']} of registered model "
-            f"'{pin['name']}' is made of it."
-        )
+async def _refuse_pinned(session: Session, path: str, prefixes: Collection[str]) -> None:
+    for page in _pages(sorted(prefixes)):
+        query = _PIN.where(rowsets.among(session, model_versions.c.pinned_prefix, page)).limit(1)
+        if pin := await session.one(query):
+            raise ResourceConflict(
+                f"Artifact '{path}' cannot be changed: version {pin['version']} of registered model "
+                f"'{pin['name']}' is made of it."
+            )
+
+
+def _directories(paths: Iterable[str]) -> set[str]:
+    """Every directory above any of `paths`, but for the root."""
+    found: set[str] = set()
+    for path in paths:
+        directory = path.rpartition("/")[0]
+        while directory and directory not in found:
+            found.add(directory)
+            directory = directory.rpartition("/")[0]
+    return found
+
+
+def _pages(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for offset in range(0, len(items), _PAGE):
+        yield items[offset : offset + _PAGE]
 
 
 async def _scopes_below(artifact_store: ArtifactStore, path: str) -> AsyncIterator[str]:
@@ -207,8 +223,8 @@ async def _scopes_below(artifact_store: ArtifactStore, path: str) -> AsyncIterat
 
 async def _known_hashes(session: Session, entries: Sequence[Entry]) -> dict[str, str]:
     known: dict[str, str] = {}
-    for offset in range(0, len(entries), _PAGE):
-        page = {entry.path: entry for entry in entries[offset : offset + _PAGE]}
+    for some in _pages(entries):
+        page = {entry.path: entry for entry in some}
         rows = await session.all(select(files).where(rowsets.among(session, files.c.path, list(page))))
         for row in rows:
             entry = page[row["path"]]
