@@ -42,6 +42,9 @@ async def test_bodies_and_answers_have_shapes(embedded_api: Api) -> None:
     alias = document["paths"]["/api/2.0/mlflow/registered-models/alias"]["post"]
     name = _reference(alias["requestBody"]["content"]["application/json"]["schema"])
     assert set(shapes[name]["properties"]) == {"name", "alias", "version"}
+    assert {one["name"] for one in alias["parameters"]} == {"If-Match", "If-None-Match"}
+    held = document["paths"][f"{OWN}/resolve"]["get"]["parameters"]
+    assert {one["name"] for one in held} == {"uri", "wait", "If-None-Match"}
     search = document["paths"]["/api/2.0/mlflow/model-versions/search"]["get"]
     assert {one["name"] for one in search["parameters"]} == {"filter", "max_results", "order_by", "page_token"}
 

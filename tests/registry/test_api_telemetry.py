@@ -18,13 +18,14 @@ async def test_metrics_are_counted_by_route_template(embedded_api: Api) -> None:
     for name in ("a", "b", "c"):
         await embedded_api.ask("GET", f"{OWN}/models/{name}/aliases")
         await embedded_api.ask("GET", f"/nowhere/{name}")
+    await embedded_api.ask("PURGE", "/nowhere")
     answer = await embedded_api.ask("GET", "/metrics")
     text = answer.text
     assert answer.headers["content-type"].startswith("text/plain")
     template = f'route="{OWN}/models/{{name}}/aliases"'
     assert f'tiltyard_http_request_duration_seconds_count{{method="GET",{template},status="404"}} 3.0' in text
     assert f'tiltyard_http_errors_total{{{template},status="404"}} 3.0' in text
-    assert 'route="unmatched"' in text and "/nowhere" not in text and "/models/a/" not in text
+    assert 'route="unmatched"' in text and "/nowhere" not in text and "/models/a/" not in text and "PURGE" not in text
     assert "tiltyard_http_requests_in_flight 1.0" in text
     assert "tiltyard_database_connections_in_use 0.0" in text
 

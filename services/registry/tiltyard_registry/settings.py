@@ -30,9 +30,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     workers: int = 1
     """How many processes like this one share the port."""
 
-    allow_unauthenticated: bool = False
-    """Listens beyond loopback although nobody has to say who they are."""
-
     auth: tuple[str, ...] = ("anonymous",)
     """Names of auth providers, asked in this order."""
 

@@ -10,7 +10,15 @@ from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from tiltyard_registry.logs import access_logger
 
@@ -18,6 +26,7 @@ MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SILENT = frozenset({"/health", "/livez", "/readyz", "/startupz", "/metrics"})
 
 
@@ -25,6 +34,8 @@ class Metrics:
     """The process's Prometheus metrics; where its supervisor set the variable, those of all its processes."""
 
     def __init__(self) -> None:
+        # The time of birth of every series doubles what is scraped and tells nothing.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
         self._shared = MULTIPROCESS_VARIABLE in os.environ
         self.registry = CollectorRegistry()
         self.duration = Histogram(
@@ -96,10 +107,11 @@ class Telemetry:
             await self._app(scope, receive, observed)
         finally:
             seconds = time.perf_counter() - started
-            # Only templates that exist become labels: a caller cannot make new ones.
+            # Only what exists here becomes a label: a caller cannot make new ones.
             route = str(scope.get("path_template") or "unmatched")
             metrics.in_flight.dec()
-            metrics.duration.labels(scope["method"], route, status).observe(seconds)
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            metrics.duration.labels(method, route, status).observe(seconds)
             metrics.connections.set(self._connections_in_use())
             if status >= 400:
                 metrics.errors.labels(route, status).inc()

@@ -1,12 +1,12 @@
 """What handlers ask for by name: `who`, `session`, `read_session`, `artifacts`, `hold`, `expected_version`."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromQuery
+from litestar.params import FromQuery, HeaderParameter
 
 from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable
 from tiltyard_registry.api.binding import invalid
@@ -17,6 +17,9 @@ from tiltyard_registry.store import migrations
 from tiltyard_registry.store.aliases import ABSENT
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.session import Database, Session
+
+IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
+IfNoneMatch = Annotated[str | None, HeaderParameter(name="If-None-Match")]
 
 _SCHEMA_IS_OLD = "The registry's database does not have the schema this server expects. Run 'tiltyard migrate'."
 
@@ -86,6 +89,7 @@ async def hold(
     request: Request[Any, Any, Any],
     who: NamedDependency[Principal],  # noqa: ARG001
     wait: FromQuery[float] = 0,
+    if_none_match: IfNoneMatch = None,
 ) -> Hold:
     """The blocking query of this request: how long to wait, and for what other than what the caller has.
 
@@ -96,17 +100,16 @@ async def hold(
         raise InvalidParameterValue(invalid("wait", wait, f"Expected seconds between 0 and {MAX_WAIT_S}"))
     state = request.app.state
     await state.schema.check(state.database)
-    return Hold(state.database, state.changes, state.draining, wait, request.headers.get("if-none-match"))
+    return Hold(state.database, state.changes, state.draining, wait, if_none_match)
 
 
-def expected_version(request: Request[Any, Any, Any]) -> str | None:
+def expected_version(if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> str | None:
     """What `If-Match: "3"` says an alias must name now; empty when `If-None-Match: *` says it must be absent."""
-    if request.headers.get("if-none-match", "").strip() == "*":
+    if (if_none_match or "").strip() == "*":
         return ABSENT
-    given = request.headers.get("if-match")
-    if given is None or given.strip() == "*":
+    if if_match is None or if_match.strip() == "*":
         return None
-    return given.strip().removeprefix("W/").strip('"')
+    return if_match.strip().removeprefix("W/").strip('"')
 
 
 DEPENDENCIES = {
