@@ -108,8 +108,7 @@ DOORS: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any]
 ]
 _READS = ("get_", "list_", "search_", "alias_history", "resolve")
 # Parts of other doors, which record what they do themselves or are recorded by who calls them.
-_PARTS = {"found", "locked", "touch", "ensure_schema", "drop", "named", "next_version", "insert_version"}
-_PARTS |= {"locked_version", "shown_version"}
+_PARTS = {"found", "locked", "touch", "ensure_schema", "drop", "named"}
 
 
 def _id(case: object) -> str:

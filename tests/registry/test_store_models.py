@@ -132,6 +132,7 @@ async def test_a_registered_version_pins_its_files(house: House) -> None:
     model_id, prefix = await house.log_model()
     version = await house.create_version("m", f"models:/{model_id}", model_id=model_id)
     assert (version["status"], version["external"], version["pinned_prefix"]) == ("READY", False, prefix)
+    assert version == await house.see(get_version, "m", 1)
     with pytest.raises(ResourceConflict):
         await house.upload(f"{prefix}/model.pkl", b"other")
     with pytest.raises(ResourceConflict):

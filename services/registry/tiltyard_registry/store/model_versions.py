@@ -1,26 +1,33 @@
 """Model versions: created once and never changed but for what is said about them."""
 
-import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import select
 
 from tiltyard.names import check_version, parse_model_name
 from tiltyard_registry.rules import access, limits, stages
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.search import MODEL_VERSIONS, Page
-from tiltyard_registry.store import children, events, rowsets
+from tiltyard_registry.store import children, events
 from tiltyard_registry.store.aliases import drop, no_version
 from tiltyard_registry.store.artifacts import get_manifest as stored_manifest
 from tiltyard_registry.store.contents import READY, freeze_or_defer
 from tiltyard_registry.store.logged_models import record_registration
 from tiltyard_registry.store.places import Artifacts, is_reserved
-from tiltyard_registry.store.registered_models import found, locked, missing, remembered, touch
-from tiltyard_registry.store.session import Found, Row, Session, now_ms
+from tiltyard_registry.store.registered_models import found, remembered, touch
+from tiltyard_registry.store.session import Row, Session
 from tiltyard_registry.store.sources import locate
-from tiltyard_registry.tables import model_version_tags, model_versions, registered_models
+from tiltyard_registry.store.version_rows import (
+    change_version,
+    insert_version,
+    is_version,
+    locked_version,
+    new_version,
+    next_version,
+    shown_version,
+)
+from tiltyard_registry.tables import model_versions, registered_models
 
 DEFAULT_PAGE = MAX_PAGE = 200_000
 
@@ -60,21 +67,25 @@ async def create_model_version(
     status, digest = READY, location.manifest_digest
     if location.prefix is not None and digest is None:
         status, digest = await freeze_or_defer(session, artifacts, location.prefix, source)
-    row = {
-        **new_row(who, model, number, source, description),
-        "run_id": location.run_id,
-        "run_link": run_link or None,
-        "model_id": location.model_id,
-        "status": status,
-        "storage_location": location.storage_location,
-        "pinned_prefix": location.prefix,
-        "manifest_digest": digest,
-        "external": location.prefix is None,
-    }
-    await insert_version(session, who, model, row, checked)
+    row = new_version(
+        who,
+        model,
+        number,
+        source,
+        description=description,
+        run_id=location.run_id,
+        run_link=run_link or None,
+        model_id=location.model_id,
+        status=status,
+        storage_location=location.storage_location,
+        pinned_prefix=location.prefix,
+        manifest_digest=digest,
+        external=location.prefix is None,
+    )
+    created = await insert_version(session, who, model, row, checked)
     if location.model_id:
         await record_registration(session, location.model_id, shown, number)
-    return await shown_version(session, model, number)
+    return created
 
 
 async def get_model_version(session: Session, who: Principal, name: str, version: str | int) -> Row:
@@ -140,7 +151,7 @@ async def update_model_version(
     model, row = await locked_version(session, who, name, version)
     change = events.changed(row, {"description": description})
     if change is not None:
-        await _touch(session, who, row, description=description)
+        await change_version(session, who, row, description=description)
         events.record(
             session,
             who,
@@ -150,7 +161,7 @@ async def update_model_version(
             before=change[0],
             after=change[1],
         )
-    return await shown_version(session, model, row["version"])
+    return await shown_version(session, row)
 
 
 async def transition_model_version_stage(
@@ -183,7 +194,7 @@ async def transition_model_version_stage(
     if row["current_stage"] != target:
         moves.append((row, target))
     for moved, new_stage in moves:
-        await _touch(session, who, moved, current_stage=new_stage)
+        await change_version(session, who, moved, current_stage=new_stage)
         events.record(
             session,
             who,
@@ -195,7 +206,7 @@ async def transition_model_version_stage(
         )
     if moves:
         await touch(session, who, model)
-    return await shown_version(session, model, row["version"])
+    return await shown_version(session, row)
 
 
 async def delete_model_version(session: Session, who: Principal, name: str, version: str | int) -> None:
@@ -205,7 +216,7 @@ async def delete_model_version(session: Session, who: Principal, name: str, vers
         ResourceDoesNotExist: the model or the version is missing.
     """
     model, row = await locked_version(session, who, name, version, action=Action.DELETE)
-    before = await shown_version(session, model, row["version"])
+    before = await shown_version(session, row)
     for alias in before["aliases"]:
         await drop(session, who, model, alias, row["version"])
     await session.execute(model_versions.delete().where(is_version(row)))
@@ -251,81 +262,3 @@ async def list_model_versions(session: Session, who: Principal, name: str, *, af
     model = await found(session, shown)
     query = children.VERSIONS.where(_version.registered_model_id == model["id"], _version.version > after)
     return await children.version_rows(session, await session.all(query.order_by(_version.version).limit(limit)))
-
-
-async def next_version(session: Session, who: Principal, shown: str) -> tuple[RowMapping, int]:
-    """The model's row, held until the commit, and a number that no other version has or had.
-
-    The counter is raised by the transaction that uses the number, so a number that is rolled back is not lost.
-    """
-    row = await session.one(
-        update(registered_models)
-        .where(registered_models.c.name == shown)
-        .values(
-            last_version=registered_models.c.last_version + 1,
-            last_updated_timestamp=now_ms(),
-            updated_by=who.name,
-        )
-        .returning(*registered_models.c)
-    )
-    if row is None:
-        raise missing(shown)
-    return row, int(row["last_version"])
-
-
-def new_row(who: Principal, model: Found, number: int, source: str, description: str | None) -> Row:
-    now = now_ms()
-    return {
-        "registered_model_id": model["id"],
-        "version": number,
-        "uuid": str(uuid.uuid4()),
-        "creation_timestamp": now,
-        "last_updated_timestamp": now,
-        "description": description,
-        "user_id": who.name,
-        "updated_by": who.name,
-        "current_stage": stages.NONE,
-        "source": source,
-    }
-
-
-async def insert_version(session: Session, who: Principal, model: Found, row: Row, tags: Mapping[str, str]) -> None:
-    await session.execute(insert(model_versions).values(row))
-    if tags:
-        columns = {
-            "registered_model_id": model["id"],
-            "version": row["version"],
-            "key": list(tags),
-            "value": list(tags.values()),
-        }
-        await rowsets.overwrite(session, model_version_tags, columns)
-    kept = ("source", "run_id", "model_id", "status", "description", "storage_location", "manifest_digest")
-    after = {name: row[name] for name in kept if row.get(name) is not None} | {"tags": dict(tags)}
-    events.record(session, who, "create_model_version", model=model, version=row["version"], after=after)
-
-
-async def locked_version(
-    session: Session, who: Principal, name: str, version: str | int, *, action: Action = Action.UPDATE
-) -> tuple[RowMapping, RowMapping]:
-    number = check_version(version)
-    model = await locked(session, who, action, name)
-    row = await session.one(
-        select(model_versions).where(_version.registered_model_id == model["id"], _version.version == number)
-    )
-    if row is None:
-        raise no_version(model["name"], version)
-    return model, row
-
-
-async def _touch(session: Session, who: Principal, row: Found, **values: Any) -> None:
-    stamp = {"last_updated_timestamp": now_ms(), "updated_by": who.name}
-    await session.execute(update(model_versions).where(is_version(row)).values(**values, **stamp))
-
-
-def is_version(row: Found) -> Any:
-    return (_version.registered_model_id == row["registered_model_id"]) & (_version.version == row["version"])
-
-
-async def shown_version(session: Session, model: Found, number: int) -> Row:
-    query = children.VERSIONS.where(_version.registered_model_id == model["id"], _version.version == number)
-    return (await children.version_rows(session, await session.all(query)))[0]

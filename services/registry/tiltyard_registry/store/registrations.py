@@ -15,10 +15,10 @@ from tiltyard_registry.rules.access import SYSTEM, Action
 from tiltyard_registry.store import artifacts as files
 from tiltyard_registry.store import events
 from tiltyard_registry.store.contents import FAILED, PENDING, READY
-from tiltyard_registry.store.model_versions import is_version
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.registered_models import locked
 from tiltyard_registry.store.session import Database, Found, Session, now_ms
+from tiltyard_registry.store.version_rows import is_version
 from tiltyard_registry.tables import model_versions, registered_models
 
 _TRIES = 3

@@ -7,9 +7,9 @@ from sqlalchemy import Table, and_, select
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import events, rowsets
-from tiltyard_registry.store.model_versions import locked_version
 from tiltyard_registry.store.registered_models import locked
 from tiltyard_registry.store.session import Session
+from tiltyard_registry.store.version_rows import locked_version
 from tiltyard_registry.tables import model_version_tags, registered_model_tags
 
 

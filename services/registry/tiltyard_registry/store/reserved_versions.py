@@ -3,8 +3,6 @@
 Source: unitycatalog, server/…/ModelRepository.java: `createModelVersion`, `finalizeModelVersion`.
 """
 
-from sqlalchemy import update
-
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.names import parse_model_name
 from tiltyard_registry.rules import access, limits
@@ -12,17 +10,16 @@ from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store import events
 from tiltyard_registry.store.contents import PENDING, freeze_or_defer
-from tiltyard_registry.store.model_versions import (
+from tiltyard_registry.store.places import Artifacts
+from tiltyard_registry.store.session import Row, Session
+from tiltyard_registry.store.version_rows import (
+    change_version,
     insert_version,
-    is_version,
     locked_version,
-    new_row,
+    new_version,
     next_version,
     shown_version,
 )
-from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Row, Session, now_ms
-from tiltyard_registry.tables import model_versions
 
 _REQUIRED_FILE = "MLmodel"
 
@@ -52,15 +49,11 @@ async def create_pending_version(
     if run_id:
         check_length(run_id, limits.MAX_RUN_ID_CHARS, "run_id")
     model, number = await next_version(session, who, shown)
-    row = {
-        **new_row(who, model, number, source, description),
-        "run_id": run_id or None,
-        "status": PENDING,
-        "external": False,
-    }
+    row = new_version(
+        who, model, number, source, description=description, run_id=run_id or None, status=PENDING, external=False
+    )
     row["storage_location"] = await artifacts.reserve(model["uuid"], row["uuid"])
-    await insert_version(session, who, model, row, {})
-    return await shown_version(session, model, number)
+    return await insert_version(session, who, model, row, {})
 
 
 async def finalize_version(
@@ -87,8 +80,7 @@ async def finalize_version(
         ) from None
     status, digest = await freeze_or_defer(session, artifacts, prefix, row["source"])
     after = {"status": status, "manifest_digest": digest, "pinned_prefix": prefix}
-    stamp = {"last_updated_timestamp": now_ms(), "updated_by": who.name}
-    await session.execute(update(model_versions).where(is_version(row)).values(**after, **stamp))
+    await change_version(session, who, row, **after)
     changed = events.changed(row, after)
     if changed is not None:
         events.record(
@@ -100,4 +92,4 @@ async def finalize_version(
             before=changed[0],
             after=changed[1],
         )
-    return await shown_version(session, model, row["version"])
+    return await shown_version(session, row)
