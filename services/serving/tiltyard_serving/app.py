@@ -1,6 +1,7 @@
 """The composition root of the scoring service."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -26,6 +27,8 @@ def create_app(settings: Settings) -> Litestar:
     Raises:
         InvalidParameterValue: a setting is malformed.
     """
+    # A line for each question to the registry says nothing that the metrics do not say.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     telemetry = Telemetry()
     endpoints = Endpoints(settings, telemetry)
 

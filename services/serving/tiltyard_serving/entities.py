@@ -105,13 +105,14 @@ def asked_for(name: str, selector: str) -> RegisteredUri | None:
 
 
 def registered_uri(names: RegisteredUri) -> str:
-    """The text of a registered model's URI."""
+    """The text of a registered model's URI, with the name as registries show it."""
+    shown = parse_model_name(names.name).shown
     match names:
-        case AliasUri(name, alias):
-            return f"models:/{name}@{alias}"
-        case StageUri(name, stage):
-            return f"models:/{name}/{stage}"
-        case LatestUri(name):
-            return f"models:/{name}/latest"
+        case AliasUri(alias=alias):
+            return f"models:/{shown}@{alias}"
+        case StageUri(stage=stage):
+            return f"models:/{shown}/{stage}"
+        case LatestUri():
+            return f"models:/{shown}/latest"
         case _:
-            return f"models:/{names.name}/{names.version}"
+            return f"models:/{shown}/{names.version}"
