@@ -72,6 +72,7 @@ def client_of(request: pytest.FixtureRequest) -> Callable[..., Any]:
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Delays are the policy's own test; here they only cost time."""
     monkeypatch.setattr(retry, "FIRST_DELAY_S", 0.001)
+    monkeypatch.setattr(retry.retrying, "__kwdefaults__", {**retry.retrying.__kwdefaults__, "total_s": 1.0})
 
 
 def test_every_call_is_a_method_of_both_clients() -> None:
@@ -277,7 +278,10 @@ def test_the_address(
     assert registry_url(given) == expected
 
 
-@pytest.mark.parametrize("url", [None, "sqlite:///secret.db", "databricks", "./mlruns", "http://", "ftp://x"])
+@pytest.mark.parametrize(
+    "url",
+    [None, "sqlite:///secret.db", "databricks", "./mlruns", "http://", "ftp://x", "http://h:99999", "http://[::1"],
+)
 def test_an_address_that_is_none(url: str | None) -> None:
     """A missing address, or one of another kind, is refused with what is expected and without what it holds."""
     with pytest.raises(errors.InvalidParameterValue) as caught:
@@ -353,6 +357,18 @@ def test_resolve_and_its_etag(client_of: Callable[..., Any], server: ScriptedSer
     assert (second.models, second.etag) == (None, '"e1"')
     assert server.received[1].headers["If-None-Match"] == '"e1"'
     assert server.received[1].path.endswith("&wait=0.5")
+
+
+def test_redirects(client_of: Callable[..., Any], server: ScriptedServer) -> None:
+    """A moved registry is followed; one that moves for ever, or moves an upload, is no answer."""
+    server.answers(Reply(307, b"", {"Location": "/elsewhere"}), reply(200, {"model_version": VERSION}))
+    assert client_of(server.url).get_model_version("m", 3).version == "3"
+    assert server.received[1].path == "/elsewhere"
+    server.answers(Reply(307, b"", {"Location": "/round"}))
+    with pytest.raises(errors.TransportError):
+        client_of(server.url).create_registered_model("m")
+    with pytest.raises(errors.TransportError):
+        client_of(server.url).upload("p", lambda: iter([b"1"]))
 
 
 def test_one_request_never_changes_the_next(server: ScriptedServer) -> None:

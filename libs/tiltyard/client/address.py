@@ -18,12 +18,16 @@ def registry_url(url: str | None = None) -> str:
     found = url or next((os.environ[name] for name in VARIABLES if os.environ.get(name)), None)
     if not found:
         raise InvalidParameterValue(f"No registry address: pass 'registry_url' or set one of {', '.join(VARIABLES)}.")
-    parts = urlsplit(found)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        # A database URI of the tracking variable may hold a password.
-        shown = found.partition(":")[0]
+    # A database URI of the tracking variable may hold a password, so no more than its scheme is shown.
+    shown = found.partition(":")[0][:20]
+    try:
+        parts = urlsplit(found)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
         raise InvalidParameterValue(
-            f"Invalid registry address of scheme '{shown[:20]}': expected 'http://HOST:PORT' or 'https://…'."
+            f"Invalid registry address of scheme '{shown}': expected 'http://HOST:PORT' or 'https://…'."
         )
     return found.rstrip("/")
 

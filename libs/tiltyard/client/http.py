@@ -83,7 +83,7 @@ def faults() -> Iterator[list[Outcome]]:
     outcome: list[Outcome] = []
     try:
         yield outcome
-    except httpx2.TransportError as error:
+    except (httpx2.RequestError, httpx2.StreamError) as error:
         # The library's text names the address at most, never a header.
         kind = Unsent if isinstance(error, _UNSENT) else Unanswered
         outcome.append(kind(f"{type(error).__name__}: {error}"))
