@@ -1,6 +1,11 @@
 """Registered models and their versions, over both databases."""
 
+from contextlib import suppress
+from typing import Any
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import event
 
 from tests.registry.store_house import MODEL_FILES, House
@@ -15,6 +20,8 @@ from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store import (
     aliases,
     artifacts,
+    catalogs,
+    events,
     model_versions,
     registered_models,
     registry_tags,
@@ -53,6 +60,45 @@ async def test_a_bad_name_is_refused(house: House) -> None:
     for name in ("", " ", "a.b", "a.b.c.d", "a/b", "a:b", "..", "a..c", "x" * 300, "a\0b", "\ud800"):
         with pytest.raises(InvalidParameterValue):
             await house.do(create, name)
+
+
+@given(text=st.text(max_size=300), surrogate=st.booleans())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_any_text_in_any_place_is_answered(house: House, text: str, surrogate: bool) -> None:
+    """Whatever a caller writes where a name, an alias, a key or a token belongs, the database never refuses it."""
+    text += "\ud800" * surrogate
+    await house.ensure("m")
+    calls: list[Any] = [
+        (get, text),
+        (get_version, "m", text),
+        (aliases.get_model_version_by_alias, "m", text),
+        (aliases.get_alias, "m", text),
+        (aliases.alias_history, "m", text),
+        (aliases.delete_alias, "m", text),
+        (aliases.rollback_alias, "m", text),
+        (aliases.set_alias, "m", text, text),
+        (catalogs.get_catalog, text),
+        (schemas.get_schema, "main", text),
+        (schemas.get_schema, text, "default"),
+        (schemas.list_schemas, text),
+        (registry_tags.set_registered_model_tag, "m", text, text),
+        (registry_tags.delete_model_version_tag, "m", 1, text),
+        (registered_models.update_registered_model, "m"),
+        (registered_models.search_registered_models, text),
+        (model_versions.search_model_versions, text),
+        (model_versions.transition_model_version_stage, "m", 1, text),
+        (resolution.resolve, [text, f"models:/{text}", f"models:/{text}/1", f"models:/m@{text}"]),
+        (events.search_events,),
+    ]
+    options: dict[Any, dict[str, Any]] = {
+        schemas.list_schemas: {"limit": 1},
+        registered_models.update_registered_model: {"description": text},
+        model_versions.search_model_versions: {"page_token": text},
+        events.search_events: {"principal": text, "page_token": text},
+    }
+    for door, *arguments in calls:
+        with suppress(InvalidParameterValue, ResourceDoesNotExist):
+            await house.do(door, *arguments, **options.get(door, {}))
 
 
 async def test_what_is_missing_is_named(house: House) -> None:

@@ -5,9 +5,10 @@ import json
 from sqlalchemy import desc, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
-from tiltyard.names import check_alias, check_version, parse_model_name
+from tiltyard.names import MAX_ALIAS_CHARS, check_alias, check_version, parse_model_name
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store import children, rowsets
 from tiltyard_registry.store.events import DEFAULT_PAGE, MAX_PAGE, page_of_events
 from tiltyard_registry.store.registered_models import found, locked, record_alias
@@ -59,6 +60,7 @@ async def delete_alias(
         ResourceDoesNotExist: no such model.
         ResourceConflict: the alias does not name the expected version.
     """
+    check_length(alias, MAX_ALIAS_CHARS, "alias")
     model = await locked(session, who, Action.UPDATE, name)
     current = await _current(session, model, alias, expected_version)
     if current is not None:
@@ -77,6 +79,7 @@ async def rollback_alias(
         ResourceDoesNotExist: no such model, or none of the earlier versions exists any more.
         ResourceConflict: the alias does not name the expected version.
     """
+    check_length(alias, MAX_ALIAS_CHARS, "alias")
     model = await locked(session, who, Action.UPDATE, name)
     current = await _current(session, model, alias, expected_version)
     moves = await session.all(
@@ -115,6 +118,7 @@ async def alias_history(
         ResourceDoesNotExist: no such model.
         InvalidParameterValue: a bad page size or token.
     """
+    check_length(alias, MAX_ALIAS_CHARS, "alias")
     shown = parse_model_name(name).shown
     access.require(who, Action.READ, f"registered model {shown}")
     limit = limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE)
@@ -161,6 +165,7 @@ async def get_alias(session: Session, who: Principal, name: str, alias: str, *, 
         ResourceDoesNotExist: no such model.
         InvalidParameterValue: there is, or was, no such alias.
     """
+    check_length(alias, MAX_ALIAS_CHARS, "alias")
     shown = parse_model_name(name).shown
     access.require(who, Action.READ, f"registered model {shown}")
     model = await found(session, shown)
@@ -181,6 +186,7 @@ async def get_model_version_by_alias(session: Session, who: Principal, name: str
         ResourceDoesNotExist: no such model, or `latest` of one without versions.
         InvalidParameterValue: there is no such alias.
     """
+    check_length(alias, MAX_ALIAS_CHARS, "alias")
     shown = parse_model_name(name).shown
     access.require(who, Action.READ, f"registered model {shown}")
     if alias.lower() == "latest":

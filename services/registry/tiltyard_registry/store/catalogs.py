@@ -135,7 +135,9 @@ async def found(session: Session, name: str, *, lock: bool = False) -> RowMappin
 
     Raises:
         ResourceDoesNotExist: it is missing.
+        InvalidParameterValue: no catalog can have this name.
     """
+    check_part(name, parameter="catalog_name")
     row = await session.one(named(name).with_for_update() if lock else named(name))
     if row is None:
         raise ResourceDoesNotExist(f"Catalog with name={name} not found")

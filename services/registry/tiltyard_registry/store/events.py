@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, RowMapping, Select, bindparam, case, desc, fu
 
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.search import PageToken, query_digest
 from tiltyard_registry.store.session import Found, Row, Session, now_ms
 from tiltyard_registry.tables import events, registered_models
@@ -21,6 +22,7 @@ CHANNEL = "tiltyard_registry_changes"
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
+MAX_PRINCIPAL_CHARS = 255
 
 _COLUMNS = ("principal", "action", "registered_model_id", "name", "version", "alias", "before", "after", "request_id")
 # In one order with the ids even where the clocks of two servers disagree.
@@ -106,7 +108,7 @@ async def search_events(
     limit = limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE)
     narrowed = []
     if principal is not None:
-        narrowed.append(events.c.principal == principal)
+        narrowed.append(events.c.principal == check_length(principal, MAX_PRINCIPAL_CHARS, "principal"))
     if since is not None:
         narrowed.append(events.c.time >= since)
     if until is not None:

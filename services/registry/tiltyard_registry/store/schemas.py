@@ -145,7 +145,8 @@ def _named(catalog_name: str, name: str) -> Any:
 
 
 async def _found(session: Session, catalog_name: str, name: str, *, lock: bool = False) -> RowMapping:
-    query = _named(catalog_name, name)
+    check_part(catalog_name, parameter="catalog_name")
+    query = _named(catalog_name, check_part(name, parameter="schema_name"))
     row = await session.one(query.with_for_update(of=schemas) if lock else query)
     if row is None:
         raise ResourceDoesNotExist(f"Schema with name={catalog_name}.{name} not found")

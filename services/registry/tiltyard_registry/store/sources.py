@@ -115,6 +115,10 @@ def check_source(source: str) -> str:
         raise InvalidParameterValue(
             f"Invalid model version source: '{source[:300]}'. Its path is empty, or not in its shortest form."
         )
+    try:
+        urlsplit(source)
+    except ValueError:
+        raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. It is not a URI.") from None
     return source
 
 
