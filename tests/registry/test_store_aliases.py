@@ -30,6 +30,9 @@ async def test_an_alias_names_an_existing_version_and_moves(house: House) -> Non
         await house.see(aliases.get_model_version_by_alias, "m", "champion")
     with pytest.raises(ResourceDoesNotExist, match="name=nobody"):
         await house.see(aliases.get_model_version_by_alias, "nobody", "champion")
+    await house.ensure("empty")
+    with pytest.raises(ResourceDoesNotExist, match=r"^Latest version not found for model empty\.$"):
+        await house.see(aliases.get_model_version_by_alias, "empty", "latest")
     for bad in ("latest", "Latest", "v1", "V20", "", "a b", "a.b", "x" * 256):
         with pytest.raises(InvalidParameterValue):
             await house.do(aliases.set_alias, "m", bad, 1)
@@ -222,7 +225,7 @@ async def test_resolve_answers_each_uri_by_itself(house: House) -> None:
         "models:/main.ml.iris/9": "RESOURCE_DOES_NOT_EXIST",
         "models:/main.ml.iris/Staging": "RESOURCE_DOES_NOT_EXIST",
         "models:/main.ml.iris@nobody": "INVALID_PARAMETER_VALUE",
-        "models:/empty/latest": "INVALID_PARAMETER_VALUE",
+        "models:/empty/latest": "RESOURCE_DOES_NOT_EXIST",
         "models:/nobody/1": "RESOURCE_DOES_NOT_EXIST",
         "runs:/abc/model": "INVALID_PARAMETER_VALUE",
         "nonsense:": "INVALID_PARAMETER_VALUE",

@@ -199,7 +199,7 @@ async def get_model_version_by_alias(session: Session, who: Principal, name: str
     row = await session.one(query)
     if row is None:
         await found(session, shown)
-        raise no_alias(alias)
+        raise no_latest(shown) if alias.lower() == "latest" else no_alias(alias)
     return (await children.version_rows(session, [row]))[0]
 
 
@@ -214,6 +214,11 @@ async def drop(session: Session, who: Principal, model: Found, alias: str, versi
 def no_alias(alias: str) -> InvalidParameterValue:
     """The error that says that a model has no such alias. Source: upstream answers 400 here, not 404."""
     return InvalidParameterValue(f"Registered model alias {alias[:300]} not found.")
+
+
+def no_latest(shown: str) -> ResourceDoesNotExist:
+    """The error that says that a model has no versions."""
+    return ResourceDoesNotExist(f"Latest version not found for model {shown}.")
 
 
 def no_version(shown: str, version: str | int) -> ResourceDoesNotExist:

@@ -10,13 +10,11 @@ from tiltyard.uri import AliasUri, LatestUri, RegisteredUri, StageUri, VersionUr
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import children, rowsets
-from tiltyard_registry.store.aliases import no_alias, no_version
+from tiltyard_registry.store.aliases import no_alias, no_latest, no_version
 from tiltyard_registry.store.children import VersionKey
 from tiltyard_registry.store.registered_models import missing
 from tiltyard_registry.store.session import Row, Session
 from tiltyard_registry.tables import model_versions, registered_model_aliases, registered_models
-
-_ALIAS_OF_LATEST = "latest"
 
 
 async def resolve(session: Session, who: Principal, uris: Sequence[str]) -> list[Row]:
@@ -65,7 +63,7 @@ class _LookUps:
                 return ResourceDoesNotExist(absent) if version is None else (model_id, version)
             case LatestUri():
                 version = self.latest.get(model_id)
-                return no_alias(_ALIAS_OF_LATEST) if version is None else (model_id, version)
+                return no_latest(shown) if version is None else (model_id, version)
 
     def version_of(self, uri: RegisteredUri) -> Row | TiltyardError:
         """The version that the URI names."""
