@@ -30,6 +30,7 @@ SECRET = "/etc/secret password=hunter2"
         ("GET", "/ajax-api/2.0/mlflow/nothing", 404, "ENDPOINT_NOT_FOUND"),
         ("GET", "/api/9.9/mlflow/nothing", 404, "ENDPOINT_NOT_FOUND"),
         ("GET", f"{OWN}/nothing", 404, "ENDPOINT_NOT_FOUND"),
+        ("GET", OWN, 404, "ENDPOINT_NOT_FOUND"),
         ("GET", "/nothing", 404, "ENDPOINT_NOT_FOUND"),
         ("PUT", f"{MODELS}/get", 404, "ENDPOINT_NOT_FOUND"),
         ("PURGE", f"{MODELS}/get", 404, "ENDPOINT_NOT_FOUND"),

@@ -111,9 +111,10 @@ def _openapi() -> OpenAPIConfig:
             "at /api/2.0/mlflow-artifacts/artifacts?path=, and read, written and deleted below that path."
         ),
         use_handler_docstrings=True,
-        # A path of its own: around its pages the plugin answers unknown paths itself, as HTML.
-        path=f"{_OWN_PREFIX}/openapi.json",
-        render_plugins=[JsonRenderPlugin(path="/")],
+        render_plugins=[JsonRenderPlugin()],
+        openapi_router=Router(
+            _OWN_PREFIX, route_handlers=[], include_in_schema=False, before_request=documentation.only_the_document
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from litestar import MediaType, Request, Response
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from tiltyard_registry.api.routes import get
@@ -37,6 +38,12 @@ def show_documentation(request: Request[Any, Any, Any]) -> Response[str]:
     """Every endpoint with its parameters, body and answer."""
     headers = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
     return Response(_page(request.app), media_type=MediaType.HTML, headers=headers)
+
+
+async def only_the_document(request: Request[Any, Any, Any]) -> None:
+    """Passes for the document; beside it the framework would answer unknown paths itself, as HTML."""
+    if not request.scope["path"].endswith("/openapi.json"):
+        raise NotFoundException
 
 
 @cache
