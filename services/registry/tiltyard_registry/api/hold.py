@@ -1,6 +1,6 @@
 """Blocking queries: an answer at once if it differs from what the caller has, else when it changes.
 
-    state = await hold.state(read)      # read: session -> wire Struct
+    return await hold.answer(read)      # read: session -> wire Struct
 
 The caller sends the ETag of what he has (`If-None-Match`) and how long he can wait (`wait`, in seconds). He is
 told the state, never a list of what happened, so there is nothing to miss and nothing to replay.
