@@ -266,6 +266,18 @@ def test_a_version_that_fails_to_load_keeps_the_old_one(store: tuple[Service, Cl
     until(lambda: answered_by(service, BROKEN) == "2")
 
 
+def test_what_nobody_vouches_for_is_not_loaded(store: tuple[Service, Client], service: Service) -> None:
+    """A version whose files lie outside the registry's stores has no manifest, and is not unpickled."""
+    _, client = store
+    client.set_alias(BROKEN, "champion", 1)
+    until(lambda: answered_by(service, BROKEN) == "1")
+    outside = client.create_model_version(BROKEN, "s3://elsewhere/model")
+    client.set_alias(BROKEN, "champion", outside.version)
+    until(lambda: problem(service, BROKEN))
+    assert "ModelIntegrityError" in str(problem(service, BROKEN))
+    assert answered_by(service, BROKEN) == "1"
+
+
 def test_the_registry_may_die(store: tuple[Service, Client], service: Service) -> None:
     """While the registry is gone serving goes on and says so; once it is back the next promotion is live."""
     registry, client = store

@@ -17,8 +17,8 @@ from tiltyard.errors import (
     TiltyardError,
     TransportError,
 )
-from tiltyard.uri import DirectoryUri, RegisteredUri, VersionUri
-from tiltyard_serving.entities import DEFAULT, Entity, asked_for, full_name, parse_entities, registered_uri
+from tiltyard.uri import DirectoryUri, ModelUri, RegisteredUri, VersionUri
+from tiltyard_serving.entities import DEFAULT, asked_for, full_name, parse_entities, registered_uri
 from tiltyard_serving.loading import Loader, Target
 from tiltyard_serving.served import Served
 from tiltyard_serving.settings import Settings
@@ -44,7 +44,9 @@ class Endpoints:
         self._entities = parse_entities(settings.models)
         if any(not isinstance(entity.names, DirectoryUri) for entity in self._entities):
             registry_url(settings.registry_url)
-        self._configured: dict[Entity, Served] = {}
+        self._configured: list[Served] = []
+        self._by_endpoint: dict[str, Served] = {}
+        self._by_uri: dict[ModelUri, Served] = {}
         self._on_demand: OrderedDict[RegisteredUri, Served] = OrderedDict()
         self._opening: dict[RegisteredUri, asyncio.Task[Served]] = {}
         self._loading = asyncio.Semaphore(_LOADS_AT_ONCE)
@@ -57,7 +59,11 @@ class Endpoints:
             self._watcher = Watcher(self._settings, self._telemetry, self._loader.resolve)
             self._watching = asyncio.create_task(self._watcher.run())
         for entity in self._entities:
-            served = self._configured[entity] = self._serve(entity.uri, entity.label)
+            served = self._serve(entity.uri, entity.label)
+            self._configured.append(served)
+            self._by_uri.setdefault(entity.names, served)
+            if entity.endpoint is not None:
+                self._by_endpoint[entity.endpoint] = served
             if isinstance(entity.names, RegisteredUri) and self._watcher:
                 self._watcher.follow(served)
             else:
@@ -71,13 +77,13 @@ class Endpoints:
             served.close()
 
     def __iter__(self) -> Iterator[Served]:
-        yield from self._configured.values()
+        yield from self._configured
         yield from self._on_demand.values()
 
     @property
     def missing(self) -> list[Served]:
         """The configured models that have no version to answer with yet."""
-        return [served for served in self._configured.values() if not served.ready]
+        return [served for served in self._configured if not served.ready]
 
     def default(self) -> Served:
         """The model of plain `/invocations`: the one named `default`, else the first.
@@ -85,12 +91,11 @@ class Endpoints:
         Raises:
             ResourceDoesNotExist: none is configured.
         """
-        by_name = {entity.endpoint: served for entity, served in self._configured.items()}
-        first = next(iter(self._configured.values()), None)
-        served = by_name.get(DEFAULT, first)
-        if served is None:
+        if DEFAULT in self._by_endpoint:
+            return self._by_endpoint[DEFAULT]
+        if not self._configured:
             raise ResourceDoesNotExist("No model is served here: start the service with --model URI.")
-        return served
+        return self._configured[0]
 
     def named(self, endpoint: str) -> Served:
         """The model of the endpoint `endpoint`.
@@ -98,10 +103,10 @@ class Endpoints:
         Raises:
             ResourceDoesNotExist: there is no such endpoint.
         """
-        for entity, served in self._configured.items():
-            if entity.endpoint == endpoint:
-                return served
-        raise ResourceDoesNotExist(f"There is no serving endpoint '{endpoint[:300]}'.")
+        served = self._by_endpoint.get(endpoint)
+        if served is None:
+            raise ResourceDoesNotExist(f"There is no serving endpoint '{endpoint[:300]}'.")
+        return served
 
     async def of_model(self, name: str, selector: str) -> Served:
         """The model that serves a version, alias or stage of the registered model `name`.
@@ -116,9 +121,8 @@ class Endpoints:
         return self._loaded(asked) or await self._open(asked)
 
     def _loaded(self, asked: RegisteredUri) -> Served | None:
-        for entity, served in self._configured.items():
-            if entity.names == asked:
-                return served
+        if asked in self._by_uri:
+            return self._by_uri[asked]
         if asked in self._on_demand:
             self._on_demand.move_to_end(asked)
             return self._on_demand[asked]

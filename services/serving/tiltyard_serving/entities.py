@@ -1,6 +1,7 @@
 """What the setting `models` names, and what the parts of a request's path ask for."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -85,6 +86,7 @@ def full_name(name: str | None) -> str | None:
     return None if name is None else parse_model_name(name).full
 
 
+@functools.lru_cache(maxsize=1024)
 def asked_for(name: str, selector: str) -> RegisteredUri | None:
     """What `/model/{name}/{selector}` asks for, with the full name; None when that can name nothing.
 

@@ -89,6 +89,8 @@ class Served:
         if self._keeping is not None:
             self._keeping.cancel()
         self.slot.swap(None)
+        self._telemetry.model_ready.labels(self.label).set(0)
+        self._telemetry.model_stale.labels(self.label).set(0)
 
     async def _keep(self) -> None:
         retry_s = self._first_retry_s

@@ -25,7 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Load versions without a manifest, whose files nobody can verify.
     accept_unverified: bool = False
 
-    # Told to operators and shown by `/api/tiltyard/v1/models`; the sockets are the command's.
+    # Where the command listens, and with how many processes.
     host: str = "127.0.0.1"
     port: int = 5001
     workers: int = 1
