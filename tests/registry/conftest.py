@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tiltyard_registry.tables import metadata
 
 from tests.fixtures.databases import BACKENDS
 from tests.fixtures.postgres import Postgres
 from tests.registry.api_app import Api, opened
 from tests.registry.store_house import House
+from tiltyard_registry.tables import metadata
 
 # What the migrations put there stays; everything else a test has made goes before the next.
 _KEPT = {
