@@ -1,6 +1,8 @@
 """What every test can ask for, and the rule that CI skips nothing."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -16,6 +18,32 @@ pytest_plugins = [
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes over ten seconds; `make check` leaves it out")
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    for name in {*before, *os.environ}:
+        if name.startswith(("MLFLOW_", "TILTYARD_")) and os.environ.get(name) != before.get(name):
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment_of_the_module() -> Iterator[None]:
+    """What a module's fixtures told the clients, MLflow by itself included, is forgotten after the module."""
+    with _environment_kept():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def environment_of_the_test(environment_of_the_module: None) -> Iterator[None]:
+    """The same for each test: MLflow's client writes its active experiment into the environment."""
+    with _environment_kept():
+        yield
 
 
 @pytest.hookimpl(wrapper=True)
