@@ -1,5 +1,6 @@
 """Arrow columns to model inputs and back, without Spark."""
 
+import contextlib
 import datetime as dt
 import decimal
 from typing import Any
@@ -8,11 +9,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pyspark.sql import types as T
 
-from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.schema import ColSpec, DataType, Schema, TensorSpec
-from tiltyard.spark.columns import Arguments, Predictions
-from tiltyard.spark.result_types import result_type_of
+from tiltyard.errors import InvalidParameterValue, SchemaEnforcementFailed
+from tiltyard.pyfunc.enforce import enforce
+from tiltyard.pyfunc.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
+from tiltyard.spark.checks import _POSSIBLE
+from tiltyard.spark.columns import Arguments, Predictions, is_proven
+from tiltyard.spark.result_types import check_result_type, result_type_of
+from tiltyard.spark.worker import joined
 
 TWO = Schema((ColSpec(DataType.double, "x"), ColSpec(DataType.long, "y")))
 
@@ -140,3 +145,91 @@ def test_a_deep_tensor_needs_a_result_type():
     """An output that Spark has no type for is refused with a hint."""
     with pytest.raises(InvalidParameterValue, match="result_type"):
         result_type_of(Schema((TensorSpec("float64", (-1, 2, 2)),)))
+
+
+def test_small_batches_are_joined_and_large_ones_left_alone():
+    """Batches of few rows come out together, no row is lost, and a batch of useful size is not copied."""
+    large = (pa.array(range(100)), pa.array(range(100)))
+    batches = [(pa.array([i]), pa.array([i])) for i in range(25)] + [(pa.array([], pa.int64()),) * 2, large]
+    tuples = list(joined(iter(batches), useful_rows=10))
+    assert [len(columns[0]) for columns in tuples] == [10, 10, 105]
+    assert sum(tuples[2][1].to_pylist()) == sum(range(20, 25)) + sum(range(100))
+    assert next(joined(iter([large]), useful_rows=10)) is large
+
+
+def test_arrow_types_prove_what_enforcement_would_check():
+    """Only numbers of exactly the signature's types, integers without nulls, need no enforcement."""
+    doubles, longs = pa.array([1.0, None]), pa.array([1, 2])
+    assert is_proven([doubles, longs], ["float64", "int64"])
+    assert not is_proven([doubles, pa.array([1, None])], ["float64", "int64"])
+    assert not is_proven([longs], ["float64"])
+    assert not is_proven([pa.array([True])], ["bool"])
+    assert not is_proven([doubles], ["float64", "float64"])
+
+
+@pytest.mark.parametrize("spark_type", sorted(_POSSIBLE))
+def test_types_refused_before_the_job_are_those_that_enforcement_refuses(spark_type: str):
+    """A pair of types is refused early exactly when no sample of it, with or without nulls, passes enforcement."""
+    for target in DataType:
+        schema = Schema((ColSpec(target, "x"),))
+        passed = False
+        for array in SAMPLES[spark_type]:
+            frame = Arguments(schema, time_zone="UTC", names=["x"]).to_input([array])
+            with contextlib.suppress(SchemaEnforcementFailed):
+                enforce(frame, schema)
+                passed = True
+        assert passed == (target in _POSSIBLE[spark_type]), (spark_type, target)
+
+
+def sample(kind: pa.DataType, *values: Any) -> list[pa.Array]:
+    return [pa.array([value, *rest], kind) for value in values for rest in ([], [None])]
+
+
+SAMPLES = {
+    "tinyint": sample(pa.int8(), 0, 5),
+    "smallint": sample(pa.int16(), 0, 5),
+    "int": sample(pa.int32(), 0, 5),
+    "bigint": sample(pa.int64(), 0, 5),
+    "float": sample(pa.float32(), 0.0, 1.5),
+    "double": sample(pa.float64(), 0.0, 1.5),
+    "decimal": sample(pa.decimal128(10, 2), decimal.Decimal("1.00")),
+    "date": sample(pa.date32(), dt.date(2026, 7, 1)),
+    "timestamp": sample(pa.timestamp("us", tz="UTC"), dt.datetime(2026, 7, 1)),
+    "timestamp_ntz": sample(pa.timestamp("us"), dt.datetime(2026, 7, 1)),
+    "boolean": sample(pa.bool_(), True),
+    "string": sample(pa.string(), "x", "1.5", "2026-07-01"),
+    "array": sample(pa.list_(pa.int64()), [1, 2]),
+    "struct": sample(pa.struct([("a", pa.int64())]), {"a": 1}),
+    "map": sample(pa.map_(pa.string(), pa.int64()), [("k", 1)]),
+}
+
+
+@pytest.mark.parametrize(
+    ("result_type", "outputs", "names"),
+    [
+        (T.StructType().add("a", "long"), Schema((ColSpec(DataType.long, "b"),)), r"struct<a:bigint>.*'b'.*no \['a'\]"),
+        (T.DoubleType(), Schema((ColSpec(DataType.string, "t"),)), r"double.*'t': string"),
+        (T.BooleanType(), Schema((TensorSpec("int64", (-1,)),)), r"boolean.*int64"),
+        (T.ArrayType(T.LongType()), Schema((TensorSpec("str", (-1,)),)), r"array<bigint>.*str"),
+    ],
+)
+def test_a_result_type_that_the_outputs_cannot_have_is_refused(result_type: Any, outputs: Schema, names: str):
+    """The message names the type that was asked for and the output signature."""
+    with pytest.raises(InvalidParameterValue, match=names):
+        check_result_type(result_type, outputs)
+
+
+@pytest.mark.parametrize(
+    ("result_type", "outputs"),
+    [
+        (T.StringType(), Schema((TensorSpec("int64", (-1,)),))),
+        (T.LongType(), Schema((ColSpec(DataType.string, "t"), ColSpec(DataType.double, "n")))),
+        (T.StructType().add("t", "string"), Schema((ColSpec(DataType.string, "t"), ColSpec(DataType.double, "n")))),
+        (T.ArrayType(T.DoubleType()), Schema((TensorSpec("float64", (-1, 3)),))),
+        (T.DoubleType(), Schema((ColSpec(AnyType()),))),
+        (T.DoubleType(), None),
+    ],
+)
+def test_a_result_type_that_may_do_is_left_to_the_rows(result_type: Any, outputs: Schema | None):
+    """Where types do not settle it, nothing is refused."""
+    check_result_type(result_type, outputs)

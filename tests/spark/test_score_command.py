@@ -28,11 +28,12 @@ def test_a_job_scores_a_path_into_a_path(registry_url: str, flowers: pd.DataFram
     uri = f"models:/{NUMBERS}@champion"
     run = score(
         *("--model", uri, "--input", str(source), "--output", str(target)),
-        *("--registry-url", registry_url, "--lineage"),
+        *("--registry-url", registry_url, "--lineage", "--select", "b,c", "--conf", "spark.sql.shuffle.partitions=2"),
     )
     assert run.returncode == 0, run.stderr
     scored = pd.read_parquet(target)
     assert len(scored) == len(flowers)
+    assert list(scored.columns)[:3] == ["b", "c", "prediction"]
     assert set(scored["model_version"]) == {1}
     assert f"models:/{NUMBERS}/1" in run.stdout
     assert "1,000" in run.stdout
@@ -48,3 +49,16 @@ def test_a_job_that_cannot_work_says_why_and_fails(registry_url: str, flowers: p
     assert "lacks columns that the model requires: ['d']" in run.stderr
     assert "Traceback" not in run.stderr
     assert not target.exists()
+
+
+def test_a_job_that_was_started_and_failed_has_a_status_of_its_own(
+    registry_url: str, flowers: pd.DataFrame, tmp_path: Path
+):
+    """A row that the model cannot score ends the command with status 3 and one line; nothing is written."""
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    flowers.assign(d=float("nan")).to_parquet(source)
+    uri = f"models:/{NUMBERS}@champion"
+    run = score(*("--model", uri, "--input", str(source), "--output", str(target)), *("--registry-url", registry_url))
+    assert run.returncode == 3, run.stderr
+    assert "Error: The job failed: ValueError: Input X contains NaN" in run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]

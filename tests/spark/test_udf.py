@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.errors import PySparkException
 
 import tiltyard
 from tests.fixtures.services import Service
@@ -140,6 +141,10 @@ def test_score_refuses_before_the_job_when_columns_are_missing(spark, registry_u
     """Missing columns, a taken output column and an unknown alias are errors of the driver, naming both sides."""
     with pytest.raises(InvalidParameterValue, match=r"lacks columns .*'d'"):
         score(flowers_df.drop("d"), CHAMPION, registry_url=registry_url)
+    with pytest.raises(InvalidParameterValue, match=r"column 'd' is date, the model takes double"):
+        score(flowers_df.selectExpr("`a b`", "b", "c", "date'2026-01-01' as d"), CHAMPION, registry_url=registry_url)
+    with pytest.raises(InvalidParameterValue, match=r"lacks: \['nothing'\]"):
+        score(flowers_df, CHAMPION, keep=["nothing"], registry_url=registry_url)
     with pytest.raises(InvalidParameterValue, match="'b' already"):
         score(flowers_df, CHAMPION, output_col="b", registry_url=registry_url)
     with pytest.raises((ResourceDoesNotExist, InvalidParameterValue), match="nobody"):
@@ -155,9 +160,11 @@ def test_an_impossible_result_type_is_refused_at_once(spark, registry_url, resul
 
 def test_lineage_columns_name_the_version(spark, registry_url, flowers_df):
     """With lineage, every row says which model, version and digest scored it."""
-    scored = score(flowers_df, CHAMPION, lineage=True, registry_url=registry_url)
-    (row,) = scored.select("model_name", "model_version", "model_digest").distinct().collect()
-    assert (row["model_name"], row["model_version"]) == (NUMBERS, 1)
+    scored = score(flowers_df, CHAMPION, keep=["b", "a b"], lineage=True, registry_url=registry_url)
+    lineage = ["model_name", "model_version", "model_digest", "model_run_id"]
+    assert scored.columns == ["b", "a b", "prediction", *lineage]
+    (row,) = scored.select(*lineage).distinct().collect()
+    assert (row["model_name"], row["model_version"], row["model_run_id"]) == (NUMBERS, 1, None)
     assert row["model_digest"].startswith("sha256:")
 
 
@@ -172,6 +179,67 @@ def test_a_model_is_loaded_once_per_python_worker(spark, registry_url, flowers, 
     df = spark.createDataFrame(flowers).repartition(16)
     assert df.select(predict().alias("p")).where("p = 1").count() == len(flowers)
     assert len(list(tmp_path.glob("loads*"))) - loads_before - on_driver <= 2
+
+
+def test_arguments_of_the_reference_are_accepted_or_refused_by_name(spark, registry_url):
+    """The order of arguments is that of `mlflow.pyfunc.spark_udf`; what cannot be done says so at once."""
+    predict = tiltyard.spark_udf(spark, CHAMPION, "double", "local", None, registry_url=registry_url)
+    assert (predict.result_type.simpleString(), predict.model_uri) == ("double", f"models:/{NUMBERS}/1")
+    for options in ({"env_manager": "conda"}, {"env": "packed"}, {"extra_env": {"A": "1"}}, {"errors": "skip"}):
+        with pytest.raises(InvalidParameterValue, match=f"'{next(iter(options))}'"):
+            tiltyard.spark_udf(spark, CHAMPION, registry_url=registry_url, **options)
+
+
+def test_a_bad_row_fails_the_job_or_is_null_or_says_why(spark, registry_url, flowers, expected):
+    """Under each policy the good rows keep their predictions; the model runs once per row, not once per column."""
+    keyed = flowers.assign(key=np.arange(len(flowers)))
+    keyed.loc[keyed.index % 100 == 7, "c"] = np.nan
+    good = keyed["c"].notna().to_numpy()
+    df = spark.createDataFrame(keyed).repartition(3)
+    with pytest.raises(PySparkException, match="contains NaN"):
+        score(df, CHAMPION, registry_url=registry_url).collect()
+    nulls = score(df, CHAMPION, keep=["key"], errors="null", registry_url=registry_url)
+    both = score(df, CHAMPION, keep=["key"], errors="column", registry_url=registry_url)
+    assert both.columns == ["key", "prediction", "prediction_error"]
+    assert both._jdf.queryExecution().executedPlan().toString().count("ArrowEvalPython [") == 1
+    for scored in (nulls.toPandas().sort_values("key"), both.toPandas().sort_values("key")):
+        assert scored["prediction"].notna().to_numpy().tolist() == good.tolist()
+        assert scored["prediction"].to_numpy()[good].tolist() == expected.to_numpy()[good].tolist()
+    reasons = scored["prediction_error"].to_numpy()
+    assert all(reason is None for reason in reasons[good])
+    assert all("Input X contains NaN" in reason for reason in reasons[~good])
+
+
+def test_few_rows_a_batch_give_the_same_predictions(spark, registry_url, flowers_df, expected):
+    """Batches of seven rows are joined on their way to the model, and every row gets its own answer back."""
+    setting = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    before = spark.conf.get(setting)
+    spark.conf.set(setting, "7")
+    try:
+        scored = score(flowers_df, CHAMPION, registry_url=registry_url).toPandas()
+    finally:
+        spark.conf.set(setting, before)
+    assert (scored["prediction"].to_numpy() == expected.loc[scored["a b"]].to_numpy()).all()
+
+
+def test_a_streaming_query_scores_with_the_version_of_its_start(spark, registry_url, flowers, expected, tmp_path: Path):
+    """The same function works on a stream, and every row of it has the model's answer."""
+    flowers.to_parquet(tmp_path / "in.parquet")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "in.parquet").rename(tmp_path / "source" / "part.parquet")
+    schema = spark.createDataFrame(flowers.head(1)).schema
+    stream = spark.readStream.schema(schema).parquet(str(tmp_path / "source"))
+    query = (
+        score(stream, CHAMPION, registry_url=registry_url)
+        .writeStream.format("parquet")
+        .option("checkpointLocation", str(tmp_path / "checkpoint"))
+        .trigger(availableNow=True)
+        .start(str(tmp_path / "scored"))
+    )
+    assert query.awaitTermination(60)
+    scored = spark.read.parquet(str(tmp_path / "scored")).toPandas()
+    assert len(scored) == len(flowers)
+    assert (scored["prediction"].to_numpy() == expected.loc[scored["a b"]].to_numpy()).all()
 
 
 @pytest.fixture(scope="module")

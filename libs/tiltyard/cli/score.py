@@ -1,11 +1,47 @@
 """`tiltyard score`: the batch job, from a path to a path."""
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
-from tiltyard.spark.scoring import FORMATS, WRITE_MODES, score_path
+from tiltyard.spark.job import FORMATS, prepare_job
+from tiltyard.spark.output import WRITE_MODES
+from tiltyard.spark.udf import ERRORS
+
+if TYPE_CHECKING:
+    from tiltyard.spark.summary import JobSummary
+
+EXIT_FAILED = 3
+_OURS = ("SchemaEnforcementFailed", "InvalidParameterValue", "MissingPackage")
+_BAR_WIDTH = 30
 
 
-@click.command()
+class JobFailed(click.ClickException):
+    """The job was started, and did not end well."""
+
+    exit_code = EXIT_FAILED
+
+
+def _names(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]
+
+
+def _settings(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    settings = {}
+    for entry in values:
+        key, equals, value = entry.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"'{entry}' is not KEY=VALUE.")
+        settings[key] = value
+    return settings
+
+
+@click.command(
+    epilog="Exit status: 0 done; 1 refused before the job started, nothing was written; 2 wrong usage; 3 the job "
+    "failed, and the output is as it was before. Rows are written beside the output and put in place when the job is "
+    "done, so that a job that died can simply be run again."
+)
 @click.option(
     "--model",
     "model_uri",
@@ -52,16 +88,42 @@ from tiltyard.spark.scoring import FORMATS, WRITE_MODES, score_path
 )
 @click.option("--where", envvar="TILTYARD_WHERE", metavar="EXPR", help="Score only the rows that satisfy this.")
 @click.option(
+    "--select",
+    "keep",
+    multiple=True,
+    callback=_names,
+    envvar="TILTYARD_SELECT",
+    metavar="COLUMN,…",
+    help="The columns of the input that the output has; all by default.",
+)
+@click.option(
+    "--partition-by",
+    multiple=True,
+    callback=_names,
+    envvar="TILTYARD_PARTITION_BY",
+    metavar="COLUMN,…",
+    help="Write one folder for each value of these columns.",
+)
+@click.option(
+    "--errors",
+    type=click.Choice(ERRORS),
+    default="fail",
+    show_default=True,
+    envvar="TILTYARD_ERRORS",
+    help="A row that cannot be scored fails the job, or has a null prediction, or that and its reason in a column.",
+)
+@click.option(
     "--lineage",
     is_flag=True,
     envvar="TILTYARD_LINEAGE",
-    help="Add the columns model_name, model_version and model_digest.",
+    help="Add the columns model_name, model_version, model_digest and model_run_id.",
 )
 @click.option("--master", envvar="TILTYARD_MASTER", help="The Spark master; every core of this machine by default.")
 @click.option(
     "--conf",
     "conf",
     multiple=True,
+    callback=_settings,
     envvar="TILTYARD_CONF",
     metavar="KEY=VALUE",
     help="A Spark setting; may be given several times.",
@@ -83,24 +145,21 @@ def score(
     output_col: str,
     result_type: str | None,
     where: str | None,
+    keep: list[str],
+    partition_by: list[str],
+    errors: str,
     lineage: bool,
     master: str | None,
-    conf: tuple[str, ...],
+    conf: dict[str, str],
     registry_url: str | None,
     accept_unverified: bool,
 ) -> None:
     """Score INPUT into OUTPUT with one exact version of a model, on the Spark that is given."""
     from tiltyard.spark.session import open_session
 
-    settings = {}
-    for entry in conf:
-        key, equals, value = entry.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"'{entry}' is not KEY=VALUE.", param_hint="--conf")
-        settings[key] = value
-    spark = open_session(app_name=f"tiltyard score {model_uri}", master=master, conf=settings)
+    spark = open_session(app_name=f"tiltyard score {model_uri}", master=master, conf=conf)
     try:
-        summary = score_path(
+        job = prepare_job(
             spark,
             model_uri,
             input_path,
@@ -109,17 +168,47 @@ def score(
             output_format=output_format,
             mode=mode,
             output_col=output_col,
+            keep=keep or None,
+            partition_by=partition_by,
             result_type=result_type,
             where=where,
+            errors=errors,
             lineage=lineage,
             registry_url=registry_url,
             accept_unverified=accept_unverified,
         )
+        try:
+            summary = job.run(_show_progress)
+        except Exception as error:
+            raise JobFailed(f"The job failed: {_last_words(error)}") from None
     finally:
         spark.stop()
+    _print(summary, output_col)
+
+
+def _show_progress(line: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{line}", nl=False, err=True)
+    else:
+        click.echo(line, err=True)
+
+
+def _last_words(error: Exception) -> str:
+    """What went wrong in one line: of a worker's traceback the last one, which names the error."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    # Between the Python worker's traceback and Spark's own there are only lines of Java.
+    words = [line for line in lines if line and not line.startswith(("at ", "...", "Caused by", "Driver stacktrace"))]
+    named = [line for line in words if line.partition(":")[0].endswith(("Error", "Exception", *_OURS))]
+    return ((named or words or [type(error).__name__])[-1])[:1000]
+
+
+def _print(summary: "JobSummary", output_col: str) -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", nl=False, err=True)
     click.echo(f"model        {summary.model_uri}  {summary.digest}")
     click.echo(f"rows         {summary.rows:,}  ({summary.null_predictions:,} null predictions)")
     click.echo(f"seconds      {summary.duration_s:.1f}  ({summary.rows_per_s:,.0f} rows per second)")
-    if summary.counts is not None:
-        for value, count in summary.counts.items():
-            click.echo(f"{output_col} = {value:<8} {count:,}")
+    most = max((summary.counts or {}).values(), default=0)
+    for value, count in (summary.counts or {}).items():
+        bar = "▇" * round(_BAR_WIDTH * count / most) if most else ""
+        click.echo(f"{output_col} = {value:<8} {count:>12,}  {bar}".rstrip())

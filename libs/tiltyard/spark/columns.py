@@ -1,7 +1,7 @@
 """Arrow columns to what a model takes, and predictions back to one Arrow column.
 
-Where every column is a plain double, the values go straight into one Fortran-ordered matrix; pandas only puts names
-on it. Everything else becomes a DataFrame as Spark itself would make it.
+Plain numbers go straight into one Fortran-ordered matrix: the layout of a DataFrame, so sums round as they do there.
+Everything else becomes a DataFrame as Spark itself would make it.
 """
 
 from collections.abc import Sequence
@@ -10,20 +10,41 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.schema import Schema
+
+_FLOATS = {"float64": pa.float64(), "float32": pa.float32()}
+_INTEGERS = {"int64": pa.int64(), "int32": pa.int32()}
 
 
 class Arguments:
     """How the columns of a UDF call become the model's input.
 
-    A struct brings its own names. Plain columns take the signature's names in its order, or '0', '1', … without one.
+    `names` are those of the columns, where the call fixed them. Else a struct brings its own, and plain columns take
+    the signature's in its order, or '0', '1', … without one.
     """
 
-    def __init__(self, inputs: Schema | None, *, time_zone: str) -> None:
+    def __init__(self, inputs: Schema | None, *, time_zone: str, names: Sequence[str] | None = None) -> None:
         self._inputs = inputs
         self._time_zone = time_zone
+        self._fixed = names
+
+    def named(self, arrays: Sequence[pa.Array]) -> tuple[list[Any], Sequence[pa.Array]]:
+        """The names of the model's columns, and the columns.
+
+        Raises:
+            InvalidParameterValue: fewer columns than the signature requires.
+        """
+        if self._fixed is not None:
+            return list(self._fixed), arrays
+        if len(arrays) == 1 and pa.types.is_struct(arrays[0].type):
+            struct = arrays[0]
+            # `flatten` carries the struct's own nulls into its fields.
+            return [field.name for field in struct.type], struct.flatten()
+        names = self._names(len(arrays))
+        return names, arrays[: len(names)]
 
     def to_input(self, arrays: Sequence[pa.Array]) -> Any:
         """The model input for one batch, not yet enforced.
@@ -31,17 +52,31 @@ class Arguments:
         Raises:
             InvalidParameterValue: fewer columns than the signature requires.
         """
-        if len(arrays) == 1 and pa.types.is_struct(arrays[0].type):
-            struct = arrays[0]
-            # `flatten` carries the struct's own nulls into its fields.
-            return self._frame([field.name for field in struct.type], struct.flatten())
-        if self._inputs is not None and self._inputs.tensors and len(arrays) == 1:
+        bare = len(arrays) == 1 and self._fixed is None and not pa.types.is_struct(arrays[0].type)
+        if bare and self._inputs is not None and self._inputs.tensors:
             return _tensor(arrays[0])
-        return self._frame(self._names(len(arrays)), arrays)
+        return self.frame(*self.named(arrays))
+
+    def frame(self, names: Sequence[Any], arrays: Sequence[pa.Array]) -> pd.DataFrame:
+        """The columns as a DataFrame."""
+        labels = pd.Index(names, dtype=object)
+        if arrays and all(array.type == pa.float64() for array in arrays):
+            return pd.DataFrame(to_matrix(arrays), columns=labels, copy=False)
+        plain = [i for i, array in enumerate(arrays) if not _is_special(array.type)]
+        # One table for all of them has one block per type, which is quicker than column by column.
+        table = pa.Table.from_arrays([arrays[i] for i in plain], names=[str(i) for i in plain])
+        frame: pd.DataFrame = table.to_pandas(use_threads=False)
+        if len(plain) < len(arrays):
+            at = {i: frame[str(i)] for i in plain}
+            frame = pd.DataFrame({i: at[i] if i in at else self._series(array) for i, array in enumerate(arrays)})
+        frame.columns = labels
+        return frame
 
     def _names(self, count: int) -> list[Any]:
         if self._inputs is None:
             return [str(i) for i in range(count)]
+        if not self._inputs.is_named:
+            return list(range(count))
         required = self._inputs.required_names
         if count < len(required):
             raise InvalidParameterValue(
@@ -50,17 +85,6 @@ class Arguments:
                 "passed unnamed they are expected to be in the order specified by the schema)."
             )
         return self._inputs.names[:count]
-
-    def _frame(self, names: Sequence[Any], arrays: Sequence[pa.Array]) -> pd.DataFrame:
-        if self._inputs is not None and len(arrays) > len(self._inputs) and not isinstance(names[0], str):
-            names = list(range(len(arrays)))
-        pairs = list(zip(names, arrays, strict=False))
-        if pairs and all(array.type == pa.float64() for _, array in pairs):
-            matrix = np.empty((len(pairs[0][1]), len(pairs)), order="F")
-            for i, (_, array) in enumerate(pairs):
-                matrix[:, i] = array.to_numpy(zero_copy_only=False)
-            return pd.DataFrame(matrix, columns=[name for name, _ in pairs], copy=False)
-        return pd.DataFrame({name: self._series(array) for name, array in pairs})
 
     def _series(self, array: pa.Array) -> Any:
         if pa.types.is_timestamp(array.type):
@@ -76,10 +100,39 @@ class Arguments:
         return array.to_pandas(maps_as_pydicts="strict")
 
 
-def _tensor(array: pa.Array) -> np.ndarray[Any, Any]:
-    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
-        return np.array(array.to_pylist())
-    return np.asarray(array.to_numpy(zero_copy_only=False))
+def to_matrix(arrays: Sequence[pa.Array]) -> "np.ndarray[Any, Any]":
+    """Columns of numbers as one Fortran-ordered matrix of the type they share; nulls are NaN."""
+    dtype = np.result_type(*{array.type.to_pandas_dtype() for array in arrays})
+    matrix = np.empty((len(arrays[0]), len(arrays)), dtype=dtype, order="F")
+    for i, array in enumerate(arrays):
+        matrix[:, i] = array.to_numpy(zero_copy_only=False)
+    return matrix
+
+
+def is_proven(arrays: Sequence[pa.Array], dtypes: Sequence[str]) -> bool:
+    """Whether the columns are numbers of exactly these pandas dtypes, so that enforcement would change nothing."""
+    return len(arrays) == len(dtypes) and all(
+        array.type == _FLOATS.get(dtype) or (array.type == _INTEGERS.get(dtype) and array.null_count == 0)
+        for array, dtype in zip(arrays, dtypes, strict=True)
+    )
+
+
+def _is_special(kind: pa.DataType) -> bool:
+    """Whether pandas users expect something else than Arrow makes of it."""
+    return bool(
+        pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_decimal(kind) or pa.types.is_nested(kind)
+    )
+
+
+def _tensor(array: pa.Array) -> "np.ndarray[Any, Any]":
+    kind = array.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return np.asarray(array.to_numpy(zero_copy_only=False))
+    values = array.flatten()
+    lengths = pc.unique(pc.list_value_length(array))
+    if array.null_count == 0 and len(lengths) == 1 and pa.types.is_floating(values.type):
+        return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(array), -1)
+    return np.array(array.to_pylist())
 
 
 class Predictions:

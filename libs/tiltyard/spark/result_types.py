@@ -1,6 +1,6 @@
 """What a scoring UDF returns: the type asked for, or the one that the model's output signature implies."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.schema import Array, DataType, Map, Object, Schema, TensorSpec, Type
@@ -135,6 +135,48 @@ def _quoted(name: str | int) -> str:
     return str(name).replace("`", "``")
 
 
-def simple_name(spark_type: Any) -> str:
-    """The type as Spark prints it, for messages."""
-    return str(spark_type.simpleString())
+def check_result_type(result_type: "SparkType", outputs: Schema | None) -> None:
+    """Nothing, if outputs of that schema can come in `result_type`, as far as types tell.
+
+    Raises:
+        InvalidParameterValue: they cannot; the message names both.
+    """
+    from pyspark.sql import types as T
+
+    if outputs is None:
+        return
+    refusal = f"The result type '{result_type.simpleString()}' does not fit the model's output {outputs}: "
+    if isinstance(result_type, T.StructType):
+        have = [str(name) for name in outputs.names]
+        missing = [name for name in result_type.fieldNames() if name not in have]
+        # Without names in the signature, a DataFrame may still have some.
+        if missing and (outputs.is_named or outputs.tensors):
+            raise InvalidParameterValue(f"{refusal}it has no {missing}.")
+        return
+    element: SparkType = result_type
+    while isinstance(element, T.ArrayType):
+        element = element.elementType
+    kinds = {_kind(column.type) for column in outputs.columns} | {
+        _NUMPY_KINDS.get(_numpy_kind(spec), "any") for spec in outputs.tensors
+    }
+    if isinstance(element, T.StringType) or "any" in kinds:
+        return
+    if isinstance(element, T.BooleanType):
+        if "boolean" not in kinds:
+            raise InvalidParameterValue(f"{refusal}nothing in it is boolean.")
+    elif kinds <= {"string", "binary", "timestamp"}:
+        raise InvalidParameterValue(f"{refusal}nothing in it is a number.")
+
+
+def _kind(kind: Type) -> str:
+    if isinstance(kind, Array):
+        return _kind(kind.items)
+    return _SPARK_NAMES[kind] if isinstance(kind, DataType) else "any"
+
+
+def _numpy_kind(spec: TensorSpec) -> str:
+    import numpy as np
+
+    kind = np.dtype(spec.dtype).kind
+    # Texts and whatever else are objects.
+    return "" if kind == "O" else kind

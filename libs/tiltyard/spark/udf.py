@@ -1,15 +1,16 @@
 """`spark_udf`: a model version as a Spark function, its version fixed when the function is made."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.models import ModelReference, fetch, resolve
 from tiltyard.pyfunc.schema import Schema
-from tiltyard.spark.result_types import parse_result_type, result_type_of
+from tiltyard.spark.result_types import check_result_type, parse_result_type, result_type_of
 from tiltyard.spark.worker import Parcel, Scorer
 from tiltyard.storage.manifest import Manifest
 from tiltyard.storage.sources import DirectorySource
@@ -27,25 +28,32 @@ logger = logging.getLogger("tiltyard.spark")
 MAX_CARRIED_BYTES = 8 * 1024 * 1024
 
 
+ERRORS = ("fail", "null", "column")
+
+
 class ScoringFunction:
     """A model version as a function of columns, for `select` and `withColumn`.
 
     Call it with one struct, whose fields are matched by name, or with columns in the order of the signature. With no
-    argument it takes the signature's columns by name. `reference`, `model_uri` and `digest` tell which version
-    scores.
+    argument it takes the signature's columns by name.
+
+    Attributes:
+        reference, model_uri, digest, run_id: which version scores.
+        result_type: the type of a prediction.
+        errors: what becomes of a bad row: 'fail', 'null', or 'column': then it gives a struct of `value` and `error`.
+        inputs: the schema of the model's inputs, or None.
     """
 
     def __init__(self, scorer: Scorer, inputs: Schema | None) -> None:
-        from pyspark.sql.pandas.functions import arrow_udf
-
+        self._scorer = scorer
         self.parcel = scorer.parcel
         self.reference = self.parcel.reference
         self.digest = self.parcel.manifest.digest
+        self.run_id = self.reference.run_id
         self.model_uri = self.reference.exact_uri
         self.result_type: SparkType = scorer.result_type
+        self.errors = scorer.errors
         self.inputs = inputs
-        self._one: Callable[..., Column] = arrow_udf(_over_one(scorer), self.result_type)
-        self._many: Callable[..., Column] = arrow_udf(_over_many(scorer), self.result_type)
 
     def __call__(self, *columns: "Column | str") -> "Column":
         """The column of predictions.
@@ -55,7 +63,7 @@ class ScoringFunction:
                 columns than it requires.
         """
         if not columns:
-            columns = self._by_name()
+            return self._of_signature
         if len(columns) == 1:
             return self._one(columns[0])
         required = self.inputs.required_names if self.inputs is not None else []
@@ -64,9 +72,29 @@ class ScoringFunction:
                 f"Model input is missing required columns. Expected {len(required)} required input columns "
                 f"{required}, but the model received only {len(columns)} unnamed input columns."
             )
+        if self.inputs is not None and self.inputs.columns:
+            columns = columns[: len(self.inputs)]
         return self._many(*columns)
 
-    def _by_name(self) -> "tuple[Column]":
+    def named(self, columns: "Mapping[str, Column]") -> "Column":
+        """The column of predictions from columns by the model's names for them."""
+        scorer = replace(self._scorer, names=tuple(columns))
+        # Plain columns reach Python without the struct that Spark would have to build of them.
+        over = _over_one if len(columns) == 1 else _over_many
+        made: Column = self._udf(over(scorer))(*columns.values())
+        return made
+
+    @cached_property
+    def _one(self) -> "Callable[..., Column]":
+        return self._udf(_over_one(self._scorer))
+
+    @cached_property
+    def _many(self) -> "Callable[..., Column]":
+        return self._udf(_over_many(self._scorer))
+
+    @cached_property
+    def _of_signature(self) -> "Column":
+        # Kept, so that asked for twice it is one expression, which Spark computes once.
         from pyspark.sql import functions
 
         if self.inputs is None or not self.inputs.is_named or not self.inputs.columns:
@@ -80,7 +108,18 @@ class ScoringFunction:
                 f"Cannot apply UDF without column names specified when the model signature contains optional columns "
                 f"{optional}."
             )
-        return (functions.struct(*(f"`{str(name).replace('`', '``')}`" for name in self.inputs.names)),)
+        names = [str(name) for name in self.inputs.names]
+        return self.named({name: functions.col(f"`{name.replace('`', '``')}`") for name in names})
+
+    def _udf(self, body: Any) -> "Callable[..., Column]":
+        from pyspark.sql.pandas.functions import arrow_udf
+        from pyspark.sql.types import StringType, StructType
+
+        returned: Any = self.result_type
+        if self.errors == "column":
+            returned = StructType().add("value", self.result_type).add("error", StringType())
+        made: Callable[..., Column] = arrow_udf(body, returned)
+        return made
 
     def __repr__(self) -> str:
         return f"<ScoringFunction {self.model_uri} -> {self.result_type.simpleString()}>"
@@ -108,8 +147,14 @@ def spark_udf(
     spark: "SparkSession",
     model_uri: str,
     result_type: "str | SparkType | None" = None,
+    env_manager: str | None = None,
     params: dict[str, Any] | None = None,
+    extra_env: dict[str, str] | None = None,
+    prebuilt_env_uri: str | None = None,
+    model_config: dict[str, Any] | str | None = None,
     *,
+    env: str | None = None,
+    errors: str = "fail",
     registry_url: str | None = None,
     accept_unverified: bool = False,
 ) -> ScoringFunction:
@@ -121,42 +166,72 @@ def spark_udf(
         spark: the session that will run it, classic or Connect.
         model_uri: as `tiltyard.load_model` takes it.
         result_type: DDL text or a Spark type; by default what the output signature implies.
+        env_manager, env: 'local', the environment of the executors, is the only one.
         params: the model's inference params, the same for every row.
+        extra_env, prebuilt_env_uri, model_config: of `mlflow.pyfunc.spark_udf`; refused unless empty.
+        errors: what becomes of a row that cannot be scored: 'fail' ends the job, 'null' gives a null prediction,
+            'column' gives a struct of `value` and `error`, the reason.
         registry_url: see `tiltyard.load_model`.
         accept_unverified: load a version for whose bytes no registry vouches.
 
     Raises:
         InvalidParameterValue: the result type or the params do not fit the model; nothing has been started.
         ModelIntegrityError: the files are not those that were registered.
+
+    Source: the order of the arguments is that of mlflow.pyfunc.spark_udf at v3.17.2.
     """
     from tiltyard import pyfunc
 
+    _check_environment_arguments(env_manager=env_manager, env=env)
+    _refuse_unless_empty(extra_env=extra_env, prebuilt_env_uri=prebuilt_env_uri, model_config=model_config)
+    if errors not in ERRORS:
+        raise InvalidParameterValue(f"Invalid 'errors': '{errors}'. Expected one of {', '.join(ERRORS)}.")
     reference = resolve(model_uri, registry_url=registry_url)
     directory = fetch(reference, accept_unverified=accept_unverified)
     model = pyfunc.load(directory)
     parsed_type = _result_type(model, result_type)
     checked = model.validate_params(params)
-    parcel = _pack(reference, directory)
+    parcel = _pack(reference, directory, model.metadata.run_id)
     time_zone = str(spark.conf.get("spark.sql.session.timeZone"))
     logger.info("Scoring with %s (%s)", reference.exact_uri, parcel.manifest.digest)
     inputs = model.signature.inputs if model.signature else None
-    return ScoringFunction(Scorer(parcel, parsed_type, checked, time_zone), inputs)
+    return ScoringFunction(Scorer(parcel, parsed_type, checked, time_zone, errors), inputs)
+
+
+def _check_environment_arguments(**named: str | None) -> None:
+    for name, value in named.items():
+        if value not in (None, "local"):
+            raise InvalidParameterValue(
+                f"Invalid '{name}': '{value}'. Expected 'local': the model runs in the Python environment of the "
+                "executors, which must hold its requirements. tiltyard.spark.check_environment compares them."
+            )
+
+
+def _refuse_unless_empty(**named: Any) -> None:
+    for name, value in named.items():
+        if value:
+            raise InvalidParameterValue(
+                f"'{name}' is not supported. Set environment variables with spark.executorEnv.NAME, and save the "
+                "model with the configuration that it needs."
+            )
 
 
 def _result_type(model: "PyFunc", result_type: "str | SparkType | None") -> "SparkType":
-    if result_type is not None:
-        return parse_result_type(result_type)
     outputs = model.signature.outputs if model.signature else None
+    if result_type is not None:
+        parsed = parse_result_type(result_type)
+        check_result_type(parsed, outputs)
+        return parsed
     if outputs is None:
         logger.warning("The model has no output signature; the result type is 'double'. Give result_type to change it.")
     return parse_result_type(result_type_of(outputs))
 
 
-def _pack(reference: ModelReference, directory: Path) -> Parcel:
+def _pack(reference: ModelReference, directory: Path, run_id: str | None) -> Parcel:
     """The model on its way: with its files if they are small, else with what an executor needs to fetch them."""
     manifest = reference.manifest or Manifest.of_source(DirectorySource(directory))
     # From here on the bytes are fixed, also for files that the registry does not vouch for.
-    exact = replace(reference, manifest=manifest, digest=manifest.digest)
+    exact = replace(reference, manifest=manifest, digest=manifest.digest, run_id=reference.run_id or run_id)
     if manifest.size_bytes > MAX_CARRIED_BYTES:
         return Parcel(exact, manifest, None)
     return Parcel(exact, manifest, {file.path: contain(directory, file.path).read_bytes() for file in manifest.files})

@@ -5,7 +5,7 @@ files too. A large one is fetched once per host into the digest-keyed cache.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tiltyard.pyfunc import PyFunc
+
+# A prediction costs some tenths of a millisecond however few rows it has: fewer than these are not worth one.
+USEFUL_ROWS = 8192
 
 _loaded: dict[str, "PyFunc"] = {}
 _loading = threading.Lock()
@@ -58,31 +61,72 @@ class Parcel:
             return model
 
 
+@dataclass(frozen=True)
 class Scorer:
     """The body of the UDF: Arrow batches in, one Arrow column out.
 
-    It is pickled into the task, so it holds plain values only.
+    It is pickled into the task, so it holds plain values only. `names` are those of the columns, when the call fixed
+    them. With `errors='null'` a bad row has no prediction; with 'column' the result is a struct of `value` and `error`.
     """
 
-    def __init__(self, parcel: Parcel, result_type: Any, params: dict[str, Any] | None, time_zone: str) -> None:
-        self.parcel = parcel
-        self.result_type = result_type
-        self.params = params
-        self.time_zone = time_zone
+    parcel: Parcel
+    result_type: Any
+    params: dict[str, Any] | None
+    time_zone: str
+    errors: str = "fail"
+    names: tuple[str, ...] | None = None
 
     def __call__(self, batches: Iterator[Any]) -> Iterator["pa.Array"]:
         from pyspark.sql.pandas.types import to_arrow_type
 
         from tiltyard.spark.columns import Arguments, Predictions
+        from tiltyard.spark.route import Route
+        from tiltyard.spark.salvage import Salvage
 
         model = self.parcel.load()
-        arguments = Arguments(model.signature.inputs if model.signature else None, time_zone=self.time_zone)
-        predictions = Predictions(to_arrow_type(self.result_type))
-        for batch in batches:
-            arrays = batch if isinstance(batch, tuple) else (batch,)
-            rows = len(arrays[0])
-            if rows == 0:
-                yield predictions.empty()
-                continue
-            output = model.predict(arguments.to_input(arrays), self.params)
-            yield predictions.to_arrow(output, rows)
+        inputs = model.signature.inputs if model.signature else None
+        arguments = Arguments(inputs, time_zone=self.time_zone, names=self.names)
+        route = Route(model, arguments, self.params, digest=self.parcel.manifest.digest)
+        arrow_type = to_arrow_type(self.result_type)
+        predictions = Predictions(arrow_type)
+
+        def predict(arrays: "Sequence[pa.Array]") -> "pa.Array":
+            return predictions.to_arrow(route(arrays), len(arrays[0]))
+
+        if self.errors == "fail":
+            yield from map(predict, joined(batches))
+            return
+        salvage = Salvage(predict, arrow_type, refuses_missing_alike=model.row_wise)
+        for arrays in joined(batches):
+            values, reasons = salvage(arrays)
+            yield values if self.errors == "null" else _beside(values, reasons)
+
+
+def joined(batches: Iterator[Any], useful_rows: int = USEFUL_ROWS) -> "Iterator[tuple[pa.Array, ...]]":
+    """The batches as tuples of columns; those of few rows are put together until they have `useful_rows`."""
+    import pyarrow as pa
+
+    def join() -> tuple[pa.Array, ...]:
+        return (
+            pending[0] if len(pending) == 1 else tuple(pa.concat_arrays(parts) for parts in zip(*pending, strict=True))
+        )
+
+    pending: list[tuple[pa.Array, ...]] = []
+    rows = 0
+    for batch in batches:
+        arrays = batch if isinstance(batch, tuple) else (batch,)
+        if len(arrays[0]) == 0:
+            continue
+        pending.append(arrays)
+        rows += len(arrays[0])
+        if rows >= useful_rows:
+            yield join()
+            pending, rows = [], 0
+    if pending:
+        yield join()
+
+
+def _beside(values: "pa.Array", reasons: "pa.Array") -> "pa.Array":
+    import pyarrow as pa
+
+    return pa.StructArray.from_arrays([values, reasons], names=["value", "error"])

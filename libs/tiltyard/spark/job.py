@@ -1,0 +1,155 @@
+"""The nightly job: from a path to a path with one exact version of a model."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.spark.output import DirectTarget, Target, check_mode
+from tiltyard.spark.progress import Progress
+from tiltyard.spark.scoring import apply, quoted
+from tiltyard.spark.summary import JobSummary, spread
+from tiltyard.spark.udf import ScoringFunction, spark_udf
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_FORMATS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
+# Formats whose writer replaces and appends in transactions of its own.
+_TRANSACTIONAL = ("delta",)
+FORMATS = (*dict.fromkeys(_FORMATS.values()), *_TRANSACTIONAL)
+
+
+def format_of(path: str, given: str | None) -> str:
+    """The data format of `path`: the one given, else by the path's ending, else parquet.
+
+    Raises:
+        InvalidParameterValue: the format given is not one of `FORMATS`.
+    """
+    if given is not None:
+        if given not in FORMATS:
+            raise InvalidParameterValue(f"Invalid format '{given}'. Expected one of {', '.join(FORMATS)}.")
+        return given
+    stem = path.rstrip("/").lower()
+    return next((name for ending, name in _FORMATS.items() if stem.endswith(ending)), "parquet")
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """A job that was checked and can be started."""
+
+    spark: "SparkSession"
+    function: ScoringFunction
+    scored: "DataFrame"
+    output_col: str
+    output_format: str
+    mode: str
+    target: Target | DirectTarget
+    partition_by: Sequence[str] = ()
+
+    def run(self, show_progress: Callable[[str], None] | None = None) -> JobSummary:
+        """Scores and writes, and says what was done. Whatever Spark raises passes; the output is then as before."""
+        from pyspark.sql import Observation, functions
+
+        started = time.perf_counter()
+        observation = Observation("tiltyard")
+        prediction = quoted(self.output_col)
+        counted = self.scored.observe(
+            observation,
+            functions.count(functions.lit(1)).alias("rows"),
+            functions.count_if(prediction.isNull()).alias("nulls"),
+        )
+        staged = isinstance(self.target, Target)
+        self._describe(f"Score with {self.function.model_uri} ({self.function.digest[:19]})")
+        try:
+            with Progress(self.spark, show_progress):
+                writer = counted.write.format(self.output_format).options(header=True)
+                if self.partition_by:
+                    writer = writer.partitionBy(*self.partition_by)
+                writer.mode("errorifexists" if staged else self.mode).save(self.target.staging)
+                figures = observation.get
+                # What was staged is this job's alone; in place it could stand beside older rows.
+                counts = None if self.mode == "append" and not staged else self._spread()
+            self.target.commit()
+        except BaseException:
+            self.target.abort()
+            raise
+        finally:
+            self._describe(None)
+        return JobSummary(
+            self.function.model_uri,
+            self.function.digest,
+            int(figures["rows"]),
+            int(figures["nulls"]),
+            time.perf_counter() - started,
+            counts,
+        )
+
+    def _spread(self) -> dict[str, int] | None:
+        reader = self.spark.read.format(self.output_format).options(header=True)
+        if self.output_format not in _TRANSACTIONAL:
+            reader = reader.schema(self.scored.schema)
+        return spread(reader.load(self.target.staging), self.output_col)
+
+    def _describe(self, text: str | None) -> None:
+        # Spark Connect has no job descriptions.
+        if hasattr(self.spark, "_jvm"):
+            context: Any = self.spark.sparkContext
+            context.setLocalProperty("spark.job.description", text)
+
+
+def prepare_job(
+    spark: "SparkSession",
+    model_uri: str,
+    input_path: str,
+    output_path: str,
+    *,
+    input_format: str | None = None,
+    output_format: str | None = None,
+    mode: str = "errorifexists",
+    output_col: str = "prediction",
+    keep: Sequence[str] | None = None,
+    partition_by: Sequence[str] = (),
+    result_type: str | None = None,
+    where: str | None = None,
+    errors: str = "fail",
+    lineage: bool = False,
+    registry_url: str | None = None,
+    accept_unverified: bool = False,
+) -> BatchJob:
+    """The job that scores what lies at `input_path` into `output_path`, with one exact version fixed now.
+
+    Raises:
+        InvalidParameterValue: it could not work: formats, columns, types. Nothing has been written.
+        ResourceAlreadyExists: the output exists and `mode` is `errorifexists`.
+    """
+    from pyspark.errors import PySparkException
+
+    check_mode(mode)
+    written_as = format_of(output_path, output_format)
+    read_as = format_of(input_path, input_format)
+    direct = written_as in _TRANSACTIONAL or not hasattr(spark, "_jvm")
+    target = DirectTarget(output_path) if direct else Target(spark, output_path, mode)
+    target.check()
+    try:
+        df = spark.read.format(read_as).options(header=True, inferSchema=True).load(input_path)
+        if where is not None:
+            df = df.where(where)
+        df.schema  # noqa: B018 - Connect looks at the input only when it must
+    except PySparkException as error:
+        what = str(error).splitlines()[0][:500]
+        raise InvalidParameterValue(f"The input '{input_path}' cannot be read: {what}") from None
+    function = spark_udf(
+        spark, model_uri, result_type, errors=errors, registry_url=registry_url, accept_unverified=accept_unverified
+    )
+    scored = apply(df, function, output_col=output_col, keep=keep, lineage=lineage)
+    unknown = [name for name in partition_by if name not in scored.columns]
+    if unknown:
+        raise InvalidParameterValue(f"'partition_by' names columns that the output lacks: {unknown}.")
+    return BatchJob(spark, function, scored, output_col, written_as, mode, target, tuple(partition_by))
+
+
+def score_path(spark: "SparkSession", model_uri: str, input_path: str, output_path: str, **options: Any) -> JobSummary:
+    """Scores what lies at `input_path` into `output_path`; options as `prepare_job` takes them."""
+    return prepare_job(spark, model_uri, input_path, output_path, **options).run()

@@ -1,0 +1,105 @@
+"""The job from a path to a path: what it writes, and what a job that fails or dies leaves behind."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.spark.conftest import NUMBERS
+from tiltyard.cli.score import _last_words
+from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists
+from tiltyard.spark.job import prepare_job, score_path
+from tiltyard.spark.output import Target
+from tiltyard.spark.summary import spread
+
+CHAMPION = f"models:/{NUMBERS}@champion"
+
+
+@pytest.fixture(scope="module")
+def source(flowers: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("source") / "in.parquet"
+    flowers.assign(day=np.where(np.arange(len(flowers)) % 2, "mon", "tue")).to_parquet(path)
+    return str(path)
+
+
+def left_beside(target: Path) -> list[str]:
+    return [path.name for path in target.parent.iterdir() if path != target]
+
+
+def test_modes_replace_append_or_refuse(spark: Any, registry_url: str, source: str, tmp_path: Path):
+    """The second run refuses, appends or replaces as the mode says, and nothing is left beside the output."""
+    target = tmp_path / "out.parquet"
+
+    def run(mode: str, **options: Any) -> Any:
+        return score_path(spark, CHAMPION, source, str(target), mode=mode, registry_url=registry_url, **options)
+
+    first = run("errorifexists", keep=["day", "b"], partition_by=["day"])
+    assert (first.rows, first.null_predictions, sum((first.counts or {}).values())) == (1000, 0, 1000)
+    assert {path.name for path in target.iterdir()} >= {"day=mon", "day=tue"}
+    with pytest.raises(ResourceAlreadyExists, match="exists"):
+        run("errorifexists")
+    assert sum((run("append", keep=["day", "b"], partition_by=["day"]).counts or {}).values()) == 1000
+    assert spark.read.parquet(str(target)).count() == 2000
+    run("overwrite", where="day = 'mon'")
+    assert spark.read.parquet(str(target)).count() == 500
+    assert left_beside(target) == []
+
+
+def test_a_job_that_fails_leaves_the_output_as_it_was(spark: Any, registry_url: str, flowers: Any, tmp_path: Path):
+    """After a bad row killed the job the old output is whole; the error is one line that names it."""
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    flowers.to_parquet(source)
+    score_path(spark, CHAMPION, str(source), str(target), registry_url=registry_url)
+    before = sorted(path.name for path in target.iterdir())
+    flowers.assign(c=np.nan).to_parquet(source)
+    job = prepare_job(spark, CHAMPION, str(source), str(target), mode="overwrite", registry_url=registry_url)
+    with pytest.raises(Exception, match="contains NaN") as failed:
+        job.run()
+    assert _last_words(failed.value).startswith("ValueError: Input X contains NaN")
+    assert sorted(path.name for path in target.iterdir()) == before
+    assert sorted(left_beside(target)) == ["in.parquet"]
+
+
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    spark: Any, registry_url: str, source: str, tmp_path: Path
+):
+    """Unknown columns, formats, modes and unreadable inputs are refused, and no directory appears."""
+    target = tmp_path / "out"
+    for options in (
+        {"where": "no_such_column > 1"},
+        {"partition_by": ["nowhere"]},
+        {"keep": ["nothing"]},
+        {"output_format": "xml"},
+        {"mode": "replace"},
+        {"result_type": "boolean"},
+    ):
+        with pytest.raises(InvalidParameterValue):
+            prepare_job(spark, CHAMPION, source, str(target), registry_url=registry_url, **options)
+    with pytest.raises(InvalidParameterValue, match="cannot be read"):
+        prepare_job(spark, CHAMPION, str(tmp_path / "absent.parquet"), str(target), registry_url=registry_url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_staging_that_a_dead_job_left_goes_after_a_day(spark: Any, tmp_path: Path):
+    """Fresh staging may belong to a running job and stays; old staging is removed by the next job."""
+    import os
+
+    old, fresh = tmp_path / ".out.tiltyard-1", tmp_path / ".out.tiltyard-2"
+    for path in (old, fresh):
+        path.mkdir()
+    os.utime(old, (1_000_000, 1_000_000))
+    Target(spark, str(tmp_path / "out"), "overwrite").check()
+    assert [path.name for path in tmp_path.iterdir()] == [fresh.name]
+
+
+def test_numbers_are_counted_by_range_and_few_values_one_by_one(spark: Any):
+    """Many different numbers fall into ten ranges, NaN and infinity into none; few are counted each; lists not."""
+    many = spark.createDataFrame([(float(i),) for i in range(101)] + [(float("nan"),), (float("inf"),)], "p double")
+    counts = spread(many, "p")
+    assert counts is not None
+    assert next(iter(counts.items())) == ("0 … 10", 10)
+    assert (len(counts), sum(counts.values())) == (10, 101)
+    assert spread(many.selectExpr("p < 50 as p"), "p") == {"False": 53, "True": 50}
+    assert spread(many.selectExpr("array(p) as p"), "p") is None
