@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -55,13 +54,3 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
     return report
-
-
-@pytest.fixture(autouse=True)
-def _forget_mlflow_settings() -> Iterator[None]:
-    """The stock client keeps its experiment in the environment, where the next test would find it."""
-    before = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
-    yield
-    for name in [name for name in os.environ if name.startswith("MLFLOW_") and name not in before]:
-        del os.environ[name]
-    os.environ.update(before)
