@@ -53,7 +53,7 @@ def cast_column(
     kind = spec.type
     try:
         if isinstance(kind, AnyType):
-            return object_array(values)
+            return _inferred(values)
         if not isinstance(kind, DataType):
             return _nested(values, kind, spec.required)
         if kind is DataType.binary:
@@ -304,6 +304,12 @@ def _nested(values: Sequence[Any], kind: Type, required: bool) -> Vector:
         except SchemaEnforcementFailed as error:
             raise _Refused(row, error.message) from None
     return array
+
+
+def _inferred(values: Sequence[Any]) -> Vector:
+    import pandas as pd
+
+    return pd.Series(list(values), dtype=None if values else object).to_numpy()
 
 
 def _lenient(values: Sequence[Any], kind: DataType) -> Vector:

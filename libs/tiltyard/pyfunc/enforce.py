@@ -16,7 +16,7 @@ import pandas as pd
 from tiltyard.errors import SchemaEnforcementFailed
 from tiltyard.pyfunc.columns import enforce_column
 from tiltyard.pyfunc.quote import name_list, quote
-from tiltyard.pyfunc.schema import AnyType, Array, ColSpec, DataType, Object, Schema
+from tiltyard.pyfunc.schema import Array, ColSpec, DataType, Object, Schema
 from tiltyard.pyfunc.tensors import enforce_tensors
 from tiltyard.pyfunc.values import enforce_value
 
@@ -62,6 +62,7 @@ def _enforce(data: Any, schema: Schema) -> Any:
                 data = {schema.names[0]: data}
             have = data.columns if isinstance(data, pd.DataFrame) else data if isinstance(data, Mapping) else ()
             check_missing(set(have), schema)
+            _refuse_duplicates(list(have), set(schema.names))
         return enforce_tensors(data, schema)
     return _enforce_columns(data if isinstance(data, pd.DataFrame) else _to_frame(data, schema), schema)
 
@@ -87,7 +88,7 @@ def _mapping_to_frame(data: dict[Any, Any], schema: Schema) -> pd.DataFrame:
     nested = any(isinstance(spec.type, Array | Object) for spec in schema.columns)
     if nested or all(_is_cell(value) for value in data.values()):
         return pd.DataFrame([data])
-    if all(isinstance(value, np.ndarray) and value.ndim == 0 for value in data.values()):
+    if all(isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind == "U" for value in data.values()):
         return pd.DataFrame([{key: value.item() for key, value in data.items()}])
     flat = {
         key: value.tolist() if isinstance(value, np.ndarray) and value.ndim > 1 else value
@@ -109,8 +110,7 @@ def _enforce_columns(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     nested: list[int] = []
     for i, (dtype, spec) in enumerate(zip(dtypes, specs, strict=True)):
         if not isinstance(spec.type, DataType):
-            if not isinstance(spec.type, AnyType):
-                nested.append(i)
+            nested.append(i)
         elif dtype != _dtype(spec.type):
             pending[dtype, spec.type].append(i)
     if not pending and not nested:
@@ -183,14 +183,15 @@ def _enforce_block(frame: pd.DataFrame, positions: list[int], dtype: Any, kind: 
 
 
 def _enforce_nested(column: "pd.Series[Any]", spec: ColSpec) -> "pd.Series[Any]":
-    values = np.empty(len(column), dtype=object)
+    values = []
     for i, value in enumerate(column):
         try:
-            values[i] = enforce_value(value, spec.type, spec.required)
+            values.append(enforce_value(value, spec.type, spec.required))
         except SchemaEnforcementFailed as error:
             raise SchemaEnforcementFailed(
                 f"Column {quote(column.name)} row {i} is not of type '{spec.type}': {error.message}"
             ) from None
+    # As upstream's, the column has the type that pandas infers, which matters for `any`.
     return pd.Series(values, index=column.index)
 
 

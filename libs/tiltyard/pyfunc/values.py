@@ -73,10 +73,10 @@ def _scalar(data: Any, kind: DataType, required: bool, json: bool) -> Any:
 
 def _array(data: Any, kind: Array, required: bool, json: bool) -> Any:
     if not required or isinstance(kind.items, AnyType):
-        empty = isinstance(data, list | np.ndarray) and len(data) == 0
+        empty = data == [] if isinstance(data, list) else isinstance(data, np.ndarray) and data.size == 0
         if data is None or empty:
             return data
-    if not isinstance(data, list | np.ndarray):
+    if not isinstance(data, list | np.ndarray) or (isinstance(data, np.ndarray) and data.ndim == 0):
         raise SchemaEnforcementFailed(f"Expected data to be list or numpy array, got {type(data).__name__}")
     items = _items(data, kind.items, json) if isinstance(kind.items, DataType) else None
     if items is None:
@@ -102,17 +102,23 @@ def _items(data: Any, kind: DataType, json: bool) -> Any:
 
     from tiltyard.pyfunc.columns import enforce_column
 
-    column = enforce_column("", pd.Series(data), kind)
-    if kind is DataType.string:
-        # Upstream writes the text 'None' here; a null stays a null with us.
-        texts = [None if is_missing(item) else str(item) for item in column]
-        return texts if isinstance(data, list) else np.array(texts, dtype=object if None in texts else str)
-    if kind is DataType.binary:
-        return _binary(column.tolist())
     try:
+        column = enforce_column("", pd.Series(data), kind)
+        if kind is DataType.string:
+            texts = [_text(item) for item in column]
+            return texts if isinstance(data, list) else np.array(texts, dtype=object if None in texts else str)
+        if kind is DataType.binary:
+            return _binary(column.tolist())
         return column.to_numpy(dtype=np.dtype(kind.dtype))
     except (TypeError, ValueError):
         raise SchemaEnforcementFailed(f"Array items cannot be converted to `{kind}`") from None
+
+
+def _text(item: Any) -> str | None:
+    """An item of an array of text. Upstream writes the text 'None' for a null, which stays a null with us."""
+    if is_missing(item):
+        return None
+    return item.decode("ascii") if isinstance(item, bytes) else str(item)
 
 
 def _json_number(value: Any, kind: DataType) -> Any:

@@ -84,12 +84,12 @@ def _with_mlflow(config: Any) -> Iterator[Any]:
     from mlflow.models import model_config
 
     registry.__mlflow_model__ = None
-    model_config.__mlflow_model_config__ = config or ""
+    vars(model_config)["__mlflow_model_config__"] = config or ""
     try:
         yield lambda: registry.__mlflow_model__
     finally:
         registry.__mlflow_model__ = None
-        model_config.__mlflow_model_config__ = None
+        vars(model_config)["__mlflow_model_config__"] = None
 
 
 @contextmanager
