@@ -1,0 +1,179 @@
+"""Rows per second of batch scoring beside the ways a user would try without it. Run as a module for the table alone.
+
+All ways run in one Spark session, one after the other in each round, into a sink that throws rows away.
+"""
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import tiltyard
+
+Action = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A model and the table it scores; `goals` are ratios of ours to another way."""
+
+    name: str
+    estimator: Any
+    example: pd.DataFrame
+    label: Any
+    rows: int
+    goals: dict[str, float]
+
+
+def narrow(rows: int) -> Work:
+    """Four doubles and a logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(2000, 4)), columns=list("abcd"))
+    goals = {"mapInArrow": 1.2, "mlflow.spark_udf": 1.8}
+    return Work("4 doubles, LogisticRegression", LogisticRegression(), frame, frame.sum(axis=1) > 0, rows, goals)
+
+
+def wide(rows: int) -> Work:
+    """Two hundred doubles and a ridge regression."""
+    from sklearn.linear_model import Ridge
+
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(2000, 200)), columns=[f"c{i}" for i in range(200)])
+    return Work("200 doubles, Ridge", Ridge(), frame, frame.sum(axis=1), rows, {"mapInPandas": 1.0})
+
+
+def mixed(rows: int) -> Work:
+    """Ten doubles, three longs and three texts through a column transformer."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.normal(size=(2000, 10)), columns=[f"d{i}" for i in range(10)])
+    for i in range(3):
+        frame[f"l{i}"] = random.integers(0, 100, 2000)
+    for i in range(3):
+        frame[f"t{i}"] = random.choice(["red", "green", "blue"], 2000)
+    texts = [f"t{i}" for i in range(3)]
+    encode = make_column_transformer((OneHotEncoder(), texts), remainder=StandardScaler())
+    label = frame["d0"] > 0
+    return Work("mixed pipeline, 16 columns", make_pipeline(encode, LogisticRegression()), frame, label, rows,
+                {"mapInArrow": 0.95})  # fmt: skip
+
+
+def table_of(spark: Any, work: Work) -> Any:
+    """The rows, made once and kept in memory."""
+    from pyspark.sql import functions
+
+    repeats = -(-work.rows // len(work.example))
+    rows = spark.createDataFrame(work.example).crossJoin(spark.range(repeats).withColumnRenamed("id", "copy"))
+    table = rows.drop(functions.col("copy")).repartition(4).cache()
+    table.count()
+    return table
+
+
+def ways(spark: Any, work: Work, directory: Path) -> dict[str, Action]:
+    """The ways to score, by name: each from a table to a table with predictions."""
+    import mlflow
+    from pyspark.sql import functions
+
+    predictions = work.estimator.predict(work.example)
+    # Spark keeps one type per column, whatever label the estimator gives.
+    result_type = "double" if predictions.dtype.kind == "f" else "long"
+    tiltyard.save_model(
+        work.estimator, directory / "ours", signature=tiltyard.infer_signature(work.example, predictions)
+    )
+    mlflow.sklearn.save_model(
+        work.estimator,
+        directory / "mlflow",
+        signature=mlflow.models.infer_signature(work.example, predictions),
+        serialization_format="cloudpickle",
+        pip_requirements=[],
+    )
+    estimator = spark.sparkContext.broadcast(work.estimator)
+
+    def bare_arrow(batches: Iterator[Any]) -> Iterator[Any]:
+        import pyarrow as pa
+
+        for batch in batches:
+            answer = estimator.value.predict(batch.to_pandas())
+            yield pa.RecordBatch.from_arrays([pa.array(answer)], names=["prediction"])
+
+    def bare_pandas(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for frame in frames:
+            yield pd.DataFrame({"prediction": estimator.value.predict(frame)})
+
+    names = [functions.col(name) for name in work.example.columns]
+    ours = tiltyard.spark_udf(spark, str(directory / "ours"))
+    theirs = mlflow.pyfunc.spark_udf(spark, str(directory / "mlflow"), result_type=result_type, env_manager="local")
+    return {
+        "ours": lambda table: table.select(ours()),
+        "mapInArrow": lambda table: table.mapInArrow(bare_arrow, f"prediction {result_type}"),
+        "mapInPandas": lambda table: table.mapInPandas(bare_pandas, f"prediction {result_type}"),
+        "mlflow.spark_udf": lambda table: table.select(theirs(functions.struct(*names))),
+    }
+
+
+def measure(spark: Any, work: Work, rounds: int) -> dict[str, list[float]]:
+    """Rows per second of each way in each round, after one round that is not counted."""
+    work.estimator.fit(work.example, np.asarray(work.label, dtype=np.int64 if work.label.dtype == bool else None))
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        actions = ways(spark, work, Path(folder))
+        table = table_of(spark, work)
+        rows = table.count()
+        for i in range(rounds + 1):
+            for name, action in actions.items():
+                started = time.perf_counter()
+                action(table).write.format("noop").mode("overwrite").save()
+                if i:
+                    found.setdefault(name, []).append(rows / (time.perf_counter() - started))
+        table.unpersist()
+    return found
+
+
+def report(work: Work, found: dict[str, list[float]]) -> dict[str, float]:
+    """The ratios of ours to the others, by the medians; prints the table."""
+    ours = statistics.median(found["ours"])
+    ratios = {name: ours / statistics.median(values) for name, values in found.items()}
+    print(f"\n{work.name}, {work.rows:,} rows, {len(found['ours'])} rounds")
+    for name, values in found.items():
+        goal = f"   goal {work.goals[name]:.2f}" if name in work.goals else ""
+        spread = f"{min(values):>12,.0f} … {max(values):>12,.0f}"
+        print(
+            f"  {name:<17} {statistics.median(values):>12,.0f} rows/s  ({spread})   ours is {ratios[name]:.2f} x{goal}"
+        )
+    return ratios
+
+
+def run(scale: float = 1.0, rounds: int = 5) -> dict[str, dict[str, float]]:
+    """The ratios of all work; `scale` shrinks the tables."""
+    from tiltyard.spark.session import open_session
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    # Neither side is helped by settings: what Spark sends by default, both get.
+    conf = {"spark.sql.execution.arrow.maxRecordsPerBatch": "10000", "spark.driver.memory": "3g"}
+    spark = open_session(app_name="bench", master="local[2]", conf=conf)
+    spark.sparkContext.setLogLevel("OFF")
+    try:
+        tables = [narrow(int(5_000_000 * scale)), wide(int(200_000 * scale)), mixed(int(400_000 * scale))]
+        return {work.name: report(work, measure(spark, work, rounds)) for work in tables}
+    finally:
+        spark.stop()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the tables' full size (default 1)")
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
+    given = parser.parse_args()
+    run(given.scale, given.rounds)
