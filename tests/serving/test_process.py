@@ -114,7 +114,7 @@ async def test_a_full_queue_is_503_at_once(model_dir: Callable[[str], Path]) -> 
     async with running(app) as client:
         await ready(client)
         waiting = [asyncio.create_task(client.post(OBEDIENT, json=do("sleep 0.5"))) for _ in range(3)]
-        model = app.state.endpoints.named("obedient").slot.current
+        model = app.state.endpoints.named("obedient").members[0].served.slot.current
         async with asyncio.timeout(10):
             while model.queued_requests < 3:
                 await asyncio.sleep(0.005)

@@ -41,6 +41,29 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: A
 @options.workers("--workers", "serving")
 @models
 @options.option(
+    "--config",
+    env="SERVING_CONFIG",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A YAML file of endpoints: models by traffic percentage, a shadow.",
+)
+@options.option(
+    "--trial-requests",
+    env="TRIAL_REQUESTS",
+    type=click.IntRange(0),
+    default=_DEFAULT.trial_requests,
+    show_default=True,
+    help="How many first requests a new version is judged by; 0 judges none.",
+)
+@options.option(
+    "--trial-max-error-rate",
+    env="TRIAL_MAX_ERROR_RATE",
+    type=click.FloatRange(0, 1),
+    default=_DEFAULT.trial_max_error_rate,
+    show_default=True,
+    help="The share of them that may fail before the version gives way to the one before it.",
+)
+@options.option(
     "--registry-url",
     env="REGISTRY_URL",
     metavar="URL",
@@ -81,6 +104,38 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: A
     default=_DEFAULT.request_timeout_s,
     show_default=True,
     help="Seconds until a request without an answer is told so.",
+)
+@options.option(
+    "--queue-requests",
+    env="QUEUE_REQUESTS",
+    type=click.IntRange(1),
+    default=_DEFAULT.queue_requests,
+    show_default=True,
+    help="Requests that one model may have waiting before more are answered 503.",
+)
+@options.option(
+    "--queue-rows",
+    env="QUEUE_ROWS",
+    type=click.IntRange(1),
+    default=_DEFAULT.queue_rows,
+    show_default=True,
+    help="Rows that one model may have waiting before more are answered 503.",
+)
+@options.option(
+    "--batch-rows",
+    env="BATCH_ROWS",
+    type=click.IntRange(1),
+    default=_DEFAULT.batch_rows,
+    show_default=True,
+    help="Rows that one merged prediction may have.",
+)
+@options.option(
+    "--on-demand-models",
+    env="ON_DEMAND_MODELS",
+    type=click.IntRange(1),
+    default=_DEFAULT.on_demand_models,
+    show_default=True,
+    help="Versions that callers named and nobody configured, kept loaded at once.",
 )
 @options.draining
 def serving(host: str, port: int, workers: int, **settings: Any) -> None:

@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 
+from tiltyard_serving.api.endpoints import HANDLERS as ENDPOINT_HANDLERS
 from tiltyard_serving.api.probes import HANDLERS
 from tiltyard_serving.api.replies import http_error_reply
 from tiltyard_serving.api.routes import scoring_routes
@@ -41,7 +42,7 @@ def create_app(settings: Settings) -> Litestar:
             endpoints.close()
 
     return Litestar(
-        route_handlers=[*HANDLERS, *scoring_routes(settings, telemetry, endpoints)],
+        route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring_routes(settings, telemetry, endpoints)],
         lifespan=[lifespan],
         state=State(
             {"settings": settings, "telemetry": telemetry, "endpoints": endpoints, "draining": asyncio.Event()}

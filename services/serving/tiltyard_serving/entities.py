@@ -54,12 +54,21 @@ def parse_entity(text: str) -> Entity:
     """
     named = _NAMED.fullmatch(text)
     endpoint, uri = (named[1], named[2]) if named else (None, text)
+    return parse_served(uri)._replace(endpoint=endpoint)
+
+
+def parse_served(uri: str) -> Entity:
+    """The entity that a URI alone names, without an endpoint.
+
+    Raises:
+        InvalidParameterValue: the URI is none, or the directory it names is no model directory.
+    """
     names = parse_model_uri(uri)
     if isinstance(names, RegisteredUri):
         names = dataclasses.replace(names, name=parse_model_name(names.name).full)
     elif isinstance(names, DirectoryUri) and (path := names.local_path) and not (path / "MLmodel").is_file():
-        raise InvalidParameterValue(f"Model '{text}': there is no model directory (no file 'MLmodel') there.")
-    return Entity(uri, names, endpoint)
+        raise InvalidParameterValue(f"Model '{uri}': there is no model directory (no file 'MLmodel') there.")
+    return Entity(uri, names, None)
 
 
 def parse_entities(texts: Sequence[str]) -> tuple[Entity, ...]:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 from tiltyard import models, pyfunc
 from tiltyard.models import ModelReference
@@ -53,6 +54,8 @@ class Loader:
         self._settings = settings
         self._telemetry = telemetry
         self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._loaded: WeakValueDictionary[Target, LoadedModel] = WeakValueDictionary()
+        self._in_turn: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
         self._limits = Limits(
             requests=settings.queue_requests,
             rows=settings.queue_rows,
@@ -73,9 +76,25 @@ class Loader:
     async def load(self, target: Target, label: str) -> LoadedModel:
         """The version, fetched, verified, loaded and warmed. `label` is its name when it has no own one.
 
+        What was registered is loaded once, however many ask for it; each of them closes it.
+
         Raises:
             Exception: whatever keeps it from being served; the registry's, the file system's, the model's.
         """
+        if target.name is None:
+            return await self._load(target, label)
+        in_turn = self._in_turn.get(target)
+        if in_turn is None:
+            in_turn = self._in_turn[target] = asyncio.Lock()
+        async with in_turn:
+            loaded = self._loaded.get(target)
+            if loaded is None or loaded.closed:
+                loaded = self._loaded[target] = await self._load(target, label)
+            else:
+                loaded.hold()
+            return loaded
+
+    async def _load(self, target: Target, label: str) -> LoadedModel:
         async with self._loading:
             model, reference, merging = await in_thread(lambda: self._fetch(target))
         name = reference.name or label

@@ -36,6 +36,7 @@ class LoadedModel:
         self.version = version
         self.meter = meter
         self.header = quote(f"{name}/{version}", safe="/ !#$&'()*+,:;=?@[]~").encode("ascii")
+        self._users = 1
         self._model = model
         self._coerce = coerce
         self._batcher: Batcher[Payload, bytes] = Batcher(
@@ -66,9 +67,20 @@ class LoadedModel:
         merge_key = item.merge_key if item.rows else None
         return self._batcher.submit(item, rows=item.rows, merge_key=merge_key)
 
+    def hold(self) -> None:
+        """One more user, who will `close` it too."""
+        self._users += 1
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody uses it any more."""
+        return not self._users
+
     def close(self) -> None:
-        """Gives the thread up; nobody may use the model afterwards."""
-        self._batcher.close()
+        """Ends one user's use; after the last one's the thread ends, and nobody may use the model."""
+        self._users -= 1
+        if not self._users:
+            self._batcher.close()
 
 
 def steps(model: PyFunc) -> Steps[Payload, bytes]:

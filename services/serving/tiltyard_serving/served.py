@@ -4,17 +4,33 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from tiltyard.errors import TemporarilyUnavailable, TiltyardError
 from tiltyard_serving.loading import Target
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.slot import Slot
 from tiltyard_serving.telemetry import Telemetry
+from tiltyard_serving.trial import Trial
 
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 60.0
 
 _log = logging.getLogger(__name__)
+
+
+class TrialLimits(NamedTuple):
+    """How many requests a new version is judged by, how many may fail, and how long that takes at most."""
+
+    requests: int
+    max_error_rate: float
+    time_s: float
+
+
+class _Fallback(NamedTuple):
+    model: LoadedModel
+    target: Target
+    timer: asyncio.TimerHandle
 
 
 class Served:
@@ -33,12 +49,18 @@ class Served:
         telemetry: Telemetry,
         *,
         first_retry_s: float = FIRST_RETRY_S,
+        trial: TrialLimits | None = None,
     ) -> None:
         self.uri = uri
         self.label = label
         self.slot: Slot[LoadedModel] = Slot(label, lambda model: model.close())
         self.problem: str | None = None
         self.current: Target | None = None
+        self.trial: Trial | None = None
+        self._trial_limits = trial
+        self._fallback: _Fallback | None = None
+        # What was taken back: not tried again before something else was wanted.
+        self._refused: Target | None = None
         self._load = load
         self._telemetry = telemetry
         self._first_retry_s = first_retry_s
@@ -61,6 +83,7 @@ class Served:
             self.report(None)
         if target == self._wanted:
             return
+        self._refused = None
         self._wanted = target
         self._wanted_since_s = time.monotonic()
         self._wake.set()
@@ -88,6 +111,7 @@ class Served:
         """Stops serving; what is in flight is still answered."""
         if self._keeping is not None:
             self._keeping.cancel()
+        self._end_trial()
         self.slot.swap(None)
         self._telemetry.model_ready.labels(self.label).set(0)
         self._telemetry.model_stale.labels(self.label).set(0)
@@ -96,7 +120,7 @@ class Served:
         retry_s = self._first_retry_s
         while True:
             wanted = self._wanted
-            if wanted is None or wanted == self.current:
+            if wanted is None or wanted in (self.current, self._refused):
                 self._wake.clear()
                 await self._wake.wait()
                 retry_s = self._first_retry_s
@@ -130,6 +154,7 @@ class Served:
             self.report(None)
             return True
         seconds = time.monotonic() - self._wanted_since_s
+        self._begin_trial(model)
         self.slot.swap(model)
         self.current = target
         self.report(None)
@@ -145,6 +170,38 @@ class Served:
             "" if model.merging else ", requests are not merged",
         )
         return True
+
+    # --- The trial of a version that replaces another -------------------------------------------------
+
+    def _begin_trial(self, model: LoadedModel) -> None:
+        """From now on counts what `model` answers; the version before it stays loaded meanwhile."""
+        self._end_trial()
+        limits, before, target = self._trial_limits, self.slot.current, self.current
+        if limits is None or before is None or target is None:
+            return
+        before.hold()
+        timer = asyncio.get_running_loop().call_later(limits.time_s, self._end_trial)
+        self._fallback = _Fallback(before, target, timer)
+        self.trial = Trial(model, limits.requests, limits.max_error_rate, self._decide)
+
+    def _end_trial(self) -> None:
+        self.trial = None
+        if self._fallback is not None:
+            fallback, self._fallback = self._fallback, None
+            fallback.timer.cancel()
+            fallback.model.close()
+
+    def _decide(self, failure: str | None) -> None:
+        if failure is None or self._fallback is None:
+            self._end_trial()
+            return
+        bad, fallback = self.current, self._fallback
+        fallback.model.hold()
+        self.slot.swap(fallback.model)
+        self.current, self._refused = fallback.target, bad
+        self._end_trial()
+        self._telemetry.taken_back.labels(self.label).inc()
+        self.report(f"{(bad and _shown(bad)) or self.label} was taken back: {failure}")
 
 
 def _shown(target: Target) -> str | None:

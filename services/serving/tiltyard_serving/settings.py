@@ -19,6 +19,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     models: tuple[str, ...] = ()
+    # A YAML file of endpoints: several models by traffic percentage, a shadow.
+    config: Path | None = None
     # None: TILTYARD_REGISTRY_URL, else MLFLOW_REGISTRY_URI, else MLFLOW_TRACKING_URI.
     registry_url: str | None = None
     cache_dir: Path | None = None
@@ -40,6 +42,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue_rows: int = 1_000_000
     batch_rows: int = 4096
 
+    # A version whose share of failed requests among its first `trial_requests` is over `trial_max_error_rate`
+    # gives way to the one before it again. 0 requests: no trial.
+    trial_requests: int = 100
+    trial_max_error_rate: float = 0.5
+    # No trial lasts longer; until it ends, the version before stays loaded.
+    trial_s: float = 600.0
+
     # Versions of configured models that callers named and nobody configured, kept loaded at once.
     on_demand_models: int = 8
 
@@ -53,6 +62,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("max_body_bytes", "queue_requests", "queue_rows", "batch_rows", "on_demand_models"):
             if getattr(self, name) < 1:
                 raise InvalidParameterValue(f"Setting '{name}' must be at least 1, got {getattr(self, name)}.")
-        for name in ("request_timeout_s", "watch_wait_s", "reconnect_s", "poll_interval_s"):
+        if self.trial_requests < 0:
+            raise InvalidParameterValue(f"Setting 'trial_requests' must be at least 0, got {self.trial_requests}.")
+        if not 0 <= self.trial_max_error_rate <= 1:
+            raise InvalidParameterValue(
+                f"Setting 'trial_max_error_rate' must be from 0 to 1, got {self.trial_max_error_rate:g}."
+            )
+        for name in ("request_timeout_s", "watch_wait_s", "reconnect_s", "poll_interval_s", "trial_s"):
             if getattr(self, name) <= 0:
                 raise InvalidParameterValue(f"Setting '{name}' must be above 0, got {getattr(self, name)}.")

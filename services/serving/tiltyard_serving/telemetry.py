@@ -88,6 +88,31 @@ class Telemetry:
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
             registry=registry,
         )
+        self.taken_back = Counter(
+            "tiltyard_serving_models_taken_back",
+            "Versions that gave way to the one before them, because too many of their first requests failed.",
+            ("served",),
+            registry=registry,
+        )
+        self.endpoint_requests = Counter(
+            "tiltyard_serving_endpoint_requests",
+            "Scoring requests by endpoint, and by the model that the endpoint chose.",
+            ("endpoint", "served"),
+            registry=registry,
+        )
+        self.shadow_requests = Counter(
+            "tiltyard_serving_shadow_requests",
+            "Copies of requests for a shadow, by outcome: agreed, disagreed, failed or dropped.",
+            ("endpoint", "outcome"),
+            registry=registry,
+        )
+        self.shadow_seconds = Histogram(
+            "tiltyard_serving_shadow_seconds",
+            "Seconds of one answer of a shadow.",
+            ("endpoint",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.model_ready = Gauge(
             "tiltyard_serving_model_ready",
             "1 when a version is loaded for what is served, else 0.",

@@ -1,24 +1,19 @@
 """The first predictions of a model, before it takes traffic: with its own input example."""
 
 import logging
-import math
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import pandas as pd
 
 from tiltyard.errors import TiltyardError
 from tiltyard.pyfunc import PyFunc, output, payload
 from tiltyard.pyfunc.payload import Payload
+from tiltyard_serving.answers import TOLERANCE, TOLERANCE_FLOAT32, same_answer
 
 EXAMPLE = "serving_input_example.json"
 MAX_SINGLE_ROWS = 32
-
-# Linear algebra adds up in another order for another number of rows, so the last digits may differ.
-_TOLERANCE = 1e-12
-_TOLERANCE_FLOAT32 = 1e-5
 
 _log = logging.getLogger(__name__)
 
@@ -82,15 +77,4 @@ def _agrees_by_row(model: PyFunc, data: Any, example: Payload, alone: Any) -> bo
 def _equal(one: Any, other: Any) -> bool:
     """Whether two outputs say the same to a caller."""
     narrow = any(str(getattr(value, "dtype", "")) in ("float32", "float16") for value in (one, other))
-    tolerance = _TOLERANCE_FLOAT32 if narrow else _TOLERANCE
-    return _same(msgspec.json.decode(output.encode(one)), msgspec.json.decode(output.encode(other)), tolerance)
-
-
-def _same(one: Any, other: Any, tolerance: float) -> bool:
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(lambda a, b: _same(a, b, tolerance), one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key], tolerance) for key in one)
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
-    return bool(one == other)
+    return same_answer(output.encode(one), output.encode(other), TOLERANCE_FLOAT32 if narrow else TOLERANCE)

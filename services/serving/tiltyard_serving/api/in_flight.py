@@ -11,6 +11,7 @@ from litestar.types import Receive
 
 from tiltyard.errors import BadRequest, DeadlineExceeded
 from tiltyard_serving.model import LoadedModel
+from tiltyard_serving.trial import Trial
 
 SWEEP_S = 0.05
 # Before this, nobody looks whether a caller who waits is still there.
@@ -24,12 +25,13 @@ class ClientDisconnected(Exception):
 class Call:
     """One request while it is being answered."""
 
-    __slots__ = ("_receive", "_task", "_watch", "began_s", "ended", "has_body", "model")
+    __slots__ = ("_receive", "_task", "_watch", "began_s", "ended", "has_body", "model", "trial")
 
     def __init__(self, receive: Receive) -> None:
         self.began_s = time.perf_counter()
         self.has_body = False
         self.model: LoadedModel | None = None
+        self.trial: Trial | None = None
         # Why it was ended before it was answered.
         self.ended: Exception | None = None
         self._receive = receive

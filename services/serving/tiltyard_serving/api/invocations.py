@@ -6,7 +6,7 @@ A raw ASGI application: the framework around it would cost more than the request
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import NamedTuple, cast
 
 from litestar.types import HTTPScope, Receive, Scope, Send
 
@@ -17,6 +17,7 @@ from tiltyard_serving.api.replies import Reply, error_reply, method_not_allowed,
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.served import Served
 from tiltyard_serving.settings import Settings
+from tiltyard_serving.shadow import Shadow
 from tiltyard_serving.telemetry import Telemetry
 
 MODEL_HEADER = b"x-tiltyard-model"
@@ -24,7 +25,15 @@ MODEL_HEADER = b"x-tiltyard-model"
 # Larger bodies are decoded off the event loop, where they would delay everybody.
 DECODE_INLINE_BYTES = 64 * 1024
 
-Route = Callable[[HTTPScope], Awaitable[Served]]
+
+class Way(NamedTuple):
+    """What answers a request, and what gets a copy of it."""
+
+    served: Served
+    shadow: Shadow | None = None
+
+
+Route = Callable[[HTTPScope], Awaitable[Way]]
 
 
 class Invocations:
@@ -43,6 +52,7 @@ class Invocations:
             return
         call = Call(receive)
         self._in_flight.add(call)
+        failure: Exception | None = None
         try:
             reply = await self._answer(call, request, receive)
         except ClientDisconnected:
@@ -52,23 +62,32 @@ class Invocations:
                 raise
             if isinstance(call.ended, ClientDisconnected):
                 return
-            reply = error_reply(call.ended)
+            failure = call.ended
+            reply = error_reply(failure)
         except Exception as error:
+            failure = error
             reply = error_reply(error)
             if isinstance(error, PayloadTooLarge):
                 # The rest of the body is not read, so the connection cannot be used again.
                 reply = reply.adding(b"connection", b"close")
         finally:
             self._in_flight.remove(call)
+        if call.trial is not None and call.model is not None:
+            call.trial.count(call.model, failure)
         await respond(send, self._named(call, reply))
 
     async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
         body = await read_body(request, receive, self._max_body_bytes)
         call.has_body = True
-        served = await self._route(request)
-        with served.slot.lease() as model:
-            call.model = model
-            return Reply(200, await _predict(model, body, header(request, b"content-type")))
+        way = await self._route(request)
+        content_type = header(request, b"content-type")
+        # From the route to the lease nothing is awaited: what a new configuration closes has no caller left.
+        with way.served.slot.lease() as model:
+            call.model, call.trial = model, way.served.trial
+            answer = await _predict(model, body, content_type)
+        if way.shadow is not None:
+            way.shadow.mirror(body, content_type, answer)
+        return Reply(200, answer)
 
     def _named(self, call: Call, reply: Reply) -> Reply:
         """Counts the answer, and names the version that gave it."""

@@ -6,9 +6,9 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import EndpointNotFound
 from tiltyard_serving.api.in_flight import InFlight
-from tiltyard_serving.api.invocations import Invocations, Route
+from tiltyard_serving.api.invocations import Invocations, Route, Way
+from tiltyard_serving.endpoint import Endpoint
 from tiltyard_serving.endpoints import Endpoints
-from tiltyard_serving.served import Served
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
 
@@ -16,19 +16,19 @@ from tiltyard_serving.telemetry import Telemetry
 def scoring_routes(settings: Settings, telemetry: Telemetry, endpoints: Endpoints) -> list[ASGIRouteHandler]:
     """The three ways to ask for predictions, mounted as raw ASGI applications."""
 
-    async def of_default(_request: HTTPScope) -> Served:
-        return endpoints.default()
+    async def of_default(request: HTTPScope) -> Way:
+        return _chosen(endpoints.default(), request)
 
-    async def of_model(request: HTTPScope) -> Served:
+    async def of_model(request: HTTPScope) -> Way:
         match _parts(request):
             case [name, selector, "invocations"]:
-                return await endpoints.of_model(name, selector)
+                return Way(await endpoints.of_model(name, selector))
         raise _unknown(request)
 
-    async def of_endpoint(request: HTTPScope) -> Served:
+    async def of_endpoint(request: HTTPScope) -> Way:
         match _parts(request):
             case [name, "invocations"]:
-                return endpoints.named(name)
+                return _chosen(endpoints.named(name), request)
         raise _unknown(request)
 
     in_flight = InFlight(settings.request_timeout_s, telemetry.in_flight.set)
@@ -47,6 +47,10 @@ def scoring_routes(settings: Settings, telemetry: Telemetry, endpoints: Endpoint
         route("/model", of_model, is_mount=True),
         route("/serving-endpoints", of_endpoint, is_mount=True),
     ]
+
+
+def _chosen(endpoint: Endpoint, request: HTTPScope) -> Way:
+    return Way(endpoint.choose(request["headers"]), endpoint.shadow)
 
 
 def _parts(request: HTTPScope) -> list[str]:

@@ -1,0 +1,146 @@
+"""The named endpoints: what each serves, how its traffic is shared, and what its shadow says."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, delete, get, put
+from litestar.datastructures import State
+from litestar.params import FromPath
+
+from tiltyard.errors import NotImplementedYet, PayloadTooLarge
+from tiltyard_serving.endpoint import Endpoint
+from tiltyard_serving.endpoint_config import read_request
+from tiltyard_serving.endpoints import Endpoints
+from tiltyard_serving.served import Served
+from tiltyard_serving.settings import Settings
+
+_BASE = "/api/tiltyard/v1/endpoints"
+_MAX_BYTES = 256 * 1024
+
+
+class EntityState(msgspec.Struct):
+    """One model of an endpoint. `requests` are those that this process gave to it."""
+
+    model: str
+    traffic_percentage: float
+    ready: bool
+    name: str | None
+    version: str | None
+    on_trial: bool
+    problem: str | None
+    requests: int
+
+
+class ShadowState(msgspec.Struct):
+    """The shadow of an endpoint, and how its answers compare, counted in this process."""
+
+    model: str
+    ready: bool
+    version: str | None
+    problem: str | None
+    agreed: int
+    disagreed: int
+    failed: int
+    dropped: int
+    agreement_rate: float | None
+    mean_seconds: float | None
+
+
+class EndpointState(msgspec.Struct):
+    name: str
+    sticky_header: str
+    served_entities: list[EntityState]
+    shadow: ShadowState | None
+
+
+class EndpointsReply(msgspec.Struct):
+    endpoints: list[EndpointState]
+
+
+@get(_BASE, summary="The named endpoints", sync_to_thread=False)
+def list_endpoints(state: State) -> EndpointsReply:
+    """Every named endpoint with what it serves now."""
+    endpoints: Endpoints = state.endpoints
+    return EndpointsReply([_state(endpoint) for endpoint in endpoints.by_name.values()])
+
+
+@get(_BASE + "/{name:str}", summary="One endpoint", sync_to_thread=False)
+def get_endpoint(state: State, name: FromPath[str]) -> EndpointState:
+    """What the endpoint serves now."""
+    endpoints: Endpoints = state.endpoints
+    return _state(endpoints.named(name))
+
+
+@put(_BASE + "/{name:str}", summary="Makes or changes an endpoint")
+async def put_endpoint(request: Request[Any, Any, State], state: State, name: FromPath[str]) -> EndpointState:
+    """Serves the configuration of the body once all its models are loaded; until then nothing changes."""
+    _refuse_several_workers(state)
+    body = await request.body()
+    if len(body) > _MAX_BYTES:
+        raise PayloadTooLarge(f"The endpoint's configuration is over the limit of {_MAX_BYTES} bytes.")
+    endpoints: Endpoints = state.endpoints
+    return _state(await endpoints.put(name, read_request(body)))
+
+
+@delete(_BASE + "/{name:str}", summary="Ends an endpoint", status_code=200)
+async def delete_endpoint(state: State, name: FromPath[str]) -> Response[bytes]:
+    """Ends the endpoint; what is in flight is still answered."""
+    _refuse_several_workers(state)
+    endpoints: Endpoints = state.endpoints
+    await endpoints.remove(name)
+    return Response(b"{}", media_type="application/json")
+
+
+def _refuse_several_workers(state: State) -> None:
+    settings: Settings = state.settings
+    if settings.workers > 1:
+        raise NotImplementedYet(
+            "Endpoints of several worker processes are changed in the file of --config and by a restart."
+        )
+
+
+def _state(endpoint: Endpoint) -> EndpointState:
+    return EndpointState(
+        name=endpoint.name,
+        sticky_header=endpoint.config.sticky_header,
+        served_entities=[
+            EntityState(
+                model=member.served.label,
+                traffic_percentage=member.traffic_percentage,
+                ready=member.served.ready,
+                name=None if member.served.slot.current is None else member.served.slot.current.name,
+                version=_version(member.served),
+                on_trial=member.served.trial is not None,
+                problem=member.served.problem,
+                requests=requests,
+            )
+            for member, requests in zip(endpoint.members, endpoint.requests, strict=True)
+        ],
+        shadow=_shadow(endpoint),
+    )
+
+
+def _shadow(endpoint: Endpoint) -> ShadowState | None:
+    shadow = endpoint.shadow
+    if shadow is None:
+        return None
+    counts = shadow.counts
+    return ShadowState(
+        model=shadow.served.label,
+        ready=shadow.served.ready,
+        version=_version(shadow.served),
+        problem=shadow.served.problem,
+        agreed=counts.agreed,
+        disagreed=counts.disagreed,
+        failed=counts.failed,
+        dropped=counts.dropped,
+        agreement_rate=counts.agreement_rate,
+        mean_seconds=counts.mean_seconds,
+    )
+
+
+def _version(served: Served) -> str | None:
+    return None if served.slot.current is None else served.slot.current.version
+
+
+HANDLERS = (list_endpoints, get_endpoint, put_endpoint, delete_endpoint)

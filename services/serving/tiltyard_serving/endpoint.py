@@ -1,0 +1,76 @@
+"""A named endpoint: which of its models answers a request."""
+
+import random
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from itertools import accumulate
+from typing import NamedTuple
+
+from tiltyard.uri import ModelUri
+from tiltyard_serving.endpoint_config import EndpointConfig, ServedEntity
+from tiltyard_serving.served import Served
+from tiltyard_serving.shadow import Shadow
+from tiltyard_serving.telemetry import Telemetry
+
+_KEY_SPACE = 2**64
+
+
+class Member(NamedTuple):
+    """One model of an endpoint."""
+
+    names: ModelUri
+    served: Served
+    traffic_percentage: float
+
+
+class Endpoint:
+    """Shares the traffic among its models: by the hash of a header when that is there, else by lot.
+
+    The hash is that of the endpoint's name and the header's value alone, so all processes agree, and a caller
+    keeps its model as long as the percentages stay.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        members: Sequence[Member],
+        telemetry: Telemetry,
+        *,
+        config: EndpointConfig | None = None,
+        shadow: Shadow | None = None,
+    ) -> None:
+        """`config` is what it was made from, when that is more than one model."""
+        self.name = name
+        self.members = tuple(members)
+        self.shadow = shadow
+        self.config = config or EndpointConfig(
+            served_entities=tuple(ServedEntity(member.served.uri, 100) for member in members)
+        )
+        self.sticky_header = self.config.sticky_header.lower().encode()
+        self.requests = [0] * len(self.members)
+        self._counters = [telemetry.endpoint_requests.labels(name, member.served.label) for member in self.members]
+        self._ends = list(accumulate(member.traffic_percentage for member in self.members))
+        self._only = len(self.members) == 1
+
+    def __iter__(self) -> Iterator[Served]:
+        for member in self.members:
+            yield member.served
+
+    def choose(self, headers: Iterable[tuple[bytes, bytes]]) -> Served:
+        """The model that answers a request with `headers`."""
+        number = 0 if self._only else self._drawn(headers)
+        self.requests[number] += 1
+        self._counters[number].inc()
+        return self.members[number].served
+
+    def _drawn(self, headers: Iterable[tuple[bytes, bytes]]) -> int:
+        point = random.random()  # noqa: S311 - shares traffic, guards nothing
+        for key, value in headers:
+            if key == self.sticky_header:
+                digest = blake2b(value, digest_size=8, key=self.name.encode()[:64]).digest()
+                point = int.from_bytes(digest, "big") / _KEY_SPACE
+                break
+        # The last one with traffic takes what rounding leaves.
+        last = max(i for i, member in enumerate(self.members) if member.traffic_percentage)
+        return min(bisect_right(self._ends, point * 100), last)
