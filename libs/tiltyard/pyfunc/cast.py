@@ -290,10 +290,21 @@ def _datetimes(values: Sequence[Any]) -> Vector:
             warnings.simplefilter("ignore")
             parsed = pd.to_datetime(pd.Series(list(values), dtype=object).infer_objects())
     except (ValueError, TypeError, OverflowError):
-        raise _Refused(-1, "A value is not an ISO 8601 date or time, or is out of range.") from None
+        row = next((row for row, value in enumerate(values) if not _is_moment(value)), -1)
+        raise _Refused(row, f"{quote(values[row])} is not an ISO 8601 date or time, or is out of range.") from None
     if parsed.dtype.kind != "M" or isinstance(parsed.dtype, pd.DatetimeTZDtype):
         raise _Refused(-1, "A time with a UTC offset is not supported; send times without one.")
     return np.asarray(parsed.to_numpy(dtype="datetime64[ns]"))
+
+
+def _is_moment(value: Any) -> bool:
+    import pandas as pd
+
+    try:
+        pd.to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
 
 
 def _nested(values: Sequence[Any], kind: Type, required: bool) -> Vector:
