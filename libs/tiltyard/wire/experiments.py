@@ -42,6 +42,23 @@ class SearchExperiments(Struct, omit_defaults=True):
     view_type: str | int = "ACTIVE_ONLY"
 
 
+class SearchDatasets(Struct):
+    experiment_ids: list[str] = []
+
+
+class DatasetSummary(Struct, omit_defaults=True):
+    """One dataset as the runs of an experiment use it; `context` says what for ('train')."""
+
+    experiment_id: str
+    name: str
+    digest: str
+    context: str | None = None
+
+
+class DatasetSummariesReply(Struct):
+    dataset_summaries: list[DatasetSummary]
+
+
 class ExperimentId(Struct):
     """The body of delete and restore."""
 

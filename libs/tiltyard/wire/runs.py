@@ -106,6 +106,12 @@ class MetricsPage(Struct, omit_defaults=True):
     next_page_token: str | None = None
 
 
+class MetricsReply(Struct):
+    """Points of several runs, each with its `run_id`."""
+
+    metrics: list[MetricOut]
+
+
 class CreateRun(Struct, omit_defaults=True):
     experiment_id: Text = "0"
     user_id: str = ""
@@ -170,6 +176,13 @@ class SetRunTag(Struct):
     value: str = ""
     run_id: str = ""
     run_uuid: str = ""
+
+
+class LogModel(Struct):
+    """`model_json` is the model's MLmodel as JSON text."""
+
+    run_id: Text
+    model_json: Text
 
 
 class DeleteRunTag(Struct):

@@ -32,6 +32,7 @@ from tiltyard_registry.api import (
     unity_models,
     unity_namespaces,
 )
+from tiltyard_registry.api.artifact_pages import artifact_page_routes
 from tiltyard_registry.api.artifacts import artifact_routes
 from tiltyard_registry.api.binding import ProtocolRequest
 from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
@@ -75,7 +76,11 @@ def create_app(settings: Settings) -> Litestar:
     artifacts = Artifacts(open_store(root), root)
     measured = Metrics()
     app = Litestar(
-        route_handlers=[*_routes(), *artifact_routes(database, artifacts.store, principal_of)],
+        route_handlers=[
+            *_routes(),
+            *artifact_routes(database, artifacts.store, principal_of),
+            *artifact_page_routes(database, artifacts, principal_of),
+        ],
         dependencies=DEPENDENCIES,
         exception_handlers={Exception: errors.handle},
         request_class=ProtocolRequest,

@@ -7,11 +7,14 @@ from litestar.params import FromQuery, JSONBody
 from tiltyard.wire.experiments import (
     CreateExperiment,
     CreateExperimentReply,
+    DatasetSummariesReply,
+    DatasetSummary,
     DeleteExperimentTag,
     Experiment,
     ExperimentId,
     ExperimentReply,
     ExperimentsPage,
+    SearchDatasets,
     SearchExperiments,
     SetExperimentTag,
     UpdateExperiment,
@@ -22,6 +25,7 @@ from tiltyard_registry.api.routes import get, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.store import experiments as store
+from tiltyard_registry.store import inputs
 from tiltyard_registry.store.session import Session
 
 
@@ -144,6 +148,15 @@ async def delete_experiment_tag(
     return Empty()
 
 
+@post("/experiments/search-datasets")
+async def search_datasets(
+    read_session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[SearchDatasets]
+) -> DatasetSummariesReply:
+    """The datasets that runs of these experiments use."""
+    rows = await inputs.search_datasets(read_session, who, data.experiment_ids)
+    return DatasetSummariesReply(replies(rows, DatasetSummary))
+
+
 HANDLERS: list[HTTPRouteHandler] = [
     create_experiment,
     get_experiment,
@@ -155,4 +168,5 @@ HANDLERS: list[HTTPRouteHandler] = [
     restore_experiment,
     set_experiment_tag,
     delete_experiment_tag,
+    search_datasets,
 ]

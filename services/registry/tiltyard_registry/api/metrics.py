@@ -4,14 +4,14 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, JSONBody
 
-from tiltyard.wire.runs import LogMetric, MetricOut, MetricsPage
+from tiltyard.wire.runs import LogMetric, MetricOut, MetricsPage, MetricsReply
 from tiltyard.wire.tags import Empty, Text
 from tiltyard_registry.api.replies import replies
 from tiltyard_registry.api.routes import get, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.rules.run_ids import either_run_id
-from tiltyard_registry.store import batches
+from tiltyard_registry.store import batches, metric_histories
 from tiltyard_registry.store import metrics as store
 from tiltyard_registry.store.session import Session
 
@@ -56,4 +56,40 @@ async def get_history(
     return MetricsPage(replies(rows, MetricOut), token)
 
 
-HANDLERS: list[HTTPRouteHandler] = [log_metric, get_history]
+@get("/metrics/get-history-bulk")
+async def get_histories(
+    read_session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    metric_key: FromQuery[Text],
+    run_id: FromQuery[list[str] | None] = None,
+    max_results: FromQuery[int | None] = None,
+) -> MetricsReply:
+    """The points of one metric of several runs."""
+    rows = await metric_histories.get_histories(read_session, who, run_id or [], metric_key, max_results=max_results)
+    return MetricsReply(replies(rows, MetricOut))
+
+
+@get("/metrics/get-history-bulk-interval")
+async def get_sampled_histories(
+    read_session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    metric_key: FromQuery[Text],
+    run_ids: FromQuery[list[str] | None] = None,
+    start_step: FromQuery[int | None] = None,
+    end_step: FromQuery[int | None] = None,
+    max_results: FromQuery[int | None] = None,
+) -> MetricsReply:
+    """The points of one metric of several runs, thinned out evenly."""
+    rows = await metric_histories.get_sampled_histories(
+        read_session,
+        who,
+        run_ids or [],
+        metric_key,
+        start_step=start_step,
+        end_step=end_step,
+        max_results=max_results,
+    )
+    return MetricsReply(replies(rows, MetricOut))
+
+
+HANDLERS: list[HTTPRouteHandler] = [log_metric, get_history, get_histories, get_sampled_histories]

@@ -12,7 +12,7 @@ from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.rules.run_ids import either_run_id
-from tiltyard_registry.store import batches, inputs
+from tiltyard_registry.store import batches, inputs, model_history
 from tiltyard_registry.store import runs as store
 from tiltyard_registry.store.session import Session
 
@@ -188,6 +188,15 @@ async def log_outputs(
     return Empty()
 
 
+@post("/runs/log-model")
+async def log_model(
+    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogModel]
+) -> Empty:
+    """Notes that a run logged a model, as clients before MLflow 3 do."""
+    await model_history.log_model(session, who, data.run_id, data.model_json)
+    return Empty()
+
+
 HANDLERS: list[HTTPRouteHandler] = [
     create_run,
     get_run,
@@ -201,4 +210,5 @@ HANDLERS: list[HTTPRouteHandler] = [
     delete_tag,
     log_inputs,
     log_outputs,
+    log_model,
 ]

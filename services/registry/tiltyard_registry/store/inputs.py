@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import and_, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -11,15 +11,19 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_input_tag, last_of_each
+from tiltyard_registry.rules.experiments import parse_experiment_id
 from tiltyard_registry.rules.keys import check_int64, check_length
 from tiltyard_registry.rules.metrics import MAX_DATASET_DIGEST_CHARS, MAX_DATASET_NAME_CHARS
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.runs import find_active_run
-from tiltyard_registry.store.session import Session
+from tiltyard_registry.store.session import Row, Session
 from tiltyard_registry.tables import dataset_input_tags, dataset_inputs, datasets, model_inputs, model_outputs
 
 MAX_DATASETS = 1000
 MAX_MODELS = 1000
+MAX_SUMMARIES = 1000
+MAX_SUMMARY_EXPERIMENTS = 20
+CONTEXT_TAG = "mlflow.data.context"
 _LIMITS = {
     "name": MAX_DATASET_NAME_CHARS,
     "digest": MAX_DATASET_DIGEST_CHARS,
@@ -92,6 +96,41 @@ async def log_outputs(session: Session, who: Principal, run_id: str, models: Seq
         model_outputs,
         {"run": run["id"], "model_id": model_ids, "step": [steps[model_id] for model_id in model_ids]},
     )
+
+
+async def search_datasets(session: Session, who: Principal, experiment_ids: Sequence[str]) -> list[Row]:
+    """Each dataset that a run of these experiments uses, once per context it is used in; at most 1,000.
+
+    Raises:
+        InvalidParameterValue: no experiment, or too many.
+    """
+    access.require(who, Action.READ, "experiments")
+    if not experiment_ids:
+        raise InvalidParameterValue("SearchDatasets request must specify at least one experiment_id.")
+    if len(experiment_ids) > MAX_SUMMARY_EXPERIMENTS:
+        raise InvalidParameterValue(
+            f"SearchDatasets request cannot specify more than {MAX_SUMMARY_EXPERIMENTS} experiment_ids. "
+            f"Received {len(experiment_ids)} experiment_ids."
+        )
+    wanted = sorted({parse_experiment_id(experiment_id) for experiment_id in experiment_ids})
+    used, tag = dataset_inputs.c, dataset_input_tags.c
+    named = (datasets.c.experiment_id, datasets.c.name, datasets.c.digest, tag.value)
+    statement = (
+        select(*named)
+        .distinct()
+        .join_from(datasets, dataset_inputs, used.dataset_id == datasets.c.id)
+        .outerjoin(
+            dataset_input_tags,
+            and_(tag.run == used.run, tag.dataset_id == used.dataset_id, tag.key == CONTEXT_TAG),
+        )
+        .where(rowsets.among(session, datasets.c.experiment_id, wanted))
+        .order_by(*named)
+        .limit(MAX_SUMMARIES)
+    )
+    return [
+        {"experiment_id": str(experiment_id), "name": name, "digest": digest, "context": context}
+        for experiment_id, name, digest, context in await session.execute(statement)
+    ]
 
 
 async def _add_datasets(
