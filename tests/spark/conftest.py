@@ -1,7 +1,6 @@
 """One Spark session and one registry for all tests of batch scoring: starting each costs seconds."""
 
 import json
-import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +21,9 @@ MIXED = "main.batch.mixed"
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A model cache of these tests' own, on the driver and in every Python worker."""
     directory = tmp_path_factory.mktemp("model-cache")
-    before = os.environ.get("TILTYARD_CACHE_DIR")
-    os.environ["TILTYARD_CACHE_DIR"] = str(directory)
-    yield directory
-    if before is None:
-        del os.environ["TILTYARD_CACHE_DIR"]
-    else:
-        os.environ["TILTYARD_CACHE_DIR"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TILTYARD_CACHE_DIR", str(directory))
+        yield directory
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tiltyard.spark.environment import check_environment as check_environment
     from tiltyard.spark.scoring import score as score
     from tiltyard.spark.udf import spark_udf as spark_udf
 
-__all__ = ["score", "spark_udf"]
+__all__ = ["check_environment", "score", "spark_udf"]
 
-_HOMES = {"score": "tiltyard.spark.scoring", "spark_udf": "tiltyard.spark.udf"}
+_HOMES = {
+    "check_environment": "tiltyard.spark.environment",
+    "score": "tiltyard.spark.scoring",
+    "spark_udf": "tiltyard.spark.udf",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """`spark_udf`: a model version as a Spark function, its version fixed when the function is made."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.models import ModelReference, fetch, resolve
 from tiltyard.pyfunc.schema import Schema
+from tiltyard.spark.environment import requirements_file
 from tiltyard.spark.result_types import check_result_type, parse_result_type, result_type_of
 from tiltyard.spark.worker import Parcel, Scorer
 from tiltyard.storage.manifest import Manifest
@@ -42,9 +43,10 @@ class ScoringFunction:
         result_type: the type of a prediction.
         errors: what becomes of a bad row: 'fail', 'null', or 'column': then it gives a struct of `value` and `error`.
         inputs: the schema of the model's inputs, or None.
+        requirements: the lines of the model's requirements file.
     """
 
-    def __init__(self, scorer: Scorer, inputs: Schema | None) -> None:
+    def __init__(self, scorer: Scorer, inputs: Schema | None, requirements: Sequence[str] = ()) -> None:
         self._scorer = scorer
         self.parcel = scorer.parcel
         self.reference = self.parcel.reference
@@ -54,6 +56,7 @@ class ScoringFunction:
         self.result_type: SparkType = scorer.result_type
         self.errors = scorer.errors
         self.inputs = inputs
+        self.requirements = list(requirements)
 
     def __call__(self, *columns: "Column | str") -> "Column":
         """The column of predictions.
@@ -195,7 +198,8 @@ def spark_udf(
     time_zone = str(spark.conf.get("spark.sql.session.timeZone"))
     logger.info("Scoring with %s (%s)", reference.exact_uri, parcel.manifest.digest)
     inputs = model.signature.inputs if model.signature else None
-    return ScoringFunction(Scorer(parcel, parsed_type, checked, time_zone, errors), inputs)
+    scorer = Scorer(parcel, parsed_type, checked, time_zone, errors)
+    return ScoringFunction(scorer, inputs, requirements_file(directory))
 
 
 def _check_environment_arguments(**named: str | None) -> None:
