@@ -35,7 +35,7 @@ LAW: dict[str, str] = {
     "tiltyard_registry.logs": "",
     "tiltyard_registry.telemetry": "tiltyard_registry.logs",
     "tiltyard_registry.rules": "tiltyard.errors tiltyard.names",
-    "tiltyard_registry.search": "tiltyard.errors tiltyard_registry.tables",
+    "tiltyard_registry.search": "tiltyard.errors tiltyard.names tiltyard_registry.tables",
     "tiltyard_registry.store": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.storage "
     "tiltyard_registry.rules tiltyard_registry.search tiltyard_registry.tables",
     "tiltyard_registry.auth": "tiltyard.errors tiltyard_registry.rules tiltyard_registry.store",
@@ -50,20 +50,28 @@ LAW: dict[str, str] = {
     "tiltyard_serving.telemetry": "tiltyard_serving.batcher",
     "tiltyard_serving.slot": "tiltyard.errors",
     "tiltyard_serving.entities": "tiltyard.errors tiltyard.names tiltyard.uri",
-    "tiltyard_serving.warm_up": "tiltyard.errors tiltyard.pyfunc",
+    "tiltyard_serving.answers": "",
+    "tiltyard_serving.warm_up": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.answers",
     "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batcher tiltyard_serving.telemetry",
     "tiltyard_serving.loading": "tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.models "
     "tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.batcher tiltyard_serving.model "
     "tiltyard_serving.warm_up",
+    "tiltyard_serving.trial": "tiltyard.errors tiltyard_serving.model",
     "tiltyard_serving.served": "tiltyard.errors tiltyard_serving.slot tiltyard_serving.model "
-    "tiltyard_serving.loading tiltyard_serving.telemetry",
+    "tiltyard_serving.loading tiltyard_serving.telemetry tiltyard_serving.trial",
+    "tiltyard_serving.shadow": "tiltyard.uri tiltyard_serving.answers tiltyard_serving.model tiltyard_serving.served "
+    "tiltyard_serving.telemetry",
+    "tiltyard_serving.endpoint_config": "tiltyard.errors tiltyard.uri tiltyard_serving.entities",
+    "tiltyard_serving.endpoint": "tiltyard.uri tiltyard_serving.endpoint_config tiltyard_serving.served "
+    "tiltyard_serving.shadow tiltyard_serving.telemetry",
     "tiltyard_serving.watcher": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.client "
     "tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.loading",
     "tiltyard_serving.endpoints": "tiltyard.errors tiltyard.uri tiltyard.client tiltyard_serving.settings "
     "tiltyard_serving.telemetry tiltyard_serving.entities tiltyard_serving.loading tiltyard_serving.served "
-    "tiltyard_serving.watcher",
+    "tiltyard_serving.watcher tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow",
     "tiltyard_serving.api": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.settings "
-    "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served",
+    "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served "
+    "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial",
     "tiltyard_serving.app": "tiltyard.* tiltyard_serving.*",
 }
 

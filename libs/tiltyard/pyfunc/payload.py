@@ -14,16 +14,18 @@ from typing import Any
 import msgspec
 
 from tiltyard.errors import BadRequest, InvalidParameterValue, TiltyardError, UnsupportedMediaType
+from tiltyard.pyfunc.arrow import ARROW_STREAM, read_arrow, read_parquet
 from tiltyard.pyfunc.cast import Coerce
 from tiltyard.pyfunc.form import Payload
 from tiltyard.pyfunc.frames import read_records, read_split
 from tiltyard.pyfunc.params import validate_params
 from tiltyard.pyfunc.quote import name_list
 from tiltyard.pyfunc.signature import Signature
-from tiltyard.pyfunc.tabular import read_csv, read_parquet
+from tiltyard.pyfunc.tabular import read_csv
 from tiltyard.pyfunc.tf_serving import read_inputs, read_instances
 
-CONTENT_TYPES = ("text/csv", "application/json", "application/vnd.apache.parquet")
+CONTENT_TYPES = ("text/csv", "application/json", "application/vnd.apache.parquet", ARROW_STREAM)
+_COLUMNAR = {"application/vnd.apache.parquet": read_parquet, ARROW_STREAM: read_arrow}
 
 _FORMS = {
     "dataframe_split": read_split,
@@ -58,7 +60,7 @@ def decode(body: bytes, content_type: str | None, signature: Signature | None, *
         if kind == "application/json":
             return _decode_json(body, signature, coerce)
         inputs = None if signature is None else signature.inputs
-        payload = read_csv(body, inputs, coerce) if kind == "text/csv" else read_parquet(body, inputs)
+        payload = read_csv(body, inputs, coerce) if kind == "text/csv" else _COLUMNAR[kind](body, inputs)
     except TiltyardError:
         raise
     except RecursionError:

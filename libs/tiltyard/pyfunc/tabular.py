@@ -1,6 +1,6 @@
-"""CSV and Parquet bodies.
+"""CSV bodies.
 
-Source: mlflow/pyfunc/scoring_server/__init__.py (parse_csv_input, parse_parquet_input) at v3.17.2.
+Source: mlflow/pyfunc/scoring_server/__init__.py (parse_csv_input) at v3.17.2.
 """
 
 import io
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import BadRequest, MissingPackage
+from tiltyard.errors import BadRequest
 from tiltyard.pyfunc.cast import Coerce
 from tiltyard.pyfunc.enforce import enforce
 from tiltyard.pyfunc.form import Payload
@@ -43,29 +43,6 @@ def read_csv(body: bytes, schema: Schema | None, coerce: Coerce) -> Payload:
             f"Invalid input. Ensure that input is a valid UTF-8 encoded string (byte {error.start})."
         ) from None
     frame = _parse(text, None) if schema is None or schema.tensors else _typed(text, schema, coerce)
-    return Payload.frame(frame if schema is None else enforce(frame, schema))
-
-
-def read_parquet(body: bytes, schema: Schema | None) -> Payload:
-    """The payload of a Parquet file; its types are its own, so only the strict enforcement follows.
-
-    Raises:
-        BadRequest: not a Parquet file.
-        SchemaEnforcementFailed: columns are missing or not of their types.
-        MissingPackage: pyarrow is not installed.
-    """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise MissingPackage("Parquet input needs pyarrow: install 'tiltyard[serving]' or 'pyarrow'.") from None
-    try:
-        frame = pq.read_table(io.BytesIO(body)).to_pandas()
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError):
-        raise BadRequest(
-            "Failed to parse input as a Pandas DataFrame. Ensure that the input is a valid Parquet Pandas DataFrame "
-            "produced using the `pandas.DataFrame.to_parquet()` method."
-        ) from None
     return Payload.frame(frame if schema is None else enforce(frame, schema))
 
 

@@ -70,6 +70,7 @@ class _Waiting(Generic[Item, Result]):
     key: Hashable
     future: "asyncio.Future[Result]"
     accepted_s: float
+    encode: Callable[[Any], Result] | None
 
 
 class _Answer(Generic[Item, Result]):
@@ -124,8 +125,17 @@ class Batcher(Generic[Item, Result]):
         self._thread = threading.Thread(target=self._run, name=f"predict {name}", daemon=True)
         self._thread.start()
 
-    def submit(self, item: Item, *, rows: int, merge_key: Hashable | None) -> "asyncio.Future[Result]":
+    def submit(
+        self,
+        item: Item,
+        *,
+        rows: int,
+        merge_key: Hashable | None,
+        encode: Callable[[Any], Result] | None = None,
+    ) -> "asyncio.Future[Result]":
         """A future of the item's result. Items whose `merge_key` is None stay alone.
+
+        `encode` makes the result of this item instead of the step of that name.
 
         Raises:
             TemporarilyUnavailable: the queue is full, or the wait would be too long.
@@ -135,7 +145,7 @@ class Batcher(Generic[Item, Result]):
         key = merge_key if self.merging and merge_key is not None else object()
         self.queued_requests += 1
         self.queued_rows += rows
-        self._inbox.put(_Waiting(item, rows, key, future, time.perf_counter()))
+        self._inbox.put(_Waiting(item, rows, key, future, time.perf_counter(), encode))
         return future
 
     def close(self) -> None:
@@ -223,7 +233,7 @@ class Batcher(Generic[Item, Result]):
 
     def _encode(self, waiting: _Waiting[Item, Result], part: Any) -> _Answer[Item, Result]:
         try:
-            return _Answer(waiting, self._steps.encode(part))
+            return _Answer(waiting, (waiting.encode or self._steps.encode)(part))
         except BaseException as error:
             return _Answer(waiting, error=error)
 

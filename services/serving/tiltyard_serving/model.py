@@ -11,6 +11,8 @@ from tiltyard.pyfunc.payload import Payload
 from tiltyard_serving.batcher import Batcher, Limits, Steps
 from tiltyard_serving.telemetry import ModelMeter
 
+Encode = Callable[[Any], bytes]
+
 # Source: mlflow/pyfunc/scoring_server/__init__.py, the answer when a model raises.
 MODEL_FAILED = (
     "Encountered an unexpected error while evaluating the model. Verify that the serialized input Dataframe is "
@@ -57,15 +59,15 @@ class LoadedModel:
         """The payload of a request body, checked against the signature."""
         return payload.decode(body, content_type, self._model.signature, coerce=self._coerce)
 
-    def submit(self, item: Payload) -> "asyncio.Future[bytes]":
-        """A future of the answer's body.
+    def submit(self, item: Payload, encode: Encode | None = None) -> "asyncio.Future[bytes]":
+        """A future of the answer's body, in JSON or by `encode`.
 
         Raises:
             TemporarilyUnavailable: too much is waiting.
         """
         # Alone, a model may refuse an empty input; merged it would go unnoticed.
         merge_key = item.merge_key if item.rows else None
-        return self._batcher.submit(item, rows=item.rows, merge_key=merge_key)
+        return self._batcher.submit(item, rows=item.rows, merge_key=merge_key, encode=encode)
 
     def hold(self) -> None:
         """One more user, who will `close` it too."""

@@ -1,9 +1,14 @@
 """Reading a request's headers and body."""
 
+import asyncio
+import zlib
+
 from litestar.types import HTTPScope, Receive
 
-from tiltyard.errors import PayloadTooLarge, UnsupportedMediaType
+from tiltyard.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from tiltyard_serving.api.in_flight import ClientDisconnected
+
+_CHUNK_BYTES = 1024 * 1024
 
 
 def header(scope: HTTPScope, name: bytes) -> str | None:
@@ -22,12 +27,8 @@ async def read_body(scope: HTTPScope, receive: Receive, max_bytes: int) -> bytes
 
     Raises:
         PayloadTooLarge: it is over `max_bytes`.
-        UnsupportedMediaType: it is compressed.
         ClientDisconnected: the caller left before its end.
     """
-    encoding = header(scope, b"content-encoding")
-    if encoding and encoding.strip().lower() != "identity":
-        raise UnsupportedMediaType(f"This server reads bodies without a content encoding, got '{encoding[:40]}'.")
     length = header(scope, b"content-length") or ""
     if length.isascii() and length.isdigit() and int(length) > 2 * max_bytes:
         raise _too_large(max_bytes)
@@ -48,6 +49,63 @@ async def read_body(scope: HTTPScope, receive: Receive, max_bytes: int) -> bytes
     if size_bytes > max_bytes:
         raise _too_large(max_bytes)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def inflated(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """`body` without its content encoding, off the event loop: a small body may become a large one.
+
+    Raises:
+        UnsupportedMediaType: the encoding is neither gzip nor zstd.
+        BadRequest: the body is damaged.
+        PayloadTooLarge: it becomes more than `max_bytes`.
+    """
+    name = encoding.strip().lower()
+    if name == "identity":
+        return body
+    inflate = _INFLATE.get(name)
+    if inflate is None:
+        raise UnsupportedMediaType(f"This server reads bodies encoded with gzip or zstd, got '{encoding[:40]}'.")
+    return await asyncio.to_thread(inflate, body, max_bytes)
+
+
+def inflate_gzip(body: bytes, max_bytes: int) -> bytes:
+    """The content of gzip members. Raises: BadRequest, PayloadTooLarge."""
+    chunks: list[bytes] = []
+    left_bytes = max_bytes
+    while body:
+        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            chunks.append(member.decompress(body, left_bytes + 1))
+        except zlib.error:
+            raise BadRequest("The request body is no valid gzip.") from None
+        left_bytes -= len(chunks[-1])
+        if left_bytes < 0:
+            raise _too_large(max_bytes)
+        if not member.eof:
+            raise BadRequest("The request body is no valid gzip: it ends too early.")
+        body = member.unused_data
+    return b"".join(chunks)
+
+
+def inflate_zstd(body: bytes, max_bytes: int) -> bytes:
+    """The content of a zstd stream. Raises: BadRequest, PayloadTooLarge."""
+    import pyarrow as pa
+
+    chunks: list[bytes] = []
+    left_bytes = max_bytes
+    try:
+        with pa.input_stream(pa.py_buffer(body), compression="zstd") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                left_bytes -= len(chunk)
+                if left_bytes < 0:
+                    raise _too_large(max_bytes)
+                chunks.append(chunk)
+    except (pa.ArrowException, OSError, ValueError):
+        raise BadRequest("The request body is no valid zstd.") from None
+    return b"".join(chunks)
+
+
+_INFLATE = {"gzip": inflate_gzip, "x-gzip": inflate_gzip, "zstd": inflate_zstd}
 
 
 def _too_large(max_bytes: int) -> PayloadTooLarge:

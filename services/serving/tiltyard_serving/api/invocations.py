@@ -11,10 +11,11 @@ from typing import NamedTuple, cast
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import PayloadTooLarge
-from tiltyard_serving.api.bodies import header, read_body
+from tiltyard_serving.api.accept import wanted
+from tiltyard_serving.api.bodies import header, inflated, read_body
 from tiltyard_serving.api.in_flight import Call, ClientDisconnected, InFlight
 from tiltyard_serving.api.replies import Reply, error_reply, method_not_allowed, respond
-from tiltyard_serving.model import LoadedModel
+from tiltyard_serving.model import Encode, LoadedModel
 from tiltyard_serving.served import Served
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.shadow import Shadow
@@ -79,15 +80,18 @@ class Invocations:
     async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
         body = await read_body(request, receive, self._max_body_bytes)
         call.has_body = True
+        if encoding := header(request, b"content-encoding"):
+            body = await inflated(body, encoding, self._max_body_bytes)
+        answer_type, encode = wanted(header(request, b"accept"))
         way = await self._route(request)
         content_type = header(request, b"content-type")
         # From the route to the lease nothing is awaited: what a new configuration closes has no caller left.
         with way.served.slot.lease() as model:
             call.model, call.trial = model, way.served.trial
-            answer = await _predict(model, body, content_type)
-        if way.shadow is not None:
+            answer = await _predict(model, body, content_type, encode)
+        if way.shadow is not None and encode is None:
             way.shadow.mirror(body, content_type, answer)
-        return Reply(200, answer)
+        return Reply(200, answer, answer_type)
 
     def _named(self, call: Call, reply: Reply) -> Reply:
         """Counts the answer, and names the version that gave it."""
@@ -99,9 +103,9 @@ class Invocations:
         return reply.adding(MODEL_HEADER, model.header)
 
 
-async def _predict(model: LoadedModel, body: bytes, content_type: str | None) -> bytes:
+async def _predict(model: LoadedModel, body: bytes, content_type: str | None, encode: Encode | None) -> bytes:
     if len(body) <= DECODE_INLINE_BYTES:
         payload = model.decode(body, content_type)
     else:
         payload = await asyncio.to_thread(model.decode, body, content_type)
-    return await model.submit(payload)
+    return await model.submit(payload, encode)
