@@ -6,6 +6,7 @@ values have the field's type.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from tiltyard.errors import InvalidParameterValue
@@ -76,7 +77,14 @@ def resolve(scope: Scope, identifier: Identifier, *, to_sort: bool) -> Field:
         raise InvalidParameterValue(
             f"Invalid {entity} key '{identifier.key[:80]}' specified. Valid keys are '{_listed(keys)}'"
         )
-    return field
+    if identifier.function is None:
+        return field
+    if identifier.function not in field.functions:
+        raise InvalidParameterValue(
+            f"Invalid function {identifier.function} of {_shown(field, identifier.key)} in a search of {scope.name}: "
+            "MIN, MAX and LATEST are functions of a run's metrics."
+        )
+    return replace(field, place=field.functions[identifier.function])
 
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
@@ -101,18 +109,20 @@ def _value(field: Field, key: str, operator: str, value: Value) -> CheckedValue:
 
 def _text(field: Field, key: str, operator: str, value: Value) -> str | tuple[str, ...]:
     if isinstance(value, tuple):
-        return tuple(_prefixed(field, item) for item in value)
+        return tuple(_stored(field, item) for item in value)
     if isinstance(value, str):
         if operator in {"LIKE", "ILIKE"}:
             return check_pattern(value)
-        return _prefixed(field, value)
+        return _stored(field, value)
     shown = value.text[:80] if isinstance(value, Number) else value
     raise InvalidParameterValue(
         f"Expected a quoted string value for {_shown(field, key)} (e.g. 'my-value'). Got value {shown}"
     )
 
 
-def _prefixed(field: Field, value: str) -> str:
+def _stored(field: Field, value: str) -> str:
+    """`value` as the column spells it."""
+    value = value.removeprefix(field.qualifier)
     return value if value.startswith(field.prefix) else field.prefix + value
 
 

@@ -149,6 +149,8 @@ class _Compiler:
             conditions.append(child.key == clause.key)
         if clause.field.entity == "metric" and self._datasets:
             conditions.append(on_datasets(self._datasets))
+        if child.is_summed_up:
+            return self._summed_up(clause, child, conditions)
         if clause.operator == "IS NULL":
             return not_(_exists(self._scope, child, *conditions, fenced=self._fenced))
         if clause.operator != "IS NOT NULL":
@@ -159,6 +161,21 @@ class _Compiler:
                 compared = or_(compared, child.is_nan) if different else and_(compared, not_(child.is_nan))
             conditions.append(compared)
         return _exists(self._scope, child, *conditions, fenced=self._fenced)
+
+    def _summed_up(
+        self, clause: Clause, child: Child, conditions: Sequence[ColumnElement[bool]]
+    ) -> ColumnElement[bool]:
+        """A clause about MIN or MAX of a metric: points that are NaN do not count while there are others."""
+        if clause.operator in {"IS NULL", "IS NOT NULL"}:
+            logged = _exists(self._scope, child, *conditions)
+            return not_(logged) if clause.operator == "IS NULL" else logged
+        whole = select(child.value).select_from(child.source).where(child.link, *conditions)
+        value = whole.correlate(*self._scope.tables).scalar_subquery()
+        compared = func.coalesce(self._compare(value, clause.operator, clause.value), false())
+        if clause.operator != "!=":
+            return compared
+        # As one NaN does, a history of nothing else differs from every number.
+        return or_(compared, and_(value.is_(None), _exists(self._scope, child, *conditions)))
 
     def _compare(self, column: ColumnElement[Any], operator: str, value: CheckedValue) -> ColumnElement[bool]:
         if operator in {"IN", "NOT IN"}:

@@ -7,12 +7,13 @@ there: IN for every text, IS NULL for everything that hangs below a row.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Table, and_
+from sqlalchemy import ColumnElement, FromClause, Table, and_, case, func, null
 
+from tiltyard.names import DEFAULT_CATALOG, DEFAULT_SCHEMA
 from tiltyard_registry import tables as t
 
 DATASET_CONTEXT_TAG = "mlflow.data.context"
@@ -33,7 +34,8 @@ class Child(NamedTuple):
     """Where a value hangs below the searched row.
 
     `link` ties a child row to its parent; `key` is the column of the name (None: the name is fixed by `link`);
-    `is_nan` is the flag that stands for NaN; `recency` puts the newest of several points first.
+    `is_nan` is the flag that stands for NaN; `recency` puts the newest of several points first. `is_summed_up`
+    says that `value` is an aggregate over all points, null when each of them is NaN.
     """
 
     source: FromClause
@@ -42,6 +44,7 @@ class Child(NamedTuple):
     key: ColumnElement[Any] | None = None
     is_nan: ColumnElement[bool] | None = None
     recency: tuple[ColumnElement[Any], ...] = ()
+    is_summed_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,10 @@ class Field:
     null_is_empty: bool = False
     # What the stored values start with, and callers may leave out.
     prefix: str = ""
+    # What callers may put before a stored value.
+    qualifier: str = ""
+    # What MIN and MAX of it mean.
+    functions: Mapping[str, Child] = field(default_factory=dict, compare=False)
 
 
 class Sort(NamedTuple):
@@ -87,7 +94,7 @@ class Scope:
 
     def find(self, entity: str, key: str) -> Field | None:
         """The field that `entity.key` names, or None."""
-        named = (field for field in self.fields if field.entity == entity)
+        named = (one for one in self.fields if one.entity == entity)
         return next((f for f in named if f.key is None or f.key == key or key in f.aliases), None)
 
 
@@ -130,8 +137,12 @@ def _texts(entity: str, pairs: Child, *, orderable: bool = False) -> Field:
     return Field(entity, None, Kind.TEXT, (*_TEXT, *_PRESENCE), pairs, orderable=orderable)
 
 
-def _metrics(points: Child) -> Field:
-    return Field("metric", None, Kind.NUMBER, (*_NUMERIC, *_PRESENCE), points)
+def _metrics(points: Child, functions: Mapping[str, Child] | None = None) -> Field:
+    return Field("metric", None, Kind.NUMBER, (*_NUMERIC, *_PRESENCE), points, functions=functions or {})
+
+
+def _model_name(column: ColumnElement[Any]) -> Field:
+    return replace(_text("name", column), qualifier=f"{DEFAULT_CATALOG}.{DEFAULT_SCHEMA}.")
 
 
 def _dataset(key: str, child: Child) -> Field:
@@ -142,6 +153,9 @@ def _dataset(key: str, child: Child) -> Field:
 
 _run = t.runs.c
 _latest = t.latest_metrics.c
+_point_of_run = t.metrics.c
+_history = _pairs(t.metrics, _point_of_run.run == _run.id)._replace(is_summed_up=True)
+_number_or_null = case((_point_of_run.is_nan, null()), else_=_point_of_run.value)
 _input_tag = t.dataset_input_tags.c
 _inputs = t.dataset_inputs.join(t.datasets, t.dataset_inputs.c.dataset_id == t.datasets.c.id)
 _input_of_run = t.dataset_inputs.c.run == _run.id
@@ -165,7 +179,14 @@ RUNS = Scope(
         _text("artifact_uri", _run.artifact_uri),
         _number("start_time", _run.start_time, "created", "Created"),
         _number("end_time", _run.end_time),
-        _metrics(_pairs(t.latest_metrics, _latest.run == _run.id)._replace(is_nan=_latest.is_nan)),
+        _metrics(
+            _pairs(t.latest_metrics, _latest.run == _run.id)._replace(is_nan=_latest.is_nan),
+            {
+                "MIN": _history._replace(value=func.min(_number_or_null)),
+                "MAX": _history._replace(value=func.max(_number_or_null)),
+                "LATEST": _pairs(t.latest_metrics, _latest.run == _run.id)._replace(is_nan=_latest.is_nan),
+            },
+        ),
         _texts("parameter", _pairs(t.params, t.params.c.run == _run.id), orderable=True),
         _texts("tag", _pairs(t.run_tags, t.run_tags.c.run == _run.id), orderable=True),
         _dataset("name", Child(_inputs, _input_of_run, t.datasets.c.name)),
@@ -206,7 +227,7 @@ REGISTERED_MODELS = Scope(
     tables=(t.registered_models,),
     entities=_spellings(attribute="attribute", tag="tag tags"),
     fields=(
-        _text("name", _model.name),
+        _model_name(_model.name),
         _order_only("last_updated_timestamp", _model.last_updated_timestamp, "timestamp"),
         _texts("tag", _model_tags),
     ),
@@ -227,7 +248,7 @@ MODEL_VERSIONS = Scope(
     tables=(t.model_versions, t.registered_models),
     entities=_spellings(attribute="attribute", tag="tag tags"),
     fields=(
-        _text("name", _model.name),
+        _model_name(_model.name),
         replace(_text("run_id", _version.run_id, orderable=False), null_is_empty=True),
         _text("source_path", _version.source, orderable=False),
         _number("version_number", _version.version, kind=Kind.COUNT),

@@ -20,6 +20,9 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from tiltyard.errors import InvalidParameterValue
 
+FUNCTIONS = ("MIN", "MAX", "LATEST")
+"""What may stand around a metric: which point of its history is meant."""
+
 MAX_FILTER_CHARS = 200_000
 MAX_COMPARISONS = 250
 MAX_LIST_VALUES = 5_000
@@ -33,6 +36,7 @@ class Identifier(NamedTuple):
 
     entity: str | None
     key: str
+    function: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +246,11 @@ class _Parser:
         if reserved or (first.kind not in {"word", "name"} and not first.source.startswith('"')):
             raise self._refused("an identifier such as name, tags.key or metrics.`key`")
         self._advance()
+        if first.kind == "word" and first.value.upper() in FUNCTIONS and self._take_mark("("):
+            inner = self._identifier()
+            if inner.function or not self._take_mark(")"):
+                raise self._refused(f"')': {first.value.upper()}(metrics.`key`)")
+            return inner._replace(function=first.value.upper())
         if not self._take_mark("."):
             return Identifier(None, first.value)
         key = self._peek

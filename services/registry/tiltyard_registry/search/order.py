@@ -9,7 +9,7 @@ Source: mlflow/store/tracking/sqlalchemy_store.py, `_get_orderby_clauses`.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, case, literal_column, select
+from sqlalchemy import Column, ColumnElement, case, func, literal_column, null, select
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.check import resolve
@@ -60,6 +60,8 @@ def order_terms(scope: Scope, order_by: Sequence[Item] | None, *, dialect: Diale
         identifier, ascending, dataset = _read(item)
         field = resolve(scope, identifier, to_sort=True)
         name = (field.entity, field.key or identifier.key)
+        if identifier.function in {"MIN", "MAX"}:
+            name = (field.entity, f"{identifier.function}({identifier.key})")
         if name in seen:
             raise InvalidParameterValue(f"`order_by` contains duplicate fields: '{_shown(item)}'.")
         seen.add(name)
@@ -104,10 +106,13 @@ def _term(scope: Scope, field: Field, key: str, ascending: bool, dataset: Datase
         return Term(directed.nulls_last(), ascending, None)
     child = field.place
     value = child.value
-    if child.is_nan is not None:
+    nan: ColumnElement[Any] = literal_column("'NaN'::float8" if dialect == "postgresql" else "'NaN'")
+    if child.is_summed_up:
+        value = case((func.count() == 0, null()), (value.is_(None), nan), else_=value if ascending else -value)
+        ascending = True
+    elif child.is_nan is not None:
         # One look-up for all three ranks. NaN sorts behind numbers on PostgreSQL as a number, on SQLite as text;
         # a descending order ascends over the negated value, which keeps NaN there.
-        nan: ColumnElement[Any] = literal_column("'NaN'::float8" if dialect == "postgresql" else "'NaN'")
         value = case((child.is_nan, nan), else_=value if ascending else -value)
         ascending = True
     chosen = select(value).select_from(child.source).where(child.link)
