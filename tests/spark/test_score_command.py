@@ -51,14 +51,37 @@ def test_a_job_that_cannot_work_says_why_and_fails(registry_url: str, flowers: p
     assert not target.exists()
 
 
-def test_a_job_that_was_started_and_failed_has_a_status_of_its_own(
-    registry_url: str, flowers: pd.DataFrame, tmp_path: Path
-):
-    """A row that the model cannot score ends the command with status 3 and one line; nothing is written."""
+def test_a_submitted_job_that_fails_has_a_status_of_its_own(registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
+    """Under spark-submit, on its master, a row that cannot be scored ends in status 3, one line and no output."""
+    import pyspark
+
+    from tiltyard import cli
+    from tiltyard.spark.java import java_home
+
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
     flowers.assign(d=float("nan")).to_parquet(source)
-    uri = f"models:/{NUMBERS}@champion"
-    run = score(*("--model", uri, "--input", str(source), "--output", str(target)), *("--registry-url", registry_url))
+    home, _script = Path(pyspark.__file__).parent, Path(cli.__file__).with_name("__main__.py")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK", "SPARK"))}
+    run = subprocess.run(
+        [
+            *(
+                str(home / "bin" / "spark-submit"),
+                "--master",
+                "local[1]",
+                str(Path(cli.__file__).with_name("__main__.py")),
+                "score",
+            ),
+            *("--model", f"models:/{NUMBERS}@champion", "--input", str(source), "--output", str(target)),
+            *("--registry-url", registry_url),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        env=inherited | {"SPARK_HOME": str(home), "JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable},
+    )
     assert run.returncode == 3, run.stderr
-    assert "Error: The job failed: ValueError: Input X contains NaN" in run.stderr
+    # spark-submit sends all that the program says to its own standard output.
+    assert "Error: The job failed: ValueError: Input X contains NaN" in run.stdout
+    assert "Traceback" not in run.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
