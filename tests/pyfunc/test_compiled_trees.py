@@ -26,31 +26,40 @@ TEXTS = np.array(["a", "b", "c"])[RANDOM.integers(0, 3, len(ROWS))]
 NUMBERS = 2 * ROWS[:, 0] + ROWS[:, 1]
 
 # Enough trees that scikit-learn cannot be the quicker one, however busy the machine.
-FOREST = {"n_estimators": 40, "random_state": 0}
+FOREST = {"n_estimators": 20, "random_state": 0}
 CASES = {
     "forest of two classes": (RandomForestClassifier(**FOREST), TWO, ROWS),
     "forest of texts with nulls": (RandomForestClassifier(**FOREST), TEXTS, HOLES),
     "forest of numbers": (RandomForestRegressor(**FOREST), NUMBERS, HOLES),
     "extra trees": (ExtraTreesClassifier(**FOREST), TEXTS, ROWS),
     "extra trees of numbers": (ExtraTreesRegressor(**FOREST), NUMBERS, ROWS),
-    "boosting of two classes": (GradientBoostingClassifier(random_state=0), TWO, ROWS),
-    "boosting of texts": (GradientBoostingClassifier(random_state=0), TEXTS, ROWS),
-    "boosting of numbers": (GradientBoostingRegressor(random_state=0), NUMBERS, ROWS),
-    "histograms of two classes": (HistGradientBoostingClassifier(random_state=0), TWO, HOLES),
-    "histograms of texts": (HistGradientBoostingClassifier(random_state=0), TEXTS, HOLES),
-    "histograms of numbers": (HistGradientBoostingRegressor(random_state=0), NUMBERS, HOLES),
-    "histograms of counts": (HistGradientBoostingRegressor(random_state=0, loss="poisson"), np.abs(NUMBERS), HOLES),
+    "boosting of two classes": (GradientBoostingClassifier(n_estimators=20, random_state=0), TWO, ROWS),
+    "boosting of texts": (GradientBoostingClassifier(n_estimators=20, random_state=0), TEXTS, ROWS),
+    "boosting of numbers": (GradientBoostingRegressor(n_estimators=20, random_state=0), NUMBERS, ROWS),
+    "histograms of two classes": (HistGradientBoostingClassifier(max_iter=20, random_state=0), TWO, HOLES),
+    "histograms of texts": (HistGradientBoostingClassifier(max_iter=20, random_state=0), TEXTS, HOLES),
+    "histograms of numbers": (HistGradientBoostingRegressor(max_iter=20, random_state=0), NUMBERS, HOLES),
+    "histograms of counts": (
+        HistGradientBoostingRegressor(max_iter=20, random_state=0, loss="poisson"),
+        np.abs(NUMBERS),
+        HOLES,
+    ),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+@pytest.mark.parametrize(
+    ("case", "method"),
+    [
+        (case, method)
+        for case, (estimator, _target, _rows) in CASES.items()
+        for method in ("predict", "predict_proba")
+        if hasattr(estimator, method)
+    ],
+)
 def test_every_kind_answers_as_the_estimator_does(case: str, method: str) -> None:
     """Classes are equal, probabilities and numbers within 1e-12, on rows that the gate never saw, with nulls."""
     estimator, target, rows = CASES[case]
     estimator.fit(rows, target)
-    if not hasattr(estimator, method):
-        pytest.skip("it gives no probabilities")
     compiled = compile_trees(estimator, method)
     assert compiled.max_rows >= 1
     for size in (1, 7, len(rows)):
@@ -82,7 +91,7 @@ def spied(compiled: CompiledTrees, takes_nulls: bool) -> tuple[CompiledTrees, li
         (np.full((1, 5), np.nan), False, "native"),
         (np.full((1, 5), np.nan), True, "quick"),
         (np.full((1, 5), np.inf), True, "native"),
-        (np.full((1, 5), -1e300), True, "native"),
+        (np.full((1, 5), -1e35), True, "native"),
         (ROWS[:1].tolist(), True, "native"),
         (np.ones((1, 5), dtype=int), True, "native"),
     ],
@@ -100,7 +109,7 @@ def test_only_small_inputs_that_were_proven_are_taken(rows: Any, takes_nulls: bo
 
 def test_nulls_stay_with_an_estimator_that_refuses_them() -> None:
     """A forest fitted without nulls refuses them compiled as it does by itself."""
-    compiled = compile_trees(GradientBoostingClassifier(random_state=0).fit(ROWS, TWO), "predict")
+    compiled = compile_trees(GradientBoostingClassifier(n_estimators=20, random_state=0).fit(ROWS, TWO), "predict")
     with pytest.raises(ValueError, match="NaN"):
         compiled(np.full((1, 5), np.nan))
 

@@ -90,6 +90,14 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: A
     help="lenient casts values that do not fit a column as MLflow's server does, even if it loses something.",
 )
 @options.option(
+    "--compile/--no-compile",
+    "compiled",
+    env="COMPILE",
+    default=_DEFAULT.compiled,
+    show_default=True,
+    help="Whether ensembles of trees may answer compiled, where that is proven to change no answer.",
+)
+@options.option(
     "--max-body-bytes",
     env="SERVING_MAX_BODY_BYTES",
     type=click.IntRange(1),

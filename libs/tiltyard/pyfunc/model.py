@@ -1,14 +1,19 @@
 """A loaded model: metadata, enforcement and prediction in one object."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor, load_predictor
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.params import validate_params
 from tiltyard.pyfunc.signature import Signature
+
+if TYPE_CHECKING:
+    from tiltyard.pyfunc.form import Payload
+    from tiltyard.pyfunc.shortcut import Shortcut
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +27,7 @@ class PyFunc:
         metadata: the parsed MLmodel file.
         signature: what it takes and gives, or None: then nothing is enforced.
         row_wise: True only when every row's answer is known not to depend on the other rows.
+        shortcut: a shorter way to the same answers, once one was taken.
     """
 
     def __init__(self, metadata: MLModel, predictor: Predictor, directory: Path | None = None) -> None:
@@ -33,6 +39,7 @@ class PyFunc:
         declared = metadata.metadata.get(ROW_WISE)
         # The author's word wins: an estimator of his own may be said to be row-wise, or not to be.
         self.row_wise: bool = predictor.row_wise if declared is None else declared is True
+        self.shortcut: Shortcut | None = None
         self._example: Any = None
         if self.signature is not None and self.signature.type_hint_from_example:
             self._example = self.input_example()
@@ -78,11 +85,36 @@ class PyFunc:
         Raises:
             InvalidParameterValue: the params do not fit. Whatever the model itself raises passes through.
         """
+        if self.shortcut is not None:
+            return self.shortcut.predict(data)
         if self._example is not None:
             data = _like_example(data, self._example)
         if not self._predictor.takes_params:
             return self._predictor.predict(data)
         return self._predictor.predict(data, params=self.validate_params(params))
+
+    def to_input(self, payloads: Sequence["Payload"]) -> Any:
+        """One input for `predict_enforced`, from payloads that have one merge key or from a single one."""
+        if self.shortcut is not None:
+            matrix = self.shortcut.matrix(payloads)
+            if matrix is not None:
+                return matrix
+        return payloads[0].build([payload.data for payload in payloads])
+
+    def take_shortcut(self, example: Any | None, *, compiled: bool) -> None:
+        """From now on answers the same in a shorter way, if there is one: made for those who serve.
+
+        Args:
+            example: an enforced input on which both ways are compared.
+            compiled: whether trees may be compiled.
+        """
+        if not self._predictor.row_wise or self._predictor.takes_params or self._example is not None:
+            return
+        from tiltyard.pyfunc.shortcut import find_shortcut
+
+        method = str(self.metadata.pyfunc.get("predict_fn") or "predict")
+        inputs = None if self.signature is None else self.signature.inputs
+        self.shortcut = find_shortcut(self.model, method, inputs, example, compiled=compiled)
 
     def input_example(self) -> Any | None:
         """The saved input example in the form the author gave it, or None.

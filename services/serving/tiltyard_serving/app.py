@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,6 +29,8 @@ def create_app(settings: Settings) -> Litestar:
     Raises:
         InvalidParameterValue: a setting is malformed.
     """
+    # Threads of OpenMP would otherwise spin after each prediction, on the cores that the next request needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # A line for each question to the registry says nothing that the metrics do not say.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     telemetry = Telemetry()

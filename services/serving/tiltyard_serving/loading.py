@@ -116,7 +116,7 @@ class Loader:
             reference, cache_dir=settings.cache_dir, accept_unverified=settings.accept_unverified
         )
         model = pyfunc.load(directory)
-        return _Fetched(model, reference, warm_up(model, directory, settings.coerce))
+        return _Fetched(model, reference, warm_up(model, directory, settings.coerce, compiled=settings.compiled))
 
 
 def _target(found: ModelReference) -> Target:

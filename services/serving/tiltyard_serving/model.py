@@ -51,6 +51,12 @@ class LoadedModel:
         return self._batcher.merging
 
     @property
+    def trees(self) -> str | None:
+        """How trees are answered: up to how many rows compiled, or why not; None for what has no trees."""
+        shortcut = self._model.shortcut
+        return None if shortcut is None else shortcut.trees
+
+    @property
     def queued_requests(self) -> int:
         """How many requests are accepted and not yet answered."""
         return self._batcher.queued_requests
@@ -93,7 +99,7 @@ def steps(model: PyFunc) -> Steps[Payload, bytes]:
 
     def merge(items: Sequence[Payload]) -> tuple[Any, dict[str, Any] | None]:
         # Payloads with params are never merged.
-        return payload.to_input(items, model.signature), items[0].params
+        return model.to_input(items), items[0].params
 
     def predict(arguments: tuple[Any, dict[str, Any] | None]) -> Any:
         data, params = arguments

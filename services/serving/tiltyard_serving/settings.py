@@ -49,6 +49,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # No trial lasts longer; until it ends, the version before stays loaded.
     trial_s: float = 600.0
 
+    # Whether ensembles of trees may answer compiled, where that is proven to change no answer.
+    compiled: bool = True
+
     # Versions of configured models that callers named and nobody configured, kept loaded at once.
     on_demand_models: int = 8
 

@@ -18,8 +18,8 @@ MAX_SINGLE_ROWS = 32
 _log = logging.getLogger(__name__)
 
 
-def warm_up(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"]) -> bool:
-    """Predicts the input example, and says whether requests of this model may be merged.
+def warm_up(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"], *, compiled: bool) -> bool:
+    """Predicts the input example, takes the shortest way to its answer, and says whether requests may be merged.
 
     That takes a model known to be row-wise whose answers to merged examples, and to its example row by row,
     are those to each alone.
@@ -29,9 +29,11 @@ def warm_up(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"]
     """
     example = _example(model, directory, coerce)
     if example is None:
+        model.take_shortcut(None, compiled=compiled)
         return model.row_wise
     data = payload.to_input([example], model.signature)
     alone = model.predict_enforced(data, example.params)
+    model.take_shortcut(data, compiled=compiled)
     if not model.row_wise:
         return False
     if _agrees_merged(model, example, alone) and _agrees_by_row(model, data, example, alone):
@@ -56,7 +58,7 @@ def _agrees_merged(model: PyFunc, example: Payload, alone: Any) -> bool:
     if example.merge_key is None or not example.rows:
         return True
     copies = 3
-    merged = model.predict_enforced(payload.to_input([example] * copies, model.signature), None)
+    merged = model.predict_enforced(model.to_input([example] * copies), None)
     parts = output.split(merged, [example.rows] * copies)
     return parts is not None and all(_equal(part, alone) for part in parts)
 

@@ -20,6 +20,7 @@ class ServedState(msgspec.Struct):
     name: str | None
     version: str | None
     merging: bool | None
+    trees: str | None
     problem: str | None
 
 
@@ -64,6 +65,7 @@ def served_models(state: State) -> ModelsReply:
                 name=model.name if model else None,
                 version=model.version if model else None,
                 merging=model.merging if model else None,
+                trees=model.trees if model else None,
                 problem=served.problem,
             )
             for served in endpoints
