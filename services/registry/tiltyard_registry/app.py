@@ -18,6 +18,7 @@ from tiltyard.storage import open_store
 from tiltyard_registry.api import (
     aliases,
     artifact_lists,
+    bulk_runs,
     changes,
     documentation,
     errors,
@@ -55,6 +56,7 @@ _OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
     resolve.HANDLERS,
     aliases.HANDLERS,
     changes.HANDLERS,
+    bulk_runs.OWN_HANDLERS,
     documentation.HANDLERS,
 )
 _UNITY = (unity_namespaces.HANDLERS, unity_models.HANDLERS)
@@ -63,6 +65,7 @@ _MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (
     model_versions.HANDLERS,
     experiments.HANDLERS,
     runs.HANDLERS,
+    bulk_runs.HANDLERS,
     metrics.HANDLERS,
     logged_models.HANDLERS,
     artifact_lists.HANDLERS,

@@ -45,8 +45,8 @@ def check_tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return checked
 
 
-def page_size(max_results: int | None, *, default: int, maximum: int) -> int:
-    """How many rows a page shall have.
+def page_size(max_results: int | None, *, default: int, maximum: int, parameter: str = "max_results") -> int:
+    """How many rows a page, or one call, shall have.
 
     Raises:
         InvalidParameterValue: below 1 or above `maximum`.
@@ -55,7 +55,7 @@ def page_size(max_results: int | None, *, default: int, maximum: int) -> int:
         return default
     if not 1 <= max_results <= maximum:
         raise InvalidParameterValue(
-            f"Invalid value {str(max_results)[:40]} for parameter 'max_results' supplied: "
+            f"Invalid value {str(max_results)[:40]} for parameter '{parameter}' supplied: "
             f"It must be a positive integer that is at most {maximum}."
         )
     return max_results

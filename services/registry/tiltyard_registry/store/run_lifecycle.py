@@ -1,0 +1,99 @@
+"""Runs deleted and restored by the many: by time within an experiment, or a run with everything nested in it."""
+
+from sqlalchemy import Update, select, update
+
+from tiltyard_registry.rules import access
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.keys import check_int64
+from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED
+from tiltyard_registry.rules.limits import page_size
+from tiltyard_registry.store.experiments import find_active_experiment, find_experiment
+from tiltyard_registry.store.runs import find_run
+from tiltyard_registry.store.session import Session, now_ms
+from tiltyard_registry.tables import run_tags, runs
+
+MAX_RUNS = 10_000
+PARENT_TAG = "mlflow.parentRunId"
+
+
+async def delete_runs(
+    session: Session, who: Principal, experiment_id: str, max_timestamp_millis: int, *, max_runs: int | None = None
+) -> int:
+    """How many active runs that started at or before the time are deleted now: the oldest, at most 10,000.
+
+    Raises:
+        ResourceDoesNotExist: there is no such experiment.
+        InvalidParameterValue: the time or `max_runs` is out of range.
+    """
+    access.require(who, Action.DELETE, f"runs of experiment {experiment_id}")
+    time = check_int64(max_timestamp_millis, parameter="max_timestamp_millis")
+    limit = page_size(max_runs, default=MAX_RUNS, maximum=MAX_RUNS, parameter="max_runs")
+    experiment = await find_experiment(session, experiment_id)
+    oldest = (
+        select(runs.c.id)
+        .where(
+            runs.c.experiment_id == experiment["experiment_id"],
+            runs.c.lifecycle_stage == ACTIVE,
+            runs.c.start_time <= time,
+        )
+        .order_by(runs.c.start_time, runs.c.run_id)
+        .limit(limit)
+    )
+    return await _changed(session, _delete().where(runs.c.id.in_(oldest)))
+
+
+async def restore_runs(
+    session: Session, who: Principal, experiment_id: str, min_timestamp_millis: int, *, max_runs: int | None = None
+) -> int:
+    """How many runs that were deleted at or after the time are active again: the last deleted, at most 10,000.
+
+    Raises:
+        ResourceDoesNotExist: there is no such experiment.
+        InvalidParameterValue: the experiment is deleted, or the time or `max_runs` is out of range.
+    """
+    access.require(who, Action.DELETE, f"runs of experiment {experiment_id}")
+    time = check_int64(min_timestamp_millis, parameter="min_timestamp_millis")
+    limit = page_size(max_runs, default=MAX_RUNS, maximum=MAX_RUNS, parameter="max_runs")
+    experiment = await find_active_experiment(session, experiment_id)
+    latest = (
+        select(runs.c.id)
+        .where(
+            runs.c.experiment_id == experiment["experiment_id"],
+            runs.c.lifecycle_stage == DELETED,
+            runs.c.deleted_time >= time,
+        )
+        .order_by(runs.c.deleted_time.desc(), runs.c.run_id)
+        .limit(limit)
+    )
+    restored = update(runs).where(runs.c.lifecycle_stage == DELETED, runs.c.id.in_(latest))
+    return await _changed(session, restored.values(lifecycle_stage=ACTIVE, deleted_time=None))
+
+
+async def delete_run_tree(session: Session, who: Principal, run_id: str) -> int:
+    """How many runs are deleted now: this one and those nested in it, at any depth, within its experiment.
+
+    Raises:
+        ResourceDoesNotExist: there is no such run.
+    """
+    access.require(who, Action.DELETE, f"run {run_id}")
+    top = await find_run(session, run_id)
+    tree = select(runs.c.id, runs.c.run_id).where(runs.c.id == top["id"]).cte("tree", recursive=True)
+    nested = (
+        select(runs.c.id, runs.c.run_id)
+        .join_from(runs, run_tags, run_tags.c.run == runs.c.id)
+        .join(tree, run_tags.c.value == tree.c.run_id)
+        .where(runs.c.experiment_id == top["experiment_id"], run_tags.c.key == PARENT_TAG)
+    )
+    # UNION drops what was seen, so that runs that name each other as parents come to an end.
+    tree = tree.union(nested)
+    return await _changed(session, _delete().where(runs.c.id.in_(select(tree.c.id))))
+
+
+def _delete() -> Update:
+    """Marks what is still active; a run deleted before keeps its time."""
+    return update(runs).where(runs.c.lifecycle_stage == ACTIVE).values(lifecycle_stage=DELETED, deleted_time=now_ms())
+
+
+async def _changed(session: Session, statement: Update) -> int:
+    # SQLite does not count the rows of an update with a WITH clause.
+    return len((await session.execute(statement.returning(runs.c.id))).all())
