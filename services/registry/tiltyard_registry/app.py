@@ -28,6 +28,7 @@ from tiltyard_registry.api import (
     model_versions,
     registered_models,
     resolve,
+    run_table,
     runs,
     server,
     unity_models,
@@ -57,6 +58,7 @@ _OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
     aliases.HANDLERS,
     changes.HANDLERS,
     bulk_runs.OWN_HANDLERS,
+    run_table.HANDLERS,
     documentation.HANDLERS,
 )
 _UNITY = (unity_namespaces.HANDLERS, unity_models.HANDLERS)
