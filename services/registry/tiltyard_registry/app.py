@@ -39,6 +39,7 @@ from tiltyard_registry.api.artifacts import artifact_routes
 from tiltyard_registry.api.binding import ProtocolRequest
 from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
 from tiltyard_registry.api.guard import Guard
+from tiltyard_registry.api.hot_reads import HotReads
 from tiltyard_registry.api.prefix import AjaxPrefix
 from tiltyard_registry.auth.providers import Authentication, load_providers, principal_of
 from tiltyard_registry.logs import json_logs
@@ -105,7 +106,8 @@ def create_app(settings: Settings) -> Litestar:
             }
         ),
     )
-    guarded = Guard(AjaxPrefix(app.asgi_handler), host=settings.host, allowed_hosts=settings.allowed_hosts)
+    hot = HotReads(app.asgi_handler, database, app.state.schema)
+    guarded = Guard(AjaxPrefix(hot), host=settings.host, allowed_hosts=settings.allowed_hosts)
     known = Authentication(guarded, load_providers(settings.auth))
     # Outermost first: measure, ask who it is, keep other sites away, find the route.
     app.asgi_handler = Telemetry(known, measured, lambda: database.connections_in_use)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, Inter
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.util import greenlet_spawn
 
 from tiltyard.errors import ResourceAlreadyExists, TemporarilyUnavailable
 
@@ -130,6 +131,24 @@ class Database:
                 listener()
         for callback in session.after_commit:
             await callback()
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncGenerator[Any]:
+        """PostgreSQL's own connection, out of the pool of reads: for the few statements where each layer counts.
+
+        Raises:
+            TemporarilyUnavailable: the database is away, or every connection stayed busy.
+        """
+        with unavailable_when_lost():
+            pooled = await self._reads.raw_connection()
+        try:
+            yield pooled.driver_connection
+        except BaseException:
+            # Whatever it was, nobody else shall find a half-read answer on it.
+            await greenlet_spawn(pooled.invalidate)
+            raise
+        finally:
+            await greenlet_spawn(pooled.close)
 
     async def ping(self, *, timeout_s: float = 1.5) -> bool:
         """Whether the database answers within `timeout_s`."""
