@@ -69,9 +69,11 @@ LAW: dict[str, str] = {
     "tiltyard_serving.endpoints": "tiltyard.errors tiltyard.uri tiltyard.client tiltyard_serving.settings "
     "tiltyard_serving.telemetry tiltyard_serving.entities tiltyard_serving.loading tiltyard_serving.served "
     "tiltyard_serving.watcher tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow",
+    "tiltyard_serving.open_inference": "tiltyard.errors tiltyard.pyfunc",
     "tiltyard_serving.api": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.settings "
     "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served "
-    "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial",
+    "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial "
+    "tiltyard_serving.open_inference",
     "tiltyard_serving.app": "tiltyard.* tiltyard_serving.*",
 }
 

@@ -35,6 +35,7 @@ def create_app(settings: Settings) -> Litestar:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     telemetry = Telemetry()
     endpoints = Endpoints(settings, telemetry)
+    draining = asyncio.Event()
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -45,11 +46,9 @@ def create_app(settings: Settings) -> Litestar:
             endpoints.close()
 
     return Litestar(
-        route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring_routes(settings, telemetry, endpoints)],
+        route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring_routes(settings, telemetry, endpoints, draining)],
         lifespan=[lifespan],
-        state=State(
-            {"settings": settings, "telemetry": telemetry, "endpoints": endpoints, "draining": asyncio.Event()}
-        ),
+        state=State({"settings": settings, "telemetry": telemetry, "endpoints": endpoints, "draining": draining}),
         exception_handlers={HTTPException: _refuse, Exception: _refuse},
         openapi_config=OpenAPIConfig(title="Tiltyard serving", version="1", path="/api/tiltyard/v1/schema"),
         logging_config=None,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from tiltyard.errors import BadRequest, InternalError, TiltyardError
-from tiltyard.pyfunc import PyFunc, output, payload
+from tiltyard.pyfunc import PyFunc, Signature, output, payload
 from tiltyard.pyfunc.payload import Payload
 from tiltyard_serving.batcher import Batcher, Limits, Steps
 from tiltyard_serving.telemetry import ModelMeter
@@ -55,6 +55,11 @@ class LoadedModel:
         """How trees are answered: up to how many rows compiled, or why not; None for what has no trees."""
         shortcut = self._model.shortcut
         return None if shortcut is None else shortcut.trees
+
+    @property
+    def signature(self) -> Signature | None:
+        """What the model takes and gives, if it says so."""
+        return self._model.signature
 
     @property
     def queued_requests(self) -> int:

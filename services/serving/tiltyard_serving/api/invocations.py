@@ -64,10 +64,10 @@ class Invocations:
             if isinstance(call.ended, ClientDisconnected):
                 return
             failure = call.ended
-            reply = error_reply(failure)
+            reply = self._refusal(failure)
         except Exception as error:
             failure = error
-            reply = error_reply(error)
+            reply = self._refusal(error)
             if isinstance(error, PayloadTooLarge):
                 # The rest of the body is not read, so the connection cannot be used again.
                 reply = reply.adding(b"connection", b"close")
@@ -92,6 +92,9 @@ class Invocations:
         if way.shadow is not None and encode is None:
             way.shadow.mirror(body, content_type, answer)
         return Reply(200, answer, answer_type)
+
+    def _refusal(self, error: Exception) -> Reply:
+        return error_reply(error)
 
     def _named(self, call: Call, reply: Reply) -> Reply:
         """Counts the answer, and names the version that gave it."""

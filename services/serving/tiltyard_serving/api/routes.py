@@ -1,5 +1,7 @@
 """Paths, and how a path of the scoring protocol names a model."""
 
+import asyncio
+
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
@@ -7,14 +9,17 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from tiltyard.errors import EndpointNotFound
 from tiltyard_serving.api.in_flight import InFlight
 from tiltyard_serving.api.invocations import Invocations, Route, Way
+from tiltyard_serving.api.v2 import V2
 from tiltyard_serving.endpoint import Endpoint
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
 
 
-def scoring_routes(settings: Settings, telemetry: Telemetry, endpoints: Endpoints) -> list[ASGIRouteHandler]:
-    """The three ways to ask for predictions, mounted as raw ASGI applications."""
+def scoring_routes(
+    settings: Settings, telemetry: Telemetry, endpoints: Endpoints, draining: asyncio.Event
+) -> list[ASGIRouteHandler]:
+    """The ways to ask for predictions, mounted as raw ASGI applications."""
 
     async def of_default(request: HTTPScope) -> Way:
         return _chosen(endpoints.default(), request)
@@ -42,7 +47,14 @@ def scoring_routes(settings: Settings, telemetry: Telemetry, endpoints: Endpoint
 
         return handle
 
+    v2 = V2(settings, telemetry, endpoints, in_flight, draining)
+
+    @asgi("/v2", is_mount=True, copy_scope=False)
+    async def open_inference(scope: Scope, receive: Receive, send: Send) -> None:
+        await v2(scope, receive, send)
+
     return [
+        open_inference,
         route("/invocations", of_default, is_mount=False),
         route("/model", of_model, is_mount=True),
         route("/serving-endpoints", of_endpoint, is_mount=True),

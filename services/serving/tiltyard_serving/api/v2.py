@@ -1,0 +1,185 @@
+"""The Open Inference Protocol under /v2/: health, metadata and infer, for its clients and KServe."""
+
+import asyncio
+import gzip
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from tiltyard.errors import BadRequest, EndpointNotFound, ResourceDoesNotExist, TemporarilyUnavailable
+from tiltyard_serving import open_inference
+from tiltyard_serving.api.bodies import header, inflated, read_body
+from tiltyard_serving.api.in_flight import Call, InFlight
+from tiltyard_serving.api.invocations import DECODE_INLINE_BYTES, Invocations, Way
+from tiltyard_serving.api.replies import JSON, Reply, error_reply, method_not_allowed, respond
+from tiltyard_serving.endpoints import Endpoints
+from tiltyard_serving.settings import Settings
+from tiltyard_serving.telemetry import Telemetry
+
+BINARY = b"application/octet-stream"
+JSON_LENGTH = b"inference-header-content-length"
+EXTENSIONS = ["binary_tensor_data"]
+
+_GZIP_FROM_BYTES = 1024
+
+
+class Infer(Invocations):
+    """POST …/infer: the same calls, deadlines and trials as `Invocations`, in the other protocol."""
+
+    async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
+        body = await read_body(request, receive, self._max_body_bytes)
+        call.has_body = True
+        if encoding := header(request, b"content-encoding"):
+            body = await inflated(body, encoding, self._max_body_bytes)
+        json_bytes = _json_bytes(header(request, JSON_LENGTH))
+        inline = len(body) <= DECODE_INLINE_BYTES
+        asked, arrays = (
+            open_inference.read(body, json_bytes)
+            if inline
+            else await asyncio.to_thread(open_inference.read, body, json_bytes)
+        )
+        way = await self._route(request)
+        head: list[int | None] = []
+        with way.served.slot.lease() as model:
+            call.model, call.trial = model, way.served.trial
+            name, number = model.name, model.version
+
+            def encode(predictions: Any) -> bytes:
+                content, size_bytes = open_inference.write(predictions, asked, name, number)
+                head.append(size_bytes)
+                return content
+
+            make = open_inference.to_payload
+            payload = (
+                make(asked, arrays, model.signature)
+                if inline
+                else await asyncio.to_thread(make, asked, arrays, model.signature)
+            )
+            answer = await model.submit(payload, encode)
+        reply = Reply(200, answer, JSON)
+        if head and head[-1] is not None:
+            reply = Reply(200, answer, BINARY, ((JSON_LENGTH, b"%d" % head[-1]),))
+        accepted = header(request, b"accept-encoding") or ""
+        if "gzip" in accepted and len(answer) >= _GZIP_FROM_BYTES:
+            packed = await asyncio.to_thread(gzip.compress, answer, 1)
+            return reply._replace(body=packed).adding(b"content-encoding", b"gzip")
+        return reply
+
+    def _refusal(self, error: Exception) -> Reply:
+        return refusal(error)
+
+
+class V2:
+    """Everything under /v2/."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        telemetry: Telemetry,
+        endpoints: Endpoints,
+        in_flight: InFlight,
+        draining: asyncio.Event,
+    ) -> None:
+        self._endpoints = endpoints
+        self._infer = Infer(settings, telemetry, self._way, in_flight)
+        self._draining = draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request: Any = scope
+        if request["method"] == "POST" and _parts(request)[-1] == "infer":
+            await self._infer(scope, receive, send)
+            return
+        try:
+            reply = await self._about(request)
+        except Exception as error:
+            reply = refusal(error)
+        await respond(send, reply)
+
+    async def _about(self, request: HTTPScope) -> Reply:
+        parts = _parts(request)
+        allowed = "POST" if parts[-1] == "infer" else "GET"
+        if request["method"] != allowed:
+            return _in_shape(method_not_allowed(request["method"], allowed))
+        match parts:
+            case [""]:
+                return _json({"name": "tiltyard", "version": version("tiltyard"), "extensions": EXTENSIONS})
+            case ["health", "live"]:
+                return _json({"live": True})
+            case ["health", "ready"]:
+                self._check_ready()
+                return _json({"ready": True})
+            case ["models", *rest] if rest and rest[-1] == "ready":
+                way = await self._named(rest[:-1])
+                with way.served.slot.lease() as model:
+                    return _json({"name": rest[0], "ready": not model.closed})
+            case ["models", *rest]:
+                way = await self._named(rest)
+                with way.served.slot.lease() as model:
+                    return _json(open_inference.about(rest[0], model.version, model.signature))
+        raise EndpointNotFound("No endpoint has this path.")
+
+    def _check_ready(self) -> None:
+        if self._draining.is_set():
+            raise TemporarilyUnavailable("This process is stopping.", retry_after_s=1)
+        if missing := self._endpoints.missing:
+            names = ", ".join(served.label for served in missing[:10])
+            raise TemporarilyUnavailable(f"{len(missing)} configured models are not loaded: {names}.", retry_after_s=1)
+
+    async def _way(self, request: HTTPScope) -> Way:
+        parts = _parts(request)
+        if parts[0] != "models":
+            raise EndpointNotFound("No endpoint has this path.")
+        return await self._named(parts[1:-1], request)
+
+    async def _named(self, parts: list[str], request: HTTPScope | None = None) -> Way:
+        """The model of NAME or NAME/versions/VERSION: a named endpoint, or a registered model as `NAME@ALIAS`."""
+        match parts:
+            case [name] if name in self._endpoints.by_name:
+                endpoint = self._endpoints.named(name)
+                if request is None:
+                    return Way(endpoint.members[0].served)
+                return Way(endpoint.choose(request["headers"]), None)
+            case [name] if "@" in name:
+                model, _, alias = name.partition("@")
+                return Way(await self._endpoints.of_model(model, alias))
+            case [name, "versions", number] if name in self._endpoints.by_name:
+                for served in self._endpoints.named(name):
+                    if served.slot.current is not None and served.slot.current.version == number:
+                        return Way(served)
+                raise ResourceDoesNotExist(f"The endpoint '{name}' serves no version '{number[:100]}'.")
+            case [name, "versions", number]:
+                return Way(await self._endpoints.of_model(name, number))
+            case [name]:
+                raise ResourceDoesNotExist(f"There is no serving endpoint '{name[:300]}'.")
+        raise EndpointNotFound("No endpoint has this path.")
+
+
+def refusal(error: Exception) -> Reply:
+    """The answer that says what is wrong, in this protocol's shape."""
+    return _in_shape(error_reply(error))
+
+
+def _in_shape(reply: Reply) -> Reply:
+    try:
+        message = msgspec.json.decode(reply.body)["message"]
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        message = reply.body.decode(errors="replace")
+    return reply._replace(body=msgspec.json.encode({"error": message}), content_type=JSON)
+
+
+def _json(content: Any) -> Reply:
+    return Reply(200, msgspec.json.encode(content))
+
+
+def _json_bytes(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise BadRequest(f"Inference-Header-Content-Length must be a number of bytes, got '{text[:40]}'.")
+    return int(text)
+
+
+def _parts(request: HTTPScope) -> list[str]:
+    return request["path"].strip("/").split("/")
