@@ -60,17 +60,11 @@ def test_a_submitted_job_that_fails_has_a_status_of_its_own(registry_url: str, f
 
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
     flowers.assign(d=float("nan")).to_parquet(source)
-    home, _script = Path(pyspark.__file__).parent, Path(cli.__file__).with_name("__main__.py")
+    home, script = Path(pyspark.__file__).parent, Path(cli.__file__).with_name("__main__.py")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK", "SPARK"))}
     run = subprocess.run(
         [
-            *(
-                str(home / "bin" / "spark-submit"),
-                "--master",
-                "local[1]",
-                str(Path(cli.__file__).with_name("__main__.py")),
-                "score",
-            ),
+            *(str(home / "bin" / "spark-submit"), "--master", "local[1]", str(script), "score"),
             *("--model", f"models:/{NUMBERS}@champion", "--input", str(source), "--output", str(target)),
             *("--registry-url", registry_url),
         ],
