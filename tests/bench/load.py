@@ -1,0 +1,130 @@
+"""A load generator: keep-alive connections that send the next request when the answer to the last is there.
+
+It is Python on one core (uvloop, no parsing beyond the length of the body), at most some 20,000 small answers a
+second on a core of its own; it shares the cores with the servers, all of them alike.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import psutil
+import uvloop
+
+
+class Measured(NamedTuple):
+    """What one server did in one round."""
+
+    per_second: float
+    cpu_ms: float
+    """CPU time of the server's own processes per request, the database's not counted."""
+
+
+class Target(NamedTuple):
+    """A running server; `pid` is the root of its processes."""
+
+    name: str
+    port: int
+    pid: int
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._answer: asyncio.Future[bytes] | None = None
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head = self._buffer.find(b"\r\n\r\n")
+        if head < 0 or self._answer is None:
+            return
+        headers = bytes(self._buffer[:head]).lower()
+        place = headers.find(b"\r\ncontent-length:")
+        if place >= 0:
+            length = int(headers[place + 17 :].split(b"\r\n", 1)[0])
+            if len(self._buffer) < head + 4 + length:
+                return
+        elif not self._buffer.endswith(b"0\r\n\r\n"):
+            return
+        answer, self._answer = self._answer, None
+        whole = bytes(self._buffer)
+        self._buffer.clear()
+        if not answer.done():
+            answer.set_result(whole)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(exc or ConnectionError("the server closed the connection"))
+
+    async def ask(self, request: bytes) -> bytes:
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        answer = await self._answer
+        assert answer[9:12] == b"200", answer[:600]
+        return answer
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+Turn = Callable[[_Connection], Any]
+
+
+def get(path: str) -> bytes:
+    """A GET request."""
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+
+
+def post(path: str, body: object) -> bytes:
+    """A POST request with a JSON body."""
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
+    return head.encode() + str(len(content)).encode() + b"\r\n\r\n" + content
+
+
+def body_of(answer: bytes) -> Any:
+    """The JSON of an answer that tells its length."""
+    return json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+def run(target: Target, turn: Turn, *, connections: int, seconds: float = 60, turns: int | None = None) -> Measured:
+    """Lets `connections` take turns at `turn` for `seconds`, or until `turns` were taken."""
+
+    async def work() -> Measured:
+        loop = asyncio.get_running_loop()
+        opened = [(await loop.create_connection(_Connection, "127.0.0.1", target.port))[1] for _ in range(connections)]
+        left = iter(range(turns)) if turns is not None else _endless()
+        done, until = 0, time.perf_counter() + seconds
+
+        async def take(connection: _Connection) -> None:
+            nonlocal done
+            while (not done or time.perf_counter() < until) and next(left, None) is not None:
+                await turn(connection)
+                done += 1
+
+        await asyncio.gather(*(turn(connection) for connection in opened[: 0 if turns else None]))
+        started, cpu_s = time.perf_counter(), _cpu_s(target.pid)
+        await asyncio.gather(*map(take, opened))
+        took_s, used_s = time.perf_counter() - started, _cpu_s(target.pid) - cpu_s
+        for connection in opened:
+            connection.close()
+        return Measured(done / took_s, used_s / done * 1000)
+
+    return uvloop.run(work())
+
+
+def _endless() -> Iterator[int]:
+    while True:
+        yield 0
+
+
+def _cpu_s(pid: int) -> float:
+    root = psutil.Process(pid)
+    times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
+    return float(sum(one.user + one.system for one in times))

@@ -1,0 +1,257 @@
+"""The tracking server beside its peers, on one PostgreSQL, the same work on each in turn; prints ratios.
+
+`TILTYARD_BENCH_SECONDS` (2) is the length of a round, `TILTYARD_BENCH_ROUNDS` (3) their number, of which the
+median counts. CPU per request is steadier than requests per second where others use the machine.
+"""
+
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.load import Measured, Target, Turn, body_of, get, post, run
+from tests.fixtures.postgres import Postgres
+from tests.fixtures.processes import GuardedProcess, unused_port
+
+API = "/api/2.0/mlflow"
+SECONDS = float(os.environ.get("TILTYARD_BENCH_SECONDS", "2"))
+ROUNDS = int(os.environ.get("TILTYARD_BENCH_ROUNDS", "3"))
+RUNS = 1000
+FASTTRACKML = "fasttrackml==0.6.0"  # needs an MLflow below 3, so it has an environment of its own
+PSYCOPG = "psycopg[binary]==3.3.9"  # the driver that MLflow takes for PostgreSQL
+_BUILD = Path(__file__).parents[2] / ".build"
+_FML, _PSYCOPG = _BUILD / "fasttrackml", _BUILD / "psycopg"
+_names = itertools.count(int(time.time()))
+
+
+def _built(place: Path, *install: object) -> Path:
+    """`place`, into which uv has installed something that this repository does not depend on."""
+    if not place.exists():
+        uv = next((one for one in ("uv", ".build/uv/bin/uv") if _works(one)), "uv")
+        if "--target" not in install:
+            subprocess.run([uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, _FML], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", *map(str, install)], check=True)
+    return place
+
+
+def _works(command: str) -> bool:
+    try:
+        return subprocess.run([command, "--version"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def targets(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Target]]:
+    """The three servers, each on a database of its own."""
+    folder, port = tmp_path_factory.mktemp("bench"), iter([unused_port() for _ in range(3)])
+    own, fast, stock = (postgres_server.create_database(migrated=migrated) for migrated in (True, False, False))
+    plain = {"fast": fast.replace("+asyncpg", ""), "stock": stock.replace("+asyncpg", "")}
+    python, ports = sys.executable, {name: next(port) for name in ("Tiltyard", "FastTrackML", "MLflow")}
+    server = _built(_FML / "bin" / "fml", "--python", _FML / "bin" / "python", FASTTRACKML)
+    driver = _built(_PSYCOPG, "--python", python, "--target", _PSYCOPG, PSYCOPG)
+    commands: dict[str, str] = {
+        "Tiltyard": f"{python} -m tiltyard.cli registry --workers 2 --database-url {own} --data-dir {folder}/own"
+        f" --port {ports['Tiltyard']}",
+        "FastTrackML": f"{server} server -a 127.0.0.1:{ports['FastTrackML']} --log-level error"
+        f" -d {plain['fast']}?sslmode=disable --default-artifact-root {folder}/fast",
+        "MLflow": f"{python} -m mlflow server --workers 2 --port {ports['MLflow']}"
+        f" --backend-store-uri {plain['stock']} --artifacts-destination {folder}/stock",
+    }
+    running: dict[str, GuardedProcess] = {}
+    for name, command in commands.items():
+        environment = {**os.environ, "PYTHONPATH": str(driver)} if name == "MLflow" else None
+        with (folder / f"{name}.log").open("wb") as output:
+            running[name] = GuardedProcess(
+                command.split(), stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=environment
+            )
+    try:
+        for name, process in running.items():
+            _wait(ports[name], process, folder / f"{name}.log")
+        yield {name: Target(name, ports[name], process.pid) for name, process in running.items()}
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait(30)
+
+
+def _wait(port: int, process: GuardedProcess, log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).read()
+        except OSError:
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")[-3000:]
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _batch(run_id: str, metrics: int, params: int) -> bytes:
+    number = next(_names)
+    return post(
+        f"{API}/runs/log-batch",
+        {
+            "run_id": run_id,
+            "metrics": [
+                {"key": f"m{at % 10}", "value": (number + at) % 97 / 97, "timestamp": number + at, "step": at}
+                for at in range(metrics)
+            ],
+            "params": [{"key": f"p{at}", "value": str(number % 7 + at)} for at in range(params)],
+        },
+    )
+
+
+def _create() -> bytes:
+    return post(f"{API}/runs/create", {"experiment_id": "0", "start_time": next(_names)})
+
+
+async def _new_run(connection: Any) -> str:
+    run_id: str = body_of(await connection.ask(_create()))["run"]["info"]["run_id"]
+    return run_id
+
+
+def _asks(request: bytes) -> Turn:
+    async def turn(connection: Any) -> None:
+        await connection.ask(request)
+
+    return turn
+
+
+class Table:
+    """Each server's rounds per work; printed as medians and as Tiltyard's ratios."""
+
+    def __init__(self, targets: dict[str, Target]) -> None:
+        self._targets = targets
+        self._rows: list[str] = []
+
+    def add(
+        self,
+        work: str,
+        turn: Callable[[str], Turn],
+        goals: dict[str, float],
+        connections: int = 1,
+        turns: int | None = None,
+    ) -> None:
+        """Does one work in interleaved rounds; `goals` are the ratios that must hold, by peer."""
+        names = ["Tiltyard", *goals]
+        rounds: dict[str, list[Measured]] = {name: [] for name in names}
+        for _ in range(1 if turns else ROUNDS):
+            for name in names:
+                rounds[name].append(
+                    run(
+                        self._targets[name],
+                        turn(name),
+                        connections=connections,
+                        turns=turns,
+                        seconds=600 if turns else SECONDS,
+                    )
+                )
+        speed = {name: statistics.median(one.per_second for one in rounds[name]) for name in names}
+        cpu = {name: statistics.median(one.cpu_ms for one in rounds[name]) for name in names}
+        shown = "  ".join(f"{name} {speed[name]:.1f}/s ({cpu[name]:.2f} ms CPU)" for name in names)
+        ratios = ", ".join(
+            f"{speed['Tiltyard'] / speed[peer]:.2f} x {peer} (goal {goal:g}: "
+            f"{'held' if speed['Tiltyard'] >= goal * speed[peer] else 'MISSED'})"
+            for peer, goal in goals.items()
+        )
+        self._rows.append(f"{work}\n    {shown}\n    {ratios}")
+        print(self._rows[-1], flush=True)
+
+
+@pytest.mark.bench
+def test_tracking_beside_its_peers(targets: dict[str, Target]) -> None:
+    """Every request of every server is answered with 200; the ratios are for the reader."""
+    print()
+    table = Table(targets)
+    fast, stock = "FastTrackML", "MLflow"
+    runs: dict[str, list[str]] = {name: [] for name in targets}
+
+    def start(name: str) -> Turn:
+        async def turn(connection: Any) -> None:
+            run_id = await _new_run(connection)
+            await connection.ask(_batch(run_id, 10, 10))
+            runs[name].append(run_id)
+
+        return turn
+
+    def log(metrics: int) -> Callable[[str], Turn]:
+        def of(name: str) -> Turn:
+            mine = itertools.cycle(runs[name][:16])
+
+            async def turn(connection: Any) -> None:
+                await connection.ask(_batch(next(mine), metrics, 0))
+
+            return turn
+
+        return of
+
+    table.add("create run + log-batch of 10 + 10, 8 clients", start, {fast: 1, stock: 1}, connections=8, turns=RUNS)
+    table.add("log-batch of 1,000 metrics, one client", log(1000), {fast: 1, stock: 5})
+    table.add("log-batch of 100 metrics, 16 clients", log(100), {fast: 1, stock: 5}, connections=16)
+    table.add(
+        "get run, 16 connections",
+        lambda name: _asks(get(f"{API}/runs/get?run_id={runs[name][20]}")),
+        {fast: 1.2, stock: 20},
+        connections=16,
+    )
+    search = {"experiment_ids": ["0"], "max_results": 100, "order_by": ["metrics.m2 DESC"]}
+    search["filter"] = "metrics.m1 > 0.3 and params.p1 = '4'"
+    table.add(
+        "search, metric and param clause, by a metric, 100 rows",
+        lambda _name: _asks(post(f"{API}/runs/search", search)),
+        {fast: 1, stock: 10},
+    )
+    page = {"experiment_ids": ["0"], "max_results": RUNS}
+    table.add(
+        "page of 1,000 runs with 10 + 10",
+        lambda _name: _asks(post(f"{API}/runs/search", page)),
+        {fast: 1, stock: 8},
+    )
+
+    def history(name: str) -> Turn:
+        return _asks(get(f"{API}/metrics/get-history?run_id={runs[name][30]}&metric_key=m0"))
+
+    for name, target in targets.items():
+        known = runs[name][30]
+
+        async def fill(connection: Any, known: str = known) -> None:
+            await connection.ask(
+                post(
+                    f"{API}/runs/log-batch",
+                    {
+                        "run_id": known,
+                        "metrics": [
+                            {"key": "m0", "value": 0.5, "timestamp": next(_names), "step": at} for at in range(1000)
+                        ],
+                    },
+                )
+            )
+
+        run(target, fill, connections=1, turns=10)
+    table.add("metric history of 10,000 points", history, {fast: 1, stock: 1})
+    for name in ("Tiltyard", stock):
+
+        async def register(connection: Any) -> None:
+            await connection.ask(post(f"{API}/registered-models/create", {"name": "bench"}))
+            version = {"name": "bench", "source": "s3://elsewhere/model"}
+            await connection.ask(post(f"{API}/model-versions/create", version))
+            alias = {"name": "bench", "alias": "champion", "version": "1"}
+            await connection.ask(post(f"{API}/registered-models/alias", alias))
+
+        run(targets[name], register, connections=1, turns=1)
+    table.add(
+        "get by alias, 16 connections",
+        lambda _name: _asks(get(f"{API}/registered-models/alias?name=bench&alias=champion")),
+        {stock: 15},
+        connections=16,
+    )
