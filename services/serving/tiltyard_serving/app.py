@@ -15,6 +15,7 @@ from tiltyard_serving.api.endpoints import HANDLERS as ENDPOINT_HANDLERS
 from tiltyard_serving.api.probes import HANDLERS
 from tiltyard_serving.api.replies import http_error_reply
 from tiltyard_serving.api.routes import scoring_routes
+from tiltyard_serving.api.straight import Straight
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
@@ -45,14 +46,17 @@ def create_app(settings: Settings) -> Litestar:
         finally:
             endpoints.close()
 
-    return Litestar(
-        route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring_routes(settings, telemetry, endpoints, draining)],
+    scoring = scoring_routes(settings, telemetry, endpoints, draining)
+    app = Litestar(
+        route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring],
         lifespan=[lifespan],
         state=State({"settings": settings, "telemetry": telemetry, "endpoints": endpoints, "draining": draining}),
         exception_handlers={HTTPException: _refuse, Exception: _refuse},
         openapi_config=OpenAPIConfig(title="Tiltyard serving", version="1", path="/api/tiltyard/v1/schema"),
         logging_config=None,
     )
+    app.asgi_handler = Straight(app.asgi_handler, scoring)
+    return app
 
 
 def _refuse(request: Request[object, object, State], error: Exception) -> Response[bytes]:
