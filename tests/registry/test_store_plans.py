@@ -5,12 +5,17 @@ from typing import Any
 from sqlalchemy import event
 
 from tests.registry.store_house import House
+from tiltyard_registry.rules.entries import Entry
+from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.store import (
     aliases,
+    batches,
     events,
+    metrics,
     model_versions,
     registered_models,
     resolution,
+    runs,
 )
 
 _GROWING = {
@@ -20,6 +25,16 @@ _GROWING = {
     "model_versions",
     "model_version_tags",
     "events",
+    "runs",
+    "params",
+    "run_tags",
+    "metrics",
+    "latest_metrics",
+    "datasets",
+    "dataset_inputs",
+    "dataset_input_tags",
+    "model_inputs",
+    "model_outputs",
 }
 
 
@@ -77,7 +92,20 @@ async def test_hot_statements_use_an_index(sqlite_url: str, tmp_path: Any) -> No
     await house.do(model_versions.transition_model_version_stage, "m", 2, "Production", archive_existing_versions=True)
     await house.do(model_versions.delete_model_version, "m", 1)
     await house.do(registered_models.delete_registered_model, "m")
-    assert len(statements) > 60
+    run_id = (await house.do(runs.create_run, "0"))["info"]["run_id"]
+    await house.do(
+        batches.log_batch,
+        run_id,
+        metrics=[check_point("m", 1.0, 1)],
+        params=[Entry("p", "1")],
+        tags=[Entry("t", "1")],
+    )
+    await house.see(runs.get_run, run_id)
+    await house.see(metrics.get_history, run_id, "m", max_results=10)
+    await house.see(runs.search_runs, ["0"])
+    matching = "metrics.m > 0 AND params.p = '1' AND tags.t LIKE '1%'"
+    await house.see(runs.search_runs, ["0"], filter=matching, order_by=["metrics.m DESC", "params.p"])
+    assert len(statements) > 80
     assert await _scans(house, statements) == []
     assert await _scans(house, [("SELECT * FROM events WHERE action = ?", ("x",))]) != []
     await house.database.close()
