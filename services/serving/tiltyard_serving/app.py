@@ -17,6 +17,7 @@ from tiltyard_serving.api.replies import http_error_reply
 from tiltyard_serving.api.routes import scoring_routes
 from tiltyard_serving.api.straight import Straight
 from tiltyard_serving.endpoints import Endpoints
+from tiltyard_serving.logs import json_lines
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
 
@@ -40,11 +41,12 @@ def create_app(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        endpoints.start()
-        try:
-            yield
-        finally:
-            endpoints.close()
+        with json_lines():
+            endpoints.start()
+            try:
+                yield
+            finally:
+                endpoints.close()
 
     scoring = scoring_routes(settings, telemetry, endpoints, draining)
     app = Litestar(

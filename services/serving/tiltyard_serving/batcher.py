@@ -55,12 +55,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one prediction did: how many items and rows, how long it took, how long its first item waited."""
+    """What one prediction did: how many items and rows, how long it took, how long its first item waited.
+
+    `encode_s` is for all its results.
+    """
 
     requests: int
     rows: int
     predict_s: float
     queue_s: float
+    encode_s: float = 0.0
+
+
+class Times:
+    """How long the phases of one item took, filled in before its result is there."""
+
+    __slots__ = ("encode_s", "predict_s", "queue_s")
+
+    def __init__(self) -> None:
+        self.queue_s = self.predict_s = self.encode_s = 0.0
 
 
 @dataclass(eq=False, slots=True)
@@ -71,6 +84,7 @@ class _Waiting(Generic[Item, Result]):
     future: "asyncio.Future[Result]"
     accepted_s: float
     encode: Callable[[Any], Result] | None
+    times: "Times | None"
 
 
 class _Answer(Generic[Item, Result]):
@@ -132,10 +146,11 @@ class Batcher(Generic[Item, Result]):
         rows: int,
         merge_key: Hashable | None,
         encode: Callable[[Any], Result] | None = None,
+        times: Times | None = None,
     ) -> "asyncio.Future[Result]":
         """A future of the item's result. Items whose `merge_key` is None stay alone.
 
-        `encode` makes the result of this item instead of the step of that name.
+        `encode` makes the result of this item instead of the step of that name; `times` is filled in.
 
         Raises:
             TemporarilyUnavailable: the queue is full, or the wait would be too long.
@@ -145,7 +160,7 @@ class Batcher(Generic[Item, Result]):
         key = merge_key if self.merging and merge_key is not None else object()
         self.queued_requests += 1
         self.queued_rows += rows
-        self._inbox.put(_Waiting(item, rows, key, future, time.perf_counter(), encode))
+        self._inbox.put(_Waiting(item, rows, key, future, time.perf_counter(), encode, times))
         return future
 
     def close(self) -> None:
@@ -228,8 +243,19 @@ class Batcher(Generic[Item, Result]):
         parts = [output] if len(batch) == 1 else steps.split(output, counts)
         if parts is None:
             raise _RowsDoNotAddUp
-        self._measure(Batch(len(batch), sum(counts), predict_s, began_s - batch[0].accepted_s))
-        return [self._encode(waiting, part) for waiting, part in zip(batch, parts, strict=True)]
+        answers: list[_Answer[Item, Result]] = []
+        encoding_s = predicted_s = began_s + predict_s
+        for waiting, part in zip(batch, parts, strict=True):
+            answers.append(self._encode(waiting, part))
+            encoded_s = time.perf_counter()
+            if (times := waiting.times) is not None:
+                times.queue_s = began_s - waiting.accepted_s
+                times.predict_s = predict_s
+                times.encode_s = encoded_s - encoding_s
+            encoding_s = encoded_s
+        queue_s = began_s - batch[0].accepted_s
+        self._measure(Batch(len(batch), sum(counts), predict_s, queue_s, encoding_s - predicted_s))
+        return answers
 
     def _encode(self, waiting: _Waiting[Item, Result], part: Any) -> _Answer[Item, Result]:
         try:

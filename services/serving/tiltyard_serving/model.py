@@ -8,7 +8,7 @@ from urllib.parse import quote
 from tiltyard.errors import BadRequest, InternalError, TiltyardError
 from tiltyard.pyfunc import PyFunc, Signature, output, payload
 from tiltyard.pyfunc.payload import Payload
-from tiltyard_serving.batcher import Batcher, Limits, Steps
+from tiltyard_serving.batcher import Batcher, Limits, Steps, Times
 from tiltyard_serving.telemetry import ModelMeter
 
 Encode = Callable[[Any], bytes]
@@ -70,15 +70,17 @@ class LoadedModel:
         """The payload of a request body, checked against the signature."""
         return payload.decode(body, content_type, self._model.signature, coerce=self._coerce)
 
-    def submit(self, item: Payload, encode: Encode | None = None) -> "asyncio.Future[bytes]":
-        """A future of the answer's body, in JSON or by `encode`.
+    def submit(
+        self, item: Payload, encode: Encode | None = None, times: Times | None = None
+    ) -> "asyncio.Future[bytes]":
+        """A future of the answer's body, in JSON or by `encode`; `times` is filled in.
 
         Raises:
             TemporarilyUnavailable: too much is waiting.
         """
         # Alone, a model may refuse an empty input; merged it would go unnoticed.
         merge_key = item.merge_key if item.rows else None
-        return self._batcher.submit(item, rows=item.rows, merge_key=merge_key, encode=encode)
+        return self._batcher.submit(item, rows=item.rows, merge_key=merge_key, encode=encode, times=times)
 
     def hold(self) -> None:
         """One more user, who will `close` it too."""

@@ -69,6 +69,20 @@ class Telemetry:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.parse_seconds = Histogram(
+            "tiltyard_serving_parse_seconds",
+            "Seconds to read and check the body of a request: parsing and validation are one pass.",
+            model,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.encode_seconds = Histogram(
+            "tiltyard_serving_encode_seconds",
+            "Seconds to write the answers of one prediction.",
+            model,
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.in_flight = Gauge(
             "tiltyard_serving_requests_in_flight",
             "Scoring requests that have begun and are not answered.",
@@ -158,6 +172,8 @@ class ModelMeter:
         self._batch_requests = telemetry.batch_requests.labels(name, version)
         self._predict_seconds = telemetry.predict_seconds.labels(name, version)
         self._queue_seconds = telemetry.queue_seconds.labels(name, version)
+        self._encode_seconds = telemetry.encode_seconds.labels(name, version)
+        self.parsed = telemetry.parse_seconds.labels(name, version).observe
 
     def answered(self, status: int, seconds: float) -> None:
         """Counts one request."""
@@ -173,6 +189,7 @@ class ModelMeter:
         self._batch_requests.observe(batch.requests)
         self._predict_seconds.observe(batch.predict_s)
         self._queue_seconds.observe(batch.queue_s)
+        self._encode_seconds.observe(batch.encode_s)
 
 
 def _shared() -> bool:

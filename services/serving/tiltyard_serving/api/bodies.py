@@ -1,6 +1,7 @@
 """Reading a request's headers and body."""
 
 import asyncio
+import re
 import zlib
 
 from litestar.types import HTTPScope, Receive
@@ -9,6 +10,7 @@ from tiltyard.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from tiltyard_serving.api.in_flight import ClientDisconnected
 
 _CHUNK_BYTES = 1024 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=\-]{1,128}")
 
 
 def header(scope: HTTPScope, name: bytes) -> str | None:
@@ -17,6 +19,12 @@ def header(scope: HTTPScope, name: bytes) -> str | None:
         if key == name:
             return value.decode("latin-1")
     return None
+
+
+def request_id(scope: HTTPScope) -> str | None:
+    """The caller's `x-request-id`, if it is one that logs can hold."""
+    named = header(scope, b"x-request-id")
+    return named if named and _REQUEST_ID.fullmatch(named) else None
 
 
 async def read_body(scope: HTTPScope, receive: Receive, max_bytes: int) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from litestar.types import Receive
 
 from tiltyard.errors import BadRequest, DeadlineExceeded
+from tiltyard_serving.batcher import Times
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.trial import Trial
 
@@ -25,13 +26,15 @@ class ClientDisconnected(Exception):
 class Call:
     """One request while it is being answered."""
 
-    __slots__ = ("_receive", "_task", "_watch", "began_s", "ended", "has_body", "model", "trial")
+    __slots__ = ("_receive", "_task", "_watch", "began_s", "ended", "has_body", "model", "parse_s", "times", "trial")
 
     def __init__(self, receive: Receive) -> None:
         self.began_s = time.perf_counter()
         self.has_body = False
         self.model: LoadedModel | None = None
         self.trial: Trial | None = None
+        self.parse_s = 0.0
+        self.times: Times | None = None
         # Why it was ended before it was answered.
         self.ended: Exception | None = None
         self._receive = receive

@@ -11,10 +11,12 @@ from typing import NamedTuple, cast
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import PayloadTooLarge
+from tiltyard.pyfunc.payload import Payload
 from tiltyard_serving.api.accept import wanted
-from tiltyard_serving.api.bodies import header, inflated, read_body
+from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
 from tiltyard_serving.api.in_flight import Call, ClientDisconnected, InFlight
 from tiltyard_serving.api.replies import Reply, error_reply, method_not_allowed, respond
+from tiltyard_serving.batcher import Times
 from tiltyard_serving.model import Encode, LoadedModel
 from tiltyard_serving.served import Served
 from tiltyard_serving.settings import Settings
@@ -64,10 +66,10 @@ class Invocations:
             if isinstance(call.ended, ClientDisconnected):
                 return
             failure = call.ended
-            reply = self._refusal(failure)
+            reply = self._refusal(failure, request_id(request))
         except Exception as error:
             failure = error
-            reply = self._refusal(error)
+            reply = self._refusal(error, request_id(request))
             if isinstance(error, PayloadTooLarge):
                 # The rest of the body is not read, so the connection cannot be used again.
                 reply = reply.adding(b"connection", b"close")
@@ -88,13 +90,13 @@ class Invocations:
         # From the route to the lease nothing is awaited: what a new configuration closes has no caller left.
         with way.served.slot.lease() as model:
             call.model, call.trial = model, way.served.trial
-            answer = await _predict(model, body, content_type, encode)
+            answer = await _predict(call, model, body, content_type, encode)
         if way.shadow is not None and encode is None:
             way.shadow.mirror(body, content_type, answer)
         return Reply(200, answer, answer_type)
 
-    def _refusal(self, error: Exception) -> Reply:
-        return error_reply(error)
+    def _refusal(self, error: Exception, named: str | None) -> Reply:
+        return error_reply(error, named)
 
     def _named(self, call: Call, reply: Reply) -> Reply:
         """Counts the answer, and names the version that gave it."""
@@ -103,12 +105,30 @@ class Invocations:
             self._requests.labels("", "", str(reply.status)).inc()
             return reply
         model.meter.answered(reply.status, time.perf_counter() - call.began_s)
-        return reply.adding(MODEL_HEADER, model.header)
+        if (times := call.times) is None:
+            return reply.adding(MODEL_HEADER, model.header)
+        phases = (call.parse_s * 1e3, times.queue_s * 1e3, times.predict_s * 1e3, times.encode_s * 1e3)
+        timing = b"parse;dur=%.3f, queue;dur=%.3f, predict;dur=%.3f, encode;dur=%.3f" % phases
+        return reply._replace(headers=(*reply.headers, (MODEL_HEADER, model.header), (b"server-timing", timing)))
 
 
-async def _predict(model: LoadedModel, body: bytes, content_type: str | None, encode: Encode | None) -> bytes:
+async def _predict(
+    call: Call, model: LoadedModel, body: bytes, content_type: str | None, encode: Encode | None
+) -> bytes:
+    began_s = time.perf_counter()
     if len(body) <= DECODE_INLINE_BYTES:
         payload = model.decode(body, content_type)
     else:
         payload = await asyncio.to_thread(model.decode, body, content_type)
-    return await model.submit(payload, encode)
+    return await submit(call, model, payload, began_s, encode)
+
+
+async def submit(call: Call, model: LoadedModel, payload: Payload, began_s: float, encode: Encode | None) -> bytes:
+    """The answer to `payload`, which was being read since `began_s`; `call` learns how long each phase took."""
+    call.parse_s = time.perf_counter() - began_s
+    model.meter.parsed(call.parse_s)
+    times = Times()
+    answer = await model.submit(payload, encode, times)
+    # A call that failed or ran out of time has no times to tell.
+    call.times = times
+    return answer

@@ -28,7 +28,13 @@ class ModelsReply(msgspec.Struct):
     models: list[ServedState]
 
 
-@get(["/health", "/ping"], summary="Whether every configured model is loaded", sync_to_thread=False)
+@get("/livez", summary="Whether the process answers at all", sync_to_thread=False)
+def live() -> Response[bytes]:
+    """200 as long as the process runs."""
+    return Response(b"\n", media_type="application/json")
+
+
+@get(["/health", "/ping", "/readyz"], summary="Whether every configured model is loaded", sync_to_thread=False)
 def health(state: State) -> Response[bytes]:
     """200 with an empty line once every configured model is loaded, else 503."""
     endpoints: Endpoints = state.endpoints
@@ -79,4 +85,4 @@ def _not_ready(why: str) -> Response[bytes]:
     return Response(error_body(error), status_code=503, media_type="application/json", headers={"Retry-After": "1"})
 
 
-HANDLERS = (health, server_version, metrics, served_models)
+HANDLERS = (live, health, server_version, metrics, served_models)

@@ -53,8 +53,11 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
     request_id: str | None = None
 
 
-def error_reply(error: Exception) -> Reply:
-    """The answer that says what is wrong. What is our fault, or the model's, is logged with its cause."""
+def error_reply(error: Exception, request_id: str | None = None) -> Reply:
+    """The answer that says what is wrong. What is our fault, or the model's, is logged with its cause.
+
+    `request_id` is the caller's own name for the request; a fault of ours gets one in any case.
+    """
     if not isinstance(error, TiltyardError):
         fault = InternalError("Internal error.")
         fault.__cause__ = error
@@ -69,10 +72,11 @@ def error_reply(error: Exception) -> Reply:
     if error.retry_after_s is not None:
         headers = ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))),)
     if isinstance(error, InternalError):
-        body.request_id = uuid.uuid4().hex
-        _log.error("request %s failed: %s", body.request_id, error.message, exc_info=error.__cause__ or error)
+        body.request_id = request_id = request_id or uuid.uuid4().hex
+        cause = error.__cause__ or error
+        _log.error("failed: %s", error.message, exc_info=cause, extra={"request_id": request_id})
     elif error.__cause__ is not None:
-        _log.warning("refused: %s", error.message, exc_info=error.__cause__)
+        _log.warning("refused: %s", error.message, exc_info=error.__cause__, extra={"request_id": request_id})
     return Reply(status, _encode(body), headers=headers)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import time
 from importlib.metadata import version
 from typing import Any
 
@@ -12,7 +13,7 @@ from tiltyard.errors import BadRequest, EndpointNotFound, ResourceDoesNotExist, 
 from tiltyard_serving import open_inference
 from tiltyard_serving.api.bodies import header, inflated, read_body
 from tiltyard_serving.api.in_flight import Call, InFlight
-from tiltyard_serving.api.invocations import DECODE_INLINE_BYTES, Invocations, Way
+from tiltyard_serving.api.invocations import DECODE_INLINE_BYTES, Invocations, Way, submit
 from tiltyard_serving.api.replies import JSON, Reply, error_reply, method_not_allowed, respond
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.settings import Settings
@@ -34,6 +35,7 @@ class Infer(Invocations):
         if encoding := header(request, b"content-encoding"):
             body = await inflated(body, encoding, self._max_body_bytes)
         json_bytes = _json_bytes(header(request, JSON_LENGTH))
+        began_s = time.perf_counter()
         inline = len(body) <= DECODE_INLINE_BYTES
         asked, arrays = (
             open_inference.read(body, json_bytes)
@@ -57,7 +59,7 @@ class Infer(Invocations):
                 if inline
                 else await asyncio.to_thread(make, asked, arrays, model.signature)
             )
-            answer = await model.submit(payload, encode)
+            answer = await submit(call, model, payload, began_s, encode)
         reply = Reply(200, answer, JSON)
         if head and head[-1] is not None:
             reply = Reply(200, answer, BINARY, ((JSON_LENGTH, b"%d" % head[-1]),))
@@ -67,8 +69,8 @@ class Infer(Invocations):
             return reply._replace(body=packed).adding(b"content-encoding", b"gzip")
         return reply
 
-    def _refusal(self, error: Exception) -> Reply:
-        return refusal(error)
+    def _refusal(self, error: Exception, named: str | None) -> Reply:
+        return refusal(error, named)
 
 
 class V2:
@@ -156,9 +158,9 @@ class V2:
         raise EndpointNotFound("No endpoint has this path.")
 
 
-def refusal(error: Exception) -> Reply:
+def refusal(error: Exception, request_id: str | None = None) -> Reply:
     """The answer that says what is wrong, in this protocol's shape."""
-    return _in_shape(error_reply(error))
+    return _in_shape(error_reply(error, request_id))
 
 
 def _in_shape(reply: Reply) -> Reply:

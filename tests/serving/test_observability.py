@@ -1,0 +1,63 @@
+"""What a running service says about itself: phases of a request, liveness, readiness, logs."""
+
+import json
+import re
+from pathlib import Path
+
+from tests.fixtures.services import Service
+from tests.serving.http_calls import request, score
+from tests.serving.in_process import App, running
+from tests.serving.models import IRIS, SETOSA, constant
+from tiltyard_serving.app import create_app
+from tiltyard_serving.settings import Settings
+
+BODY = {"dataframe_split": {"columns": IRIS, "data": [SETOSA]}}
+V2_BODY = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", "data": SETOSA}]}
+TIMING = re.compile(r"parse;dur=(\d+\.\d+), queue;dur=(\d+\.\d+), predict;dur=(\d+\.\d+), encode;dur=(\d+\.\d+)")
+
+
+async def test_every_answer_says_where_its_time_went(tmp_path: Path) -> None:
+    """`Server-Timing` has the phases in milliseconds, and the histograms have counted them."""
+    constant(tmp_path / "one", 1)
+    async with running(models=(f"default={tmp_path / 'one'}",)) as app:
+        for path, body in (("/invocations", BODY), ("/v2/models/default/infer", V2_BODY)):
+            answer = await app.request("POST", path, body)
+            assert answer.status == 200, answer.body
+            found = TIMING.fullmatch(answer.headers["server-timing"])
+            assert found is not None
+            assert all(0 < float(phase) < 10_000 for phase in found.groups())
+        refused = await app.request("POST", "/invocations", b"{")
+        assert "server-timing" not in refused.headers
+        metrics = (await app.request("GET", "/metrics")).body.decode()
+        for phase in ("queue", "predict", "encode", "parse"):
+            [line] = [
+                line for line in metrics.splitlines() if line.startswith(f"tiltyard_serving_{phase}_seconds_count")
+            ]
+            assert line.endswith(" 2.0")
+
+
+async def test_live_before_ready(tmp_path: Path) -> None:
+    """A process is live at once and ready when its models are loaded and warmed."""
+    constant(tmp_path / "one", 1)
+    app = App(create_app(Settings(models=(str(tmp_path / "one"),))))
+    async with app.app.lifespan():
+        assert (await app.request("GET", "/livez")).status == 200
+        assert (await app.request("GET", "/readyz")).status == 503
+        assert (await app.request("GET", "/v2/health/ready")).status == 503
+        await app.until_ready()
+        assert (await app.request("GET", "/readyz")).status == 200
+        assert (await app.request("GET", "/v2/health/ready")).status == 200
+
+
+def test_logs_are_json_with_the_callers_request_id(server: Service) -> None:
+    """Every line is one JSON object; a refusal that the model caused carries the request's id and the cause."""
+    body = json.dumps({"dataframe_split": {"columns": ["do"], "data": [["divide"]]}}).encode()
+    headers = {"Content-Type": "application/json", "X-Request-Id": "the-seventh.call"}
+    path = "/serving-endpoints/obedient/invocations"
+    assert request(server.port, "POST", path, body, headers).status == 400
+    assert score(server.port, BODY).status == 200
+    lines = [json.loads(line) for line in server.logs.splitlines() if line.startswith("{")]
+    [line] = [line for line in lines if line.get("request_id") == "the-seventh.call"]
+    assert line["level"] == "WARNING"
+    assert "ZeroDivisionError" in line["error"]
+    assert {"time", "level", "logger", "message"} <= set(lines[0])
