@@ -20,6 +20,12 @@ class Measured(NamedTuple):
     per_second: float
     cpu_ms: float
     """CPU time of the server's own processes per request, the database's not counted."""
+    refused: int
+    """Requests answered by anything but 200; they count for nothing."""
+
+
+class Refused(Exception):
+    """The server answered with another status than 200."""
 
 
 class Target(NamedTuple):
@@ -66,7 +72,8 @@ class _Connection(asyncio.Protocol):
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         answer = await self._answer
-        assert answer[9:12] == b"200", answer[:600]
+        if answer[9:12] != b"200":
+            raise Refused(answer[:600])
         return answer
 
     def close(self) -> None:
@@ -100,13 +107,16 @@ def run(target: Target, turn: Turn, *, connections: int, seconds: float = 60, tu
         loop = asyncio.get_running_loop()
         opened = [(await loop.create_connection(_Connection, "127.0.0.1", target.port))[1] for _ in range(connections)]
         left = iter(range(turns)) if turns is not None else _endless()
-        done, until = 0, time.perf_counter() + seconds
+        done, refused, until = 0, 0, time.perf_counter() + seconds
 
         async def take(connection: _Connection) -> None:
-            nonlocal done
-            while (not done or time.perf_counter() < until) and next(left, None) is not None:
-                await turn(connection)
-                done += 1
+            nonlocal done, refused
+            while (not done + refused or time.perf_counter() < until) and next(left, None) is not None:
+                try:
+                    await turn(connection)
+                    done += 1
+                except Refused:
+                    refused += 1
 
         await asyncio.gather(*(turn(connection) for connection in opened[: 0 if turns else None]))
         started, cpu_s = time.perf_counter(), _cpu_s(target.pid)
@@ -114,7 +124,7 @@ def run(target: Target, turn: Turn, *, connections: int, seconds: float = 60, tu
         took_s, used_s = time.perf_counter() - started, _cpu_s(target.pid) - cpu_s
         for connection in opened:
             connection.close()
-        return Measured(done / took_s, used_s / done * 1000)
+        return Measured(done / took_s, used_s / (done + refused) * 1000, refused)
 
     return uvloop.run(work())
 
