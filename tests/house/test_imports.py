@@ -49,6 +49,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.batcher": "tiltyard.errors",
     "tiltyard_serving.telemetry": "tiltyard_serving.batcher",
     "tiltyard_serving.logs": "",
+    "tiltyard_serving.payload_log": "",
     "tiltyard_serving.slot": "tiltyard.errors",
     "tiltyard_serving.entities": "tiltyard.errors tiltyard.names tiltyard.uri",
     "tiltyard_serving.answers": "",
@@ -74,7 +75,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.api": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.settings "
     "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served "
     "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial "
-    "tiltyard_serving.open_inference tiltyard_serving.batcher",
+    "tiltyard_serving.open_inference tiltyard_serving.batcher tiltyard_serving.payload_log",
     "tiltyard_serving.app": "tiltyard.* tiltyard_serving.*",
 }
 

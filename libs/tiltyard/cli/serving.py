@@ -138,6 +138,28 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: A
     help="Rows that one merged prediction may have.",
 )
 @options.option(
+    "--payload-log-dir",
+    env="PAYLOAD_LOG_DIR",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write sampled requests and answers there as Parquet files; without it, nothing is kept.",
+)
+@options.option(
+    "--payload-log-sample",
+    env="PAYLOAD_LOG_SAMPLE",
+    type=click.FloatRange(0, 1),
+    default=_DEFAULT.payload_log_sample,
+    show_default=True,
+    help="The share of requests that is written.",
+)
+@options.option(
+    "--payload-log-redact",
+    env="PAYLOAD_LOG_REDACT",
+    metavar="COLUMN",
+    multiple=True,
+    help="A column whose values are written as null; bodies that do not name their columns are then left out.",
+)
+@options.option(
     "--on-demand-models",
     env="ON_DEMAND_MODELS",
     type=click.IntRange(1),

@@ -18,6 +18,7 @@ from tiltyard_serving.api.routes import scoring_routes
 from tiltyard_serving.api.straight import Straight
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.logs import json_lines
+from tiltyard_serving.payload_log import PayloadLog
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
 
@@ -38,17 +39,29 @@ def create_app(settings: Settings) -> Litestar:
     telemetry = Telemetry()
     endpoints = Endpoints(settings, telemetry)
     draining = asyncio.Event()
+    payload_log = None
+    if settings.payload_log_dir is not None:
+        payload_log = PayloadLog(
+            settings.payload_log_dir,
+            sample=settings.payload_log_sample,
+            redact=frozenset(settings.payload_log_redact),
+            dropped=telemetry.payloads_dropped.inc,
+        )
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         with json_lines():
+            if payload_log is not None:
+                payload_log.start()
             endpoints.start()
             try:
                 yield
             finally:
                 endpoints.close()
+                if payload_log is not None:
+                    await asyncio.to_thread(payload_log.close)
 
-    scoring = scoring_routes(settings, telemetry, endpoints, draining)
+    scoring = scoring_routes(settings, telemetry, endpoints, draining, payload_log)
     app = Litestar(
         route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring],
         lifespan=[lifespan],

@@ -49,6 +49,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # No trial lasts longer; until it ends, the version before stays loaded.
     trial_s: float = 600.0
 
+    # Where sampled requests and answers go as Parquet files; None: nowhere. Redacted columns are null there.
+    payload_log_dir: Path | None = None
+    payload_log_sample: float = 1.0
+    payload_log_redact: tuple[str, ...] = ()
+
     # Whether ensembles of trees may answer compiled, where that is proven to change no answer.
     compiled: bool = True
 
@@ -67,6 +72,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise InvalidParameterValue(f"Setting '{name}' must be at least 1, got {getattr(self, name)}.")
         if self.trial_requests < 0:
             raise InvalidParameterValue(f"Setting 'trial_requests' must be at least 0, got {self.trial_requests}.")
+        if not 0 <= self.payload_log_sample <= 1:
+            raise InvalidParameterValue(
+                f"Setting 'payload_log_sample' must be from 0 to 1, got {self.payload_log_sample:g}."
+            )
         if not 0 <= self.trial_max_error_rate <= 1:
             raise InvalidParameterValue(
                 f"Setting 'trial_max_error_rate' must be from 0 to 1, got {self.trial_max_error_rate:g}."

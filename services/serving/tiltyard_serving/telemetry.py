@@ -83,6 +83,11 @@ class Telemetry:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.payloads_dropped = Counter(
+            "tiltyard_serving_payloads_dropped",
+            "Sampled requests that the payload log could not keep.",
+            registry=registry,
+        )
         self.in_flight = Gauge(
             "tiltyard_serving_requests_in_flight",
             "Scoring requests that have begun and are not answered.",

@@ -18,6 +18,7 @@ from tiltyard_serving.api.in_flight import Call, ClientDisconnected, InFlight
 from tiltyard_serving.api.replies import Reply, error_reply, method_not_allowed, respond
 from tiltyard_serving.batcher import Times
 from tiltyard_serving.model import Encode, LoadedModel
+from tiltyard_serving.payload_log import PayloadLog
 from tiltyard_serving.served import Served
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.shadow import Shadow
@@ -42,11 +43,19 @@ Route = Callable[[HTTPScope], Awaitable[Way]]
 class Invocations:
     """Answers scoring requests with the model that `route` finds for them."""
 
-    def __init__(self, settings: Settings, telemetry: Telemetry, route: Route, in_flight: InFlight) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        telemetry: Telemetry,
+        route: Route,
+        in_flight: InFlight,
+        payload_log: PayloadLog | None = None,
+    ) -> None:
         self._max_body_bytes = settings.max_body_bytes
         self._requests = telemetry.requests
         self._route = route
         self._in_flight = in_flight
+        self._payload_log = payload_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = cast("HTTPScope", scope)
@@ -91,6 +100,10 @@ class Invocations:
         with way.served.slot.lease() as model:
             call.model, call.trial = model, way.served.trial
             answer = await _predict(call, model, body, content_type, encode)
+        if self._payload_log is not None:
+            seconds = time.perf_counter() - call.began_s
+            named = request_id(request)
+            self._payload_log.offer(model.name, model.version, seconds, named, content_type, body, answer)
         if way.shadow is not None and encode is None:
             way.shadow.mirror(body, content_type, answer)
         return Reply(200, answer, answer_type)

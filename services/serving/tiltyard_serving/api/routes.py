@@ -12,12 +12,17 @@ from tiltyard_serving.api.invocations import Invocations, Route, Way
 from tiltyard_serving.api.v2 import V2
 from tiltyard_serving.endpoint import Endpoint
 from tiltyard_serving.endpoints import Endpoints
+from tiltyard_serving.payload_log import PayloadLog
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
 
 
 def scoring_routes(
-    settings: Settings, telemetry: Telemetry, endpoints: Endpoints, draining: asyncio.Event
+    settings: Settings,
+    telemetry: Telemetry,
+    endpoints: Endpoints,
+    draining: asyncio.Event,
+    payload_log: PayloadLog | None = None,
 ) -> list[ASGIRouteHandler]:
     """The ways to ask for predictions, mounted as raw ASGI applications."""
 
@@ -39,7 +44,7 @@ def scoring_routes(
     in_flight = InFlight(settings.request_timeout_s, telemetry.in_flight.set)
 
     def route(path: str, find: Route, *, is_mount: bool) -> ASGIRouteHandler:
-        invocations = Invocations(settings, telemetry, find, in_flight)
+        invocations = Invocations(settings, telemetry, find, in_flight, payload_log)
 
         @asgi(path, is_mount=is_mount, copy_scope=False)
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
