@@ -1,5 +1,6 @@
 """The stock MLflow client as the reference that tests compare with; imported once per run."""
 
+import copy
 import logging
 import warnings
 from typing import Any
@@ -32,7 +33,8 @@ def parse(fields: dict[str, Any], schema: Any) -> Any:
     peer = PeerSchema.from_json(schema.to_json())
 
     def both() -> Any:
-        return _enforce_schema(infer_and_parse_data(fields, peer), peer)
+        # The peer's parser changes the fields it is given.
+        return _enforce_schema(infer_and_parse_data(copy.deepcopy(fields), peer), peer)
 
     return _quietly(both)
 

@@ -38,14 +38,15 @@ class _Refused(Exception):
 
 
 def cast_column(
-    values: Sequence[Any], spec: ColSpec, label: Name, *, coerce: Coerce = "strict", base64_text: bool = True
+    values: Sequence[Any], spec: ColSpec, label: Name, *, coerce: Coerce = "strict", tf_form: bool = False
 ) -> Vector:
     """One column as an array of the dtype that pandas gives the type.
 
     Args:
         values: the cells, one per row, as JSON values.
         label: the column's name or position, for messages.
-        base64_text: whether binary cells are base64 text; else they are the bytes of the text itself.
+        tf_form: whether the cells came as `instances` or `inputs`: then numbers in a column of text become text,
+            and binary cells are the bytes of the text itself instead of base64.
 
     Raises:
         BadRequest: a cell is not of the type, or (strict) the cast would change it; names column and row.
@@ -57,9 +58,11 @@ def cast_column(
         if not isinstance(kind, DataType):
             return _nested(values, kind, spec.required)
         if kind is DataType.binary:
-            return _binary(values, base64_text=base64_text, strict=coerce == "strict")
+            return _binary(values, tf_form=tf_form, strict=coerce == "strict")
+        if kind is DataType.string and tf_form:
+            return object_array([str(value) if type(value) in (int, float, bool) else value for value in values])
         if coerce == "lenient" and kind is not DataType.string and kind is not DataType.datetime:
-            return _lenient(values, kind)
+            return _lenient(values, kind, tf_form=tf_form)
         return _CASTS[kind](values)
     except _Refused as refused:
         where = f" Row {refused.row}:" if refused.row >= 0 else ""
@@ -260,13 +263,13 @@ def _to_bool(value: Any, row: int) -> bool | None:
     raise _Refused(row, f"{quote(value)} is not a boolean; only true, false, 1 and 0 are.")
 
 
-def _binary(values: Sequence[Any], *, base64_text: bool, strict: bool) -> Vector:
+def _binary(values: Sequence[Any], *, tf_form: bool, strict: bool) -> Vector:
     cells: list[bytes] = []
     for row, value in enumerate(values):
         if not isinstance(value, str):
             raise _Refused(row, f"{quote(value)} is not text.")
         try:
-            if not base64_text:
+            if tf_form:
                 cells.append(value.encode("ascii"))
             elif strict:
                 # MIME line ends are part of the encoding that upstream's own clients send.
@@ -274,7 +277,7 @@ def _binary(values: Sequence[Any], *, base64_text: bool, strict: bool) -> Vector
             else:
                 cells.append(base64.decodebytes(value.encode()))
         except (binascii.Error, ValueError):
-            raise _Refused(row, f"{quote(value)} is not valid {'base64' if base64_text else 'ASCII'}.") from None
+            raise _Refused(row, f"{quote(value)} is not valid {'ASCII' if tf_form else 'base64'}.") from None
     return object_array(cells)
 
 
@@ -323,15 +326,22 @@ def _inferred(values: Sequence[Any]) -> Vector:
     return pd.Series(list(values), dtype=None if values else object).to_numpy()
 
 
-def _lenient(values: Sequence[Any], kind: DataType) -> Vector:
+def _lenient(values: Sequence[Any], kind: DataType, *, tf_form: bool) -> Vector:
     import pandas as pd
 
+    dtype = np.dtype(kind.dtype)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return np.asarray(pd.Series(list(values)).astype(np.dtype(kind.dtype)).to_numpy())
+            # Upstream's two parsers differ: numpy refuses an overflow that pandas wraps.
+            column = (
+                np.array(list(values), dtype=dtype) if tf_form else pd.Series(list(values)).astype(dtype).to_numpy()
+            )
     except (ValueError, TypeError, OverflowError):
         raise _Refused(-1, "A value cannot be cast.") from None
+    if column.ndim != 1:
+        raise _Refused(-1, "A list is not a value of the column.")
+    return np.asarray(column)
 
 
 _CASTS: dict[DataType, Callable[[Sequence[Any]], Vector]] = {

@@ -51,7 +51,7 @@ def read_records(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:
     return records(value, schema, coerce)
 
 
-def records(value: list[dict[Any, Any]], schema: Schema | None, coerce: Coerce, *, base64_text: bool = True) -> Payload:
+def records(value: list[dict[Any, Any]], schema: Schema | None, coerce: Coerce, *, tf_form: bool = False) -> Payload:
     """The payload of a list of objects; a key that a row lacks is a null there."""
     labels: list[Name] = list(value[0]) if value else []
     if any(row.keys() != value[0].keys() for row in value):
@@ -63,7 +63,7 @@ def records(value: list[dict[Any, Any]], schema: Schema | None, coerce: Coerce, 
     else:
         wanted, extra = labels, []
     rows = [[row.get(label, math.nan) for label in wanted] for row in value]
-    return table(rows, wanted, schema, coerce, extra=extra, base64_text=base64_text)
+    return table(rows, wanted, schema, coerce, extra=extra, tf_form=tf_form)
 
 
 def table(
@@ -74,7 +74,7 @@ def table(
     *,
     index: Sequence[Any] | None = None,
     extra: Sequence[Name] = (),
-    base64_text: bool = True,
+    tf_form: bool = False,
 ) -> Payload:
     """The payload of rows of cells under labels: cast and enforced if there is a schema.
 
@@ -94,7 +94,7 @@ def table(
         return Payload.matrix(cast_matrix(rows, schema.matrix_dtype, names, coerce=coerce), names, index)
     cells: Sequence[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(specs)
     arrays = [
-        cast_column(column, spec, name, coerce=coerce, base64_text=base64_text)
+        cast_column(column, spec, name, coerce=coerce, tf_form=tf_form)
         for column, spec, name in zip(cells, specs, names, strict=True)
     ]
     return Payload.columns(arrays, names, rows=len(rows), index=index)

@@ -28,7 +28,7 @@ def read_instances(value: Any, schema: Schema | None, coerce: Coerce) -> Payload
         if any(wanted & row.keys() != keys for row in value):
             raise BadRequest("Invalid input. The length of values for each input/column name are not the same")
         if schema is not None and schema.columns:
-            return records(value, schema, coerce, base64_text=False)
+            return records(value, schema, coerce, tf_form=True)
         return _mapping({key: [row[key] for row in value] for key in value[0] if key in keys}, schema, coerce)
     return read_inputs(value, schema, coerce)
 
@@ -46,7 +46,7 @@ def read_inputs(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:  
         if schema is None:
             return Payload.raw([{key: _array(cell) for key, cell in row.items()} for row in value])
         if schema.columns:
-            return records(value, schema, coerce, base64_text=False)
+            return records(value, schema, coerce, tf_form=True)
         return read_instances(value, schema, coerce)
     if isinstance(value, list) and schema is not None and schema.is_named and len(schema) == 1:
         value = {schema.names[0]: value}
@@ -57,18 +57,18 @@ def read_inputs(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:  
     if schema.tensors:
         return _tensors(value, schema, coerce)
     if not isinstance(value, list):
-        return table([[value]], [0], schema, coerce, base64_text=False)
+        return table([[value]], [0], schema, coerce, tf_form=True)
     width = max((len(row) if isinstance(row, list) else 1 for row in value), default=len(schema))
     if len(schema) == 1 and not isinstance(schema.columns[0].type, AnyType | Array):
         # One unnamed column takes rows of one cell as well as cells.
         width = 1
         value = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in value]
     elif len(schema) == 1:
-        return table([[cell] for cell in value], [0], schema, coerce, base64_text=False)
+        return table([[cell] for cell in value], [0], schema, coerce, tf_form=True)
     rows = [row if isinstance(row, list) else [row] for row in value] if width != 1 else [[cell] for cell in value]
     if any(len(row) != width for row in rows):
         raise BadRequest("Invalid input. The rows differ in length.")
-    return table(rows, list(range(width)), schema, coerce, base64_text=False)
+    return table(rows, list(range(width)), schema, coerce, tf_form=True)
 
 
 def _is_records(value: Any) -> bool:
@@ -89,7 +89,7 @@ def _mapping(value: dict[Any, Any], schema: Schema | None, coerce: Coerce) -> Pa
     extra = [name for name in value if name not in known]
     names: list[Name] = list(known)
     if _is_one_row(known, schema):
-        return table([list(known.values())], names, schema, coerce, extra=extra, base64_text=False)
+        return table([list(known.values())], names, schema, coerce, extra=extra, tf_form=True)
     sizes = {len(cell) for cell in known.values() if isinstance(cell, list)}
     if len(sizes) > 1:
         raise SchemaEnforcementFailed(
@@ -98,7 +98,7 @@ def _mapping(value: dict[Any, Any], schema: Schema | None, coerce: Coerce) -> Pa
     size = sizes.pop()
     columns = [cell if isinstance(cell, list) else [cell] * size for cell in known.values()]
     rows = [list(row) for row in zip(*columns, strict=True)]
-    return table(rows, names, schema, coerce, extra=extra, base64_text=False)
+    return table(rows, names, schema, coerce, extra=extra, tf_form=True)
 
 
 def _is_one_row(value: dict[Any, Any], schema: Schema) -> bool:
