@@ -25,6 +25,8 @@ Coerce: TypeAlias = Literal["strict", "lenient"]
 Vector: TypeAlias = "np.ndarray[Any, Any]"
 
 _INT_RANGE = {DataType.integer: (-(2**31), 2**31 - 1), DataType.long: (-(2**63), 2**63 - 1)}
+# What pandas raises; the last when numbers stand among texts with and without an offset.
+_UNREADABLE_DATE = (ValueError, TypeError, OverflowError, RuntimeError)
 # Beyond it a double no longer holds every integer.
 _EXACT_DOUBLE = 2**53
 
@@ -292,9 +294,13 @@ def _datetimes(values: Sequence[Any]) -> Vector:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parsed = pd.to_datetime(pd.Series(list(values), dtype=object).infer_objects())
-    except (ValueError, TypeError, OverflowError):
-        row = next((row for row, value in enumerate(values) if not _is_moment(value)), -1)
-        raise _Refused(row, f"{quote(values[row])} is not an ISO 8601 date or time, or is out of range.") from None
+    except _UNREADABLE_DATE:
+        wrong = next((row for row, value in enumerate(values) if not _is_moment(value)), None)
+        if wrong is None:
+            raise _Refused(
+                -1, "The dates and times are not of one form: with and without a time, or an offset."
+            ) from None
+        raise _Refused(wrong, f"{quote(values[wrong])} is not an ISO 8601 date or time, or is out of range.") from None
     if parsed.dtype.kind != "M" or isinstance(parsed.dtype, pd.DatetimeTZDtype):
         raise _Refused(-1, "A time with a UTC offset is not supported; send times without one.")
     return np.asarray(parsed.to_numpy(dtype="datetime64[ns]"))
@@ -305,7 +311,7 @@ def _is_moment(value: Any) -> bool:
 
     try:
         pd.to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
+    except _UNREADABLE_DATE:
         return False
     return True
 

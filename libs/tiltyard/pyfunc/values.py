@@ -67,7 +67,7 @@ def _scalar(data: Any, kind: DataType, required: bool, json: bool) -> Any:
 
     try:
         return enforce_column("", pd.Series(data), kind)[0]
-    except SchemaEnforcementFailed:
+    except (SchemaEnforcementFailed, TypeError, ValueError, OverflowError):
         raise SchemaEnforcementFailed(f"Failed to enforce schema of data {quote(data)} with dtype `{kind}`") from None
 
 
@@ -110,7 +110,7 @@ def _items(data: Any, kind: DataType, json: bool) -> Any:
         if kind is DataType.binary:
             return _binary(column.tolist())
         return column.to_numpy(dtype=np.dtype(kind.dtype))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SchemaEnforcementFailed(f"Array items cannot be converted to `{kind}`") from None
 
 
@@ -131,7 +131,7 @@ def _json_number(value: Any, kind: DataType) -> Any:
             number = target(value)
     except OverflowError:
         return None
-    exact = math.isfinite(number) if type(value) is float else int(number) == value
+    exact = math.isfinite(number) and (type(value) is float or int(number) == value)
     return number if exact else None
 
 
