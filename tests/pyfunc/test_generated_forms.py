@@ -13,8 +13,23 @@ from tiltyard.pyfunc import Signature, output, payload
 from tiltyard.pyfunc.schema import ColSpec, DataType, Schema, TensorSpec
 
 SCALARS = st.sampled_from(
-    [None, True, False, 0, 1, -1, 2**31, 2**53 + 1, 2**63, 2**64, 2**200, -(2**63), 1.5, -0.0, 1e308, 1e-320]
-    + [
+    [
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        2**31,
+        2**53 + 1,
+        2**63,
+        2**64,
+        2**200,
+        -(2**63),
+        1.5,
+        -0.0,
+        1e308,
+        1e-320,
         "",
         "a",
         "3",
@@ -23,7 +38,7 @@ SCALARS = st.sampled_from(
         "1e999",
         "aGk=",
         "é",
-        "\u0000",
+        "\x00",
         "2020-01-01",
         "2020-01-01T00:00:00+02:00",
         "99999-01-01",
