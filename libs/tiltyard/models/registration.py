@@ -8,6 +8,7 @@ from pathlib import Path
 from tiltyard.client import Client
 from tiltyard.errors import ResourceAlreadyExists, ResourceConflict, TemporarilyUnavailable
 from tiltyard.models.reference import PENDING, READY, ModelReference, connected, resolve
+from tiltyard.models.upload import upload_model
 from tiltyard.uri import DirectoryUri, parse_model_uri
 from tiltyard.wire.model_versions import ModelVersion
 
@@ -37,8 +38,6 @@ def register_model(
     parsed = parse_model_uri(uri)
     with connected(client, registry_url) as known:
         if isinstance(parsed, DirectoryUri) and parsed.local_path is not None:
-            from tiltyard.models.logged import upload_model
-
             directory: Path = parsed.local_path.resolve()
             model_id = upload_model(known, directory, directory.name)
             source, run_id = f"models:/{model_id}", None
