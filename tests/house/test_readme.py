@@ -1,0 +1,41 @@
+"""The README's map and commands are those of the house."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from tiltyard.cli import COMMANDS, main
+
+HOUSE = Path(__file__).parent.parent.parent
+README = (HOUSE / "README.md").read_text()
+
+
+def test_every_place_on_the_map_exists() -> None:
+    """Each path that the README names is there."""
+    named = re.findall(r"`((?:libs|services|deploy|tests)/[\w./-]*)`", README)
+    assert len(named) > 10
+    assert [path for path in named if not (HOUSE / path).exists()] == []
+
+
+def test_every_room_of_the_library_is_on_the_map() -> None:
+    """A new room of the shared library is not complete without its line."""
+    rooms = {path.parent.name for path in (HOUSE / "libs" / "tiltyard").glob("*/__init__.py")}
+    assert sorted(room for room in rooms if f"`libs/tiltyard/{room}/`" not in README) == []
+
+
+def commands() -> list[tuple[str, set[str]]]:
+    """Each command line of the README: its subcommand and the flags given to it."""
+    lines = re.findall(r"^\$ tiltyard (.*)$", README, re.MULTILINE)
+    return [(line.split()[0], set(re.findall(r"(--[a-z-]+)", line))) for line in lines]
+
+
+@pytest.mark.parametrize(("name", "flags"), commands())
+def test_every_command_line_can_be_typed(name: str, flags: set[str]) -> None:
+    """The commands and flags that the README shows exist."""
+    assert name in COMMANDS
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    known = {flag for parameter in command.params for flag in parameter.opts}
+    assert flags <= known
