@@ -9,6 +9,7 @@ from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.store import (
     aliases,
+    batch_jobs,
     batches,
     events,
     metrics,
@@ -25,6 +26,7 @@ _GROWING = {
     "model_versions",
     "model_version_tags",
     "events",
+    "batch_jobs",
     "runs",
     "params",
     "run_tags",
@@ -79,6 +81,7 @@ async def test_hot_statements_use_an_index(sqlite_url: str, tmp_path: Any) -> No
         (aliases.list_aliases, ("m",)),
         (aliases.alias_history, ("m", "champion")),
         (resolution.resolve, (["models:/m@champion", "models:/m/1", "models:/m/latest", "models:/m/None"],)),
+        (batch_jobs.list_batch_jobs, ("m", 1)),
         (events.search_events, ()),
     ):
         await house.see(read, *arguments)

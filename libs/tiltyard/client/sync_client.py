@@ -165,6 +165,8 @@ class Client:
     manifest = _sent(calls.manifest)
     events = _sent(calls.events)
     resolve = _sent(calls.resolve)
+    record_batch_job = _sent(calls.record_batch_job)
+    list_batch_jobs = _sent(calls.list_batch_jobs)
     create_experiment = _sent(calls.create_experiment)
     get_experiment = _sent(calls.get_experiment)
     get_experiment_by_name = _sent(calls.get_experiment_by_name)

@@ -18,6 +18,7 @@ from tiltyard.storage import open_store
 from tiltyard_registry.api import (
     aliases,
     artifact_lists,
+    batch_jobs,
     bulk_runs,
     changes,
     documentation,
@@ -58,6 +59,7 @@ _OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
     resolve.HANDLERS,
     aliases.HANDLERS,
     changes.HANDLERS,
+    batch_jobs.HANDLERS,
     bulk_runs.OWN_HANDLERS,
     run_table.HANDLERS,
     documentation.HANDLERS,

@@ -174,6 +174,31 @@ registered_model_aliases = Table(
     Index("ix_registered_model_aliases_version", "registered_model_id", "version"),
 )
 
+# What scored with a version, as the job itself tells it. Not state of the registry, so no event tells of it.
+batch_jobs = Table(
+    "batch_jobs",
+    metadata,
+    Column("registered_model_id", _Id, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    # Given by the job, so that what it repeats is not recorded twice.
+    Column("job_id", String(64), primary_key=True),
+    Column("principal", String(255), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("message", Text),
+    Column("input", Text),
+    Column("output", Text),
+    Column("start_time", _Millis, nullable=False),
+    Column("end_time", _Millis),
+    Column("row_count", BigInteger),
+    Column("null_count", BigInteger),
+    ForeignKeyConstraint(
+        ["registered_model_id", "version"],
+        ["model_versions.registered_model_id", "model_versions.version"],
+        ondelete="CASCADE",
+    ),
+    Index("ix_batch_jobs_listing", "registered_model_id", "version", "start_time", "job_id"),
+)
+
 # --- Events: the audit log, and the memory of every alias --------------------------------------------------
 
 events = Table(

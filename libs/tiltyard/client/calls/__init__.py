@@ -4,6 +4,7 @@ A function's name is the method's name on both clients.
 """
 
 from tiltyard.client.calls.artifacts import artifact_path, delete_artifacts, list_artifacts, server_info
+from tiltyard.client.calls.batch_jobs import list_batch_jobs, record_batch_job
 from tiltyard.client.calls.logged_models import (
     create_logged_model,
     delete_logged_model,
@@ -86,9 +87,11 @@ __all__ = [
     "get_registered_model",
     "get_run",
     "list_artifacts",
+    "list_batch_jobs",
     "log_batch",
     "log_outputs",
     "manifest",
+    "record_batch_job",
     "rename_registered_model",
     "resolve",
     "rollback_alias",

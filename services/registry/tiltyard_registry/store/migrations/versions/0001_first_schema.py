@@ -427,3 +427,31 @@ def _create_tables() -> None:
         ["registered_model_id", "version"],
         unique=False,
     )
+    op.create_table(
+        "batch_jobs",
+        sa.Column("registered_model_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("job_id", sa.String(length=64), nullable=False),
+        sa.Column("principal", sa.String(length=255), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("input", sa.Text(), nullable=True),
+        sa.Column("output", sa.Text(), nullable=True),
+        sa.Column("start_time", sa.BigInteger(), nullable=False),
+        sa.Column("end_time", sa.BigInteger(), nullable=True),
+        sa.Column("row_count", sa.BigInteger(), nullable=True),
+        sa.Column("null_count", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["registered_model_id", "version"],
+            ["model_versions.registered_model_id", "model_versions.version"],
+            name="fk_batch_jobs_registered_model_id_version",
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("registered_model_id", "version", "job_id", name="pk_batch_jobs"),
+    )
+    op.create_index(
+        "ix_batch_jobs_listing",
+        "batch_jobs",
+        ["registered_model_id", "version", "start_time", "job_id"],
+        unique=False,
+    )
