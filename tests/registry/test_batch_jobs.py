@@ -69,16 +69,15 @@ async def test_pages_are_newest_first_and_whole(house: House) -> None:
     await house.external("m", count=2)
     for i in range(7):
         await record(house, f"job-{i}", start_time=1_000 + i // 2)
-    found, token = [], None
-    while True:
-        page, token = await listed(house, max_results=3, page_token=token)
+    found: list[str] = []
+    tokens: list[str | None] = [None]
+    while len(tokens) == 1 or tokens[-1] is not None:
+        page, token = await listed(house, max_results=3, page_token=tokens[-1])
         found += [job["job_id"] for job in page]
-        kept = token or kept
-        if token is None:
-            break
+        tokens.append(token)
     assert found == [f"job-{i}" for i in (6, 5, 4, 3, 2, 1, 0)]
     with pytest.raises(InvalidParameterValue, match="another query"):
-        await listed(house, version=2, page_token=kept)
+        await listed(house, version=2, page_token=tokens[1])
 
 
 async def test_who_may_tell(house: House) -> None:
