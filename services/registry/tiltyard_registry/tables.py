@@ -7,6 +7,8 @@ Registered models, versions and runs are keyed by small internal integers, so th
 Experiment ids, run ids and logged-model ids are what the wire shows.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -40,6 +42,12 @@ _Millis = BigInteger
 
 def _child_of(parent: str) -> ForeignKey:
     return ForeignKey(parent, ondelete="CASCADE")
+
+
+def _pairs(name: str, owner: Column[Any], *rest: Index, key_chars: int = 250) -> Table:
+    """A table of keys with a value each, which go with their owner."""
+    key = Column("key", String(key_chars), primary_key=True)
+    return Table(name, metadata, owner, key, Column("value", Text, nullable=False), *rest)
 
 
 # --- Namespaces -------------------------------------------------------------------------------------------
@@ -96,12 +104,9 @@ registered_models = Table(
     sqlite_autoincrement=True,
 )
 
-registered_model_tags = Table(
+registered_model_tags = _pairs(
     "registered_model_tags",
-    metadata,
     Column("registered_model_id", _child_of("registered_models.id"), primary_key=True, autoincrement=False),
-    Column("key", String(250), primary_key=True),
-    Column("value", Text, nullable=False),
     Index("ix_registered_model_tags_key", "key", "registered_model_id"),
 )
 
@@ -252,12 +257,9 @@ experiments = Table(
     sqlite_autoincrement=True,
 )
 
-experiment_tags = Table(
+experiment_tags = _pairs(
     "experiment_tags",
-    metadata,
     Column("experiment_id", _child_of("experiments.experiment_id"), primary_key=True, autoincrement=False),
-    Column("key", String(250), primary_key=True),
-    Column("value", Text, nullable=False),
 )
 
 runs = Table(
@@ -277,21 +279,9 @@ runs = Table(
     Index("ix_runs_listing", "experiment_id", "lifecycle_stage", "start_time", "run_id"),
 )
 
-params = Table(
-    "params",
-    metadata,
-    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
-    Column("key", String(250), primary_key=True),
-    Column("value", Text, nullable=False),
-)
+params = _pairs("params", Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False))
 
-run_tags = Table(
-    "run_tags",
-    metadata,
-    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
-    Column("key", String(250), primary_key=True),
-    Column("value", Text, nullable=False),
-)
+run_tags = _pairs("run_tags", Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False))
 
 # NaN has no place in a key, so it is a flag beside a zero; infinities are stored as they are.
 metrics = Table(
@@ -365,20 +355,16 @@ logged_models = Table(
     Index("ix_logged_models_name", "experiment_id", "name"),
 )
 
-logged_model_params = Table(
+logged_model_params = _pairs(
     "logged_model_params",
-    metadata,
     Column("model_id", _child_of("logged_models.model_id"), primary_key=True),
-    Column("key", String(255), primary_key=True),
-    Column("value", Text, nullable=False),
+    key_chars=255,
 )
 
-logged_model_tags = Table(
+logged_model_tags = _pairs(
     "logged_model_tags",
-    metadata,
     Column("model_id", _child_of("logged_models.model_id"), primary_key=True),
-    Column("key", String(255), primary_key=True),
-    Column("value", Text, nullable=False),
+    key_chars=255,
 )
 
 logged_model_metrics = Table(
