@@ -49,6 +49,11 @@ class PyFunc:
         """The author's own object: the estimator, the PythonModel, or what the loader module returned."""
         return self._predictor.model
 
+    @property
+    def takes_params(self) -> bool:
+        """Whether its `predict` has an argument for params."""
+        return self._predictor.takes_params
+
     def enforce(self, data: Any) -> Any:
         """`data` as the model takes it, by the strict in-process rules; unchanged without a signature.
 
