@@ -10,7 +10,7 @@ from tiltyard_registry.api.replies import replies, reply
 from tiltyard_registry.api.routes import get, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.entries import Entry
-from tiltyard_registry.rules.metrics import check_point
+from tiltyard_registry.rules.metrics import check_points
 from tiltyard_registry.rules.run_ids import either_run_id
 from tiltyard_registry.store import batches, inputs, model_history
 from tiltyard_registry.store import runs as store
@@ -107,19 +107,7 @@ async def log_batch(
         session,
         who,
         data.run_id,
-        metrics=[
-            check_point(
-                metric.key,
-                metric.value,
-                metric.timestamp,
-                metric.step,
-                model_id=metric.model_id,
-                dataset_name=metric.dataset_name,
-                dataset_digest=metric.dataset_digest,
-                path=f"metrics[{index}]",
-            )
-            for index, metric in enumerate(data.metrics)
-        ],
+        metrics=check_points(data.metrics),
         params=[Entry(param.key, param.value) for param in data.params],
         tags=[Entry(tag.key, tag.value) for tag in data.tags],
     )

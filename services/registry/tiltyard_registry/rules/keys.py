@@ -6,6 +6,7 @@ Source: mlflow/utils/validation.py, tag v3.17.2.
 import json
 import posixpath
 import re
+from functools import lru_cache
 
 from tiltyard.errors import InvalidParameterValue
 
@@ -27,22 +28,28 @@ def check_key(key: str, *, parameter: str = "key", noun: str | None = None, max_
             f"Missing value for required parameter '{parameter}'. See the API docs for more information "
             "about request parameters."
         )
+    reason = (_reason_against if len(key) <= MAX_KEY_CHARS else _reason_against.__wrapped__)(key)
+    if reason:
+        raise _refused(key, parameter, reason)
+    return check_length(key, max_chars, noun or parameter)
+
+
+# A run's keys come again with every batch. Long ones are not kept: they are refused soon after.
+@lru_cache(maxsize=4096)
+def _reason_against(key: str) -> str:
+    """What is wrong with the characters of `key`, or nothing."""
     if not _KEY.fullmatch(key):
-        raise _refused(
-            key,
-            parameter,
+        return (
             "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), "
-            "colon(:) and slashes (/).",
+            "colon(:) and slashes (/)."
         )
     resolved = posixpath.normpath(key)
     if resolved != key or key == "." or key.startswith(("..", "/")):
-        raise _refused(
-            key,
-            parameter,
+        return (
             "Names may be treated as files in certain cases, and must not resolve to other names when treated as "
-            f"such. This name would resolve to '{resolved[:MAX_KEY_CHARS]}'",
+            f"such. This name would resolve to '{resolved[:MAX_KEY_CHARS]}'"
         )
-    return check_length(key, max_chars, noun or parameter)
+    return ""
 
 
 def check_length(value: str, max_chars: int, parameter: str) -> str:

@@ -5,10 +5,10 @@ Source: mlflow/utils/validation.py and mlflow/store/tracking/sqlalchemy_store.py
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard_registry.rules.keys import check_int64, check_key, check_length
+from tiltyard_registry.rules.keys import MAX_INT64, check_int64, check_key, check_length
 
 MAX_BATCH_METRICS = 1000
 MAX_BATCH_PARAMS = 100
@@ -34,6 +34,18 @@ class Point(NamedTuple):
     def age(self) -> tuple[int, int, float, bool]:
         """What 'newest' compares."""
         return (self.step, self.timestamp, self.value, self.is_nan)
+
+
+class GivenPoint(Protocol):
+    """A point as a request spells it."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int
+    model_id: str | None
+    dataset_name: str | None
+    dataset_digest: str | None
 
 
 def check_point(
@@ -72,6 +84,40 @@ def check_point(
     )
 
 
+def check_points(given: Iterable[GivenPoint]) -> list[Point]:
+    """The points of a batch as they are stored; a mistake is named by its place in `metrics`.
+
+    Raises:
+        InvalidParameterValue: as `check_point`.
+    """
+    keys: set[str] = set()
+    points = []
+    for index, one in enumerate(given):
+        # Most points are like this: of a key that came before, finite, and of no model or dataset.
+        if (
+            one.key in keys
+            and one.value - one.value == 0
+            and 0 <= one.timestamp <= MAX_INT64 >= one.step >= -MAX_INT64
+            and not (one.model_id or one.dataset_name or one.dataset_digest)
+        ):
+            points.append(Point(one.key, one.value, one.timestamp, one.step, False))
+            continue
+        points.append(
+            check_point(
+                one.key,
+                one.value,
+                one.timestamp,
+                one.step,
+                model_id=one.model_id,
+                dataset_name=one.dataset_name,
+                dataset_digest=one.dataset_digest,
+                path=f"metrics[{index}]",
+            )
+        )
+        keys.add(one.key)
+    return points
+
+
 def newest(points: Iterable[Point]) -> list[Point]:
     """One point per key, the one with the greatest (step, timestamp, value), sorted by key.
 
@@ -80,7 +126,8 @@ def newest(points: Iterable[Point]) -> list[Point]:
     best: dict[str, Point] = {}
     for point in points:
         known = best.get(point.key)
-        if known is None or point.age > known.age:
+        # The step alone decides almost always, and quicker.
+        if known is None or point.step > known.step or (point.step == known.step and point.age > known.age):
             best[point.key] = point
     return [best[key] for key in sorted(best)]
 

@@ -9,9 +9,10 @@ from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_param, check_param_keys_differ, check_run_tag, last_of_each
 from tiltyard_registry.rules.metrics import Point, check_batch
+from tiltyard_registry.rules.new_runs import RUN_NAME_TAG
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.metrics import add_points
-from tiltyard_registry.store.runs import RUN_NAME_TAG, find_active_run, set_tag_rows
+from tiltyard_registry.store.runs import find_active_run, set_tag_rows
 from tiltyard_registry.store.session import Session
 from tiltyard_registry.tables import params as param_rows
 from tiltyard_registry.tables import run_tags, runs

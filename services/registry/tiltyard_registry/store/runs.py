@@ -9,23 +9,18 @@ from sqlalchemy import ColumnElement, RowMapping, bindparam, case, insert, selec
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
-from tiltyard_registry.rules.entries import MAX_RUN_TAG_VALUE_CHARS, Entry, check_run_tag, last_of_each
+from tiltyard_registry.rules.entries import Entry, check_run_tag
 from tiltyard_registry.rules.experiments import below, parse_experiment_id
 from tiltyard_registry.rules.keys import check_int64, check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, run_status, stages
 from tiltyard_registry.rules.limits import page_size
-from tiltyard_registry.rules.run_names import invent
+from tiltyard_registry.rules.new_runs import MAX_RUN_NAME_CHARS, RUN_NAME_TAG, new_run
 from tiltyard_registry.search import RUNS, Page
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.experiments import find_active_experiment
 from tiltyard_registry.store.run_data import run_info, with_data
 from tiltyard_registry.store.session import Row, Session, now_ms
 from tiltyard_registry.tables import run_tags, runs
-
-RUN_NAME_TAG = "mlflow.runName"
-MAX_USER_ID_CHARS = 256
-# A name is also a tag, and the two are equal.
-MAX_RUN_NAME_CHARS = MAX_RUN_TAG_VALUE_CHARS
 
 DEFAULT_PAGE, MAX_PAGE = 1000, 50_000
 
@@ -49,33 +44,23 @@ async def create_run(
         InvalidParameterValue: the experiment is deleted, or name and name tag differ, or a value breaks a rule.
     """
     access.require(who, Action.UPDATE, f"experiment {experiment_id}")
-    entries = {tag.key: tag.value for tag in (check_run_tag(*tag) for tag in tags)}
-    named = entries.get(RUN_NAME_TAG)
-    if run_name and named and run_name != named:
-        raise InvalidParameterValue(
-            "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
-            f"(run_name='{run_name}', mlflow.runName='{named}')."
-        )
-    name = check_length(run_name or named or invent(), MAX_RUN_NAME_CHARS, "run_name")
-    if not named:
-        entries[RUN_NAME_TAG] = check_run_tag(RUN_NAME_TAG, name).value
+    new = new_run(user_id, run_name, now_ms() if start_time is None else start_time, tags)
     experiment = await find_active_experiment(session, experiment_id)
     run_id = uuid.uuid4().hex
     row = {
         "run_id": run_id,
         "experiment_id": experiment["experiment_id"],
-        "run_name": name,
-        "user_id": check_length(user_id, MAX_USER_ID_CHARS, "user_id"),
+        "run_name": new.run_name,
+        "user_id": new.user_id,
         "status": "RUNNING",
-        "start_time": now_ms() if start_time is None else check_int64(start_time, parameter="start_time"),
+        "start_time": new.start_time,
         "end_time": None,
         "artifact_uri": below(experiment["artifact_location"], run_id, "artifacts"),
         "lifecycle_stage": ACTIVE,
     }
     run = await session.scalar(insert(runs).values(row).returning(runs.c.id))
-    kept = last_of_each(Entry(*item) for item in entries.items())
-    await set_tag_rows(session, run, kept)
-    shown_tags = [{"key": tag.key, "value": tag.value} for tag in kept]
+    await set_tag_rows(session, run, new.tags)
+    shown_tags = [{"key": tag.key, "value": tag.value} for tag in new.tags]
     return {
         "info": run_info(row),
         "data": {"metrics": [], "params": [], "tags": shown_tags},
