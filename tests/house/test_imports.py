@@ -27,8 +27,10 @@ LAW: dict[str, str] = {
     "tiltyard.pyfunc": "tiltyard.errors tiltyard.uri",
     "tiltyard.models": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.wire tiltyard.client "
     "tiltyard.storage tiltyard.pyfunc",
-    "tiltyard.spark": "tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.client tiltyard.storage tiltyard.models",
-    "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store tiltyard_serving.settings",
+    "tiltyard.spark": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client tiltyard.storage "
+    "tiltyard.models",
+    "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store "
+    "tiltyard_registry.importing tiltyard_serving.settings",
     "tiltyard_registry": "",
     "tiltyard_registry.tables": "",
     "tiltyard_registry.settings": "tiltyard.errors",
@@ -38,6 +40,8 @@ LAW: dict[str, str] = {
     "tiltyard_registry.search": "tiltyard.errors tiltyard.names tiltyard_registry.tables",
     "tiltyard_registry.store": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.storage "
     "tiltyard_registry.rules tiltyard_registry.search tiltyard_registry.tables",
+    "tiltyard_registry.importing": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.storage "
+    "tiltyard_registry.rules tiltyard_registry.store tiltyard_registry.tables",
     "tiltyard_registry.auth": "tiltyard.errors tiltyard_registry.rules tiltyard_registry.store",
     "tiltyard_registry.api": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.wire tiltyard.storage "
     "tiltyard_registry.settings tiltyard_registry.rules tiltyard_registry.search tiltyard_registry.store "
@@ -51,19 +55,24 @@ LAW: dict[str, str] = {
     "tiltyard_serving.logs": "",
     "tiltyard_serving.payload_log": "",
     "tiltyard_serving.slot": "tiltyard.errors",
-    "tiltyard_serving.entities": "tiltyard.errors tiltyard.names tiltyard.uri",
+    "tiltyard_serving.entities": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard_serving.settings",
     "tiltyard_serving.answers": "",
     "tiltyard_serving.warm_up": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.answers",
-    "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batcher tiltyard_serving.telemetry",
-    "tiltyard_serving.loading": "tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.models "
-    "tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.batcher tiltyard_serving.model "
+    # Its worker runs without the server: what it imports must be there with numpy, pandas and msgspec alone.
+    "tiltyard_serving.isolation": "tiltyard tiltyard.errors tiltyard.pyfunc tiltyard_serving",
+    "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batcher tiltyard_serving.telemetry "
+    "tiltyard_serving.isolation",
+    "tiltyard_serving.loading": "tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.models tiltyard.storage "
+    "tiltyard_serving.isolation tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.batcher "
+    "tiltyard_serving.model "
     "tiltyard_serving.warm_up",
     "tiltyard_serving.trial": "tiltyard.errors tiltyard_serving.model",
     "tiltyard_serving.served": "tiltyard.errors tiltyard_serving.slot tiltyard_serving.model "
     "tiltyard_serving.loading tiltyard_serving.telemetry tiltyard_serving.trial",
     "tiltyard_serving.shadow": "tiltyard.uri tiltyard_serving.answers tiltyard_serving.model tiltyard_serving.served "
     "tiltyard_serving.telemetry",
-    "tiltyard_serving.endpoint_config": "tiltyard.errors tiltyard.uri tiltyard_serving.entities",
+    "tiltyard_serving.endpoint_config": "tiltyard.errors tiltyard.uri tiltyard_serving.entities "
+    "tiltyard_serving.settings",
     "tiltyard_serving.endpoint": "tiltyard.uri tiltyard_serving.endpoint_config tiltyard_serving.served "
     "tiltyard_serving.shadow tiltyard_serving.telemetry",
     "tiltyard_serving.watcher": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.client "

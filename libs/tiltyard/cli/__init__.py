@@ -33,6 +33,9 @@ COMMANDS: dict[str, Subcommand] = {
     "migrate": Subcommand(
         "tiltyard.cli.migrate:migrate", "Bring the database schema up to date.", "registry", _REGISTRY
     ),
+    "import": Subcommand(
+        "tiltyard.cli.import_mlflow:import_mlflow", "Move an MLflow server in.", "registry", _REGISTRY
+    ),
     "models": Subcommand("tiltyard.cli.models:models", "List, show and register models."),
     "aliases": Subcommand("tiltyard.cli.aliases:aliases", "Show, move and roll back aliases."),
     "score": Subcommand(

@@ -1,0 +1,115 @@
+"""`tiltyard import`: an MLflow server moves in, its database copied and compared."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tiltyard.cli import options
+from tiltyard.cli.migrate import upgrade
+from tiltyard_registry.settings import Settings
+
+if TYPE_CHECKING:
+    from tiltyard_registry.importing.job import Report
+
+_MOST_SHOWN = 20
+
+
+@click.command("import")
+@options.option(
+    "--from",
+    "source_url",
+    env="IMPORT_FROM",
+    required=True,
+    metavar="URL",
+    help="Database of the MLflow server (3.x): sqlite:///mlflow.db or postgresql://…; it is only read.",
+)
+@options.option(
+    "--artifacts",
+    env="IMPORT_ARTIFACTS",
+    metavar="ROOT",
+    help="Its artifact root (--artifacts-destination): a folder or s3://…, copied into ours. Without it, files are "
+    "pinned where our root has them already, and recorded as external elsewhere.",
+)
+@options.option(
+    "--workspace",
+    env="IMPORT_WORKSPACE",
+    default="default",
+    show_default=True,
+    help="The workspace to import, of a server that has several.",
+)
+@options.data_dir
+@options.database_url
+@options.artifact_root
+@click.option("--dry-run", is_flag=True, help="Look for conflicts and count, and write nothing.")
+def import_mlflow(
+    source_url: str,
+    artifacts: str | None,
+    workspace: str,
+    data_dir: Path,
+    database_url: str | None,
+    artifact_root: str | None,
+    dry_run: bool,
+) -> None:
+    """Import the experiments, runs and models of an MLflow server, and compare both sides.
+
+    Stop the MLflow server first, or import again after it stopped: what is here already is not copied twice, and an
+    import that was interrupted goes on where it was. Ids, version numbers and times are kept. The exit status is 1
+    when the two sides differ at the end.
+    """
+    from tiltyard_registry.importing import job
+
+    settings = Settings(data_dir=data_dir, database_url=database_url, artifact_root=artifact_root)
+    if settings.is_embedded and not dry_run:
+        upgrade(settings)
+    request = job.Request(
+        source_url, settings.resolved_database_url, settings.resolved_artifact_root, artifacts, workspace
+    )
+    report = asyncio.run(job.run(request, lambda line: click.echo(line, err=True), dry_run=dry_run))
+    _show_names(report)
+    _show_left_out(report)
+    _show_table(report, dry_run=dry_run)
+    if not dry_run and not report.equal:
+        raise click.ClickException("The two sides differ. Nothing was changed there; import again to go on.")
+
+
+def _show_names(report: "Report") -> None:
+    from tiltyard_registry.importing.names import RULE
+
+    if not report.renamed:
+        return
+    click.echo(f"\nModels under another name. {RULE}")
+    for there, here in sorted(report.renamed.items()):
+        click.echo(f"  {there!r} -> {here!r}")
+
+
+def _show_left_out(report: "Report") -> None:
+    for workspace in report.other_workspaces:
+        click.echo(f"Not imported: workspace '{workspace}' (--workspace).")
+    for noun, count in report.left_out.items():
+        if count:
+            click.echo(f"Not imported: {count} {noun}, which have no place here.")
+    for path, reason in list(report.refused_files.items())[:_MOST_SHOWN]:
+        click.echo(f"Not copied: {path}: {reason}")
+    if report.versions_without_files:
+        click.echo(
+            f"Recorded as external, without a manifest: {report.versions_without_files} model versions whose files are "
+            "not below our artifact root."
+        )
+
+
+def _show_table(report: "Report", *, dry_run: bool) -> None:
+    if dry_run:
+        click.echo(f"\n{'':22}{'there':>12}")
+        for compared in report.compared:
+            click.echo(f"{compared.noun:22}{compared.there.rows:>12}")
+        return
+    click.echo(f"\n{'':22}{'there':>12}{'here':>12}  {'checksum there':18}{'checksum here':18}equal")
+    for compared in report.compared:
+        there, here = compared.there, compared.here
+        click.echo(
+            f"{compared.noun:22}{there.rows:>12}{here.rows:>12}  {there.checksum:016x}  {here.checksum:016x}  "
+            f"{'yes' if compared.equal else 'NO'}"
+        )
+    click.echo(f"Model versions with a manifest: {report.versions_with_files}")

@@ -1,0 +1,11 @@
+"""Moving in: the database and the artifacts of an MLflow server, copied row by row and verified.
+
+    source    the MLflow server's database, one snapshot of it, read in streams
+    rows      what is copied: tables of rows below their owners, and how two sides are compared
+    owners    rows that others hang on: experiments, runs, logged models
+    nouns     which tables there are, and what is said differently here
+    job       the order of it all
+
+Ids, version numbers and times are kept. Nothing but the rows themselves says how far an import came: a row that
+is there already is written again with the same values, so an import that was killed is simply started again.
+"""

@@ -1,0 +1,205 @@
+"""The tables of an MLflow server that are copied, and what is said differently here.
+
+Source: mlflow/store/tracking/dbmodels/models.py and mlflow/store/model_registry/dbmodels/models.py, tag v3.17.2.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists
+
+from tiltyard_registry import tables as t
+from tiltyard_registry.importing.inputs import DATASET_INPUT_TAGS, DATASET_INPUTS, DATASETS
+from tiltyard_registry.importing.locations import Locations
+from tiltyard_registry.importing.owners import Owner
+from tiltyard_registry.importing.rows import Copied
+from tiltyard_registry.importing.source import MLflowDatabase, Values
+from tiltyard_registry.rules.lifecycle import ACTIVE
+
+DELETED_STAGE = "Deleted_Internal"
+"""What MLflow calls the stage of a version that was deleted."""
+
+# SQL has no infinities there, so the largest numbers stand for them.
+_INFINITE = 1.7976931348623157e308
+_LOGGED_MODEL_STATUS = {
+    1: "LOGGED_MODEL_PENDING",
+    2: "LOGGED_MODEL_READY",
+    3: "LOGGED_MODEL_UPLOAD_FAILED",
+}
+
+_POINT = {"key": "key", "timestamp": "timestamp", "step": "step", "value": "value", "is_nan": "is_nan"}
+_PAIR = {"key": "key", "value": "value"}
+_MODEL_POINT = {
+    "run_id": "run_id",
+    "key": "metric_name",
+    "timestamp": "metric_timestamp_ms",
+    "step": "metric_step",
+    "dataset_name": "dataset_name",
+    "dataset_digest": "dataset_digest",
+    "value": "metric_value",
+    "is_nan": "metric_value",
+}
+
+
+def value_of(value: Any, is_nan: bool) -> tuple[float, bool]:
+    """A metric's value as our tables hold it: NaN is a flag beside a zero, infinities are themselves."""
+    if is_nan or math.isnan(value):
+        return 0.0, True
+    return (math.copysign(math.inf, value) if abs(value) >= _INFINITE else float(value)), False
+
+
+def _point(row: Values) -> Values:
+    *start, value, is_nan = row
+    return (*start, *value_of(value, bool(is_nan)))
+
+
+def _model_point(row: Values) -> Values:
+    # No flag there: a null is what SQLite makes of a NaN.
+    *start, value, again = row
+    return (*start, *value_of(value, again is None))
+
+
+def _linked(source_type: str, destination_type: str) -> Callable[[MLflowDatabase, Any], ColumnElement[bool]]:
+    def which(_source: MLflowDatabase, inputs: Any) -> ColumnElement[bool]:
+        return and_(inputs.c.source_type == source_type, inputs.c.destination_type == destination_type)
+
+    return which
+
+
+def _of_live_version(source: MLflowDatabase, tags: Any) -> ColumnElement[bool]:
+    versions = source.table("model_versions")
+    same = [versions.c[name] == tags.c[name] for name in ("workspace", "name", "version") if name in versions.c]
+    return exists().where(*same, versions.c.current_stage != DELETED_STAGE)
+
+
+def experiments(locations: Locations) -> Owner:
+    """Experiments with their tags and datasets."""
+
+    def convert(row: Values) -> Values:
+        experiment_id, name, location, stage, *times = row
+        location = locations.here(location or f"mlflow-artifacts:/{experiment_id}")
+        return (experiment_id, name, location, stage or ACTIVE, *times)
+
+    same = ("experiment_id", "name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time")
+    tags = Copied(
+        "experiment tags", "experiment_tags", "experiment_id", t.experiment_tags, "experiment_id", _PAIR
+    )  # fmt: skip
+    return Owner(
+        "experiments", "experiments", t.experiments, "experiment_id", {name: name for name in same}, convert,
+        (tags, DATASETS),
+    )  # fmt: skip
+
+
+def runs(locations: Locations) -> Owner:
+    """Runs with params, tags, every point of every metric, and what went in and came out."""
+    columns = {
+        "run_id": "run_uuid",
+        "experiment_id": "experiment_id",
+        "run_name": "name",
+        "user_id": "user_id",
+        "status": "status",
+        "start_time": "start_time",
+        "end_time": "end_time",
+        "lifecycle_stage": "lifecycle_stage",
+        "deleted_time": "deleted_time",
+        "artifact_uri": "artifact_uri",
+    }
+
+    def convert(row: Values) -> Values:
+        *start, stage, deleted_time, artifact_uri = row
+        return (*start, stage or ACTIVE, deleted_time, locations.here(artifact_uri))
+
+    model = {"model_id": "destination_id"}
+    children = (
+        Copied("params", "params", "run_uuid", t.params, "run", _PAIR),
+        Copied("run tags", "tags", "run_uuid", t.run_tags, "run", _PAIR),
+        Copied("metric points", "metrics", "run_uuid", t.metrics, "run", _POINT, convert=_point, endless=True),
+        Copied("latest metrics", "latest_metrics", "run_uuid", t.latest_metrics, "run", _POINT, convert=_point),
+        DATASET_INPUTS,
+        DATASET_INPUT_TAGS,
+        Copied(
+            "model inputs", "inputs", "source_id", t.model_inputs, "run", model, _linked("RUN_INPUT", "MODEL_INPUT")
+        ),
+        Copied(
+            "model outputs", "inputs", "source_id", t.model_outputs, "run", model | {"step": "step"},
+            _linked("RUN_OUTPUT", "MODEL_OUTPUT"),
+        ),
+    )  # fmt: skip
+    return Owner("runs", "runs", t.runs, "id", columns, convert, children)
+
+
+def logged_models(locations: Locations) -> Owner:
+    """Logged models with params, tags and metrics."""
+    columns = {
+        "model_id": "model_id",
+        "experiment_id": "experiment_id",
+        "name": "name",
+        "creation_timestamp_ms": "creation_timestamp_ms",
+        "last_updated_timestamp_ms": "last_updated_timestamp_ms",
+        "model_type": "model_type",
+        "source_run_id": "source_run_id",
+        "status_message": "status_message",
+        "lifecycle_stage": "lifecycle_stage",
+        "status": "status",
+        "artifact_uri": "artifact_location",
+    }
+
+    def convert(row: Values) -> Values:
+        *start, stage, status, location = row
+        known = _LOGGED_MODEL_STATUS.get(int(status or 0), "LOGGED_MODEL_STATUS_UNSPECIFIED")
+        return (*start, stage or ACTIVE, known, locations.here(location))
+
+    points = Copied(
+        "logged-model metrics", "logged_model_metrics", "model_id", t.logged_model_metrics, "model_id", _MODEL_POINT,
+        convert=_model_point, endless=True,
+    )  # fmt: skip
+    children = (
+        _of_logged_model("params", t.logged_model_params, "param"),
+        _of_logged_model("tags", t.logged_model_tags, "tag"),
+        points,
+    )
+    return Owner("logged models", "logged_models", t.logged_models, "model_id", columns, convert, children)
+
+
+def _of_logged_model(noun: str, ours: Any, word: str) -> Copied:
+    columns = {"key": f"{word}_key", "value": f"{word}_value"}
+    return Copied(f"logged-model {noun}", f"logged_model_{noun}", "model_id", ours, "model_id", columns)
+
+
+VERSIONS = Copied(
+    "model versions",
+    "model_versions",
+    "name",
+    t.model_versions,
+    "registered_model_id",
+    {
+        "version": "version",
+        "creation_timestamp": "creation_time",
+        "last_updated_timestamp": "last_updated_time",
+        "description": "description",
+        "user_id": "user_id",
+        "current_stage": "current_stage",
+        "source": "source",
+        "run_id": "run_id",
+        "run_link": "run_link",
+        "status_message": "status_message",
+    },
+    lambda _, versions: versions.c.current_stage != DELETED_STAGE,
+)
+"""What is said of a version; where its files are is found anew."""
+
+OF_MODELS = (
+    Copied(
+        "model tags", "registered_model_tags", "name", t.registered_model_tags, "registered_model_id", _PAIR
+    ),
+    Copied(
+        "version tags", "model_version_tags", "name", t.model_version_tags, "registered_model_id",
+        {"version": "version", **_PAIR}, _of_live_version,
+    ),
+    Copied(
+        "aliases", "registered_model_aliases", "name", t.registered_model_aliases, "registered_model_id",
+        {"alias": "alias", "version": "version"},
+    ),
+)  # fmt: skip
+"""What hangs on a registered model and its versions."""

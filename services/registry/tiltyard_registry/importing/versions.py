@@ -1,0 +1,145 @@
+"""Versions of models: pinned and frozen when their files are in our store, else recorded as external."""
+
+import uuid
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import insert, select, update
+
+from tiltyard_registry.importing.locations import Locations, logged_model_of, run_path_of
+from tiltyard_registry.importing.nouns import VERSIONS
+from tiltyard_registry.importing.rows import Sides
+from tiltyard_registry.importing.source import MLflowDatabase
+from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.store import artifacts as files
+from tiltyard_registry.store import events
+from tiltyard_registry.store.contents import READY
+from tiltyard_registry.store.session import Database, Row, Session
+from tiltyard_registry.store.version_rows import is_version
+from tiltyard_registry.tables import logged_models, model_versions, runs
+
+_version = model_versions.c
+
+
+class FoundVersion(NamedTuple):
+    """A version as it is there, and where its files are: in our words, and as a path below our root."""
+
+    said: Row
+    location: str
+    prefix: str | None
+
+
+class Versions:
+    """The versions of an MLflow server. `without_files` counts those that had to be recorded as external."""
+
+    def __init__(self, locations: Locations) -> None:
+        self._locations = locations
+        self.with_files = 0
+        self.without_files = 0
+
+    async def found(self, source: MLflowDatabase, database: Database, name: str) -> list[FoundVersion]:
+        """The versions of a model, their files hashed where that was not done on the way in."""
+        table = source.table("model_versions")
+        more = source.select(table, ("version", "storage_location", "status")).where(table.c.name == name)
+        beside = {version: (location, status) for version, location, status in await source.all(more)}
+        found = []
+        async with database.read() as session:
+            async for rows in VERSIONS.read(Sides(source, session), {name: name}):
+                for row in rows:
+                    said = dict(zip(VERSIONS.names[1:], row[1:], strict=True))
+                    location, status = beside[said["version"]]
+                    said["status"] = status or READY
+                    found.append(await self._located(session, said, location))
+        for version in found:
+            await self._hash(database, version)
+        return sorted(found, key=lambda version: int(version.said["version"]))
+
+    async def write(self, session: Session, who: Principal, model: Row, found: Sequence[FoundVersion]) -> None:
+        """Writes the versions of a model, in the transaction that holds it."""
+        of_model = select(model_versions).where(_version.registered_model_id == model["id"])
+        here = {row["version"]: row for row in await session.all(of_model)}
+        for version in found:
+            row = here.get(version.said["version"])
+            contents = await self._contents(session, version)
+            self.with_files += not contents["external"]
+            self.without_files += contents["external"]
+            if row is None:
+                await self._insert(session, who, model, version, contents)
+                continue
+            change = events.changed(row, version.said | contents)
+            if change is not None:
+                await session.execute(update(model_versions).where(is_version(row)).values(**change[1]))
+                events.record(
+                    session,
+                    who,
+                    "import_model_version",
+                    model=model,
+                    version=row["version"],
+                    before=change[0],
+                    after=change[1],
+                )
+
+    async def _insert(self, session: Session, who: Principal, model: Row, version: FoundVersion, contents: Row) -> None:
+        values = {
+            **version.said,
+            **contents,
+            "registered_model_id": model["id"],
+            "uuid": str(uuid.uuid4()),
+            "updated_by": who.name,
+        }
+        await session.execute(insert(model_versions).values(values))
+        after = {name: value for name, value in (version.said | contents).items() if value is not None}
+        events.record(session, who, "import_model_version", model=model, version=version.said["version"], after=after)
+
+    async def _located(self, session: Session, said: Row, storage_location: str | None) -> FoundVersion:
+        location = await self._location(session, str(said["source"]), storage_location)
+        prefix = self._locations.ours.prefix_of(location) or None
+        # Above the directory of one run or one model lie the files of many.
+        one_model = prefix is not None and files.scope_of(prefix) is not None
+        return FoundVersion(said, location, prefix if one_model else None)
+
+    async def _location(self, session: Session, source: str, storage_location: str | None) -> str:
+        if storage_location:
+            return self._locations.here(storage_location)
+        model_id, run_path = logged_model_of(source), run_path_of(source)
+        root = None
+        if model_id is not None:
+            root = await session.scalar(
+                select(logged_models.c.artifact_uri).where(logged_models.c.model_id == model_id)
+            )
+        elif run_path is not None:
+            root = await session.scalar(select(runs.c.artifact_uri).where(runs.c.run_id == run_path[0]))
+        if root is None:
+            return self._locations.here(source)
+        return str(root) if run_path is None else f"{str(root).rstrip('/')}/{run_path[1]}"
+
+    async def _hash(self, database: Database, version: FoundVersion) -> None:
+        if version.prefix is None:
+            return
+        store = self._locations.ours.store
+        async with database.read() as session:
+            unknown = await files.unknown_files(session, store, version.prefix)
+        for entry in unknown:
+            hashes = await files.hash_unknown(store, [entry])
+            async with database.write() as session:
+                await files.remember_hashes(session, hashes)
+
+    async def _contents(self, session: Session, version: FoundVersion) -> Row:
+        contents = {
+            "model_id": logged_model_of(str(version.said["source"])),
+            "storage_location": version.location,
+            "pinned_prefix": None,
+            "manifest_digest": None,
+            "external": True,
+        }
+        if version.prefix is None:
+            return contents
+        manifest = await files.freeze_manifest(session, self._locations.ours.store, version.prefix)
+        if not manifest.files:
+            return contents
+        await files.store_manifest(session, manifest)
+        return contents | {
+            "pinned_prefix": version.prefix,
+            "manifest_digest": manifest.digest,
+            "external": False,
+        }
