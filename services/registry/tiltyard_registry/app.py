@@ -41,6 +41,7 @@ from tiltyard_registry.api.binding import ProtocolRequest
 from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
 from tiltyard_registry.api.guard import Guard
 from tiltyard_registry.api.hot_reads import HotReads
+from tiltyard_registry.api.hot_writes import HotWrites
 from tiltyard_registry.api.prefix import AjaxPrefix
 from tiltyard_registry.auth.providers import Authentication, load_providers, principal_of
 from tiltyard_registry.logs import json_logs
@@ -108,7 +109,9 @@ def create_app(settings: Settings) -> Litestar:
             }
         ),
     )
-    hot = HotReads(app.asgi_handler, database, app.state.schema)
+    schema: Schema = app.state.schema
+    reads = HotReads(app.asgi_handler, database, schema)
+    hot = HotWrites(reads, database, schema, max_body_bytes=settings.max_body_bytes)
     guarded = Guard(AjaxPrefix(hot), host=settings.host, allowed_hosts=settings.allowed_hosts)
     known = Authentication(guarded, load_providers(settings.auth))
     # Outermost first: measure, ask who it is, keep other sites away, find the route.

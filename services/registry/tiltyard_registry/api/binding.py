@@ -196,6 +196,12 @@ def _snake(name: str) -> str:
     return re.sub(r"[A-Z]", lambda match: f"_{match[0].lower()}", name)
 
 
+def camel(name: str) -> str:
+    """The other spelling of a name: `runId` for `run_id`."""
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
+
+
 def _check_leaves(value: Any, path: str) -> None:
     """Refuses what no database column holds: integers beyond 64 bits, NUL in a text."""
     if isinstance(value, dict):

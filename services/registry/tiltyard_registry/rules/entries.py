@@ -37,6 +37,22 @@ def check_run_tag(key: str, value: str, *, path: str = "") -> Entry:
     return Entry(key, _cut(value, MAX_RUN_TAG_VALUE_CHARS, path))
 
 
+def check_params(params: Iterable[Entry]) -> list[Entry]:
+    """The params of a batch as they are stored; a mistake is named by its place in `params`.
+
+    Raises:
+        InvalidParameterValue: as `check_param` and `check_param_keys_differ`.
+    """
+    checked = [check_param(key, value, path=f"params[{index}]") for index, (key, value) in enumerate(params)]
+    check_param_keys_differ(checked)
+    return checked
+
+
+def check_run_tags(tags: Iterable[Entry]) -> list[Entry]:
+    """The tags of a batch as they are stored; a mistake is named by its place in `tags`."""
+    return [check_run_tag(key, value, path=f"tags[{index}]") for index, (key, value) in enumerate(tags)]
+
+
 def check_experiment_tag(key: str, value: str) -> Entry:
     """The experiment's tag if it may be set."""
     check_key(key)

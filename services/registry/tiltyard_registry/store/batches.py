@@ -7,7 +7,14 @@ from sqlalchemy import delete, select, update
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
-from tiltyard_registry.rules.entries import Entry, check_param, check_param_keys_differ, check_run_tag, last_of_each
+from tiltyard_registry.rules.entries import (
+    Entry,
+    check_param,
+    check_params,
+    check_run_tag,
+    check_run_tags,
+    last_of_each,
+)
 from tiltyard_registry.rules.metrics import Point, check_batch
 from tiltyard_registry.rules.new_runs import RUN_NAME_TAG
 from tiltyard_registry.store import rowsets
@@ -38,9 +45,7 @@ async def log_batch(
     """
     access.require(who, Action.UPDATE, f"run {run_id}")
     check_batch(len(metrics), len(params), len(tags))
-    new_params = [check_param(*param, path=f"params[{index}]") for index, param in enumerate(params)]
-    new_tags = [check_run_tag(*tag, path=f"tags[{index}]") for index, tag in enumerate(tags)]
-    check_param_keys_differ(new_params)
+    new_params, new_tags = check_params(params), check_run_tags(tags)
     run = await find_active_run(session, run_id)
     changed = await _add_params(session, run["id"], new_params)
     if changed:

@@ -83,6 +83,10 @@ class Session:
         """The first column of the first row, or None."""
         return await self.connection.scalar(statement, parameters)
 
+    async def driver(self) -> Any:
+        """PostgreSQL's own connection below the session's, for the few statements where each layer counts."""
+        return (await self.connection.get_raw_connection()).driver_connection
+
     async def lock(self, scope: str) -> None:
         """Holds every other writer of `scope` off until this transaction ends.
 
@@ -203,10 +207,9 @@ def _is_lost(error: BaseException) -> bool:
         return False
     if isinstance(error, PoolTimeoutError | DisconnectionError | InterfaceError | OperationalError | OSError):
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    return error.connection_invalidated or state[:2] in _PASSING_STATES
+    refused = error.orig if isinstance(error, DBAPIError) else error
+    state = str(getattr(refused, "sqlstate", None) or "")
+    return state[:2] in _PASSING_STATES or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:
@@ -224,7 +227,8 @@ def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:
     arguments = {
         "timeout": _CONNECT_TIMEOUT_S,
         "command_timeout": _COMMAND_TIMEOUT_S,
-        "server_settings": {"application_name": "tiltyard-registry"},
+        # Statements here are short: to compile one to machine code takes longer than to run it.
+        "server_settings": {"application_name": "tiltyard-registry", "jit": "off"},
     }
     half = max(1, max_connections // 2)
     reads = create_async_engine(

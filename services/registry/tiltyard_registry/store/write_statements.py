@@ -1,0 +1,127 @@
+"""What is logged to a run, and the start of one, each as one statement of PostgreSQL: one round trip, all or nothing.
+
+Only what goes well is done here. A statement that finds anything amiss changes nothing and says so; then the
+doors (`batches`, `runs`) do the work step by step and say what is wrong. Both ways take rows in the same order
+(params, points, newest points, tags, each by key), so that no two writers wait for each other in a circle.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from operator import itemgetter
+from typing import Any
+
+from asyncpg.exceptions import NotNullViolationError
+
+from tiltyard_registry.rules.entries import Entry, last_of_each
+from tiltyard_registry.rules.metrics import Point, newest
+from tiltyard_registry.rules.new_runs import RUN_NAME_TAG, NewRun
+from tiltyard_registry.store.session import Database, unavailable_when_lost
+
+# Inserts whose rows are of the one run in `run`; {after} holds an insert back until the one before it has ended.
+_PARAMS = """
+INSERT INTO params (run, key, value)
+SELECT run.id, new.* FROM run, unnest({0}::text[], {1}::text[]) AS new WHERE {after}
+ON CONFLICT (run, key) DO UPDATE SET value = NULL WHERE params.value <> excluded.value"""
+_METRICS = """
+INSERT INTO metrics (run, key, timestamp, step, value, is_nan)
+SELECT run.id, new.* FROM run, unnest({0}::text[], {1}::bigint[], {2}::bigint[], {3}::float8[], {4}::bool[]) AS new
+WHERE {after} ON CONFLICT DO NOTHING"""
+_LATEST = """
+INSERT INTO latest_metrics AS old (run, key, timestamp, step, value, is_nan)
+SELECT run.id, new.* FROM run, unnest({0}::text[], {1}::bigint[], {2}::bigint[], {3}::float8[], {4}::bool[]) AS new
+WHERE {after}
+ON CONFLICT (run, key) DO UPDATE
+SET timestamp = excluded.timestamp, step = excluded.step, value = excluded.value, is_nan = excluded.is_nan
+WHERE (excluded.step, excluded.timestamp, excluded.value, excluded.is_nan)
+    > (old.step, old.timestamp, old.value, old.is_nan)"""
+_TAGS = """
+INSERT INTO run_tags (run, key, value)
+SELECT run.id, new.* FROM run, unnest({0}::text[], {1}::text[]) AS new WHERE {after}
+ON CONFLICT (run, key) DO UPDATE SET value = excluded.value"""
+
+_LOG = "WITH run AS (SELECT id FROM runs WHERE run_id = $1 AND lifecycle_stage = 'active'){inserts} SELECT id FROM run"
+_INSERT = ", {name} AS ({insert} RETURNING 1)"
+_AFTER = "(SELECT count(*) FROM {name}) >= 0"
+
+# As `rules.experiments.below` for a location that is neither all slashes nor has a query.
+_START = """
+WITH experiment AS (
+  SELECT experiment_id, rtrim(artifact_location, '/') || '/' || $2 || '/artifacts' AS artifact_uri FROM experiments
+  WHERE experiment_id = $1 AND lifecycle_stage = 'active'
+    AND rtrim(artifact_location, '/') <> '' AND strpos(artifact_location, '?') = 0
+), run AS (
+  INSERT INTO runs (run_id, experiment_id, run_name, user_id, status, start_time, artifact_uri, lifecycle_stage)
+  SELECT $2, experiment_id, $3, $4, 'RUNNING', $5, artifact_uri, 'active' FROM experiment RETURNING id
+), tags AS (
+  INSERT INTO run_tags (run, key, value) SELECT run.id, new.* FROM run, unnest($6::text[], $7::text[]) AS new
+)
+SELECT artifact_uri FROM experiment"""
+
+_BY_PLACE = itemgetter(0, 2, 3, 1, 4)
+
+
+async def log(
+    database: Database,
+    run_id: str,
+    metrics: Sequence[Point] = (),
+    params: Sequence[Entry] = (),
+    tags: Sequence[Entry] = (),
+) -> bool:
+    """Whether all of it is stored; if not, nothing is.
+
+    Everything comes checked, and the keys of params differ. A new name of the run and points of logged models,
+    which are rows of other tables too, are left to the doors.
+
+    Raises:
+        TemporarilyUnavailable: the database is away, or every connection stayed busy.
+    """
+    if any(tag.key == RUN_NAME_TAG for tag in tags) or any(point.model_id for point in metrics):
+        return False
+    values: list[Any] = [run_id]
+    if params:
+        values += zip(*sorted(params), strict=True)
+    if metrics:
+        values += _columns(sorted(metrics, key=_BY_PLACE)) + _columns(newest(metrics))
+    if tags:
+        values += zip(*last_of_each(tags), strict=True)
+    statement = _log(bool(params), bool(metrics), bool(tags))
+    async with database.driver() as connection:
+        try:
+            return await connection.fetchval(statement, *values) is not None
+        except NotNullViolationError:
+            # A param that has another value already; see `_PARAMS`.
+            return False
+
+
+async def start(database: Database, experiment_id: int, run_id: str, new: NewRun) -> str | None:
+    """The artifact URI of the run that is started now; None when it is not.
+
+    Raises:
+        TemporarilyUnavailable: the database is away, or every connection stayed busy.
+    """
+    keys, values = zip(*new.tags, strict=True)
+    # A connection that is lost in between may have started the run: nobody shall start another one here.
+    with unavailable_when_lost():
+        async with database.driver() as connection:
+            uri: str | None = await connection.fetchval(
+                _START, experiment_id, run_id, new.run_name, new.user_id, new.start_time, keys, values
+            )
+    return uri
+
+
+@cache
+def _log(params: bool, metrics: bool, tags: bool) -> str:
+    """The statement for a batch that has these: it answers with the run's row, or with none."""
+    asked = {"constants": (params, _PARAMS, 2), "points": (metrics, _METRICS, 5), "latest": (metrics, _LATEST, 5)}
+    inserts, after, number = "", "true", 2
+    for name, (is_asked, insert, columns) in (asked | {"tags": (tags, _TAGS, 2)}).items():
+        if is_asked:
+            numbers = [f"${at}" for at in range(number, number + columns)]
+            inserts += _INSERT.format(name=name, insert=insert.format(*numbers, after=after))
+            after, number = _AFTER.format(name=name), number + columns
+    return _LOG.format(inserts=inserts)
+
+
+def _columns(points: Sequence[Point]) -> list[Sequence[object]]:
+    keys, values, times, steps, are_nan, *_ = zip(*points, strict=True)
+    return [keys, times, steps, values, are_nan]
