@@ -273,3 +273,21 @@ async def test_a_dead_object_store_fails_in_seconds(
         assert "127.0.0.1" not in str(caught.value)
         assert caught.value.retry_after_s
     assert time.monotonic() - began < 15
+
+
+async def test_named_files_go_and_nothing_else(store: ArtifactStore) -> None:
+    """Many at once, some of them missing; what lies beside or below them stays."""
+    for path in ("a/b/1", "a/b/2", "a/c", "d"):
+        await put(store, path, b"1")
+    await store.delete_files(["a/b/1", "a/b/2", "a/none", "none/x"])
+    assert await names(store, "", recursive=True) in (["a/c", "d"], ["d", "a/c"])
+    await store.delete_files([])
+    await store.delete_files(["a/c"])
+    assert await names(store, "") == ["d"]
+
+
+async def test_a_listing_says_when_a_file_was_written(store: ArtifactStore) -> None:
+    """To within the clock's second."""
+    await put(store, "a", b"1")
+    (entry,) = [entry async for entry in store.list("", recursive=True)]
+    assert abs(entry.modified_ms - time.time() * 1000) < 5000

@@ -106,13 +106,15 @@ async def test_names_that_are_no_text_are_not_listed(root: Path) -> None:
 
 
 async def test_old_uploads_of_killed_processes_are_swept(root: Path) -> None:
-    """Opening the store removes what an upload left behind a day ago, and leaves a running one."""
+    """The first upload to a store removes what another left behind a day ago; a running one stays."""
     LocalStore(root)
     old, fresh = root / UPLOADS / "old", root / UPLOADS / "fresh"
     old.write_bytes(b"half")
     fresh.write_bytes(b"half")
     os.utime(old, (time.time() - 90_000, time.time() - 90_000))
-    LocalStore(root)
+    store = LocalStore(root)
+    assert {upload.upload_id: upload.size_bytes async for upload in store.list_uploads()} == {"old": 4, "fresh": 4}
+    await put(store, "a", b"1")
     assert not old.exists()
     assert fresh.exists()
 

@@ -20,7 +20,7 @@ from tiltyard.errors import (
     ResourceDoesNotExist,
     TemporarilyUnavailable,
 )
-from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry
+from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry, PendingUpload
 from tiltyard.storage.uninterrupted import uninterrupted
 from tiltyard.uri import contain, safe_relative_path
 
@@ -42,13 +42,15 @@ class LocalStore:
     also after a kill -9. Links are never followed.
     """
 
+    direct = None
+
     def __init__(self, uri: str | Path) -> None:
         self.root = _root_path(str(uri))
         with _translated(""):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root = self.root.resolve()
             (self.root / UPLOADS).mkdir(mode=0o700, exist_ok=True)
-            self._sweep()
+        self._swept = False
 
     @asynccontextmanager
     async def open_writer(self, path: str) -> AsyncIterator["LocalWriter"]:
@@ -56,6 +58,9 @@ class LocalStore:
         target = self._path_of(path)
         if target == self.root:
             raise InvalidParameterValue("Invalid path for parameter 'path': expected the path of a file.")
+        if not self._swept:
+            self._swept = True
+            await _in_thread(path, self._sweep)
         temporary = self.root / UPLOADS / uuid4().hex
         writer = LocalWriter(self, safe_relative_path(path), target, temporary)
         try:
@@ -112,6 +117,20 @@ class LocalStore:
             raise InvalidParameterValue("Invalid path for parameter 'path': the root of the store stays.")
         await _in_thread(prefix, self._delete, target)
 
+    async def delete_files(self, paths: Sequence[str]) -> None:
+        """Removes files, and the directories that this leaves empty."""
+        targets = [self._path_of(path) for path in paths]
+        await _in_thread(paths[0] if paths else "", self._unlink, targets)
+
+    async def list_uploads(self) -> AsyncIterator[PendingUpload]:
+        """The temporary files, of which nobody knows any more where they were to go."""
+        for upload in await _in_thread("", self._scan_uploads):
+            yield upload
+
+    async def abort_upload(self, upload: PendingUpload) -> None:
+        """Removes a temporary file, or a tree whose removal was cut off."""
+        await _in_thread("", _remove, self.root / UPLOADS / Path(upload.upload_id).name)
+
     def _path_of(self, relative: str) -> Path:
         """The one way from a caller's path to a file of this machine."""
         safe = safe_relative_path(relative)
@@ -126,7 +145,7 @@ class LocalStore:
         relative = "" if path == self.root else path.relative_to(self.root).as_posix()
         if path.is_dir():
             return Entry(relative, 0, is_dir=True)
-        return Entry(relative, stat.st_size, etag=_etag(stat))
+        return Entry(relative, stat.st_size, etag=_etag(stat), modified_ms=stat.st_mtime_ns // 1_000_000)
 
     def _scan(self, directory: Path) -> Sequence[Entry]:
         found = []
@@ -175,13 +194,35 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return
         _remove(trash)
-        parent = target.parent
-        while parent != self.root:
+        self._prune(target.parent)
+
+    def _unlink(self, targets: Sequence[Path]) -> None:
+        for target in targets:
+            # What became a directory meanwhile is another thing, and stays.
+            with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                target.unlink()
+        for parent in {target.parent for target in targets}:
+            self._prune(parent)
+
+    def _prune(self, directory: Path) -> None:
+        while directory != self.root:
             try:
-                parent.rmdir()
+                directory.rmdir()
+            except FileNotFoundError:
+                pass
             except OSError:
                 break
-            parent = parent.parent
+            directory = directory.parent
+
+    def _scan_uploads(self) -> Sequence[PendingUpload]:
+        found = []
+        for path in sorted((self.root / UPLOADS).glob("*")):
+            with suppress(FileNotFoundError):
+                stat = path.lstat()
+                below = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
+                size_bytes = sum(file.lstat().st_size for file in below if not file.is_dir())
+                found.append(PendingUpload(path.name, "", size_bytes, stat.st_mtime_ns // 1_000_000))
+        return found
 
     def _sweep(self) -> None:
         """Removes uploads that a killed process left behind a day ago or longer."""

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import (
@@ -17,7 +18,7 @@ from tiltyard.errors import (
     TemporarilyUnavailable,
     TiltyardError,
 )
-from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry
+from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry, PendingUpload
 from tiltyard.storage.uninterrupted import uninterrupted
 from tiltyard.uri import safe_relative_path
 
@@ -38,6 +39,8 @@ except ImportError as error:
 if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ClientConfig, RetryConfig
+
+    from tiltyard.storage.s3_direct import S3Direct
 
 PART_BYTES = 8 << 20
 """Size of one part of a multipart upload: ten thousand of them, the most that S3 takes, are 78 GiB."""
@@ -74,7 +77,15 @@ class ObjectStore:
     """An `ArtifactStore` over objects: an upload is one put, or a multipart upload completed or aborted."""
 
     def __init__(self, uri: str) -> None:
+        self._uri = uri
         self._store = open_objects(uri)
+
+    @cached_property
+    def direct(self) -> "S3Direct | None":
+        """Transfers past this process: on S3, with keys to sign with."""
+        from tiltyard.storage.s3_direct import s3_direct
+
+        return s3_direct(self._store, self._uri)
 
     @asynccontextmanager
     async def open_writer(self, path: str) -> AsyncIterator["ObjectWriter"]:
@@ -147,6 +158,25 @@ class ObjectStore:
                 await obstore.delete_async(self._store, [meta["path"] for meta in page])
             with suppress(FileNotFoundError):
                 await obstore.delete_async(self._store, key)
+
+    async def delete_files(self, paths: Sequence[str]) -> None:
+        """Removes objects by their keys, in one request where the store can."""
+        keys = [safe_relative_path(path) for path in paths]
+        if keys:
+            with _translated(keys[0]), suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, keys)
+
+    async def list_uploads(self) -> AsyncIterator[PendingUpload]:
+        """Multipart uploads that were begun and not ended; none where the store cannot list them."""
+        if self.direct is not None:
+            with _translated(""):
+                async for upload in self.direct.list_uploads():
+                    yield upload
+
+    async def abort_upload(self, upload: PendingUpload) -> None:
+        """Gives up a multipart upload and its parts."""
+        if self.direct is not None:
+            await self.direct.abort_upload(upload.path, upload.upload_id)
 
 
 class ObjectWriter:
@@ -266,7 +296,8 @@ class _Aborted(Exception):
 
 
 def _entry(meta: Any) -> Entry:
-    return Entry(meta["path"], meta["size"], etag=meta["e_tag"] or "")
+    modified_ms = int(meta["last_modified"].timestamp() * 1000)
+    return Entry(meta["path"], meta["size"], etag=meta["e_tag"] or "", modified_ms=modified_ms)
 
 
 @contextmanager
