@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tiltyard.pyfunc.flavors.compiled_trees import CompiledTrees, NotCompiled, compile_trees, is_ensemble, same
+from tiltyard.pyfunc.flavors.linear import identical, linear_answer
 from tiltyard.pyfunc.form import Payload
 from tiltyard.pyfunc.schema import Schema
 
@@ -29,10 +30,12 @@ class Shortcut:
     Attributes:
         key: the merge key of payloads whose matrix it takes as it is; None when it takes DataFrames only.
         trees: how trees are answered, for operators: up to how many rows compiled, or why not; None: no trees.
+        brief: whether a few rows take microseconds, all of them spent on arithmetic.
     """
 
     key: Hashable | None
     trees: str | None
+    brief: bool
     _of_matrix: Callable[[Any], Any]
     _of_frame: Callable[[Any], Any]
 
@@ -78,10 +81,14 @@ def find_shortcut(
             # Steps that look at names need those they were fitted with.
             of_frame = _chain(_parts(estimator)[0], trees) if before else native
         else:
-            report = "not compiled: it answered the input example differently"
+            trees, report = None, "not compiled: it answered the input example differently"
+    linear = None
+    if trees is None and key is not None and inputs is not None and inputs.matrix_dtype is not None:
+        linear = linear_answer(before, last, method, of_matrix, inputs.matrix_dtype)
     if key is None and report is None:
         return None
-    return Shortcut(key, report, of_matrix, of_frame)
+    brief = linear is not None or (trees is not None and key is not None)
+    return Shortcut(key, report, brief, linear or of_matrix, of_frame)
 
 
 def _compile(estimator: Any, method: str, compiled: bool) -> tuple[CompiledTrees | None, str | None]:
@@ -196,7 +203,7 @@ def _agrees_bare(native: Callable[[Any], Any], bare: Callable[[Any], Any], input
     probes = [wide, wide[:1], holes]
     if isinstance(example, pd.DataFrame):
         probes.append(np.ascontiguousarray(example.to_numpy(), dtype=inputs.matrix_dtype))
-    return all(_identical(_try(native, pd.DataFrame(rows, columns=columns)), _try(bare, rows)) for rows in probes)
+    return all(identical(_try(native, pd.DataFrame(rows, columns=columns)), _try(bare, rows)) for rows in probes)
 
 
 def _try(answer: Callable[[Any], Any], data: Any) -> Any:
@@ -204,13 +211,3 @@ def _try(answer: Callable[[Any], Any], data: Any) -> Any:
         return answer(data)
     except Exception as error:
         return type(error)
-
-
-def _identical(one: Any, other: Any) -> bool:
-    if isinstance(one, type):
-        return one is other
-    if not (isinstance(one, np.ndarray) and isinstance(other, np.ndarray)):
-        return False
-    if (one.dtype, one.shape) != (other.dtype, other.shape):
-        return False
-    return one.tolist() == other.tolist() if one.dtype == object else one.tobytes() == other.tobytes()

@@ -40,7 +40,7 @@ class LoadedModel:
         self.header = quote(f"{name}/{version}", safe="/ !#$&'()*+,:;=?@[]~").encode("ascii")
         self._users = 1
         self._model = model
-        self._coerce = coerce
+        self._decode = payload.Decoder(model.signature, coerce=coerce)
         self._batcher: Batcher[Payload, bytes] = Batcher(
             f"{name}/{version}", steps(model), limits, merging=merging, observe=meter.predicted
         )
@@ -68,7 +68,7 @@ class LoadedModel:
 
     def decode(self, body: bytes, content_type: str | None) -> Payload:
         """The payload of a request body, checked against the signature."""
-        return payload.decode(body, content_type, self._model.signature, coerce=self._coerce)
+        return self._decode(body, content_type)
 
     def submit(
         self, item: Payload, encode: Encode | None = None, times: Times | None = None
@@ -117,6 +117,7 @@ def steps(model: PyFunc) -> Steps[Payload, bytes]:
         predict=_or_else(predict, BadRequest, MODEL_FAILED, pass_ours=False),
         split=output.split,
         encode=_or_else(output.encode, InternalError, "The model's output cannot be written as JSON."),
+        brief=model.shortcut is not None and model.shortcut.brief,
     )
 
 
