@@ -64,6 +64,22 @@ _drain_timeout_s = option(
     show_default=True,
     help="After SIGTERM, seconds for requests in flight to end.",
 )
+_slow_client_s = option(
+    "--slow-client-s",
+    env="SLOW_CLIENT_S",
+    type=click.FloatRange(0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="Seconds that the head of a request may take, or a body slower than 1 KiB/s, before it is answered 408.",
+)
+_keep_alive_s = option(
+    "--keep-alive-s",
+    env="KEEP_ALIVE_S",
+    type=click.IntRange(1),
+    default=75,
+    show_default=True,
+    help="Seconds that a connection may be idle before it is closed.",
+)
 
 
 def port(flag: str, service: str, default: int) -> Callable[[Any], Any]:
@@ -110,6 +126,18 @@ def draining(command: Callable[..., Any]) -> Any:
         return command(drain=Drain(drain_delay_s, drain_timeout_s), **rest)
 
     return _drain_delay_s(_drain_timeout_s(gathered))
+
+
+def patient(command: Callable[..., Any]) -> Any:
+    """Adds what is put up with from clients, which the command gets as `patience`."""
+
+    @functools.wraps(command)
+    def gathered(*, slow_client_s: float, keep_alive_s: int, **rest: Any) -> Any:
+        from tiltyard.cli.connections import Patience
+
+        return command(patience=Patience(slow_client_s, keep_alive_s), **rest)
+
+    return _slow_client_s(_keep_alive_s(gathered))
 
 
 def exit_with(status: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from tiltyard.cli import options
+from tiltyard.cli.connections import Patience
 from tiltyard.cli.listen import Address
 from tiltyard.cli.migrate import upgrade
 from tiltyard.cli.worker import Drain, work
@@ -12,7 +13,9 @@ from tiltyard.cli.workers import Fleet, run
 from tiltyard_registry.settings import Settings
 
 
-def registry_fleet(address: Address, workers: int, *, drain: Drain, migrate: bool = False, **settings: Any) -> Fleet:
+def registry_fleet(
+    address: Address, workers: int, *, drain: Drain, patience: Patience, migrate: bool = False, **settings: Any
+) -> Fleet:
     """The workers of a registry, ready to run: its port bound, and with `migrate` its schema up to date.
 
     Raises:
@@ -20,7 +23,7 @@ def registry_fleet(address: Address, workers: int, *, drain: Drain, migrate: boo
         TemporarilyUnavailable: the database to migrate does not answer.
     """
     told = Settings(host=address.host, port=address.port, workers=workers, **settings)
-    fleet = Fleet(work("registry", "tiltyard_registry.app:create_app", told, drain), address, workers)
+    fleet = Fleet(work("registry", "tiltyard_registry.app:create_app", told, drain, patience), address, workers)
     # Embedded SQLite is brought up to date by the registry itself. A server's schema is its operator's to change.
     if migrate:
         upgrade(told)
@@ -75,6 +78,7 @@ _DEFAULT = Settings()
     help="One JSON line per request on standard error.",
 )
 @options.draining
+@options.patient
 def registry(host: str, port: int, workers: int, **settings: Any) -> None:
     """The registry: tracking server and model registry for MLflow clients, on SQLite or PostgreSQL."""
     fleet = registry_fleet(Address(host, port), workers, **settings)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from tiltyard.cli import options
+from tiltyard.cli.connections import Patience
 from tiltyard.cli.listen import Address
 from tiltyard.cli.worker import Drain, work
 from tiltyard.cli.workers import Fleet, run
@@ -24,7 +25,7 @@ models = options.option(
 )
 
 
-def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: Any) -> Fleet:
+def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Patience, **settings: Any) -> Fleet:
     """The workers of a scoring service, ready to run: its port bound.
 
     Raises:
@@ -32,7 +33,7 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: A
         InvalidParameterValue: a setting is refused.
     """
     told = Settings(host=address.host, port=address.port, workers=workers, **settings)
-    return Fleet(work("serving", "tiltyard_serving.app:create_app", told, drain), address, workers)
+    return Fleet(work("serving", "tiltyard_serving.app:create_app", told, drain, patience), address, workers)
 
 
 @click.command()
@@ -168,6 +169,7 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, **settings: A
     help="Versions that callers named and nobody configured, kept loaded at once.",
 )
 @options.draining
+@options.patient
 def serving(host: str, port: int, workers: int, **settings: Any) -> None:
     """The scoring service: loads model versions, follows their aliases and answers /invocations."""
     fleet = serving_fleet(Address(host, port), workers, **settings)

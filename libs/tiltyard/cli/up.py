@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tiltyard.cli import options
+from tiltyard.cli.connections import Patience
 from tiltyard.cli.listen import Address
 from tiltyard.cli.registry import registry_fleet
 from tiltyard.cli.serving import models, serving_fleet
@@ -21,6 +22,7 @@ from tiltyard.cli.workers import run
 @options.workers("--registry-workers", "registry")
 @options.workers("--serving-workers", "serving")
 @options.draining
+@options.patient
 def up(
     data_dir: Path,
     host: str,
@@ -30,13 +32,17 @@ def up(
     registry_workers: int,
     serving_workers: int,
     drain: Drain,
+    patience: Patience,
 ) -> None:
     """Registry and scoring service on an embedded database and local artifacts."""
-    registry = registry_fleet(Address(host, registry_port), registry_workers, data_dir=data_dir, drain=drain)
+    registry = registry_fleet(
+        Address(host, registry_port), registry_workers, data_dir=data_dir, drain=drain, patience=patience
+    )
     serving = serving_fleet(
         Address(host, serving_port),
         serving_workers,
         drain=drain,
+        patience=patience,
         registry_url=registry.url,
         models=models,
         cache_dir=(data_dir / "cache").resolve(),

@@ -21,14 +21,13 @@ from typing import Any
 import msgspec
 import uvicorn
 
+from tiltyard.cli.connections import Patience, connection_type
 from tiltyard.errors import MissingPackage, TiltyardError
 
 READY = b"ready\n"
 EXIT_GRACE_S = 10.0
 
-# Idle connections outlive the pools of common clients and proxies, so those never write into a closing one.
-KEEP_ALIVE_S = 75
-
+_PATIENT = Patience()
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -40,13 +39,14 @@ class Drain(msgspec.Struct, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What a server process does: which application, with which settings, and how it stops."""
+    """What a server process does: which application, with which settings, how patiently, and how it stops."""
 
     name: str
     factory: str
     settings_type: str
     settings: msgspec.Raw
     drain: Drain
+    patience: Patience = _PATIENT
 
     @property
     def stop_within_s(self) -> float:
@@ -54,7 +54,7 @@ class Work(msgspec.Struct, frozen=True):
         return self.drain.delay_s + self.drain.timeout_s + EXIT_GRACE_S
 
 
-def work(name: str, factory: str, settings: msgspec.Struct, drain: Drain) -> Work:
+def work(name: str, factory: str, settings: msgspec.Struct, drain: Drain, patience: Patience = _PATIENT) -> Work:
     """The `Work` of serving `factory(settings)`; `factory` is spelled `module:function`."""
     kind = type(settings)
     encoded = msgspec.json.encode(settings, enc_hook=_encode_path)
@@ -64,6 +64,7 @@ def work(name: str, factory: str, settings: msgspec.Struct, drain: Drain) -> Wor
         settings_type=f"{kind.__module__}:{kind.__qualname__}",
         settings=msgspec.Raw(encoded),
         drain=drain,
+        patience=patience,
     )
 
 
@@ -113,14 +114,14 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=connection_type(job.patience),
                 loop="uvloop",
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_keep_alive=job.patience.keep_alive_s,
                 timeout_graceful_shutdown=max(1, round(job.drain.timeout_s)),
             )
         )

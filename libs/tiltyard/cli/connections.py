@@ -1,0 +1,135 @@
+"""How long a connection may idle, and how slowly a request may arrive, before it is cut.
+
+A request that arrives in one piece, as nearly all do, costs nothing here; one sweep looks after the others.
+"""
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+SWEEP_S = 0.25
+MAX_HEAD_BYTES = 64 * 1024
+# What a body must bring on average once its time is over; a server that reads slowly itself is not counted.
+MIN_BYTES_PER_S = 1024
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """What a process puts up with from its clients.
+
+    `request_s` is how long a request's head may take, and a body that brings less than `MIN_BYTES_PER_S`.
+    `keep_alive_s` is how long a connection may be idle; idle connections should outlive the pools of common
+    clients and proxies, so that those never write into a closing one.
+    """
+
+    request_s: float = 20.0
+    keep_alive_s: int = 75
+
+
+class _Arrival:
+    __slots__ = ("began_s", "size_bytes")
+
+    def __init__(self) -> None:
+        self.began_s = time.monotonic()
+        self.size_bytes = 0
+
+
+class Arrivals:
+    """The connections of one process on which a request has begun to arrive."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.keep_alive_s = patience.keep_alive_s
+        self._request_s = patience.request_s
+        self._arriving: dict[Connection, _Arrival] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    def more(self, connection: "Connection", size_bytes: int) -> int:
+        """Looks after a request of which `size_bytes` more have come, and gives how many that are by now."""
+        arrival = self._arriving.get(connection)
+        if arrival is None:
+            arrival = self._arriving[connection] = _Arrival()
+            if self._sweeping is None:
+                self._sweeping = connection.loop.call_later(SWEEP_S, self._sweep, connection.loop)
+        arrival.size_bytes += size_bytes
+        return arrival.size_bytes
+
+    def forget(self, connection: "Connection") -> None:
+        """Ends that: the request is there, or the connection has gone."""
+        self._arriving.pop(connection, None)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._sweeping = None
+        now_s = time.monotonic()
+        for connection, arrival in list(self._arriving.items()):
+            if connection.flow.read_paused:
+                arrival.began_s += SWEEP_S
+                continue
+            bytes_s = arrival.size_bytes / MIN_BYTES_PER_S if connection.has_head else 0.0
+            if now_s - arrival.began_s > self._request_s + bytes_s:
+                self.forget(connection)
+                connection.cut(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.")
+        if self._arriving:
+            self._sweeping = loop.call_later(SWEEP_S, self._sweep, loop)
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, that is cut when a request arrives too slowly or its head is too large."""
+
+    arrivals: Arrivals
+    _whole = True
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head of the request that is arriving is there."""
+        return self.cycle is not None and self.cycle.scope is self.scope
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.arrivals.keep_alive_s, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.arrivals.forget(self)
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        was_whole = self._whole
+        super().data_received(data)
+        if self._whole:
+            if not was_whole:
+                self.arrivals.forget(self)
+        elif not self.transport.is_closing():
+            size_bytes = self.arrivals.more(self, len(data))
+            if size_bytes > MAX_HEAD_BYTES and not self.has_head:
+                self.cut(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        self._whole = False
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._whole = True
+        super().on_message_complete()
+
+    def cut(self, status: HTTPStatus, why: str) -> None:
+        """Closes the connection, with an answer where one can still be given."""
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        if not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started):
+            body = msgspec.json.encode({"error_code": "BAD_REQUEST", "message": why})
+            head = (
+                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+def connection_type(patience: Patience) -> type[Connection]:
+    """What uvicorn makes for each connection of one process."""
+    attributes: dict[str, Any] = {"arrivals": Arrivals(patience)}
+    return type("Connection", (Connection,), attributes)
