@@ -1,5 +1,6 @@
 """The hottest writes do what their routes do, and say what they say, on both databases."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -127,7 +128,7 @@ def _batch(*metrics: tuple[str, float, int, int], **others: Any) -> tuple[str, A
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(_CALLS, min_size=1, max_size=6))
 @example(
     [_batch(("a", 1, 1, 1), ("a", 2, 1, 1), ("a", 3, 0, 1), ("a", 9, 9, 0)), _batch(("a", 4, 0, 2), ("b", 0, 0, 0))]
@@ -237,3 +238,30 @@ async def test_a_body_over_the_limit_is_refused_by_its_route(postgres_url: str, 
         for content in (body, pieces()):
             answer = await api.http.post(f"{RUNS}/log-batch", content=content, headers=JSON)
             assert answer.status_code == 413, answer.text
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_writers_of_one_run_by_both_ways_do_not_stop_each_other(ways: Ways) -> None:
+    """Batches with the same keys in different orders, half of them by the route: none fails, the newest point stays."""
+    api = ways._ways[0][0]
+    run_id = (await api.ok("POST", f"{RUNS}/create", {}))["run"]["info"]["run_id"]
+    keys = [f"k{number:02}" for number in range(20)]
+
+    async def write(writer: int) -> None:
+        order = keys[::-1] if writer % 3 else keys
+        for turn in range(5):
+            step = 1 + writer + 16 * ((turn * 7 + writer) % 5)
+            body = {
+                "run_id": run_id,
+                "metrics": [{"key": key, "value": writer, "timestamp": 0, "step": step} for key in order],
+                "params": [{"key": key, "value": "same"} for key in order],
+                "tags": [{"key": key, "value": str(writer)} for key in order],
+            }
+            await api.ok("POST", f"{RUNS}/log-batch", {**body, **(_BY_ROUTE if writer % 2 else {})})
+
+    await asyncio.gather(*(write(writer) for writer in range(16)))
+    run = (await api.ok("GET", f"{RUNS}/get?run_id={run_id}"))["run"]
+    assert {(metric["step"], metric["value"]) for metric in run["data"]["metrics"]} == {(80, 15.0)}
+    assert len(run["data"]["metrics"]) == len(run["data"]["params"]) == len(keys)
+    history = await api.ok("GET", f"{MLFLOW}/metrics/get-history?run_id={run_id}&metric_key=k07")
+    assert [point["step"] for point in history["metrics"]] == list(range(1, 81))
