@@ -1,10 +1,13 @@
 """The states of experiments, runs and logged models, as requests may spell them."""
 
+import re
 from typing import NoReturn
 
 from tiltyard.errors import InvalidParameterValue
 
 ACTIVE, DELETED = "active", "deleted"
+PURGING = "purging"
+"""What `tiltyard gc` has begun to remove. No view shows it, and nothing leads back from it."""
 
 RUN_STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 LOGGED_MODEL_STATUSES = (
@@ -13,6 +16,8 @@ LOGGED_MODEL_STATUSES = (
     "LOGGED_MODEL_READY",
     "LOGGED_MODEL_UPLOAD_FAILED",
 )
+_AGE = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?")
+_MS = (86_400_000, 3_600_000, 60_000, 1000)
 _VIEWS = {"ACTIVE_ONLY": (ACTIVE,), "DELETED_ONLY": (DELETED,), "ALL": (ACTIVE, DELETED)}
 
 
@@ -21,6 +26,29 @@ def stages(view_type: str | int | None, *, parameter: str = "view_type") -> tupl
     names = tuple(_VIEWS)
     name = names[0] if view_type in (None, "") else _named(view_type, names, 1, parameter)
     return _VIEWS[name]
+
+
+def age_ms(text: str, *, parameter: str) -> int:
+    """The milliseconds that an age such as `30d`, `8h` or `2d8h5m20s` lasts.
+
+    Source: mlflow/cli/__init__.py, `gc`, tag v3.17.2.
+
+    Raises:
+        InvalidParameterValue: it is no such age, or over a thousand years.
+    """
+    match = _AGE.fullmatch(text.strip())
+    try:
+        if match is None or not any(match.groups()):
+            raise ValueError
+        age = int(sum(float(part) * ms for part, ms in zip(match.groups(), _MS, strict=True) if part))
+    except ValueError:
+        age = -1
+    if not 0 <= age <= 365_000 * _MS[0]:
+        raise InvalidParameterValue(
+            f"Invalid value '{text[:80]}' for parameter '{parameter}': expected an age such as '30d', '8h' or "
+            "'2d8h5m20s'."
+        )
+    return age
 
 
 def run_status(status: str | int) -> str:

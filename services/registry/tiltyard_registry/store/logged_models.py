@@ -13,7 +13,7 @@ from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_logged_model_entry, check_param_keys_differ, last_of_each
 from tiltyard_registry.rules.experiments import below, parse_experiment_id
 from tiltyard_registry.rules.keys import check_length
-from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, logged_model_status
+from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, logged_model_status
 from tiltyard_registry.rules.limits import page_size
 from tiltyard_registry.rules.logged_models import MAX_MODEL_TYPE_CHARS, MAX_RUN_ID_CHARS, check_logged_model_name
 from tiltyard_registry.rules.run_names import invent
@@ -81,7 +81,7 @@ async def get_logged_model(session: Session, who: Principal, model_id: str, *, a
     """
     access.require(who, Action.READ, f"logged model {model_id}")
     row = await find_logged_model(session, model_id)
-    if row["lifecycle_stage"] == DELETED and not allow_deleted:
+    if row["lifecycle_stage"] != ACTIVE and not allow_deleted:
         raise _missing(model_id)
     return (await with_data(session, [row]))[0]
 
@@ -237,7 +237,7 @@ async def _shown(session: Session, model_id: str) -> Row:
 async def _change(session: Session, model_id: str, values: dict[str, Any]) -> None:
     changed = await session.scalar(
         update(logged_models)
-        .where(logged_models.c.model_id == model_id)
+        .where(logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage != PURGING)
         .values(last_updated_timestamp_ms=now_ms(), **values)
         .returning(logged_models.c.model_id)
     )

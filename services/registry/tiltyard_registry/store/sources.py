@@ -25,7 +25,7 @@ from tiltyard.names import parse_model_name
 from tiltyard.uri import LoggedModelUri, RunUri, VersionUri, parse_model_uri, safe_relative_path
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.keys import check_length
-from tiltyard_registry.rules.lifecycle import ACTIVE
+from tiltyard_registry.rules.lifecycle import ACTIVE, PURGING
 from tiltyard_registry.store.artifacts import scope_of
 from tiltyard_registry.store.places import PROXY_SCHEME, Artifacts, local_path
 from tiltyard_registry.store.session import Found, Session
@@ -247,7 +247,7 @@ async def _roots(session: Session, request: _Request) -> list[str]:
 
 
 async def _run(session: Session, run_id: str) -> Found:
-    row = await session.one(select(runs).where(runs.c.run_id == run_id))
+    row = await session.one(select(runs).where(runs.c.run_id == run_id, runs.c.lifecycle_stage != PURGING))
     if row is None:
         raise ResourceDoesNotExist(f"Run with id={run_id[:80]} not found")
     return row
