@@ -30,7 +30,7 @@ LAW: dict[str, str] = {
     "tiltyard.spark": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client tiltyard.storage "
     "tiltyard.models",
     "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store "
-    "tiltyard_registry.importing tiltyard_serving.settings",
+    "tiltyard_registry.importing tiltyard_registry.gc tiltyard_registry.rules tiltyard_serving.settings",
     "tiltyard_registry": "",
     "tiltyard_registry.tables": "",
     "tiltyard_registry.settings": "tiltyard.errors",
@@ -40,6 +40,8 @@ LAW: dict[str, str] = {
     "tiltyard_registry.search": "tiltyard.errors tiltyard.names tiltyard_registry.tables",
     "tiltyard_registry.store": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.storage "
     "tiltyard_registry.rules tiltyard_registry.search tiltyard_registry.tables",
+    "tiltyard_registry.gc": "tiltyard.errors tiltyard.storage tiltyard_registry.rules tiltyard_registry.store "
+    "tiltyard_registry.tables",
     "tiltyard_registry.importing": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.storage "
     "tiltyard_registry.rules tiltyard_registry.store tiltyard_registry.tables",
     "tiltyard_registry.auth": "tiltyard.errors tiltyard_registry.rules tiltyard_registry.store",

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from tests.spark.conftest import NUMBERS
-from tiltyard.cli.score import _last_words
 from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists
+from tiltyard.spark.failure import last_words
 from tiltyard.spark.job import prepare_job, score_path
 from tiltyard.spark.output import Target
 from tiltyard.spark.summary import spread
@@ -57,7 +57,7 @@ def test_a_job_that_fails_leaves_the_output_as_it_was(spark: Any, registry_url: 
     job = prepare_job(spark, CHAMPION, str(source), str(target), mode="overwrite", registry_url=registry_url)
     with pytest.raises(Exception, match="contains NaN") as failed:
         job.run()
-    assert _last_words(failed.value).startswith("ValueError: Input X contains NaN")
+    assert last_words(failed.value).startswith("ValueError: Input X contains NaN")
     assert sorted(path.name for path in target.iterdir()) == before
     assert sorted(left_beside(target)) == ["in.parquet"]
 

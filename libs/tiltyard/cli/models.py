@@ -10,6 +10,7 @@ from tiltyard.cli.options import option
 
 if TYPE_CHECKING:
     from tiltyard.client import Client
+    from tiltyard.wire.batch_jobs import BatchJob
     from tiltyard.wire.model_versions import ModelVersion
     from tiltyard.wire.registered_models import RegisteredModel
 
@@ -92,9 +93,21 @@ def _show_version(client: "Client", show: Show, name: str, version: str) -> None
         "created": time_of(found.creation_timestamp),
         "tags": [f"{tag.key}={tag.value}" for tag in found.tags],
         "description": found.description,
+        "batch_jobs": [_job_line(job) for job in client.list_batch_jobs(name, version, max_results=5).batch_jobs],
         "files": [f"{file.path} ({file.size_bytes} bytes)" for file in manifest.files],
     }
     show.fields(fields)
+
+
+def _job_line(job: "BatchJob") -> str:
+    """One batch job: when and how it went, by whom, from where to where."""
+    told = [f"{time_of(job.start_time)} {job.status}"]
+    if job.row_count is not None:
+        told.append(f"{job.row_count:,} rows")
+    if job.duration_ms is not None:
+        told.append(f"in {job.duration_ms / 1000:.1f} s")
+    told.append(f"by {job.principal}: {job.input or '?'} -> {job.output or '?'}")
+    return " ".join(told) + (f" ({job.message})" if job.message else "")
 
 
 @models.command("register")

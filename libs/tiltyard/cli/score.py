@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tiltyard.spark.failure import last_words
 from tiltyard.spark.job import FORMATS, prepare_job
 from tiltyard.spark.output import WRITE_MODES
 from tiltyard.spark.udf import ERRORS
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from tiltyard.spark.summary import JobSummary
 
 EXIT_FAILED = 3
-_OURS = ("SchemaEnforcementFailed", "InvalidParameterValue", "MissingPackage")
 _BAR_WIDTH = 30
 
 
@@ -180,7 +180,7 @@ def score(
         try:
             summary = job.run(_show_progress)
         except Exception as error:
-            raise JobFailed(f"The job failed: {_last_words(error)}") from None
+            raise JobFailed(f"The job failed: {last_words(error)}") from None
     finally:
         spark.stop()
     _print(summary, output_col)
@@ -193,21 +193,14 @@ def _show_progress(line: str) -> None:
         click.echo(line, err=True)
 
 
-def _last_words(error: Exception) -> str:
-    """What went wrong in one line: of a worker's traceback the last one, which names the error."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    # Between the Python worker's traceback and Spark's own there are only lines of Java.
-    words = [line for line in lines if line and not line.startswith(("at ", "...", "Caused by", "Driver stacktrace"))]
-    named = [line for line in words if line.partition(":")[0].endswith(("Error", "Exception", *_OURS))]
-    return ((named or words or [type(error).__name__])[-1])[:1000]
-
-
 def _print(summary: "JobSummary", output_col: str) -> None:
     if sys.stderr.isatty():
         click.echo("\r\033[K", nl=False, err=True)
     click.echo(f"model        {summary.model_uri}  {summary.digest}")
     click.echo(f"rows         {summary.rows:,}  ({summary.null_predictions:,} null predictions)")
     click.echo(f"seconds      {summary.duration_s:.1f}  ({summary.rows_per_s:,.0f} rows per second)")
+    if summary.job_id is not None:
+        click.echo(f"job          {summary.job_id}  (recorded on the version)")
     most = max((summary.counts or {}).values(), default=0)
     for value, count in (summary.counts or {}).items():
         bar = "▇" * round(_BAR_WIDTH * count / most) if most else ""

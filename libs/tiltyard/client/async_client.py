@@ -10,7 +10,7 @@ import httpx2
 from tiltyard.client import calls, http
 from tiltyard.client.address import Credentials
 from tiltyard.client.call import Answer, Call, error_of
-from tiltyard.client.retry import Outcome, retrying
+from tiltyard.client.retry import TOTAL_S, Outcome, retrying
 from tiltyard.errors import TransportError
 
 P = ParamSpec("P")
@@ -36,8 +36,10 @@ class AsyncClient:
         *,
         credentials: Credentials | None = None,
         timeout_s: float = http.TIMEOUT_S,
+        retry_s: float = TOTAL_S,
     ) -> None:
         self._settings = http.Settings(url, credentials, timeout_s)
+        self._retry_s = retry_s
         self._http = httpx2.AsyncClient(**self._settings.options)
 
     @property
@@ -122,9 +124,8 @@ class AsyncClient:
         finally:
             await response.aclose()
 
-    @staticmethod
-    async def _repeated(once: Callable[[], Awaitable[Outcome]], *, creates: bool) -> Outcome:
-        policy = retrying(creates=creates)
+    async def _repeated(self, once: Callable[[], Awaitable[Outcome]], *, creates: bool) -> Outcome:
+        policy = retrying(creates=creates, total_s=self._retry_s)
         delay_s = next(policy)
         while True:
             await asyncio.sleep(delay_s)

@@ -10,7 +10,7 @@ import httpx2
 from tiltyard.client import calls, http
 from tiltyard.client.address import Credentials
 from tiltyard.client.call import Answer, Call, error_of
-from tiltyard.client.retry import Outcome, retrying
+from tiltyard.client.retry import TOTAL_S, Outcome, retrying
 from tiltyard.errors import TransportError
 
 P = ParamSpec("P")
@@ -31,7 +31,8 @@ class Client:
     """The registry's API; one pool of connections, safe to share between threads.
 
     `url` falls back to `TILTYARD_REGISTRY_URL`, `MLFLOW_REGISTRY_URI` and `MLFLOW_TRACKING_URI`, the credentials
-    to the variables of `tiltyard.client.address.Credentials`.
+    to the variables of `tiltyard.client.address.Credentials`. No call is repeated later than `retry_s` seconds after
+    its first try.
 
     Raises, from every call:
         TiltyardError: the server says no; the class says why.
@@ -44,8 +45,10 @@ class Client:
         *,
         credentials: Credentials | None = None,
         timeout_s: float = http.TIMEOUT_S,
+        retry_s: float = TOTAL_S,
     ) -> None:
         self._settings = http.Settings(url, credentials, timeout_s)
+        self._retry_s = retry_s
         self._http = httpx2.Client(**self._settings.options)
 
     @property
@@ -126,9 +129,8 @@ class Client:
         finally:
             response.close()
 
-    @staticmethod
-    def _repeated(once: Callable[[], Outcome], *, creates: bool) -> Outcome:
-        policy = retrying(creates=creates)
+    def _repeated(self, once: Callable[[], Outcome], *, creates: bool) -> Outcome:
+        policy = retrying(creates=creates, total_s=self._retry_s)
         delay_s = next(policy)
         while True:
             time.sleep(delay_s)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.spark.output import DirectTarget, Target, check_mode
+from tiltyard.spark.counter import RowCounter
+from tiltyard.spark.output import DirectTarget, Target, check_mode, qualified
 from tiltyard.spark.progress import Progress
-from tiltyard.spark.scoring import apply, quoted
+from tiltyard.spark.records import JobRecord
+from tiltyard.spark.scoring import apply
 from tiltyard.spark.summary import JobSummary, spread
 from tiltyard.spark.udf import ScoringFunction, spark_udf
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 _FORMATS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 # Formats whose writer replaces and appends in transactions of its own.
 _TRANSACTIONAL = ("delta",)
+# Spark tells of what it counted a moment after it has written.
+_COUNT_WAIT_S = 60.0
 FORMATS = (*dict.fromkeys(_FORMATS.values()), *_TRANSACTIONAL)
 
 
@@ -37,10 +41,11 @@ def format_of(path: str, given: str | None) -> str:
 
 @dataclass(frozen=True)
 class BatchJob:
-    """A job that was checked and can be started."""
+    """A job that was checked and can be started. `source` is where the rows come from, for the record."""
 
     spark: "SparkSession"
     function: ScoringFunction
+    source: str
     scored: "DataFrame"
     output_col: str
     output_format: str
@@ -49,41 +54,38 @@ class BatchJob:
     partition_by: Sequence[str] = ()
 
     def run(self, show_progress: Callable[[str], None] | None = None) -> JobSummary:
-        """Scores and writes, and says what was done. Whatever Spark raises passes; the output is then as before."""
-        from pyspark.sql import Observation, functions
+        """Scores and writes, and says what was done; the registry is told before and after.
 
+        Whatever Spark raises passes; the output is then as before.
+        """
         started = time.perf_counter()
-        observation = Observation("tiltyard")
-        prediction = quoted(self.output_col)
-        counted = self.scored.observe(
-            observation,
-            functions.count(functions.lit(1)).alias("rows"),
-            functions.count_if(prediction.isNull()).alias("nulls"),
-        )
+        counter = RowCounter(self.scored, self.output_col)
         staged = isinstance(self.target, Target)
-        self._describe(f"Score with {self.function.model_uri} ({self.function.digest[:19]})")
-        try:
-            with Progress(self.spark, show_progress):
-                writer = counted.write.format(self.output_format).options(header=True)
-                if self.partition_by:
-                    writer = writer.partitionBy(*self.partition_by)
-                writer.mode("errorifexists" if staged else self.mode).save(self.target.staging)
-                figures = observation.get
-                # What was staged is this job's alone; in place it could stand beside older rows.
-                counts = None if self.mode == "append" and not staged else self._spread()
-            self.target.commit()
-        except BaseException:
-            self.target.abort()
-            raise
-        finally:
-            self._describe(None)
+        with JobRecord.of(self.function, input=self.source, output=self.target.location) as record:
+            self._describe(f"Score with {self.function.model_uri} ({self.function.digest[:19]})")
+            try:
+                with Progress(self.spark, show_progress):
+                    writer = counter.counted.write.format(self.output_format).options(header=True)
+                    if self.partition_by:
+                        writer = writer.partitionBy(*self.partition_by)
+                    writer.mode("errorifexists" if staged else self.mode).save(self.target.staging)
+                    rows, nulls = record.row_count, record.null_count = counter.figures(wait_s=_COUNT_WAIT_S) or (0, 0)
+                    # What was staged is this job's alone; in place it could stand beside older rows.
+                    counts = None if self.mode == "append" and not staged else self._spread()
+                self.target.commit()
+            except BaseException:
+                self.target.abort()
+                raise
+            finally:
+                self._describe(None)
         return JobSummary(
             self.function.model_uri,
             self.function.digest,
-            int(figures["rows"]),
-            int(figures["nulls"]),
+            rows,
+            nulls,
             time.perf_counter() - started,
             counts,
+            record.job_id,
         )
 
     def _spread(self) -> dict[str, int] | None:
@@ -147,7 +149,9 @@ def prepare_job(
     unknown = [name for name in partition_by if name not in scored.columns]
     if unknown:
         raise InvalidParameterValue(f"'partition_by' names columns that the output lacks: {unknown}.")
-    return BatchJob(spark, function, scored, output_col, written_as, mode, target, tuple(partition_by))
+    return BatchJob(
+        spark, function, qualified(spark, input_path), scored, output_col, written_as, mode, target, tuple(partition_by)
+    )
 
 
 def score_path(spark: "SparkSession", model_uri: str, input_path: str, output_path: str, **options: Any) -> JobSummary:

@@ -22,15 +22,17 @@ class Target:
     """
 
     def __init__(self, spark: Any, path: str, mode: str) -> None:
-        jvm = spark._jvm
-        self._path = jvm.org.apache.hadoop.fs.Path(path)
-        self._fs = self._path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
-        self._path = self._fs.makeQualified(self._path)
-        self._new = jvm.org.apache.hadoop.fs.Path
+        self._new = spark._jvm.org.apache.hadoop.fs.Path
+        self._fs, self._path = _located(spark, path)
         self._mode = mode
         self._parent = self._path.getParent()
         self._prefix = f".{self._path.getName()}.tiltyard-"
         self._staging = self._beside()
+
+    @property
+    def location(self) -> str:
+        """Where the output is, in full."""
+        return str(self._path.toString())
 
     @property
     def staging(self) -> str:
@@ -102,7 +104,7 @@ class DirectTarget:
     """An output that Spark itself puts in place: a table format with transactions, or a path behind Spark Connect."""
 
     def __init__(self, path: str) -> None:
-        self.staging = path
+        self.staging = self.location = path
 
     def check(self) -> None:
         """Nothing: Spark checks."""
@@ -112,6 +114,18 @@ class DirectTarget:
 
     def abort(self) -> None:
         """Nothing: Spark has cleaned up."""
+
+
+def qualified(spark: Any, path: str) -> str:
+    """`path` in full, with its file system; as it is where no driver knows (Spark Connect)."""
+    return str(_located(spark, path)[1].toString()) if hasattr(spark, "_jvm") else path
+
+
+def _located(spark: Any, path: str) -> tuple[Any, Any]:
+    """The Hadoop file system of `path`, and the path in full."""
+    short = spark._jvm.org.apache.hadoop.fs.Path(path)
+    file_system = short.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    return file_system, file_system.makeQualified(short)
 
 
 def check_mode(mode: str) -> None:

@@ -19,6 +19,7 @@ class JobSummary:
     """What a batch job did.
 
     `counts` has the predictions by value when there are few different ones, else numbers by range, else it is None.
+    `job_id` is that of the registry's record, None when there is none.
     """
 
     model_uri: str
@@ -27,6 +28,7 @@ class JobSummary:
     null_predictions: int
     duration_s: float
     counts: dict[str, int] | None
+    job_id: str | None = None
 
     @property
     def rows_per_s(self) -> float:

@@ -1,0 +1,15 @@
+"""What went wrong in a Spark job, in one line."""
+
+MAX_REASON_CHARS = 1000
+
+# Errors whose names do not end in a word for one.
+_OURS = ("SchemaEnforcementFailed", "InvalidParameterValue", "MissingPackage")
+
+
+def last_words(error: BaseException) -> str:
+    """Of a worker's traceback the last line, which names the error; else what the error says of itself."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    # Between the Python worker's traceback and Spark's own there are only lines of Java.
+    words = [line for line in lines if line and not line.startswith(("at ", "...", "Caused by", "Driver stacktrace"))]
+    named = [line for line in words if line.partition(":")[0].endswith(("Error", "Exception", *_OURS))]
+    return ((named or words or [type(error).__name__])[-1])[:MAX_REASON_CHARS]
