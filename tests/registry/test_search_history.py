@@ -11,7 +11,7 @@ from tests.registry.store_house import House
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.search import EXPERIMENTS, LOGGED_MODELS, RUNS, compile_filter, compile_order
-from tiltyard_registry.store import batches, experiments, model_versions, registered_models, runs
+from tiltyard_registry.store import batches, experiments, model_versions, registered_models, run_search, runs
 
 NAN = math.nan
 HISTORIES: dict[str, list[float]] = {
@@ -39,8 +39,8 @@ async def test_a_filter_asks_for_extremes_of_a_history(house: House) -> None:
     experiment_id = await experiment_of(house, HISTORIES)
 
     async def names(text: str | None, *order: str) -> list[str]:
-        rows, _ = await house.see(runs.search_runs, [experiment_id], filter=text, order_by=order)
-        return [row["info"]["run_name"] for row in rows]
+        rows, _ = await house.see(run_search.find_runs, [experiment_id], filter=text, order_by=order)
+        return [row["run_name"] for row in rows]
 
     for text, expected in (
         ("MIN(metrics.`my loss`) = 1", {"falls", "rises"}),
@@ -86,11 +86,11 @@ async def test_extremes_are_those_of_the_points(house: House, values: list[list[
     experiment_id = await experiment_of(house, histories)
     for function, extreme in (("MIN", min), ("MAX", max)):
         rows, _ = await house.see(
-            runs.search_runs, [experiment_id], filter=f"{function}(metrics.`my loss`) >= {bound!r}"
+            run_search.find_runs, [experiment_id], filter=f"{function}(metrics.`my loss`) >= {bound!r}"
         )
         numbers = {name: [value for value in points if value == value] for name, points in histories.items()}
         expected = {name for name, points in numbers.items() if points and extreme(points) >= bound}
-        assert {row["info"]["run_name"] for row in rows} == expected
+        assert {row["run_name"] for row in rows} == expected
 
 
 @pytest.mark.parametrize(

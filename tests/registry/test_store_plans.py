@@ -12,10 +12,11 @@ from tiltyard_registry.store import (
     batch_jobs,
     batches,
     events,
-    metrics,
+    metric_history,
     model_versions,
     registered_models,
     resolution,
+    run_search,
     runs,
 )
 
@@ -104,10 +105,10 @@ async def test_hot_statements_use_an_index(sqlite_url: str, tmp_path: Any) -> No
         tags=[Entry("t", "1")],
     )
     await house.see(runs.get_run, run_id)
-    await house.see(metrics.get_history, run_id, "m", max_results=10)
-    await house.see(runs.search_runs, ["0"])
+    await house.see(metric_history.get_history, run_id, "m", max_results=10)
+    await house.see(run_search.find_runs, ["0"])
     matching = "metrics.m > 0 AND params.p = '1' AND tags.t LIKE '1%'"
-    await house.see(runs.search_runs, ["0"], filter=matching, order_by=["metrics.m DESC", "params.p"])
+    await house.see(run_search.find_runs, ["0"], filter=matching, order_by=["metrics.m DESC", "params.p"])
     assert len(statements) > 80
     assert await _scans(house, statements) == []
     assert await _scans(house, [("SELECT * FROM events WHERE action = ?", ("x",))]) != []

@@ -1,18 +1,20 @@
 """/runs/log-metric and /metrics/…: one point in, the history out."""
 
+from litestar import Response
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, JSONBody
 
 from tiltyard.wire.runs import LogMetric, MetricOut, MetricsPage, MetricsReply
 from tiltyard.wire.tags import Empty, Text
+from tiltyard_registry.api.documents import document
 from tiltyard_registry.api.replies import replies
 from tiltyard_registry.api.routes import get, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.rules.run_ids import either_run_id
-from tiltyard_registry.store import batches, metric_histories
-from tiltyard_registry.store import metrics as store
+from tiltyard_registry.store import batches, metric_histories, metric_history
 from tiltyard_registry.store.session import Session
 
 
@@ -36,6 +38,7 @@ async def log_metric(
 
 @get("/metrics/get-history")
 async def get_history(
+    state: State,
     read_session: NamedDependency[Session],
     who: NamedDependency[Principal],
     metric_key: FromQuery[Text],
@@ -43,9 +46,9 @@ async def get_history(
     run_uuid: FromQuery[str] = "",
     max_results: FromQuery[int | None] = None,
     page_token: FromQuery[str | None] = None,
-) -> MetricsPage:
+) -> Response[MetricsPage]:
     """Every point of a metric, oldest first."""
-    rows, token = await store.get_history(
+    part = await metric_history.get_history(
         read_session,
         who,
         either_run_id(run_id, run_uuid),
@@ -53,7 +56,7 @@ async def get_history(
         max_results=max_results,
         page_token=page_token,
     )
-    return MetricsPage(replies(rows, MetricOut), token)
+    return document(state.database, "metrics", part)
 
 
 @get("/metrics/get-history-bulk")

@@ -15,7 +15,8 @@ from tiltyard.wire.tags import Text
 from tiltyard_registry.api.routes import get
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.run_columns import RunColumns, run_columns
-from tiltyard_registry.store.runs import search_runs
+from tiltyard_registry.store.run_data import with_data
+from tiltyard_registry.store.run_search import find_runs
 from tiltyard_registry.store.session import Database, Row, Session
 
 PAGE_RUNS = 500
@@ -36,7 +37,12 @@ async def get_runs_as_csv(
     database: Database = request.app.state.database
     asked: dict[str, Any] = {"filter": filter, "order_by": order_by or (), "max_results": PAGE_RUNS}
     columns = await run_columns(read_session, who, experiment_id, filter=filter)
-    first = await search_runs(read_session, who, [experiment_id], **asked)
+
+    async def page(session: Session, token: str | None) -> tuple[list[Row], str | None]:
+        rows, token = await find_runs(session, who, [experiment_id], page_token=token, **asked)
+        return await with_data(session, rows), token
+
+    first = await page(read_session, None)
 
     async def lines() -> AsyncGenerator[str]:
         yield _csv([(*_COLUMNS, *columns.params, *columns.metrics)])
@@ -47,7 +53,7 @@ async def get_runs_as_csv(
                 return
             # A session per page: a slow reader holds no connection.
             async with database.read() as session:
-                rows, token = await search_runs(session, who, [experiment_id], page_token=token, **asked)
+                rows, token = await page(session, token)
 
     return Stream(
         lines(),

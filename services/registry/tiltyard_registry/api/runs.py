@@ -1,18 +1,21 @@
 """/runs/…: start, get, update, delete, restore, and everything that is logged to a run but metrics alone."""
 
+from litestar import Response
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, JSONBody
 
 from tiltyard.wire import runs as wire
 from tiltyard.wire.tags import Empty
-from tiltyard_registry.api.replies import replies, reply
+from tiltyard_registry.api.documents import document
+from tiltyard_registry.api.replies import reply
 from tiltyard_registry.api.routes import get, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.metrics import check_points
 from tiltyard_registry.rules.run_ids import either_run_id
-from tiltyard_registry.store import batches, inputs, model_history
+from tiltyard_registry.store import batches, inputs, model_history, run_json, run_search
 from tiltyard_registry.store import runs as store
 from tiltyard_registry.store.session import Session
 
@@ -48,10 +51,13 @@ async def get_run(
 
 @post("/runs/search")
 async def search_runs(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.SearchRuns]
-) -> wire.RunsPage:
+    state: State,
+    read_session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    data: JSONBody[wire.SearchRuns],
+) -> Response[wire.RunsPage]:
     """Runs that match a filter, with their data, page by page."""
-    rows, token = await store.search_runs(
+    rows, token = await run_search.find_runs(
         read_session,
         who,
         data.experiment_ids,
@@ -61,7 +67,7 @@ async def search_runs(
         max_results=data.max_results,
         page_token=data.page_token,
     )
-    return wire.RunsPage(replies(rows, wire.Run), token)
+    return document(state.database, "runs", await run_json.runs_part(read_session, rows, token))
 
 
 @post("/runs/update")

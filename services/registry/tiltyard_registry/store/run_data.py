@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Executable, RowMapping, Table, and_, liter
 
 from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.store import rowsets
+from tiltyard_registry.store.json_text import Fields
 from tiltyard_registry.store.session import Row, Session
 from tiltyard_registry.tables import (
     dataset_input_tags,
@@ -18,39 +19,52 @@ from tiltyard_registry.tables import (
     model_outputs,
     params,
     run_tags,
+    runs,
 )
 
-_DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
+# What the wire shows, field by field, and the columns it is read from; both ways of answering are made of these.
+INFO = {
+    "run_uuid": runs.c.run_id,
+    "run_id": runs.c.run_id,
+    "experiment_id": runs.c.experiment_id,
+    "run_name": runs.c.run_name,
+    "user_id": runs.c.user_id,
+    "status": runs.c.status,
+    "start_time": runs.c.start_time,
+    "artifact_uri": runs.c.artifact_uri,
+    "lifecycle_stage": runs.c.lifecycle_stage,
+    "end_time": runs.c.end_time,
+}
+POINT = {name: latest_metrics.c[name] for name in ("key", "value", "timestamp", "step")}
+PARAM = {name: params.c[name] for name in ("key", "value")}
+TAG = {name: run_tags.c[name] for name in ("key", "value")}
+DATASET = {name: datasets.c[name] for name in ("name", "digest", "source_type", "source", "schema", "profile")}
+DATASET_TAG = {name: dataset_input_tags.c[name] for name in ("key", "value")}
+MODEL_INPUT = {"model_id": model_inputs.c.model_id}
+MODEL_OUTPUT = {name: model_outputs.c[name] for name in ("model_id", "step")}
 
 
 def run_info(row: Mapping[str, Any] | RowMapping) -> Row:
-    """The run's own row as the wire shows it."""
-    return {
-        "run_uuid": row["run_id"],
-        "run_id": row["run_id"],
-        "experiment_id": str(row["experiment_id"]),
-        "run_name": row["run_name"],
-        "user_id": row["user_id"],
-        "status": row["status"],
-        "start_time": row["start_time"],
-        "end_time": row["end_time"],
-        "artifact_uri": row["artifact_uri"],
-        "lifecycle_stage": row["lifecycle_stage"],
-    }
+    """The run's own row as the wire shows it; what is null is left out."""
+    return {**_filled(INFO, [row[column.name] for column in INFO.values()]), "experiment_id": str(row["experiment_id"])}
+
+
+def _filled(fields: Fields, values: Sequence[Any]) -> Row:
+    return {name: value for name, value in zip(fields, values, strict=True) if value is not None}
 
 
 async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
     """The runs as the wire shows them: `{info, data, inputs, outputs}`, in the order of `rows`."""
-    runs = {row["id"]: _empty(row) for row in rows}
-    if runs:
+    found = {row["id"]: _empty(row) for row in rows}
+    if found:
         statements = _statements(session.is_sqlite)
-        parameters = rowsets.named(session, "runs", list(runs))
-        _add_metrics(runs, await session.execute(statements.metrics, parameters))
-        _add_entries(runs, "params", await session.execute(statements.params, parameters))
-        _add_entries(runs, "tags", await session.execute(statements.tags, parameters))
-        _add_datasets(runs, await session.execute(statements.datasets, parameters))
-        _add_models(runs, await session.execute(statements.models, parameters))
-    return list(runs.values())
+        parameters = rowsets.named(session, "runs", list(found))
+        _add_metrics(found, await session.execute(statements.metrics, parameters))
+        _add_entries(found, "params", await session.execute(statements.params, parameters))
+        _add_entries(found, "tags", await session.execute(statements.tags, parameters))
+        _add_datasets(found, await session.execute(statements.datasets, parameters))
+        _add_models(found, await session.execute(statements.models, parameters))
+    return list(found.values())
 
 
 def _empty(row: RowMapping) -> Row:
@@ -77,19 +91,16 @@ def _statements(is_sqlite: bool) -> _Statements:
     def among(column: ColumnElement[int]) -> ColumnElement[bool]:
         return rowsets.among_named(is_sqlite, column, "runs")
 
-    def entries(table: Table) -> Executable:
-        columns = (table.c.run, table.c.key, table.c.value)
-        return select(*columns).where(among(table.c.run)).order_by(table.c.run, table.c.key)
+    def entries(table: Table, fields: Fields) -> Executable:
+        return select(table.c.run, *fields.values()).where(among(table.c.run)).order_by(table.c.run, table.c.key)
 
     point, used, tag = latest_metrics.c, dataset_inputs.c, dataset_input_tags.c
     ins, outs = model_inputs.c, model_outputs.c
     return _Statements(
-        metrics=select(point.run, point.key, point.value, point.is_nan, point.timestamp, point.step)
-        .where(among(point.run))
-        .order_by(point.run, point.key),
-        params=entries(params),
-        tags=entries(run_tags),
-        datasets=select(used.run, datasets.c.id, *(datasets.c[name] for name in _DATASET), tag.key, tag.value)
+        metrics=select(point.run, point.is_nan, *POINT.values()).where(among(point.run)).order_by(point.run, point.key),
+        params=entries(params, PARAM),
+        tags=entries(run_tags, TAG),
+        datasets=select(used.run, datasets.c.id, *DATASET.values(), *DATASET_TAG.values())
         .select_from(dataset_inputs)
         .join(datasets, datasets.c.id == used.dataset_id)
         .outerjoin(dataset_input_tags, and_(tag.run == used.run, tag.dataset_id == used.dataset_id))
@@ -103,8 +114,9 @@ def _statements(is_sqlite: bool) -> _Statements:
 
 
 def _add_metrics(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
-    for run, key, value, is_nan, timestamp, step in found:
-        point = {"key": key, "value": shown(value, is_nan), "timestamp": timestamp, "step": step}
+    for run, is_nan, *fields in found:
+        point = dict(zip(POINT, fields, strict=True))
+        point["value"] = shown(point["value"], is_nan)
         runs[run]["data"]["metrics"].append(point)
 
 
@@ -120,7 +132,7 @@ def _add_datasets(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
         inputs = runs[run]["inputs"]["dataset_inputs"]
         if (run, dataset_id) != last:
             last = (run, dataset_id)
-            inputs.append({"dataset": dict(zip(_DATASET, fields, strict=True)), "tags": []})
+            inputs.append({"dataset": _filled(DATASET, fields), "tags": []})
         if key is not None:
             inputs[-1]["tags"].append({"key": key, "value": value})
 

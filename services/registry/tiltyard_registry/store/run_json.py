@@ -1,38 +1,61 @@
-"""A run and a version as their JSON text, in one statement: PostgreSQL writes the text, this process passes it on.
-
-Only what is common is answered here; whatever else there is to say about a request, the doors say it.
-"""
+"""Runs, and a version, as JSON text: where it can, the database writes the text and this process passes it on."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
+from sqlalchemy import RowMapping
 
-from tiltyard_registry.rules.metrics import shown
-from tiltyard_registry.store.session import Database
+from tiltyard_registry.store.json_text import list_sql, nested_sql, object_sql, select_sql
+from tiltyard_registry.store.parts import Part
+from tiltyard_registry.store.run_data import (
+    DATASET,
+    DATASET_TAG,
+    INFO,
+    MODEL_INPUT,
+    MODEL_OUTPUT,
+    PARAM,
+    POINT,
+    TAG,
+    with_data,
+)
+from tiltyard_registry.store.session import Database, Session
 
-# Fields stand in the order of the wire's Structs, so that the text is the same, byte for byte. Metrics come as
-# arrays: the two sides do not write every float alike.
-_RUN = """
-SELECT
-  (SELECT json_strip_nulls(row_to_json(info))::text FROM (SELECT
-     r.run_id AS run_uuid, r.run_id, r.experiment_id::text AS experiment_id, r.run_name, r.user_id, r.status,
-     r.start_time, r.artifact_uri, r.lifecycle_stage, r.end_time) AS info),
-  (SELECT string_agg(row_to_json(p)::text, ',') FROM (
-     SELECT key, value FROM params WHERE run = r.id ORDER BY key) AS p),
-  (SELECT string_agg(row_to_json(t)::text, ',') FROM (
-     SELECT key, value FROM run_tags WHERE run = r.id ORDER BY key) AS t),
-  m.keys, m.numbers, m.nans, m.times, m.steps
-FROM runs AS r CROSS JOIN LATERAL (
-  SELECT array_agg(key) AS keys, array_agg(value) AS numbers, array_agg(is_nan) AS nans,
-         array_agg(timestamp) AS times, array_agg(step) AS steps
-  FROM (SELECT * FROM latest_metrics WHERE run = r.id ORDER BY key) AS latest) AS m
-WHERE r.run_id = $1
-  AND NOT EXISTS (SELECT FROM dataset_inputs WHERE run = r.id)
-  AND NOT EXISTS (SELECT FROM model_inputs WHERE run = r.id)
-  AND NOT EXISTS (SELECT FROM model_outputs WHERE run = r.id)
-"""
+PART_RUNS = 1000
 
+_TAGS_OF_INPUT = "dataset_input_tags WHERE run = dataset_inputs.run AND dataset_id = dataset_inputs.dataset_id"
+_INPUT = nested_sql({"dataset": object_sql(DATASET), "tags": list_sql(object_sql(DATASET_TAG), _TAGS_OF_INPUT, "key")})
+_INPUTS = "dataset_inputs JOIN datasets ON datasets.id = dataset_inputs.dataset_id WHERE run = runs.id"
+
+# A look-up per run and kind: what a run has lies together in each table's key, and comes sorted out of it.
+_RUN = nested_sql(
+    {
+        "info": object_sql(INFO),
+        "data": nested_sql(
+            {
+                "metrics": list_sql(object_sql(POINT), "latest_metrics WHERE run = runs.id", "key"),
+                "params": list_sql(object_sql(PARAM), "params WHERE run = runs.id", "key"),
+                "tags": list_sql(object_sql(TAG), "run_tags WHERE run = runs.id", "key"),
+            }
+        ),
+        "inputs": nested_sql(
+            {
+                "dataset_inputs": list_sql(_INPUT, _INPUTS, "dataset_id"),
+                "model_inputs": list_sql(object_sql(MODEL_INPUT), "model_inputs WHERE run = runs.id", "model_id"),
+            }
+        ),
+        "outputs": nested_sql(
+            {
+                "model_outputs": list_sql(
+                    object_sql(MODEL_OUTPUT), "model_outputs WHERE run = runs.id", "step, model_id"
+                ),
+            }
+        ),
+    }
+)
+_BY_RUN_ID = select_sql(nested_sql({"run": _RUN}), "runs WHERE run_id = $1")
+_BY_IDS = select_sql(
+    _RUN, "unnest($1::bigint[]) WITH ORDINALITY AS page (id, place) JOIN runs USING (id) ORDER BY place"
+)
 _VERSION = """
 SELECT (SELECT json_strip_nulls(row_to_json(shown))::text FROM (SELECT
   m.name, v.version::text AS version, v.creation_timestamp, v.last_updated_timestamp, v.current_stage, v.source,
@@ -50,25 +73,29 @@ JOIN model_versions AS v ON v.registered_model_id = m.id AND v.version = a.versi
 WHERE m.name = $1 AND a.alias = $2
 """
 
-_EMPTY_LINKS = (
-    '"inputs":{"dataset_inputs":[],"model_inputs":[]},"outputs":{"model_outputs":[]}'  # what has links is not here
-)
-
 
 async def run_text(database: Database, run_id: str) -> bytes | None:
-    """The reply `{"run": …}` of a run without inputs and outputs; None when there is no such run.
+    """The reply `{"run": …}`; None when there is no such run.
 
     Raises:
         TemporarilyUnavailable: the database is away, or every connection stayed busy.
     """
     async with database.driver() as connection:
-        found = await connection.fetchrow(_RUN, run_id)
-    if found is None:
-        return None
-    info, params, tags, *points = found
-    metrics = _metrics(points) if points[0] else "[]"
-    data = f'"data":{{"metrics":{metrics},"params":[{params or ""}],"tags":[{tags or ""}]}}'
-    return f'{{"run":{{"info":{info},{data},{_EMPTY_LINKS}}}}}'.encode()
+        found: str | None = await connection.fetchval(_BY_RUN_ID, run_id)
+    return None if found is None else found.encode()
+
+
+async def runs_part(session: Session, rows: Sequence[RowMapping], next_page_token: str | None) -> Part:
+    """The runs of these rows as the wire shows them, in their order."""
+    now, later = rows[:PART_RUNS], rows[PART_RUNS:]
+    if session.is_sqlite:
+        text = msgspec.json.encode(await with_data(session, now))[1:-1]
+    else:
+        connection = await session.driver()
+        text = b",".join(run.encode() for (run,) in await connection.fetch(_BY_IDS, [row["id"] for row in now]))
+    if not later:
+        return Part(text, next_page_token=next_page_token)
+    return Part(text, lambda session: runs_part(session, later, next_page_token))
 
 
 async def version_text(database: Database, name: str, alias: str) -> bytes | None:
@@ -82,12 +109,3 @@ async def version_text(database: Database, name: str, alias: str) -> bytes | Non
     async with database.driver() as connection:
         found = await connection.fetchval(_VERSION, name, alias)
     return None if found is None else f'{{"model_version":{found}}}'.encode()
-
-
-def _metrics(points: Sequence[Any]) -> str:
-    return msgspec.json.encode(
-        [
-            {"key": key, "value": shown(value, is_nan), "timestamp": timestamp, "step": step}
-            for key, value, is_nan, timestamp, step in zip(*points, strict=True)
-        ]
-    ).decode()

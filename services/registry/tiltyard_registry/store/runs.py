@@ -1,4 +1,4 @@
-"""Runs: the doors to start, read, end, delete, restore and search them."""
+"""Runs: the doors to start, read, end, delete and restore them."""
 
 import uuid
 from collections.abc import Sequence
@@ -10,19 +10,15 @@ from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_run_tag
-from tiltyard_registry.rules.experiments import below, parse_experiment_id
+from tiltyard_registry.rules.experiments import below
 from tiltyard_registry.rules.keys import check_int64, check_length
-from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, run_status, stages
-from tiltyard_registry.rules.limits import page_size
+from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, run_status
 from tiltyard_registry.rules.new_runs import MAX_RUN_NAME_CHARS, RUN_NAME_TAG, new_run
-from tiltyard_registry.search import RUNS, Page
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.experiments import find_active_experiment
 from tiltyard_registry.store.run_data import run_info, with_data
 from tiltyard_registry.store.session import Row, Session, now_ms
 from tiltyard_registry.tables import run_tags, runs
-
-DEFAULT_PAGE, MAX_PAGE = 1000, 50_000
 
 _BY_ID = select(runs).where(runs.c.run_id == bindparam("run_id"))
 
@@ -120,41 +116,6 @@ async def restore_run(session: Session, who: Principal, run_id: str) -> None:
     await _move(session, who, run_id, ACTIVE, None)
 
 
-async def search_runs(
-    session: Session,
-    who: Principal,
-    experiment_ids: Sequence[str],
-    *,
-    run_view_type: str | int | None = None,
-    filter: str | None = None,
-    order_by: Sequence[str] = (),
-    max_results: int | None = None,
-    page_token: str | None = None,
-) -> tuple[list[Row], str | None]:
-    """One page of the runs of these experiments with their data, and the token of the next.
-
-    Raises:
-        InvalidParameterValue: an id, the filter, the order, the token, the view or the page size is not right.
-    """
-    access.require(who, Action.READ, "runs")
-    shown = stages(run_view_type, parameter="run_view_type")
-    wanted = sorted({parse_experiment_id(experiment_id) for experiment_id in experiment_ids})
-    page = Page(
-        RUNS,
-        filter=filter,
-        order_by=order_by,
-        page_token=page_token,
-        max_results=page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
-        dialect=session.dialect,
-        within=[wanted, shown],
-    )
-    statement = page.of(
-        select(runs).where(rowsets.among(session, runs.c.experiment_id, wanted), runs.c.lifecycle_stage.in_(shown))
-    )
-    rows, next_page_token = page.split(await session.all(statement))
-    return await with_data(session, rows), next_page_token
-
-
 async def find_run(session: Session, run_id: str) -> RowMapping:
     """The run's own row.
 
@@ -195,7 +156,7 @@ async def _move(
     access.require(who, Action.DELETE, f"run {run_id}")
     moved = await session.scalar(
         update(runs)
-        .where(runs.c.run_id == run_id)
+        .where(runs.c.run_id == run_id, runs.c.lifecycle_stage != PURGING)
         .values(lifecycle_stage=stage, deleted_time=deleted_time)
         .returning(runs.c.id)
     )
