@@ -16,6 +16,7 @@
         ├── PayloadTooLarge             the body is over the limit
         ├── UnsupportedMediaType        the scoring body's content type is not one we read
         ├── RequestLimitExceeded        too many requests
+        ├── ResourceLimitExceeded       a run or an experiment would hold more than its quota
         ├── NotImplementedYet           the server lacks the feature the client may probe for
         ├── InternalError               everything else; the cause goes to the log only
         └── TemporarilyUnavailable      queue full, no model yet, database away; carries retry-after
@@ -120,6 +121,12 @@ class RequestLimitExceeded(TiltyardError):
     code = "REQUEST_LIMIT_EXCEEDED"
 
 
+class ResourceLimitExceeded(TiltyardError):
+    """A quota would be exceeded. Not 429, at which clients try again and again."""
+
+    code = "RESOURCE_LIMIT_EXCEEDED"
+
+
 class NotImplementedYet(TiltyardError):
     """A feature that clients probe for and this server does not have."""
 
@@ -156,6 +163,7 @@ TABLE: tuple[Row, ...] = (
     Row(SchemaEnforcementFailed, 400),
     Row(BadRequest, 400),
     Row(ResourceAlreadyExists, 400),
+    Row(ResourceLimitExceeded, 400),
     Row(Unauthenticated, 401),
     Row(PermissionDenied, 403),
     Row(ResourceDoesNotExist, 404),

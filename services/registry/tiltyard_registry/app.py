@@ -45,6 +45,7 @@ from tiltyard_registry.api.hot_writes import HotWrites
 from tiltyard_registry.api.prefix import AjaxPrefix
 from tiltyard_registry.auth.providers import Authentication, load_providers, principal_of
 from tiltyard_registry.logs import json_logs
+from tiltyard_registry.rules.quotas import Quotas
 from tiltyard_registry.settings import Settings
 from tiltyard_registry.store import migrations
 from tiltyard_registry.store.changes import Changes
@@ -80,7 +81,13 @@ _MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (
 
 def create_app(settings: Settings) -> Litestar:
     """The registry as an ASGI application. Nothing is opened before its lifespan begins."""
-    database = Database(settings.resolved_database_url, max_connections=settings.max_connections)
+    quotas = Quotas(
+        params=settings.max_params_per_run,
+        tags=settings.max_tags_per_run,
+        metric_points=settings.max_points_per_run,
+        runs=settings.max_runs_per_experiment,
+    )
+    database = Database(settings.resolved_database_url, max_connections=settings.max_connections, quotas=quotas)
     root = settings.resolved_artifact_root
     artifacts = Artifacts(open_store(root), root)
     measured = Metrics()

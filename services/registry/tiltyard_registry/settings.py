@@ -42,6 +42,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 32 * 1024 * 1024
     """Largest JSON body; artifacts are streamed and not counted."""
 
+    max_params_per_run: int | None = None
+    max_tags_per_run: int | None = None
+    max_points_per_run: int | None = None
+    """Metric points, over all metrics of a run. None of these four limits: as many as come."""
+
+    max_runs_per_experiment: int | None = None
+    """Active runs."""
+
     access_log: bool = True
     """One JSON line per request on standard error."""
 

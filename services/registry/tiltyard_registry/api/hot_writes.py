@@ -26,6 +26,7 @@ from tiltyard_registry.rules.experiments import parse_experiment_id
 from tiltyard_registry.rules.lifecycle import ACTIVE
 from tiltyard_registry.rules.metrics import check_batch, check_point, check_points
 from tiltyard_registry.rules.new_runs import new_run
+from tiltyard_registry.rules.quotas import UNLIMITED
 from tiltyard_registry.rules.run_ids import either_run_id
 from tiltyard_registry.store import write_statements
 from tiltyard_registry.store.session import Database, now_ms
@@ -58,7 +59,8 @@ class HotWrites:
         self._schema = schema
         self._max_body_bytes = max_body_bytes
         self._writes: dict[str, Write] = {}
-        if not database.is_sqlite:
+        # Quotas take a look before and after; that is the doors' work.
+        if not database.is_sqlite and database.quotas == UNLIMITED:
             prefix = "/api/2.0/mlflow/runs"
             self._writes = {
                 f"{prefix}/create": self._create_run,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import RowMapping, delete, select, update
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules import access
@@ -19,6 +19,7 @@ from tiltyard_registry.rules.metrics import Point, check_batch
 from tiltyard_registry.rules.new_runs import RUN_NAME_TAG
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.metrics import add_points
+from tiltyard_registry.store.quotas import limited
 from tiltyard_registry.store.runs import find_active_run, set_tag_rows
 from tiltyard_registry.store.session import Session
 from tiltyard_registry.tables import params as param_rows
@@ -42,6 +43,7 @@ async def log_batch(
         ResourceDoesNotExist: there is no such run.
         InvalidParameterValue: the run is deleted, a limit or rule is broken, or a param would change.
         BadRequest: a metric names a logged model that does not exist.
+        ResourceLimitExceeded: the run would hold more than its quotas let it.
     """
     access.require(who, Action.UPDATE, f"run {run_id}")
     check_batch(len(metrics), len(params), len(tags))
@@ -52,7 +54,7 @@ async def log_batch(
         raise InvalidParameterValue(
             f"Changing param values is not allowed. Params were already logged='{changed}' for run ID='{run_id}'."
         )
-    await add_points(session, run["id"], run_id, metrics)
+    await _add_points(session, run, metrics)
     await _set_tags(session, run["id"], new_tags)
 
 
@@ -60,7 +62,7 @@ async def log_metric(session: Session, who: Principal, run_id: str, point: Point
     """Stores one checked point; the same point again changes nothing."""
     access.require(who, Action.UPDATE, f"run {run_id}")
     run = await find_active_run(session, run_id)
-    await add_points(session, run["id"], run_id, [point])
+    await _add_points(session, run, [point])
 
 
 async def log_param(session: Session, who: Principal, run_id: str, key: str, value: str) -> None:
@@ -108,7 +110,8 @@ async def _add_params(session: Session, run: int, params: Sequence[Entry]) -> li
     if not params:
         return []
     keys, values = map(list, zip(*sorted(params), strict=True))
-    await rowsets.insert_missing(session, param_rows, {"run": run, "key": keys, "value": values})
+    async with limited(session, "params", run):
+        await rowsets.insert_missing(session, param_rows, {"run": run, "key": keys, "value": values})
     table = param_rows.c
     stored = await session.execute(
         select(table.key, table.value).where(table.run == run, rowsets.among(session, table.key, keys))
@@ -119,6 +122,12 @@ async def _add_params(session: Session, run: int, params: Sequence[Entry]) -> li
         for param in params
         if known[param.key] != param.value
     ]
+
+
+async def _add_points(session: Session, run: RowMapping, points: Sequence[Point]) -> None:
+    if points:
+        async with limited(session, "metric_points", run["id"]):
+            await add_points(session, run["id"], run["run_id"], points)
 
 
 async def _set_tags(session: Session, run: int, tags: Sequence[Entry]) -> None:

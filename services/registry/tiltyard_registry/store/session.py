@@ -21,6 +21,7 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from tiltyard.errors import ResourceAlreadyExists, TemporarilyUnavailable
+from tiltyard_registry.rules.quotas import UNLIMITED, Quotas
 
 Row = dict[str, Any]
 """A row on its way out: names as the wire has them, plus the lists that hang on it."""
@@ -50,10 +51,13 @@ class Session:
     durable, and never when it is rolled back. `events` are the registry's changes so far, not yet written.
     """
 
-    __slots__ = ("after_commit", "before_commit", "connection", "events", "is_sqlite", "request_id")
+    __slots__ = ("after_commit", "before_commit", "connection", "events", "is_sqlite", "quotas", "request_id")
 
-    def __init__(self, connection: AsyncConnection, *, request_id: str | None = None) -> None:
+    def __init__(
+        self, connection: AsyncConnection, *, request_id: str | None = None, quotas: Quotas = UNLIMITED
+    ) -> None:
         self.connection = connection
+        self.quotas = quotas
         self.is_sqlite = connection.dialect.name == "sqlite"
         self.request_id = request_id
         self.before_commit: list[Callable[[], Awaitable[None]]] = []
@@ -104,9 +108,10 @@ class Database:
     Every function in `listeners` is called after a commit that changed registry state.
     """
 
-    def __init__(self, url: str, *, max_connections: int = 16) -> None:
+    def __init__(self, url: str, *, max_connections: int = 16, quotas: Quotas = UNLIMITED) -> None:
         self.url: URL = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.quotas = quotas
         self.listeners: list[Callable[[], None]] = []
         self._reads, self._writes = _engines(self.url, max_connections)
 
@@ -126,7 +131,7 @@ class Database:
         """
         with unavailable_when_lost():
             async with self._writes.begin() as connection:
-                session = Session(connection, request_id=request_id)
+                session = Session(connection, request_id=request_id, quotas=self.quotas)
                 yield session
                 for callback in session.before_commit:
                     await callback()
