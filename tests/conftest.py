@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.databases",
     "tests.fixtures.services",
+    "tests.fixtures.mlflow_server",
 ]
 
 

@@ -1,19 +1,12 @@
 """The client against a plain MLflow server, which has neither manifests nor the blocking query."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import tiltyard
-from tests.fixtures.processes import GuardedProcess, unused_port
+from tests.fixtures.mlflow_server import MLflowServer
 from tiltyard import errors
 from tiltyard.client import Client
 from tiltyard.models import fetch, resolve
@@ -21,45 +14,13 @@ from tiltyard.models.logged import upload_model
 
 pytestmark = pytest.mark.slow
 
-START_TIMEOUT_S = 90.0
 FILES = {"MLmodel": b"flavors: {}\n", "data/weights.bin": b"\x00\x01" * 50_000}
 
 
-@pytest.fixture(scope="module")
-def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running `mlflow server` with proxied artifacts."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    port = unused_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
-    log = folder / "log"
-    with log.open("wb") as output:
-        server = GuardedProcess(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=5)
-            break
-        except (urllib.error.URLError, OSError):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-    yield url
-    # The command does not pass its signals on to its workers.
-    os.killpg(server.pid, signal.SIGKILL)
-    server.wait(30)
-
-
 @pytest.fixture
-def client(mlflow_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Client]:
+def client(mlflow_server: MLflowServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Client]:
     """A client of the plain server, which the stock variable names."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url)
     monkeypatch.setenv("TILTYARD_CACHE_DIR", str(tmp_path / "cache"))
     with Client() as connected:
         yield connected

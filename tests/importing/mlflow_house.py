@@ -1,6 +1,7 @@
 """What a team has on its MLflow server, written there by the stock client."""
 
 import math
+import sys
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -41,14 +42,14 @@ def furnish(mlflow: ModuleType, iris: Iris, name: str) -> House:
         with mlflow.start_run(nested=True, run_name="child") as child:
             mlflow.log_metric("auc", 0.5)
             mlflow.log_input(dataset, context="eval")
-    second = log(mlflow, iris, name)
-    third = log(mlflow, iris, name)
+    for _ in range(2):
+        client.create_model_version(name, f"models:/{model.model_id}", model_id=model.model_id, await_creation_for=None)
     deleted = mlflow.start_run(run_name="deleted")
     mlflow.end_run("FAILED")
     client.delete_run(deleted.info.run_id)
     gone = client.create_experiment(f"{name}-gone", tags={"gone": "yes"})
     client.delete_experiment(gone)
-    registered(client, name, second, third)
+    registered(client, name)
     return House(
         experiment.experiment_id, run.info.run_id, child.info.run_id, deleted.info.run_id, model.model_id, name
     )
@@ -66,7 +67,7 @@ def log(mlflow: ModuleType, iris: Iris, name: str) -> Any:
     )
 
 
-def registered(client: Any, name: str, second: Any, third: Any) -> None:
+def registered(client: Any, name: str) -> None:
     """What people say of models and versions: descriptions, tags, stages, aliases; one version is deleted."""
     client.update_registered_model(name, "Which iris it is.")
     client.set_registered_model_tag(name, "owner", "tree team")
@@ -77,5 +78,43 @@ def registered(client: Any, name: str, second: Any, third: Any) -> None:
     client.set_registered_model_alias(name, "challenger", "2")
     client.delete_model_version(name, "3")
     for odd in ODD_NAMES:
-        client.create_registered_model(f"{odd}", tags={"of": name})
-        client.create_model_version(odd, "s3://elsewhere/model", run_link="https://example.org/run")
+        client.create_registered_model(odd, tags={"of": name})
+        client.create_model_version(
+            odd, "s3://elsewhere/model", run_link="https://example.org/run", await_creation_for=None
+        )
+
+
+def seen(mlflow: ModuleType, url: str) -> dict[tuple[str, ...], Any]:
+    """Everything that the stock client shows of a server, by kind and id."""
+    mlflow.set_tracking_uri(url)
+    mlflow.set_registry_uri(url)
+    client = mlflow.MlflowClient()
+    everything: dict[tuple[str, ...], Any] = {}
+    experiments = client.search_experiments(view_type=mlflow.entities.ViewType.ALL)
+    ids = [experiment.experiment_id for experiment in experiments]
+    for experiment in experiments:
+        everything["experiment", experiment.experiment_id] = dict(experiment)
+    for run in client.search_runs(ids, run_view_type=mlflow.entities.ViewType.ALL):
+        everything["run", run.info.run_id] = run.to_dictionary()
+        for key in run.data.metrics:
+            history = client.get_metric_history(run.info.run_id, key)
+            everything["history", run.info.run_id, key] = [(m.value, m.timestamp, m.step) for m in history]
+    for model in client.search_logged_models(ids):
+        everything["logged model", model.model_id] = model.to_dictionary()
+    for model in client.search_registered_models():
+        everything["model", model.name] = dict(model) | {"latest_versions": None}
+    for version in client.search_model_versions():
+        # The plain server's search leaves aliases out.
+        everything["version", version.name, version.version] = dict(version) | {"aliases": None}
+    return everything
+
+
+def plain(value: Any) -> str:
+    """A text that is equal for equal things; entities compare by identity, NaN with nothing."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {plain(value[key])}" for key in sorted(value, key=str)) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(plain, value)) + "]"
+    if isinstance(value, float) and abs(value) >= sys.float_info.max:
+        return f"{'-' if value < 0 else ''}infinite"
+    return plain(dict(value)) if hasattr(value, "_properties") else str(value)

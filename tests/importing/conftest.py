@@ -1,0 +1,48 @@
+"""A plain MLflow server with things on it, and copies of its database to import from."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+
+from tests.conformance.conftest import iris, mlflow_package  # noqa: F401 - fixtures
+from tests.conformance.iris import Iris
+from tests.fixtures.mlflow_server import MLflowServer
+from tests.importing.mlflow_house import House, furnish
+
+
+class Furnished(NamedTuple):
+    """The server, what was put on it, and the path of its SQLite file."""
+
+    server: MLflowServer
+    house: House
+    database: Path
+
+
+@pytest.fixture(scope="session")
+def furnished(mlflow_server: MLflowServer, mlflow_package: ModuleType, iris: Iris) -> Furnished:  # noqa: F811
+    """The plain server once a team has used it."""
+    mlflow_package.set_tracking_uri(mlflow_server.url)
+    mlflow_package.set_registry_uri(mlflow_server.url)
+    house = furnish(mlflow_package, iris, "moving-house")
+    mlflow_package.set_tracking_uri("")
+    mlflow_package.set_registry_uri("")
+    return Furnished(mlflow_server, house, Path(mlflow_server.database_url.removeprefix("sqlite:///")))
+
+
+@pytest.fixture
+def copied(furnished: Furnished, tmp_path: Path) -> Callable[..., Path]:
+    """Gives a function that copies the server's database, runs statements in the copy, and gives its path."""
+
+    def copy(*statements: str) -> Path:
+        path = tmp_path / f"mlflow-{len(list(tmp_path.glob('mlflow-*')))}.db"
+        with sqlite3.connect(furnished.database) as source, sqlite3.connect(path) as target:
+            source.backup(target)
+            for statement in statements:
+                target.execute(statement)
+        return path
+
+    return copy
