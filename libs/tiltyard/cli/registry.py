@@ -1,5 +1,6 @@
 """`tiltyard registry`: the registry alone."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -31,6 +32,15 @@ def registry_fleet(
 
 
 _DEFAULT = Settings()
+
+
+def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
+    return options.option(
+        flag,
+        env=env,
+        type=click.IntRange(1),
+        help=f"Most {what}; without it, no limit. Give all processes of one database the same.",
+    )
 
 
 @click.command()
@@ -70,6 +80,10 @@ _DEFAULT = Settings()
     show_default=True,
     help="The largest JSON body that is read; artifacts are streamed and not counted.",
 )
+@_quota("--max-params-per-run", "MAX_PARAMS_PER_RUN", "params that a run may have")
+@_quota("--max-tags-per-run", "MAX_TAGS_PER_RUN", "tags that a run may have, its name being one")
+@_quota("--max-points-per-run", "MAX_POINTS_PER_RUN", "points that the metrics of a run may have together")
+@_quota("--max-runs-per-experiment", "MAX_RUNS_PER_EXPERIMENT", "active runs that an experiment may have")
 @options.option(
     "--access-log/--no-access-log",
     env="ACCESS_LOG",

@@ -20,6 +20,7 @@ from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, stages
 from tiltyard_registry.rules.limits import page_size
 from tiltyard_registry.search import EXPERIMENTS, Page
 from tiltyard_registry.store import rowsets
+from tiltyard_registry.store.quotas import limited
 from tiltyard_registry.store.session import Row, Session, now_ms
 from tiltyard_registry.tables import experiment_tags, experiments, runs
 
@@ -170,11 +171,12 @@ async def restore_experiment(session: Session, who: Principal, experiment_id: st
         ResourceDoesNotExist: there is none, or it is active.
     """
     number = await _move(session, who, experiment_id, DELETED, ACTIVE)
-    await session.execute(
-        update(runs)
-        .where(runs.c.experiment_id == number, runs.c.lifecycle_stage == DELETED)
-        .values(lifecycle_stage=ACTIVE, deleted_time=None)
-    )
+    async with limited(session, "runs", number):
+        await session.execute(
+            update(runs)
+            .where(runs.c.experiment_id == number, runs.c.lifecycle_stage == DELETED)
+            .values(lifecycle_stage=ACTIVE, deleted_time=None)
+        )
 
 
 async def set_experiment_tag(session: Session, who: Principal, experiment_id: str, key: str, value: str) -> None:

@@ -8,6 +8,7 @@ from tiltyard_registry.rules.keys import check_int64
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED
 from tiltyard_registry.rules.limits import page_size
 from tiltyard_registry.store.experiments import find_active_experiment, find_experiment
+from tiltyard_registry.store.quotas import limited
 from tiltyard_registry.store.runs import find_run
 from tiltyard_registry.store.session import Session, now_ms
 from tiltyard_registry.tables import run_tags, runs
@@ -50,6 +51,7 @@ async def restore_runs(
     Raises:
         ResourceDoesNotExist: there is no such experiment.
         InvalidParameterValue: the experiment is deleted, or the time or `max_runs` is out of range.
+        ResourceLimitExceeded: the experiment would have more runs than its quota lets it.
     """
     access.require(who, Action.DELETE, f"runs of experiment {experiment_id}")
     time = check_int64(min_timestamp_millis, parameter="min_timestamp_millis")
@@ -66,7 +68,8 @@ async def restore_runs(
         .limit(limit)
     )
     restored = update(runs).where(runs.c.lifecycle_stage == DELETED, runs.c.id.in_(latest))
-    return await _changed(session, restored.values(lifecycle_stage=ACTIVE, deleted_time=None))
+    async with limited(session, "runs", experiment["experiment_id"]):
+        return await _changed(session, restored.values(lifecycle_stage=ACTIVE, deleted_time=None))
 
 
 async def delete_run_tree(session: Session, who: Principal, run_id: str) -> int:

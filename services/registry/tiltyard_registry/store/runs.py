@@ -16,6 +16,7 @@ from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, run_stat
 from tiltyard_registry.rules.new_runs import MAX_RUN_NAME_CHARS, RUN_NAME_TAG, new_run
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.experiments import find_active_experiment
+from tiltyard_registry.store.quotas import limited
 from tiltyard_registry.store.run_data import run_info, with_data
 from tiltyard_registry.store.session import Row, Session, now_ms
 from tiltyard_registry.tables import run_tags, runs
@@ -38,6 +39,7 @@ async def create_run(
     Raises:
         ResourceDoesNotExist: there is no such experiment.
         InvalidParameterValue: the experiment is deleted, or name and name tag differ, or a value breaks a rule.
+        ResourceLimitExceeded: the experiment or the run would hold more than its quotas let it.
     """
     access.require(who, Action.UPDATE, f"experiment {experiment_id}")
     new = new_run(user_id, run_name, now_ms() if start_time is None else start_time, tags)
@@ -54,7 +56,8 @@ async def create_run(
         "artifact_uri": below(experiment["artifact_location"], run_id, "artifacts"),
         "lifecycle_stage": ACTIVE,
     }
-    run = await session.scalar(insert(runs).values(row).returning(runs.c.id))
+    async with limited(session, "runs", row["experiment_id"]):
+        run = await session.scalar(insert(runs).values(row).returning(runs.c.id))
     await set_tag_rows(session, run, new.tags)
     shown_tags = [{"key": tag.key, "value": tag.value} for tag in new.tags]
     return {
@@ -112,8 +115,15 @@ async def delete_run(session: Session, who: Principal, run_id: str) -> None:
 
 
 async def restore_run(session: Session, who: Principal, run_id: str) -> None:
-    """Makes the run active, if it is not."""
-    await _move(session, who, run_id, ACTIVE, None)
+    """Makes the run active, if it is not.
+
+    Raises:
+        ResourceDoesNotExist: there is no such run.
+        ResourceLimitExceeded: the experiment would have more runs than its quota lets it.
+    """
+    access.require(who, Action.DELETE, f"run {run_id}")
+    async with limited(session, "runs", (await find_run(session, run_id))["experiment_id"]):
+        await _move(session, who, run_id, ACTIVE, None)
 
 
 async def find_run(session: Session, run_id: str) -> RowMapping:
@@ -147,7 +157,8 @@ async def set_tag_rows(session: Session, run: int, tags: Sequence[Entry]) -> Non
     """Upserts checked tags whose keys differ."""
     if tags:
         keys, values = map(list, zip(*tags, strict=True))
-        await rowsets.overwrite(session, run_tags, {"run": run, "key": keys, "value": values})
+        async with limited(session, "tags", run):
+            await rowsets.overwrite(session, run_tags, {"run": run, "key": keys, "value": values})
 
 
 async def _move(
