@@ -91,6 +91,31 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
     help="lenient casts values that do not fit a column as MLflow's server does, even if it loses something.",
 )
 @options.option(
+    "--isolation",
+    env="ISOLATION",
+    type=click.Choice(["none", "process"]),
+    default=_DEFAULT.isolation,
+    show_default=True,
+    help="process gives each model a process of its own, with the environment that its requirements.txt or "
+    "python_env.yaml asks for, built by uv when the server's own will not do; entities of --config may differ.",
+)
+@options.option(
+    "--isolation-memory-bytes",
+    env="ISOLATION_MEMORY_BYTES",
+    type=click.IntRange(0),
+    default=_DEFAULT.isolation_memory_bytes,
+    show_default=True,
+    help="The memory that the process of one isolated model may have; 0 is no limit.",
+)
+@options.option(
+    "--end-overdue/--let-overdue",
+    "end_overdue",
+    env="END_OVERDUE",
+    default=_DEFAULT.end_overdue,
+    show_default=True,
+    help="Whether a prediction that takes longer than --request-timeout-s is ended, with its isolated model's process.",
+)
+@options.option(
     "--compile/--no-compile",
     "compiled",
     env="COMPILE",

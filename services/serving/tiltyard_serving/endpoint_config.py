@@ -11,6 +11,7 @@ import yaml
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.uri import RegisteredUri
 from tiltyard_serving.entities import Entity, parse_served
+from tiltyard_serving.settings import Isolation
 
 STICKY_HEADER = "x-tiltyard-sticky"
 
@@ -21,10 +22,11 @@ _PERCENT_DIGITS = 6
 
 
 class ServedEntity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model of an endpoint, and how much of the traffic it gets."""
+    """One model of an endpoint, how much of the traffic it gets, and where it runs; None: as the service is set."""
 
     model: str
     traffic_percentage: float
+    isolation: Isolation | None = None
 
 
 class EndpointConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,12 +71,15 @@ class EndpointConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Raises:
             InvalidParameterValue: one is no model URI.
         """
-        uris = [(f"{where}.served_entities[{i}].model", e.model) for i, e in enumerate(self.served_entities)]
+        told: list[tuple[str, str, Isolation | None]] = [
+            (f"{where}.served_entities[{number}].model", entity.model, entity.isolation)
+            for number, entity in enumerate(self.served_entities)
+        ]
         if self.shadow is not None:
-            uris.append((f"{where}.shadow", self.shadow))
-        for place, uri in uris:
+            told.append((f"{where}.shadow", self.shadow, None))
+        for place, uri, isolation in told:
             try:
-                yield place, parse_served(uri)
+                yield place, parse_served(uri)._replace(isolation=isolation)
             except InvalidParameterValue as error:
                 raise InvalidParameterValue(f"{place}: {error.message}") from None
 

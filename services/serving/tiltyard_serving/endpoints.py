@@ -66,7 +66,7 @@ class Endpoints:
     def start(self) -> None:
         """Starts to load and to follow what is configured."""
         for entity in self._entities:
-            served = self._serve(entity.uri, entity.label)
+            served = self._serve(entity)
             self._follow(entity.names, served)
             endpoint = Endpoint(entity.label, [Member(entity.names, served, 100)], self._telemetry)
             if entity.endpoint is None:
@@ -74,7 +74,7 @@ class Endpoints:
             else:
                 self._by_name[entity.endpoint] = endpoint
         for name, config in self._configs.items():
-            made = {entity.names: self._serve(entity.uri, entity.label) for _, entity in config.placed(name)}
+            made = {entity.names: self._serve(entity) for _, entity in config.placed(name)}
             for names, served in made.items():
                 self._follow(names, served)
             self._by_name[name] = self._endpoint(name, config, made)
@@ -144,10 +144,11 @@ class Endpoints:
         async with self._changing:
             before = self._by_name.get(name)
             known = {} if before is None else _models_of(before)
+            places = {} if before is None else {e.names: e.isolation for _, e in before.config.placed("$")}
             added: dict[ModelUri, Served] = {}
             try:
                 for place, entity in config.placed("$"):
-                    if entity.names not in known:
+                    if entity.names not in known or places.get(entity.names) != entity.isolation:
                         added[entity.names] = await self._first_load(place, entity)
             except BaseException:
                 for served in added.values():
@@ -158,7 +159,7 @@ class Endpoints:
                 self._follow(names, served)
             kept = _models_of(after)
             for names, served in known.items():
-                if names not in kept:
+                if kept.get(names) is not served:
                     self._end(served)
             return after
 
@@ -226,7 +227,7 @@ class Endpoints:
             raise ResourceDoesNotExist(f"The model {uri} does not exist.") from None
         except TiltyardError as error:
             raise TemporarilyUnavailable(f"The model {uri} cannot be found now.", retry_after_s=1) from error
-        served = self._serve(uri, uri)
+        served = self._serve(Entity(uri, asked, None))
         try:
             async with self._loading:
                 served.want(target)
@@ -259,7 +260,7 @@ class Endpoints:
             raise TemporarilyUnavailable("The registry does not answer.", retry_after_s=1) from None
         except TiltyardError as error:
             raise InvalidParameterValue(f"{place}: {error.message}") from None
-        served = self._serve(entity.uri, entity.label)
+        served = self._serve(entity)
         try:
             served.want(target)
             await served.settled()
@@ -299,13 +300,14 @@ class Endpoints:
             self._watcher.forget(served)
         served.close()
 
-    def _serve(self, uri: str, label: str) -> Served:
-        settings = self._settings
+    def _serve(self, entity: Entity) -> Served:
+        settings, label = self._settings, entity.label
+        isolation = entity.isolation or settings.isolation
         limits = TrialLimits(settings.trial_requests, settings.trial_max_error_rate, settings.trial_s)
         return Served(
-            uri,
+            entity.uri,
             label,
-            lambda target: self._loader.load(target, label),
+            lambda target: self._loader.load(target, label, isolation),
             self._telemetry,
             trial=limits if limits.requests else None,
         )

@@ -17,6 +17,7 @@ from tiltyard.uri import (
     StageUri,
     parse_model_uri,
 )
+from tiltyard_serving.settings import Isolation
 
 DEFAULT = "default"
 
@@ -26,12 +27,14 @@ _NAMED = re.compile(r"([A-Za-z0-9_\-]{1,255})=(.+)", re.DOTALL)
 class Entity(NamedTuple):
     """One configured model: its URI as it was given, what that names, and the endpoint it answers under.
 
-    Registered models are named in full, so that two spellings are one model.
+    Registered models are named in full, so that two spellings are one model. `isolation` is None when it is that
+    of the service.
     """
 
     uri: str
     names: ModelUri
     endpoint: str | None
+    isolation: Isolation | None = None
 
     @property
     def model(self) -> str | None:

@@ -11,11 +11,14 @@ from weakref import WeakValueDictionary
 from tiltyard import models, pyfunc
 from tiltyard.models import ModelReference
 from tiltyard.pyfunc import PyFunc
+from tiltyard.storage.cache import ModelCache
 from tiltyard.uri import format_model_uri
 from tiltyard_serving.batcher import Limits
+from tiltyard_serving.isolation.model import IsolatedModel, isolated
+from tiltyard_serving.isolation.process import Limits as ProcessLimits
 from tiltyard_serving.model import LoadedModel
-from tiltyard_serving.settings import Settings
-from tiltyard_serving.telemetry import ModelMeter, Telemetry
+from tiltyard_serving.settings import Isolation, Settings
+from tiltyard_serving.telemetry import ModelMeter, Telemetry, process_meter
 from tiltyard_serving.warm_up import warm_up
 
 T = TypeVar("T")
@@ -41,9 +44,13 @@ class Target(NamedTuple):
     digest: str | None = None
 
 
+_Way = tuple[Target, Isolation]
+
+
 class _Fetched(NamedTuple):
     model: PyFunc
-    reference: ModelReference
+    name: str
+    version: str
     merging: bool
 
 
@@ -54,13 +61,17 @@ class Loader:
         self._settings = settings
         self._telemetry = telemetry
         self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
-        self._loaded: WeakValueDictionary[Target, LoadedModel] = WeakValueDictionary()
-        self._in_turn: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
+        self._loaded: WeakValueDictionary[_Way, LoadedModel] = WeakValueDictionary()
+        self._in_turn: WeakValueDictionary[_Way, asyncio.Lock] = WeakValueDictionary()
         self._limits = Limits(
             requests=settings.queue_requests,
             rows=settings.queue_rows,
             batch_rows=settings.batch_rows,
             wait_s=settings.request_timeout_s,
+        )
+        self._process_limits = ProcessLimits(
+            memory_bytes=settings.isolation_memory_bytes or None,
+            predict_s=settings.request_timeout_s if settings.end_overdue else None,
         )
 
     async def resolve(self, uri: str) -> Target:
@@ -73,7 +84,7 @@ class Loader:
         found = await in_thread(lambda: models.resolve(uri, registry_url=self._settings.registry_url))
         return _target(found)
 
-    async def load(self, target: Target, label: str) -> LoadedModel:
+    async def load(self, target: Target, label: str, isolation: Isolation) -> LoadedModel:
         """The version, fetched, verified, loaded and warmed. `label` is its name when it has no own one.
 
         What was registered is loaded once, however many ask for it; each of them closes it.
@@ -82,23 +93,22 @@ class Loader:
             Exception: whatever keeps it from being served; the registry's, the file system's, the model's.
         """
         if target.name is None:
-            return await self._load(target, label)
-        in_turn = self._in_turn.get(target)
+            return await self._load(target, label, isolation)
+        way = target, isolation
+        in_turn = self._in_turn.get(way)
         if in_turn is None:
-            in_turn = self._in_turn[target] = asyncio.Lock()
+            in_turn = self._in_turn[way] = asyncio.Lock()
         async with in_turn:
-            loaded = self._loaded.get(target)
+            loaded = self._loaded.get(way)
             if loaded is None or loaded.closed:
-                loaded = self._loaded[target] = await self._load(target, label)
+                loaded = self._loaded[way] = await self._load(target, label, isolation)
             else:
                 loaded.hold()
             return loaded
 
-    async def _load(self, target: Target, label: str) -> LoadedModel:
+    async def _load(self, target: Target, label: str, isolation: Isolation) -> LoadedModel:
         async with self._loading:
-            model, reference, merging = await in_thread(lambda: self._fetch(target))
-        name = reference.name or label
-        version = str(reference.version or _short(reference.digest) or reference.model_id or "unregistered")
+            model, name, version, merging = await in_thread(lambda: self._fetch(target, label, isolation))
         return LoadedModel(
             model,
             name=name,
@@ -109,14 +119,34 @@ class Loader:
             meter=ModelMeter(self._telemetry, name, version),
         )
 
-    def _fetch(self, target: Target) -> _Fetched:
+    def _fetch(self, target: Target, label: str, isolation: Isolation) -> _Fetched:
         settings = self._settings
         reference = models.resolve(target.uri, registry_url=settings.registry_url)
-        directory: Path = models.fetch(
-            reference, cache_dir=settings.cache_dir, accept_unverified=settings.accept_unverified
-        )
-        model = pyfunc.load(directory)
-        return _Fetched(model, reference, warm_up(model, directory, settings.coerce, compiled=settings.compiled))
+        name = reference.name or label
+        version = str(reference.version or _short(reference.digest) or reference.model_id or "unregistered")
+
+        def verified() -> Path:
+            return models.fetch(reference, cache_dir=settings.cache_dir, accept_unverified=settings.accept_unverified)
+
+        directory = verified()
+        if isolation == "none":
+            model = pyfunc.load(directory)
+        else:
+            model = isolated(
+                f"{name}/{version}",
+                # What nobody can verify would be fetched again for nothing.
+                verified if reference.manifest is not None else lambda: directory,
+                ModelCache(settings.cache_dir).root,
+                self._process_limits,
+                process_meter(self._telemetry, name, version),
+            )
+        try:
+            merging = warm_up(model, directory, settings.coerce, compiled=settings.compiled)
+        except BaseException:
+            if isinstance(model, IsolatedModel):
+                model.close()
+            raise
+        return _Fetched(model, name, version, merging)
 
 
 def _target(found: ModelReference) -> Target:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
-from tiltyard.errors import BadRequest, InternalError, TiltyardError
+from tiltyard.errors import BadRequest, DeadlineExceeded, InternalError, TemporarilyUnavailable, TiltyardError
 from tiltyard.pyfunc import PyFunc, Signature, output, payload
 from tiltyard.pyfunc.payload import Payload
 from tiltyard_serving.batcher import Batcher, Limits, Steps, Times
+from tiltyard_serving.isolation.model import IsolatedModel
+from tiltyard_serving.isolation.process import ProcessState
 from tiltyard_serving.telemetry import ModelMeter
 
 Encode = Callable[[Any], bytes]
@@ -18,6 +20,10 @@ MODEL_FAILED = (
     "Encountered an unexpected error while evaluating the model. Verify that the serialized input Dataframe is "
     "compatible with the model for inference."
 )
+
+
+# What the process of a model, and not the model, may say to a prediction.
+_FAULTS = (DeadlineExceeded, InternalError, TemporarilyUnavailable)
 
 
 class LoadedModel:
@@ -55,6 +61,11 @@ class LoadedModel:
         """How trees are answered: up to how many rows compiled, or why not; None for what has no trees."""
         shortcut = self._model.shortcut
         return None if shortcut is None else shortcut.trees
+
+    @property
+    def process(self) -> ProcessState | None:
+        """How the model's process is, if it has one of its own."""
+        return self._model.process if isinstance(self._model, IsolatedModel) else None
 
     @property
     def signature(self) -> Signature | None:
@@ -96,6 +107,8 @@ class LoadedModel:
         self._users -= 1
         if not self._users:
             self._batcher.close()
+            if isinstance(self._model, IsolatedModel):
+                self._model.close()
 
 
 def steps(model: PyFunc) -> Steps[Payload, bytes]:
@@ -103,6 +116,7 @@ def steps(model: PyFunc) -> Steps[Payload, bytes]:
 
     The cause stays on the error for the log.
     """
+    faults = _FAULTS if isinstance(model, IsolatedModel) else ()
 
     def merge(items: Sequence[Payload]) -> tuple[Any, dict[str, Any] | None]:
         # Payloads with params are never merged.
@@ -113,22 +127,28 @@ def steps(model: PyFunc) -> Steps[Payload, bytes]:
         return model.predict_enforced(data, params)
 
     return Steps(
-        merge=_or_else(merge, InternalError, "The input could not be given to the model."),
-        predict=_or_else(predict, BadRequest, MODEL_FAILED, pass_ours=False),
+        merge=_or_else(merge, InternalError, "The input could not be given to the model.", passed=(TiltyardError,)),
+        predict=_or_else(predict, BadRequest, MODEL_FAILED, passed=faults),
         split=output.split,
-        encode=_or_else(output.encode, InternalError, "The model's output cannot be written as JSON."),
+        encode=_or_else(
+            output.encode, InternalError, "The model's output cannot be written as JSON.", passed=(TiltyardError,)
+        ),
         brief=model.shortcut is not None and model.shortcut.brief,
     )
 
 
 def _or_else(
-    step: Callable[[Any], Any], failure: type[TiltyardError], message: str, *, pass_ours: bool = True
+    step: Callable[[Any], Any],
+    failure: type[TiltyardError],
+    message: str,
+    *,
+    passed: tuple[type[TiltyardError], ...],
 ) -> Callable[[Any], Any]:
     def run(argument: Any) -> Any:
         try:
             return step(argument)
         except BaseException as error:
-            if pass_ours and isinstance(error, TiltyardError):
+            if isinstance(error, passed):
                 raise
             raise failure(message) from error
 

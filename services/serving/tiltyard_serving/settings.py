@@ -9,6 +9,8 @@ from tiltyard.errors import InvalidParameterValue
 
 MIB = 1024 * 1024
 
+Isolation = Literal["none", "process"]
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one scoring process.
@@ -54,6 +56,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payload_log_sample: float = 1.0
     payload_log_redact: tuple[str, ...] = ()
 
+    # "process": each model predicts in a process of its own, with the environment that it asks for.
+    isolation: Isolation = "none"
+    # How much memory of its own such a process may have; 0: as much as there is.
+    isolation_memory_bytes: int = 0
+    # Whether a prediction there that takes longer than `request_timeout_s` is ended together with its process.
+    end_overdue: bool = True
+
     # Whether ensembles of trees may answer compiled, where that is proven to change no answer.
     compiled: bool = True
 
@@ -70,8 +79,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("max_body_bytes", "queue_requests", "queue_rows", "batch_rows", "on_demand_models"):
             if getattr(self, name) < 1:
                 raise InvalidParameterValue(f"Setting '{name}' must be at least 1, got {getattr(self, name)}.")
-        if self.trial_requests < 0:
-            raise InvalidParameterValue(f"Setting 'trial_requests' must be at least 0, got {self.trial_requests}.")
+        for name in ("trial_requests", "isolation_memory_bytes"):
+            if getattr(self, name) < 0:
+                raise InvalidParameterValue(f"Setting '{name}' must be at least 0, got {getattr(self, name)}.")
         if not 0 <= self.payload_log_sample <= 1:
             raise InvalidParameterValue(
                 f"Setting 'payload_log_sample' must be from 0 to 1, got {self.payload_log_sample:g}."

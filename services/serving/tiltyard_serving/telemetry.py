@@ -4,6 +4,7 @@ With `PROMETHEUS_MULTIPROC_DIR` set, the numbers of all processes that share the
 """
 
 import os
+from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -107,6 +108,19 @@ class Telemetry:
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
             registry=registry,
         )
+        self.processes = Gauge(
+            "tiltyard_serving_model_processes",
+            "Running processes of isolated models.",
+            model,
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.processes_died = Counter(
+            "tiltyard_serving_model_processes_died",
+            "Processes of isolated models that ended unasked and were started again.",
+            model,
+            registry=registry,
+        )
         self.taken_back = Counter(
             "tiltyard_serving_models_taken_back",
             "Versions that gave way to the one before them, because too many of their first requests failed.",
@@ -195,6 +209,18 @@ class ModelMeter:
         self._predict_seconds.observe(batch.predict_s)
         self._queue_seconds.observe(batch.queue_s)
         self._encode_seconds.observe(batch.encode_s)
+
+
+def process_meter(telemetry: Telemetry, name: str, version: str) -> Callable[[str], None]:
+    """Counts what happens to the processes of one model version."""
+    running, died = telemetry.processes.labels(name, version), telemetry.processes_died.labels(name, version)
+
+    def count(event: str) -> None:
+        running.inc(1 if event == "started" else -1)
+        if event == "died":
+            died.inc()
+
+    return count
 
 
 def _shared() -> bool:

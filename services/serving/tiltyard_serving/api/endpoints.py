@@ -18,6 +18,19 @@ _BASE = "/api/tiltyard/v1/endpoints"
 _MAX_BYTES = 256 * 1024
 
 
+class ProcessReply(msgspec.Struct):
+    """The process of an isolated model: `running` or `restarting`, how often that was, and how it last ended.
+
+    `environment` is `server` when it has the packages of the server, else the digest of what it asked for.
+    """
+
+    state: str
+    pid: int | None
+    restarts: int
+    last_end: str | None
+    environment: str
+
+
 class EntityState(msgspec.Struct):
     """One model of an endpoint. `requests` are those that this process gave to it."""
 
@@ -29,6 +42,7 @@ class EntityState(msgspec.Struct):
     on_trial: bool
     problem: str | None
     requests: int
+    process: ProcessReply | None
 
 
 class ShadowState(msgspec.Struct):
@@ -113,6 +127,7 @@ def _state(endpoint: Endpoint) -> EndpointState:
                 on_trial=member.served.trial is not None,
                 problem=member.served.problem,
                 requests=requests,
+                process=_process(member.served),
             )
             for member, requests in zip(endpoint.members, endpoint.requests, strict=True)
         ],
@@ -137,6 +152,12 @@ def _shadow(endpoint: Endpoint) -> ShadowState | None:
         agreement_rate=counts.agreement_rate,
         mean_seconds=counts.mean_seconds,
     )
+
+
+def _process(served: Served) -> ProcessReply | None:
+    current = served.slot.current
+    state = None if current is None else current.process
+    return None if state is None else ProcessReply(*state)
 
 
 def _version(served: Served) -> str | None:

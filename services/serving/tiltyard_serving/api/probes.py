@@ -22,6 +22,8 @@ class ServedState(msgspec.Struct):
     merging: bool | None
     trees: str | None
     problem: str | None
+    # How the process of an isolated model is: running or restarting.
+    process: str | None
 
 
 class ModelsReply(msgspec.Struct):
@@ -73,6 +75,7 @@ def served_models(state: State) -> ModelsReply:
                 merging=model.merging if model else None,
                 trees=model.trees if model else None,
                 problem=served.problem,
+                process=model.process.state if model and model.process else None,
             )
             for served in endpoints
             for model in [served.slot.current]
