@@ -36,6 +36,9 @@ COMMANDS: dict[str, Subcommand] = {
     "import": Subcommand(
         "tiltyard.cli.import_mlflow:import_mlflow", "Move an MLflow server in.", "registry", _REGISTRY
     ),
+    "gc": Subcommand(
+        "tiltyard.cli.gc:gc", "Purge what was deleted long ago; find leftovers.", "registry", _REGISTRY
+    ),
     "models": Subcommand("tiltyard.cli.models:models", "List, show and register models."),
     "aliases": Subcommand("tiltyard.cli.aliases:aliases", "Show, move and roll back aliases."),
     "score": Subcommand(

@@ -86,7 +86,7 @@ async def check_writable(session: Session, who: Principal, path: str) -> str:
     """
     safe = check_path(path)
     access.require(who, Action.UPDATE, f"artifact {safe}")
-    await _refuse_pinned(session, safe, {safe} | _directories([safe]))
+    await _refuse_pinned(session, safe, {safe} | directories_above([safe]))
     return safe
 
 
@@ -121,12 +121,39 @@ async def delete(session: Session, who: Principal, artifact_store: ArtifactStore
         await session.lock(scope_of(target) or target)
         await check_writable(session, who, target)
         below = [entry.path async for entry in artifact_store.list(target, recursive=True)]
-        await _refuse_pinned(session, safe, _directories(below))
+        await _refuse_pinned(session, safe, directories_above(below))
         paths += [target, *below]
     for target in targets:
         await artifact_store.delete(target)
     for page in _pages(paths):
         await session.execute(files.delete().where(rowsets.among(session, files.c.path, page)))
+
+
+async def remove_unpinned(session: Session, artifact_store: ArtifactStore, entries: Sequence[Entry]) -> list[Entry]:
+    """Removes those of these files, at most 1,000, that no registered version pins, and gives the others.
+
+    Of each scope the lock is held until the transaction ends, so nothing is pinned between the look and the removal.
+    """
+    for scope in sorted({scope_of(entry.path) or entry.path for entry in entries}):
+        await session.lock(scope)
+    free, kept = await split_pinned(session, entries)
+    paths = [entry.path for entry in free]
+    await artifact_store.delete_files(paths)
+    await session.execute(files.delete().where(rowsets.among(session, files.c.path, paths)))
+    return kept
+
+
+async def split_pinned(session: Session, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """The files that no registered version pins now, and those that one does."""
+    paths = [entry.path for entry in entries]
+    column, pins = model_versions.c.pinned_prefix, set[str]()
+    for page in _pages(sorted({*paths, *directories_above(paths)})):
+        pins |= set((await session.execute(select(column).where(rowsets.among(session, column, page)))).scalars())
+    free: list[Entry] = []
+    kept: list[Entry] = []
+    for entry in entries:
+        (free if pins.isdisjoint({entry.path, *directories_above([entry.path])}) else kept).append(entry)
+    return free, kept
 
 
 async def freeze_manifest(session: Session, artifact_store: ArtifactStore, prefix: str) -> Manifest:
@@ -196,7 +223,7 @@ async def _refuse_pinned(session: Session, path: str, prefixes: Collection[str])
             )
 
 
-def _directories(paths: Iterable[str]) -> set[str]:
+def directories_above(paths: Iterable[str]) -> set[str]:
     """Every directory above any of `paths`, but for the root."""
     found: set[str] = set()
     for path in paths:

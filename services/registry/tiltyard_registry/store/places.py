@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from tiltyard.storage import ArtifactStore
 
 PROXY_SCHEME = "mlflow-artifacts"
-_UNITY_STORAGE = "__unitystorage"
+UNITY_STORAGE = "__unitystorage"
 _SAME_STORE = {"s3a": "s3", "s3n": "s3"}
 
 
@@ -49,7 +49,7 @@ class Artifacts:
 
     def model_storage(self, model_uuid: str) -> str:
         """The URI below which the versions of a model are reserved; nothing need be there."""
-        prefix, root = f"{_UNITY_STORAGE}/models/{model_uuid}", self.local_root
+        prefix, root = f"{UNITY_STORAGE}/models/{model_uuid}", self.local_root
         return f"{self.root.rstrip('/')}/{prefix}" if root is None else (root.absolute() / prefix).as_uri()
 
     async def wake(self) -> None:
@@ -58,7 +58,7 @@ class Artifacts:
 
     async def reserve(self, model_uuid: str, version_uuid: str) -> str:
         """The URI that the files of a version shall be written to; a local directory is made."""
-        prefix = f"{_UNITY_STORAGE}/models/{model_uuid}/versions/{version_uuid}"
+        prefix = f"{UNITY_STORAGE}/models/{model_uuid}/versions/{version_uuid}"
         root = self.local_root
         if root is None:
             return f"{self.root.rstrip('/')}/{prefix}"
@@ -69,7 +69,7 @@ class Artifacts:
 
 def is_reserved(prefix: str) -> bool:
     """Whether the registry chose this place for a version, so that its `source` says nothing of it."""
-    return prefix.startswith(f"{_UNITY_STORAGE}/")
+    return prefix.startswith(f"{UNITY_STORAGE}/")
 
 
 def local_path(uri: str) -> Path | None:
