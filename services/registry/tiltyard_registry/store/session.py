@@ -9,15 +9,22 @@ A door takes a session and never opens another inside it.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
 
 from sqlalchemy import Executable, event, text
 from sqlalchemy.engine import URL, CursorResult, RowMapping, make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    InterfaceError,
+    MissingGreenlet,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from tiltyard.errors import ResourceAlreadyExists, TemporarilyUnavailable
@@ -103,7 +110,9 @@ class Session:
 
 
 class Database:
-    """The two engines over one database: reads that commit nothing, and writes in a transaction.
+    """Two engines over one database: reads that commit nothing, and writes in a transaction.
+
+    On PostgreSQL they share one pool of `max_connections`; who finds it empty waits, then is told to come again.
 
     Every function in `listeners` is called after a commit that changed registry state.
     """
@@ -149,7 +158,7 @@ class Database:
             TemporarilyUnavailable: the database is away, or every connection stayed busy.
         """
         with unavailable_when_lost():
-            pooled = await self._reads.raw_connection()
+            pooled = await self._taken()
         try:
             yield pooled.driver_connection
         except BaseException:
@@ -157,7 +166,16 @@ class Database:
             await greenlet_spawn(pooled.invalidate)
             raise
         finally:
-            await greenlet_spawn(pooled.close)
+            # Nothing is reset on return, so nothing is waited for.
+            pooled.close()
+
+    async def _taken(self) -> PoolProxiedConnection:
+        pool = self._reads.sync_engine.pool
+        if isinstance(pool, QueuePool) and pool.checkedin():
+            # One that lies there is taken without a greenlet, which would cost more than most statements.
+            with suppress(MissingGreenlet):
+                return pool.connect()
+        return await self._reads.raw_connection()
 
     async def ping(self, *, timeout_s: float = 1.5) -> bool:
         """Whether the database answers within `timeout_s`."""
@@ -171,7 +189,7 @@ class Database:
     @property
     def connections_in_use(self) -> int:
         """How many connections sessions hold now."""
-        pools = (engine.pool for engine in (self._reads, self._writes))
+        pools = {engine.pool for engine in (self._reads, self._writes)}
         return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
 
     async def close(self) -> None:
@@ -218,7 +236,6 @@ def _is_lost(error: BaseException) -> bool:
 
 
 def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:
-    # Reads in AUTOCOMMIT without a reset on return take half the round trips of a default checkout.
     if url.get_backend_name() == "sqlite":
         reads = create_async_engine(
             url, isolation_level="AUTOCOMMIT", pool_size=4, max_overflow=0, pool_timeout=_POOL_WAIT_S
@@ -235,19 +252,17 @@ def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:
         # Statements here are short: to compile one to machine code takes longer than to run it.
         "server_settings": {"application_name": "tiltyard-registry", "jit": "off"},
     }
-    half = max(1, max_connections // 2)
-    reads = create_async_engine(
+    # One pool for both. Reads in AUTOCOMMIT without a reset on return take half the round trips of a default
+    # checkout, and a write ends its transaction before it gives its connection back.
+    writes = create_async_engine(
         url,
-        isolation_level="AUTOCOMMIT",
         pool_reset_on_return=None,
-        pool_size=half,
+        pool_size=max_connections,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_S,
-        pool_pre_ping=False,
         connect_args=arguments,
     )
-    writes = create_async_engine(url, pool_size=half, max_overflow=0, pool_timeout=_POOL_WAIT_S, connect_args=arguments)
-    return reads, writes
+    return writes.execution_options(isolation_level="AUTOCOMMIT"), writes
 
 
 def configure_sqlite(connection: Any, _record: object) -> None:
