@@ -1,12 +1,12 @@
 """Logs as JSON lines on standard error, written by a thread: a request never waits for whoever reads them."""
 
 import logging
-import logging.handlers
-import queue
 import sys
+import threading
 import traceback
+from collections import deque
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -14,57 +14,99 @@ import msgspec
 
 # Lines beyond these are dropped rather than kept in memory.
 _MAX_WAITING = 10_000
+# So long a line waits for others.
+_GATHER_S = 0.02
 
-access_logger = logging.getLogger("tiltyard_registry.access")
+_ACCESS = "tiltyard_registry.access"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per record: `time`, `level`, `logger`, `message`, the record's `fields`, `error`."""
+    """One JSON object per record: `time`, `level`, `logger`, `message`, `error`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line.update(getattr(record, "fields", {}))
+        line = _line(datetime.fromtimestamp(record.created, UTC), record.levelname, record.name, record.getMessage())
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return msgspec.json.encode(line).decode()
 
 
-class _Handler(logging.handlers.QueueHandler):
-    """Hands records over as they are; the thread formats them."""
+def _line(time: datetime, level: str, logger: str, message: str) -> dict[str, Any]:
+    return {"time": time.isoformat(timespec="milliseconds"), "level": level, "logger": logger, "message": message}
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            return
+def log_access(message: str, fields: dict[str, Any]) -> None:
+    """Adds one line about a request to the log, where it is kept; past the logging library, which costs more."""
+    if _access:
+        line = _line(datetime.now(UTC), "INFO", _ACCESS, message)
+        _access[-1].add(msgspec.json.encode({**line, **fields}).decode())
+
+
+class _Lines(logging.Handler):
+    """Hands lines over to a thread, which writes all that waits at once: no request pays for a system call."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self._stream = stream
+        self._waiting: deque[str] = deque()
+        self._there, self._ends = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._write, name="logs", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.add(self.format(record))
+
+    def add(self, line: str) -> None:
+        """Takes a line to be written."""
+        if len(self._waiting) < _MAX_WAITING:
+            self._waiting.append(line)
+            if not self._there.is_set():
+                self._there.set()
+
+    def close(self) -> None:
+        """Writes what waits, and ends the thread."""
+        self._ends.set()
+        self._there.set()
+        self._thread.join()
+        super().close()
+
+    def _write(self) -> None:
+        while not self._ends.is_set():
+            self._there.wait()
+            self._ends.wait(_GATHER_S)
+            self._there.clear()
+            self._write_waiting()
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        # Whoever reads them may be gone; that ends no request.
+        with suppress(OSError, ValueError):
+            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.flush()
+
+
+# Where lines about requests go, while they are kept.
+_access: list[_Lines] = []
 
 
 @contextmanager
 def json_logs(*, access: bool, stream: TextIO | None = None) -> Generator[None]:
     """Sends all logging of the process to `stream` as JSON lines; on leaving, all that waits is written."""
-    waiting: queue.Queue[logging.LogRecord] = queue.Queue(_MAX_WAITING)
-    output = logging.StreamHandler(stream or sys.stderr)
-    output.setFormatter(JsonFormatter())
-    listener = logging.handlers.QueueListener(waiting, output)
+    lines = _Lines(stream or sys.stderr)
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
-    root.handlers[:] = [_Handler(waiting)]
+    root.handlers[:] = [lines]
     root.setLevel(logging.INFO)
-    access_logger.disabled = not access
+    if access:
+        _access.append(lines)
     # Of what it reads and whom it finds it tells on every start; that it migrates is told by whoever asked it to.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    listener.start()
     try:
         yield
     finally:
-        listener.stop()
+        if access:
+            _access.remove(lines)
+        lines.close()
         root.handlers[:] = before
         root.setLevel(level)

@@ -20,7 +20,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from tiltyard_registry.logs import access_logger
+from tiltyard_registry.logs import log_access
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -115,14 +115,9 @@ class Telemetry:
             metrics.connections.set(self._connections_in_use())
             if status >= 400:
                 metrics.errors.labels(route, status).inc()
-            if path not in _SILENT and not access_logger.disabled:
-                access_logger.info(
-                    "%s %s %s",
-                    scope["method"],
-                    path,
-                    status,
-                    extra={"fields": _fields(scope, path, status, seconds, size_bytes, request_id)},
-                )
+            if path not in _SILENT:
+                message = f"{scope['method']} {path} {status}"
+                log_access(message, _fields(scope, path, status, seconds, size_bytes, request_id))
 
 
 def _fields(scope: Any, path: str, status: int, seconds: float, size_bytes: int, request_id: bytes) -> dict[str, Any]:

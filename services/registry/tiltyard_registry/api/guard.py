@@ -5,6 +5,7 @@ A page that the user visits can reach a server on his own machine, either by a f
 """
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from litestar.enums import ScopeType
@@ -97,6 +98,7 @@ class Names:
         return name in self._exact or (bool(self._suffixes) and name.endswith(self._suffixes))
 
 
+@lru_cache(maxsize=256)
 def _name(url: str) -> str | None:
     """The host of a URL in lower case, without port, brackets and trailing dot; None if there is none."""
     try:
@@ -106,6 +108,7 @@ def _name(url: str) -> str | None:
     return name.rstrip(".") if name else None
 
 
+@lru_cache(maxsize=256)
 def _is_loopback(name: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True

@@ -8,7 +8,6 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from litestar.datastructures import Headers
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -74,10 +73,15 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
             try:
-                scope["state"]["who"] = await authenticate(self._providers, Headers.from_scope(scope))
+                scope["state"]["who"] = await authenticate(self._providers, _headers(scope))
             except TiltyardError as error:
                 scope["state"]["who"] = error
         await self._app(scope, receive, send)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    # Of a header that came twice the first counts.
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(list(scope["headers"]))}
 
 
 def principal_of(scope: Any) -> Principal:
