@@ -15,6 +15,10 @@ from tiltyard.pyfunc.schema import ColSpec, Name, Schema, TensorSpec
 
 _SPLIT_KEYS = {"columns", "data", "index"}
 
+# Rows that share no keys are a table of mostly nulls: a small body could stand for a very large one.
+_MAX_SPARSE_CELLS = 1_000_000
+_MAX_CELLS_PER_VALUE = 16
+
 
 def read_split(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:
     """The payload of a `dataframe_split` field. Raises: BadRequest, SchemaEnforcementFailed."""
@@ -62,8 +66,7 @@ def records(value: list[dict[Any, Any]], schema: Schema | None, coerce: Coerce, 
         extra = [label for label in labels if label not in known]
     else:
         wanted, extra = labels, []
-    rows = [[row.get(label, math.nan) for label in wanted] for row in value]
-    return table(rows, wanted, schema, coerce, extra=extra, tf_form=tf_form)
+    return table(_filled(value, wanted), wanted, schema, coerce, extra=extra, tf_form=tf_form)
 
 
 def table(
@@ -108,7 +111,7 @@ def _rows(data: Any, columns: Any) -> tuple[list[Any], list[Name]]:
         raise _invalid_split("'columns' must be a list of texts or integers")
     if isinstance(data, list) and data and set(map(type, data)) == {dict}:
         labels = columns if columns is not None else list(dict.fromkeys(key for row in data for key in row))
-        data = [[row.get(label, math.nan) for label in labels] for row in data]
+        data = _filled(data, labels)
         columns = labels
     if not isinstance(data, list):
         raise _invalid_split("'data' must be a list of rows")
@@ -129,6 +132,17 @@ def _rows(data: Any, columns: Any) -> tuple[list[Any], list[Name]]:
     if len(set(columns)) != len(columns):
         raise _invalid_split("'columns' names a column twice")
     return data, columns
+
+
+def _filled(rows: Sequence[dict[Any, Any]], labels: Sequence[Name]) -> list[list[Any]]:
+    """The cells of objects under `labels`, null where an object has none. Raises: BadRequest if most are null."""
+    cells = len(rows) * len(labels)
+    if cells > _MAX_SPARSE_CELLS and cells > _MAX_CELLS_PER_VALUE * sum(map(len, rows)):
+        raise BadRequest(
+            f"Invalid input. The {len(rows)} rows have {len(labels)} different columns and most of them in few rows, "
+            "expected rows with the same columns."
+        )
+    return [[row.get(label, math.nan) for label in labels] for row in rows]
 
 
 def _invalid_split(why: str) -> BadRequest:

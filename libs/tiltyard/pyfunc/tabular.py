@@ -3,6 +3,7 @@
 Source: mlflow/pyfunc/scoring_server/__init__.py (parse_csv_input) at v3.17.2.
 """
 
+import csv
 import io
 import warnings
 from typing import Any
@@ -28,6 +29,8 @@ _READ_AS = {
     DataType.binary: "object",
 }
 
+_MAX_REPEATED = 100
+
 
 def read_csv(body: bytes, schema: Schema | None, coerce: Coerce) -> Payload:
     """The payload of CSV text with a header row.
@@ -42,8 +45,21 @@ def read_csv(body: bytes, schema: Schema | None, coerce: Coerce) -> Payload:
         raise BadRequest(
             f"Invalid input. Ensure that input is a valid UTF-8 encoded string (byte {error.start})."
         ) from None
+    _check_header(text)
     frame = _parse(text, None) if schema is None or schema.tensors else _typed(text, schema, coerce)
     return Payload.frame(frame if schema is None else enforce(frame, schema))
+
+
+def _check_header(text: str) -> None:
+    """Nothing, if the header can be read in time: pandas' renaming of repeated columns takes their number squared."""
+    try:
+        for row in csv.reader(io.StringIO(text)):
+            if len(row) - len(set(row)) > _MAX_REPEATED:
+                raise BadRequest(f"Failed to parse input as a Pandas DataFrame. {len(row)} columns share a few names.")
+            if any(map(str.strip, row)):
+                return
+    except csv.Error as error:
+        raise BadRequest(f"Failed to parse input as a Pandas DataFrame. Error: '{error}'") from None
 
 
 def _typed(text: str, schema: Schema, coerce: Coerce) -> pd.DataFrame:

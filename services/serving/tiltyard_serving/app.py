@@ -5,12 +5,14 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 
+from tiltyard_serving.api.documentation import Document
 from tiltyard_serving.api.endpoints import HANDLERS as ENDPOINT_HANDLERS
 from tiltyard_serving.api.probes import HANDLERS
 from tiltyard_serving.api.replies import http_error_reply
@@ -67,7 +69,13 @@ def create_app(settings: Settings) -> Litestar:
         lifespan=[lifespan],
         state=State({"settings": settings, "telemetry": telemetry, "endpoints": endpoints, "draining": draining}),
         exception_handlers={HTTPException: _refuse, Exception: _refuse},
-        openapi_config=OpenAPIConfig(title="Tiltyard serving", version="1", path="/api/tiltyard/v1/schema"),
+        openapi_config=OpenAPIConfig(
+            title="Tiltyard serving",
+            version=version("tiltyard"),
+            path="/api/tiltyard/v1/schema",
+            use_handler_docstrings=True,
+            render_plugins=[Document()],
+        ),
         logging_config=None,
     )
     app.asgi_handler = Straight(app.asgi_handler, scoring)
