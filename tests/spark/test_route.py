@@ -124,6 +124,27 @@ def test_bad_rows_that_miss_the_same_values_cost_few_predictions():
     assert len(calls) == 4
 
 
+def test_what_was_refused_once_is_not_tried_in_later_batches():
+    """After a batch told that rows without a value are refused, later batches cost one try, over the good rows."""
+    calls = []
+
+    def predict(parts: Any) -> pa.Array:
+        calls.append(len(parts[0]))
+        if np.isnan(parts[0].to_numpy()).any():
+            raise ValueError("Input X contains NaN.")
+        return parts[0]
+
+    salvage = Salvage(predict, pa.float64(), refuses_missing_alike=True)
+    batch = pa.array([1.0, float("nan"), 3.0, float("nan")])
+    first = [part.to_pylist() for part in salvage([batch])]
+    calls.clear()
+    assert [part.to_pylist() for part in salvage([batch])] == first
+    assert first[0] == [1.0, None, 3.0, None]
+    assert calls == [2]
+    assert [part.null_count for part in salvage([pa.array([5.0, 6.0])])] == [0, 2]
+    assert calls == [2, 2]
+
+
 def test_a_missing_package_is_not_the_fault_of_a_row():
     """What no row could change ends the job under every policy."""
     from tiltyard.errors import MissingPackage

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from tiltyard.spark.scoring import quoted
+from tiltyard.spark.rows import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -21,44 +21,57 @@ class Salvage:
 
     Rows without missing values are tried together first, the others by which of their values are missing, and what
     still fails is halved until every bad row stands alone. A failure that depends only on which values are missing
-    is that of all rows that miss the same ones, so they are not tried again.
+    is that of all rows that miss the same ones: they are not tried again, in this batch or in a later one.
     """
 
     def __init__(self, predict: Predict, arrow_type: pa.DataType, *, refuses_missing_alike: bool) -> None:
         self._predict = predict
         self._type = arrow_type
         self._alike = refuses_missing_alike
+        # Reasons by which columns have no value.
+        self._refused: dict[bytes, str] = {}
 
     def __call__(self, arrays: Sequence[pa.Array]) -> tuple[pa.Array, pa.Array]:
         """Predictions with nulls for bad rows, and the reasons with nulls for good ones."""
-        rows = len(arrays[0])
-        whole = np.arange(rows)
-        found = self._try(arrays, None)
-        if isinstance(found, pa.Array):
-            return found, pa.nulls(rows, pa.string())
-        values: list[pa.Array] = []
-        order: list[Any] = []
-        reasons = np.full(rows, None, dtype=object)
-        for group, has_missing in _by_missing(arrays):
-            for indices, result in self._solve(arrays, whole[group], has_missing=has_missing):
-                order.append(indices)
-                if isinstance(result, str):
-                    reasons[indices] = result
-                    values.append(pa.nulls(len(indices), self._type))
-                else:
-                    values.append(result)
-        back = np.argsort(np.concatenate(order))
-        return pa.concat_arrays(values).take(pa.array(back)), pa.array(reasons, pa.string())
+        groups = _by_missing(arrays) if self._refused else None
+        if groups is None or not any(missing in self._refused for missing, _ in groups):
+            found = self._try(arrays, None)
+            if isinstance(found, pa.Array):
+                return found, pa.nulls(len(found), pa.string())
+        return self._gathered(arrays, groups or _by_missing(arrays))
 
-    def _solve(
-        self, arrays: Sequence[pa.Array], group: Any, *, has_missing: bool
-    ) -> Iterator[tuple[Any, "pa.Array | str"]]:
+    def _gathered(self, arrays: Sequence[pa.Array], groups: "list[tuple[bytes, Any]]") -> tuple[pa.Array, pa.Array]:
+        rows = len(arrays[0])
+        values: list[pa.Array] = []
+        texts: list[str] = []
+        # For each row the place of its prediction, or of its reason; -1 where it has none.
+        value_at, text_at = np.full(rows, -1, dtype=np.int64), np.full(rows, -1, dtype=np.int64)
+        count = 0
+        for missing, group in groups:
+            for indices, result in self._solve(arrays, missing, group):
+                if isinstance(result, str):
+                    text_at[indices] = len(texts)
+                    texts.append(result)
+                else:
+                    value_at[indices] = np.arange(count, count + len(indices))
+                    values.append(result)
+                    count += len(indices)
+        predicted = pa.concat_arrays(values) if values else pa.nulls(0, self._type)
+        return predicted.take(_places(value_at)), pa.array(texts, pa.string()).take(_places(text_at))
+
+    def _solve(self, arrays: Sequence[pa.Array], missing: bytes, group: Any) -> Iterator[tuple[Any, "pa.Array | str"]]:
+        if missing in self._refused:
+            yield group, self._refused[missing]
+            return
         pending = [group]
         while pending:
             indices = pending.pop()
             found = self._try(arrays, indices)
-            shared = isinstance(found, str) and has_missing and self._is_about_missing(found)
-            if isinstance(found, pa.Array) or len(indices) == 1 or (shared and self._try(arrays, indices[:1]) == found):
+            shared = isinstance(found, str) and any(missing) and self._is_about_missing(found)
+            alike = shared and self._try(arrays, indices[:1]) == found
+            if alike:
+                self._refused[missing] = str(found)
+            if isinstance(found, pa.Array) or len(indices) == 1 or alike:
                 yield indices, found
             else:
                 middle = len(indices) // 2
@@ -84,17 +97,32 @@ def reason_of(error: Exception) -> str:
     return text if len(text) <= MAX_REASON_CHARS else text[: MAX_REASON_CHARS - 1] + "…"
 
 
-def _by_missing(arrays: Sequence[pa.Array]) -> Iterator[tuple[Any, bool]]:
-    """Row numbers in groups that miss the same values; first those that miss none."""
+def _by_missing(arrays: Sequence[pa.Array]) -> "list[tuple[bytes, Any]]":
+    """Row numbers in groups that miss the same values, each with a mark of which; first those that miss none."""
     columns = [field for array in arrays for field in (array.flatten() if pa.types.is_struct(array.type) else [array])]
-    missing = np.column_stack(
-        [pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False) for column in columns]
-    )
-    some = missing.any(axis=1)
-    if not some.all():
-        yield np.flatnonzero(~some), False
+    absent = [(i, mask) for i, column in enumerate(columns) if (mask := _missing(column)) is not None]
+    whole, rows = bytes(len(columns)), len(arrays[0])
+    if not absent:
+        return [(whole, np.arange(rows))]
+    some = np.logical_or.reduce([mask for _, mask in absent])
+    groups = [(whole, np.flatnonzero(~some))] if not some.all() else []
     rest = np.flatnonzero(some)
-    if len(rest):
-        pattern = np.unique(np.packbits(missing[rest], axis=1), axis=0, return_inverse=True)[1].ravel()
-        for i in range(int(pattern.max()) + 1):
-            yield rest[pattern == i], True
+    patterns = np.zeros((len(rest), len(columns)), dtype=np.uint8)
+    for i, mask in absent:
+        patterns[:, i] = mask[rest]
+    kinds, place = np.unique(patterns, axis=0, return_inverse=True)
+    return groups + [(kind.tobytes(), rest[place.ravel() == i]) for i, kind in enumerate(kinds)]
+
+
+def _missing(column: pa.Array) -> "np.ndarray[Any, Any] | None":
+    """Where a column has no value, NaN included; None where it has all."""
+    if pa.types.is_floating(column.type):
+        found: np.ndarray[Any, Any] = np.isnan(column.to_numpy(zero_copy_only=False))
+        return found if found.any() else None
+    if column.null_count == 0:
+        return None
+    return np.asarray(pc.is_null(column).to_numpy(zero_copy_only=False))
+
+
+def _places(places: "np.ndarray[Any, Any]") -> pa.Array:
+    return pa.array(places, mask=places < 0)

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.schema import Schema
 from tiltyard.spark.checks import check_columns
+from tiltyard.spark.rows import can_map, map_rows, quoted
 from tiltyard.spark.udf import ScoringFunction, spark_udf
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType as SparkType
+
+
+LINEAGE = ("model_name", "model_version", "model_digest", "model_run_id")
 
 
 def score(
@@ -28,7 +32,9 @@ def score(
 ) -> "DataFrame":
     """`df` with the predictions of one exact version in `output_col`.
 
-    Columns are matched to the signature by name; without a signature every column is passed.
+    Columns are matched to the signature by name; without a signature every column is passed. Where few columns are
+    kept the rows go through Python whole, which is quickest; a filter on the result is then not moved before the
+    model, so filter `df` itself.
 
     Args:
         keep: the columns of `df` that the result has, in this order; all of them by default.
@@ -66,41 +72,36 @@ def apply(
     unknown = [name for name in kept if name not in df.columns]
     if unknown:
         raise InvalidParameterValue(f"'keep' names columns that the input lacks: {unknown}. It has {df.columns}.")
-    added: dict[str, Column] = {output_col: quoted(output_col)}
-    if function.errors == "column":
-        added = {
-            output_col: quoted(output_col).getField("value"),
-            f"{output_col}_error": quoted(output_col).getField("error"),
-        }
-    if lineage:
-        added |= lineage_of(function)
-    taken = [name for name in added if name in kept]
+    added = [output_col, f"{output_col}_error"] if function.errors == "column" else [output_col]
+    taken = [name for name in (*added, *(LINEAGE if lineage else ())) if name in kept]
     if taken or output_col in df.columns:
         raise InvalidParameterValue(
             f"The input has a column '{(taken or [output_col])[0]}' already; rename it, or choose another output."
         )
-    scored = df.withColumn(output_col, function.named(_arguments(df, function.inputs)))
-    return scored.select(*map(quoted, kept), *(column.alias(name) for name, column in added.items()))
+    arguments = _arguments(df, function.inputs)
+    if can_map(df.schema, kept):
+        scored = map_rows(df, function, list(arguments), kept, added)
+    else:
+        whole = df.withColumn(output_col, function.named(arguments))
+        parts = [quoted(output_col)]
+        if function.errors == "column":
+            parts = [quoted(output_col).getField(part) for part in ("value", "error")]
+        scored = whole.select(*map(quoted, kept), *(part.alias(name) for part, name in zip(parts, added, strict=True)))
+    return scored.select("*", *lineage_of(function)) if lineage else scored
 
 
-def lineage_of(function: ScoringFunction) -> "dict[str, Column]":
-    """The columns that say what scored a row."""
+def lineage_of(function: ScoringFunction) -> "list[Column]":
+    """The columns `LINEAGE`, which say what scored a row."""
     from pyspark.sql import functions
 
     reference = function.reference
-    return {
-        "model_name": functions.lit(reference.name).cast("string"),
-        "model_version": functions.lit(reference.version).cast("int"),
-        "model_digest": functions.lit(function.digest),
-        "model_run_id": functions.lit(function.run_id).cast("string"),
-    }
-
-
-def quoted(name: str) -> "Column":
-    """The column of that name, whatever characters it has."""
-    from pyspark.sql import functions
-
-    return functions.col(f"`{name.replace('`', '``')}`")
+    values = (
+        functions.lit(reference.name).cast("string"),
+        functions.lit(reference.version).cast("int"),
+        functions.lit(function.digest),
+        functions.lit(function.run_id).cast("string"),
+    )
+    return [value.alias(name) for value, name in zip(values, LINEAGE, strict=True)]
 
 
 def _arguments(df: "DataFrame", inputs: Schema | None) -> "Mapping[str, Column]":

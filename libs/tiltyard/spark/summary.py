@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tiltyard.spark.scoring import quoted
+from tiltyard.spark.rows import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -12,7 +12,7 @@ from tiltyard.models import ModelReference, fetch, resolve
 from tiltyard.pyfunc.schema import Schema
 from tiltyard.spark.environment import requirements_file
 from tiltyard.spark.result_types import check_result_type, parse_result_type, result_type_of
-from tiltyard.spark.worker import Parcel, Scorer
+from tiltyard.spark.worker import Parcel, Scorer, TableScorer
 from tiltyard.storage.manifest import Manifest
 from tiltyard.storage.sources import DirectorySource
 from tiltyard.uri import contain
@@ -86,6 +86,10 @@ class ScoringFunction:
         over = _over_one if len(columns) == 1 else _over_many
         made: Column = self._udf(over(scorer))(*columns.values())
         return made
+
+    def over_rows(self, inputs: Sequence[str], kept: Sequence[int], names: Sequence[str]) -> TableScorer:
+        """The body of a `mapInArrow` over rows whose first columns are `inputs`; see `TableScorer`."""
+        return TableScorer(replace(self._scorer, names=tuple(inputs)), len(inputs), tuple(kept), tuple(names))
 
     @cached_property
     def _one(self) -> "Callable[..., Column]":

@@ -5,7 +5,7 @@ files too. A large one is fetched once per host into the digest-keyed cache.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,10 @@ class Parcel:
         with _loading:
             model = _loaded.get(self.manifest.digest)
             if model is None:
-                model = _loaded[self.manifest.digest] = pyfunc.load(self.unpack())
+                model = pyfunc.load(self.unpack())
+                # Batches are large, and compiled trees are for a few rows.
+                model.take_shortcut(None, compiled=False)
+                _loaded[self.manifest.digest] = model
             return model
 
 
@@ -77,6 +80,13 @@ class Scorer:
     names: tuple[str, ...] | None = None
 
     def __call__(self, batches: Iterator[Any]) -> Iterator["pa.Array"]:
+        answer = self.answering()
+        for arrays in joined(batches):
+            values, reasons = answer(arrays)
+            yield values if reasons is None else _beside(values, reasons)
+
+    def answering(self) -> "Callable[[Sequence[pa.Array]], tuple[pa.Array, pa.Array | None]]":
+        """What gives the predictions of one batch of columns, and with `errors='column'` the reasons beside them."""
         from pyspark.sql.pandas.types import to_arrow_type
 
         from tiltyard.spark.columns import Arguments, Predictions
@@ -94,12 +104,34 @@ class Scorer:
             return predictions.to_arrow(route(arrays), len(arrays[0]))
 
         if self.errors == "fail":
-            yield from map(predict, joined(batches))
-            return
+            return lambda arrays: (predict(arrays), None)
         salvage = Salvage(predict, arrow_type, refuses_missing_alike=model.row_wise)
-        for arrays in joined(batches):
-            values, reasons = salvage(arrays)
-            yield values if self.errors == "null" else _beside(values, reasons)
+        if self.errors == "null":
+            return lambda arrays: (salvage(arrays)[0], None)
+        return salvage
+
+
+@dataclass(frozen=True)
+class TableScorer:
+    """The body of `mapInArrow`: batches of whole rows in, some of their columns and the predictions out.
+
+    The first `input_count` columns are the model's. `kept` are the positions of those that go through, `names` those
+    of all that come out.
+    """
+
+    scorer: Scorer
+    input_count: int
+    kept: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def __call__(self, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        import pyarrow as pa
+
+        answer = self.scorer.answering()
+        for arrays in joined(tuple(batch.columns) for batch in batches):
+            values, reasons = answer(arrays[: self.input_count])
+            columns = [*(arrays[i] for i in self.kept), values, *([] if reasons is None else [reasons])]
+            yield pa.RecordBatch.from_arrays(columns, names=list(self.names))
 
 
 def joined(batches: Iterator[Any], useful_rows: int = USEFUL_ROWS) -> "Iterator[tuple[pa.Array, ...]]":

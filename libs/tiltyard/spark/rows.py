@@ -1,0 +1,59 @@
+"""Whole rows through Python: quicker than a function of columns where few columns are kept.
+
+Beside a function of columns Spark keeps every row in a queue and joins it with its prediction afterwards. Where
+little is kept, sending that to Python and back costs less.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tiltyard.spark.udf import ScoringFunction
+from tiltyard.spark.worker import TableScorer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import StructType
+
+# Measured: with more columns the queue is as quick.
+MAX_KEPT = 3
+
+_WHOLE = ("boolean", "tinyint", "smallint", "int", "bigint", "string", "binary")
+_PLAIN = frozenset({*_WHOLE, "float", "double", "decimal", "date", "timestamp", "timestamp_ntz"})
+
+
+def can_map(table: "StructType", kept: Sequence[str]) -> bool:
+    """Whether rows can go through Python whole: few columns are kept, of types that come back as they went."""
+    if len(kept) > MAX_KEPT or len(set(kept)) < len(kept):
+        return False
+    return all(table[name].dataType.simpleString().partition("(")[0] in _PLAIN for name in kept)
+
+
+def map_rows(
+    df: "DataFrame", function: ScoringFunction, inputs: Sequence[str], kept: Sequence[str], added: Sequence[str]
+) -> "DataFrame":
+    """The columns `kept` of `df`, and `added`: the predictions of `function` from the columns `inputs`."""
+    from pyspark.sql.types import StringType, StructField, StructType
+
+    # Under their own names and in their own order where that is all there is: then Spark need not copy them.
+    sent = list(dict.fromkeys((*inputs, *kept)))
+    types = [function.result_type, StringType()]
+    schema = StructType([df.schema[name] for name in kept])
+    for name, kind in zip(added, types, strict=False):
+        schema = schema.add(StructField(name, kind))
+    body = function.over_rows(inputs, [sent.index(name) for name in kept], schema.names)
+    return df.select(*map(quoted, sent)).mapInArrow(_mapping(body), schema)
+
+
+def _mapping(body: TableScorer) -> "Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]":
+    def predict(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        return body(batches)
+
+    return predict
+
+
+def quoted(name: str) -> "Column":
+    """The column of that name, whatever characters it has."""
+    from pyspark.sql import functions
+
+    return functions.col(f"`{name.replace('`', '``')}`")
