@@ -11,6 +11,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 RUN := .venv/bin/python -m
 FAST := not bench and not slow
+# Each process has servers of its own; a test file is never split between two. `make test PROCESSES=0` is one after the other.
+PROCESSES ?= 2
 CODE := libs services tests
 
 ##@ Use it
@@ -26,10 +28,10 @@ up: .venv/.ready-to-run  ## The first steps of the demo, then both services stay
 
 .PHONY: test check lint format conformance bench
 test: lint  ## All there is to pass: format, lint, types and the whole suite
-	$(RUN) pytest -m "not bench" --durations=15 $(ARGS)
+	$(RUN) pytest -m "not bench" -n $(PROCESSES) --dist loadfile --durations=15 $(ARGS)
 
 check: lint  ## The same with the fast tests only
-	$(RUN) pytest -m "$(FAST)" $(ARGS)
+	$(RUN) pytest -m "$(FAST)" -n $(PROCESSES) --dist loadfile $(ARGS)
 
 lint: .venv/.ready-to-test  ## Format, lint and strict types, without changing a file
 	$(RUN) ruff format --check $(CODE)
@@ -41,7 +43,7 @@ format: .venv/.ready-to-test  ## Formats, and mends what the linter can mend
 	$(RUN) ruff check --fix $(CODE)
 
 conformance: .venv/.ready-to-test  ## Drives the stock MLflow client against both databases
-	$(RUN) pytest tests/conformance $(ARGS)
+	$(RUN) pytest tests/conformance -n $(PROCESSES) --dist loadfile $(ARGS)
 
 bench: .venv/.ready-to-test  ## Measures side by side with the peers and prints ratios
 	$(RUN) pytest -m bench -s --timeout=0 $(ARGS)
