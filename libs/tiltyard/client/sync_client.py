@@ -174,6 +174,7 @@ class Client:
     get_experiment_by_name = _sent(calls.get_experiment_by_name)
     create_run = _sent(calls.create_run)
     get_run = _sent(calls.get_run)
+    search_runs = _sent(calls.search_runs)
     update_run = _sent(calls.update_run)
     log_batch = _sent(calls.log_batch)
     log_outputs = _sent(calls.log_outputs)

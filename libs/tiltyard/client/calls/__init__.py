@@ -55,6 +55,7 @@ from tiltyard.client.calls.runs import (
     get_run,
     log_batch,
     log_outputs,
+    search_runs,
     update_run,
 )
 
@@ -98,6 +99,7 @@ __all__ = [
     "search_logged_models",
     "search_model_versions",
     "search_registered_models",
+    "search_runs",
     "server_info",
     "set_alias",
     "set_logged_model_tags",

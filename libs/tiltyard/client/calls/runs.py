@@ -1,6 +1,9 @@
 """Experiments and runs."""
 
+import math
 from collections.abc import Sequence
+
+import msgspec
 
 from tiltyard.client.call import Call, nothing, reply
 from tiltyard.client.calls.parts import MLFLOW, Tags, tag_list
@@ -14,6 +17,8 @@ from tiltyard.wire.runs import (
     RunInfo,
     RunInfoReply,
     RunReply,
+    RunsPage,
+    SearchRuns,
     UpdateRun,
 )
 from tiltyard.wire.runs import MetricIn as Metric
@@ -56,6 +61,20 @@ def get_run(run_id: str) -> Call[Run]:
     return Call("GET", f"{MLFLOW}/runs/get", reply(RunReply, "run"), query={"run_id": run_id})
 
 
+def search_runs(
+    experiment_ids: Sequence[str],
+    *,
+    filter: str | None = None,
+    run_view_type: str = "ACTIVE_ONLY",
+    order_by: Sequence[str] = (),
+    max_results: int = 1000,
+    page_token: str | None = None,
+) -> Call[RunsPage]:
+    """One page of runs, with what was logged to them, and the token of the next."""
+    request = SearchRuns(list(experiment_ids), filter, run_view_type, max_results, list(order_by), page_token)
+    return Call("POST", f"{MLFLOW}/runs/search", reply(RunsPage), request)
+
+
 def update_run(run_id: str, *, status: str | None = None, end_time_ms: int | None = None) -> Call[RunInfo]:
     """Ends a run, or changes its status."""
     request = UpdateRun(run_id, run_id, status, end_time_ms)
@@ -70,8 +89,16 @@ def log_batch(
     tags: Tags | None = None,
 ) -> Call[None]:
     """Logs metrics, params and tags, all or none."""
-    request = LogBatch(run_id, list(metrics), tag_list(params), tag_list(tags))
+    request = LogBatch(run_id, [_spelled(metric) for metric in metrics], tag_list(params), tag_list(tags))
     return Call("POST", f"{MLFLOW}/runs/log-batch", nothing, request)
+
+
+def _spelled(metric: Metric) -> Metric:
+    """The point with a value that JSON can say: NaN and infinities travel as texts."""
+    if math.isfinite(metric.value):
+        return metric
+    text = "NaN" if math.isnan(metric.value) else "Infinity" if metric.value > 0 else "-Infinity"
+    return msgspec.structs.replace(metric, value=text)
 
 
 def log_outputs(run_id: str, model_ids: Sequence[str], *, step: int = 0) -> Call[None]:
