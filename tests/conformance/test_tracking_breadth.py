@@ -44,6 +44,25 @@ def test_tables_and_dictionaries_come_back(mlflow: ModuleType, experiment: Any) 
     assert experiment.experiment_id == run.info.experiment_id
 
 
+def test_figures_and_images_are_files(mlflow: ModuleType, client: Any, experiment: Any, tmp_path: Path) -> None:
+    """A matplotlib figure and an array are stored as the pictures that they show, over several steps if asked to."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1, 1))
+    figure.subplots().plot([0, 1], [1, 0])
+    with mlflow.start_run() as run:
+        mlflow.log_figure(figure, "plots/line.png")
+        mlflow.log_image(np.zeros((2, 2, 3), dtype="uint8"), "black.png")
+        mlflow.log_image(np.zeros((2, 2, 3), dtype="uint8"), key="black", step=3)
+        mlflow.flush_artifact_async_logging()
+    for path in ("plots/line.png", "black.png"):
+        local = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=path, dst_path=str(tmp_path))
+        assert Path(local).read_bytes().startswith(b"\x89PNG")
+    steps = [Path(file.path).name for file in client.list_artifacts(run.info.run_id, "images")]
+    assert len(steps) == 2 and all(name.startswith("black") and "step" in name for name in steps)
+
+
 def test_a_local_project_runs(mlflow: ModuleType, experiment: Any, tmp_path: Path) -> None:
     """The project's process logs into the run that was made for it, with its entry point's params."""
     project = tmp_path / "project"

@@ -1,17 +1,45 @@
 """Probes, metrics, version, and what a client may learn of the server."""
 
 import asyncio
+from html import escape
 from importlib.metadata import version
 from typing import Any
 
 from litestar import MediaType, Request, Response
 
-from tiltyard.errors import TemporarilyUnavailable
+from tiltyard.errors import NotImplementedYet, TemporarilyUnavailable
 from tiltyard.wire.server import ServerInfo
-from tiltyard_registry.api.routes import get
+from tiltyard.wire.tags import Empty
+from tiltyard_registry.api.routes import delete, get, patch, post
 
 # Below the two seconds within which a probe shall tell the truth.
 _CHECK_TIMEOUT_S = 1.5
+
+_NO_WORKSPACES = "Workspaces are not supported: models live in catalogs and schemas."
+
+
+@get("/", sync_to_thread=False)
+def show_welcome(request: Request[Any, Any, Any]) -> Response[Any]:
+    """What answers here, for a person with a browser and for a program."""
+    about = {
+        "name": "Tiltyard registry",
+        "version": version("tiltyard"),
+        "mlflow_tracking_uri": str(request.base_url).rstrip("/"),
+        "docs": "/api/tiltyard/v1/docs",
+        "openapi": "/api/tiltyard/v1/openapi.json",
+        "health": "/health",
+        "metrics": "/metrics",
+    }
+    if "text/html" not in request.headers.get("accept", ""):
+        return Response(about, media_type=MediaType.JSON)
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{_linked(value)}</dd>" for name, value in about.items())
+    page = f"<!doctype html><meta charset=utf-8><title>Tiltyard</title><h1>Tiltyard</h1><dl>{rows}</dl>"
+    policy = {"content-security-policy": "default-src 'none'", "x-content-type-options": "nosniff"}
+    return Response(page, media_type=MediaType.HTML, headers=policy)
+
+
+def _linked(text: str) -> str:
+    return f'<a href="{escape(text)}">{escape(text)}</a>' if text.startswith("/") else escape(text)
 
 
 @get(["/health", "/readyz", "/startupz", "/ping"], media_type=MediaType.TEXT)
@@ -54,20 +82,47 @@ def show_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     return Response(text, media_type=content_type)
 
 
-@get("/server-info", sync_to_thread=False)
-def show_server_info() -> ServerInfo:
+@get("/server-info")
+async def show_server_info(request: Request[Any, Any, Any]) -> ServerInfo:
     """What the stock client may ask of the server before it logs in."""
+    state = request.app.state
+    # Whether the store can may have to be asked of the network, once.
+    direct = await asyncio.to_thread(lambda: state.artifacts.store.direct) if state.settings.direct_transfers else None
     return ServerInfo(
         store_type="SqlStore",
         workspaces_enabled=False,
         trace_archival_enabled=False,
-        multipart_uploads_enabled=False,
-        multipart_downloads_enabled=False,
+        multipart_uploads_enabled=direct is not None,
+        multipart_downloads_enabled=direct is not None,
     )
 
 
-HANDLERS = [health, live, show_version, show_metrics]
+@get(["/workspaces", "/workspaces/{name:str}"], include_in_schema=False, sync_to_thread=False)
+def read_workspaces() -> Empty:
+    """Refuses: server-info says that there are no workspaces."""
+    raise NotImplementedYet(_NO_WORKSPACES)
+
+
+@post("/workspaces", include_in_schema=False, sync_to_thread=False)
+def create_workspace() -> Empty:
+    """Refuses likewise."""
+    raise NotImplementedYet(_NO_WORKSPACES)
+
+
+@patch("/workspaces/{name:str}", include_in_schema=False, sync_to_thread=False)
+def update_workspace() -> Empty:
+    """Refuses likewise."""
+    raise NotImplementedYet(_NO_WORKSPACES)
+
+
+@delete("/workspaces/{name:str}", include_in_schema=False, sync_to_thread=False)
+def delete_workspace() -> Empty:
+    """Refuses likewise."""
+    raise NotImplementedYet(_NO_WORKSPACES)
+
+
+HANDLERS = [show_welcome, health, live, show_version, show_metrics]
 """Mounted at the root."""
 
-INFO_HANDLERS = [show_server_info]
+INFO_HANDLERS = [show_server_info, read_workspaces, create_workspace, update_workspace, delete_workspace]
 """Mounted under `/api/3.0/mlflow` and `/ajax-api/3.0/mlflow`."""
