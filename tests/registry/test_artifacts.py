@@ -23,7 +23,8 @@ from tests.fixtures.databases import sqlite_url_of
 from tiltyard import errors
 from tiltyard.storage import ArtifactStore, open_store
 from tiltyard_registry import tables
-from tiltyard_registry.api.artifacts import NO_MULTIPART, NO_PRESIGNED, artifact_routes
+from tiltyard_registry.api.artifacts import artifact_routes
+from tiltyard_registry.api.direct_transfers import NO_MULTIPART, NO_PRESIGNED
 from tiltyard_registry.api.errors import handle
 from tiltyard_registry.rules.access import SYSTEM
 from tiltyard_registry.store import artifacts

@@ -17,7 +17,6 @@ from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.metrics import Point
 from tiltyard_registry.store import batches, experiments, logged_models, model_versions, run_lifecycle, runs
 from tiltyard_registry.tables import datasets, files, latest_metrics, metadata, metrics, params, run_tags
-from tiltyard_registry.tables import experiments as experiment_rows
 from tiltyard_registry.tables import logged_models as model_rows
 from tiltyard_registry.tables import runs as run_rows
 
@@ -66,7 +65,6 @@ async def logged_run(house: House, experiment_id: str = "0", *, points: int = 3,
     return run_id
 
 
-
 async def test_a_run_is_kept_for_its_time_and_then_goes_with_all_it_had(house: House) -> None:
     """Thirty days; rows of every kind, files and their hashes; another run keeps everything."""
     gone, stays = await logged_run(house), await logged_run(house)
@@ -80,7 +78,8 @@ async def test_a_run_is_kept_for_its_time_and_then_goes_with_all_it_had(house: H
     with pytest.raises(ResourceDoesNotExist):
         await house.see(runs.get_run, gone)
     assert await stored(house) == {f"0/{stays}/artifacts/f"}
-    assert [await count(house, table) for table in (run_rows, params, latest_metrics, metrics, files)] == [1, 1, 1, 3, 1]
+    tables = (run_rows, params, latest_metrics, metrics, files)
+    assert [await count(house, table) for table in tables] == [1, 1, 1, 3, 1]
     assert {row["key"] for row in (await house.see(runs.get_run, stays))["data"]["tags"]} >= {"t"}
     assert (await gc(house)).runs == 0
 

@@ -85,6 +85,14 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
 @_quota("--max-points-per-run", "MAX_POINTS_PER_RUN", "points that the metrics of a run may have together")
 @_quota("--max-runs-per-experiment", "MAX_RUNS_PER_EXPERIMENT", "active runs that an experiment may have")
 @options.option(
+    "--direct-transfers/--no-direct-transfers",
+    env="DIRECT_TRANSFERS",
+    default=_DEFAULT.direct_transfers,
+    show_default=True,
+    help="Let clients send and fetch large files past the registry, by presigned URLs of an S3 store. Clients must "
+    "be able to reach its endpoint.",
+)
+@options.option(
     "--access-log/--no-access-log",
     env="ACCESS_LOG",
     default=_DEFAULT.access_log,

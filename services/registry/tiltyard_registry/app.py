@@ -94,7 +94,7 @@ def create_app(settings: Settings) -> Litestar:
     app = Litestar(
         route_handlers=[
             *_routes(),
-            *artifact_routes(database, artifacts.store, principal_of),
+            *artifact_routes(database, artifacts.store, principal_of, direct_transfers=settings.direct_transfers),
             *artifact_page_routes(database, artifacts, principal_of),
         ],
         dependencies=DEPENDENCIES,

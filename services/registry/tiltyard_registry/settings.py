@@ -42,6 +42,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 32 * 1024 * 1024
     """Largest JSON body; artifacts are streamed and not counted."""
 
+    direct_transfers: bool = True
+    """Whether clients may send and fetch large files past the registry, where the store offers it."""
+
     max_params_per_run: int | None = None
     max_tags_per_run: int | None = None
     max_points_per_run: int | None = None

@@ -1,14 +1,18 @@
-"""/artifacts/list and /logged-models/{id}/artifacts/directories: what lies below a run or a logged model."""
+"""/artifacts/… and /logged-models/{id}/artifacts/directories: what lies below a run or a logged model."""
+
+from urllib.parse import urlsplit
 
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.uri import safe_relative_path
+from tiltyard.wire import artifacts as wire
 from tiltyard.wire.artifacts import FileInfo, RunFilesReply
+from tiltyard.wire.tags import Empty
 from tiltyard_registry.api.artifacts import list_files
-from tiltyard_registry.api.routes import get
+from tiltyard_registry.api.routes import get, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.run_ids import either_run_id
 from tiltyard_registry.store.logged_models import get_logged_model
@@ -46,6 +50,36 @@ async def list_logged_model_artifacts(
     )
 
 
+@post("/artifacts/presigned-upload-url")
+async def create_presigned_upload_url(
+    read_session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.PresignedUrl]
+) -> Empty:
+    """Refuses, as upstream does where artifacts pass through the server: such files could not be kept from changing."""
+    raise await _not_direct(read_session, who, data, "upload")
+
+
+@post("/artifacts/presigned-download-url")
+async def create_presigned_download_url(
+    read_session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.PresignedUrl]
+) -> Empty:
+    """Refuses likewise; clients of proxied artifacts ask at /mlflow-artifacts/presigned."""
+    raise await _not_direct(read_session, who, data, "download")
+
+
+async def _not_direct(session: Session, who: Principal, data: wire.PresignedUrl, what: str) -> InvalidParameterValue:
+    if bool(data.run_id) == bool(data.model_id):
+        return InvalidParameterValue("Exactly one of run_id and model_id must be provided.")
+    safe_relative_path(data.path, parameter="path")
+    if data.run_id:
+        info = (await get_run(session, who, data.run_id))["info"]
+    else:
+        info = (await get_logged_model(session, who, data.model_id))["info"]
+    scheme = urlsplit(info["artifact_uri"]).scheme
+    return InvalidParameterValue(
+        f"Presigned {what} is not supported for proxied artifact storage (artifact URI scheme: {scheme})."
+    )
+
+
 async def _list(artifacts: Artifacts, root_uri: str, path: str, *, parameter: str) -> RunFilesReply:
     directory = safe_relative_path(path, parameter=parameter)
     root = artifacts.prefix_of(root_uri)
@@ -58,4 +92,9 @@ async def _list(artifacts: Artifacts, root_uri: str, path: str, *, parameter: st
     return RunFilesReply(root_uri, [FileInfo(f"{below}{one.path}", one.is_dir, one.file_size) for one in files])
 
 
-HANDLERS: list[HTTPRouteHandler] = [list_artifacts, list_logged_model_artifacts]
+HANDLERS: list[HTTPRouteHandler] = [
+    list_artifacts,
+    list_logged_model_artifacts,
+    create_presigned_upload_url,
+    create_presigned_download_url,
+]

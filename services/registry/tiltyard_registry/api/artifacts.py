@@ -4,7 +4,7 @@
     GET    …/artifacts/PATH           the bytes; `Range` and `If-Range` are honoured
     PUT    …/artifacts/PATH           stores the body, hashed as it streams
     DELETE …/artifacts/PATH           removes a file or a tree
-    …/mpu/…, …/presigned/…            501 with the texts that clients fall back on
+    …/mpu/…, …/presigned/…            transfers past the registry: `direct_transfers`
 
 Mounting, under both `/api/2.0/mlflow-artifacts` and `/ajax-api/2.0/mlflow-artifacts`:
 
@@ -16,16 +16,14 @@ an encoded slash or dot takes part.
 Source: mlflow/server/handlers.py, mlflow/store/artifact/mlflow_artifacts_repo.py (3.17).
 """
 
-import asyncio
 import mimetypes
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote_to_bytes
 
-import msgspec
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
@@ -34,14 +32,14 @@ from tiltyard import errors
 from tiltyard.storage import ArtifactStore, Entry
 from tiltyard.wire.artifacts import FileInfo, FilesReply
 from tiltyard.wire.tags import Empty
+from tiltyard_registry.api.direct_transfers import DirectTransfers
+from tiltyard_registry.api.raw import ClientGone, Headers, Request, Response, body, path_text
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import artifacts
 from tiltyard_registry.store.session import Database
 
 PREFIXES = ("/api/2.0/mlflow-artifacts", "/ajax-api/2.0/mlflow-artifacts")
-NO_MULTIPART = "Multipart upload is not supported for the current artifact repository"
-NO_PRESIGNED = "Multipart download is not supported for the current artifact repository"
 
 _MARK = b"/mlflow-artifacts/"
 _TEXT_SUFFIX = re.compile(
@@ -54,20 +52,6 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 # A file may change between the look at it and its first byte; more often than this is not an accident.
 _READ_TRIES = 3
 
-Headers = list[tuple[bytes, bytes]]
-
-
-class Request(NamedTuple):
-    """One request, its path below the resource already decoded."""
-
-    method: str
-    resource: str
-    path: str
-    query: bytes
-    headers: dict[bytes, bytes]
-    who: Principal
-    receive: Receive
-
 
 class Span(NamedTuple):
     """The bytes `[start, end)` that a GET answers, and with which status."""
@@ -77,22 +61,21 @@ class Span(NamedTuple):
     end: int
 
 
-class ClientGone(Exception):
-    """Nobody is there to be answered."""
-
-
 def artifact_routes(
     database: Database,
     artifact_store: ArtifactStore,
     principal_of: Callable[[Scope], Principal],
+    *,
+    direct_transfers: bool = True,
 ) -> list[ASGIRouteHandler]:
     """The mount of the proxy under both prefixes, to be given to Litestar as route handlers.
 
     `principal_of` gives the caller that the authentication middleware found for a scope; it may raise
     `Unauthenticated`. Errors are raised, for the app's exception handlers to answer; one that comes after the
-    status went out breaks the connection.
+    status went out breaks the connection. With `direct_transfers`, clients may pass large files by the registry
+    where the store offers it.
     """
-    proxy = ArtifactProxy(database, artifact_store, principal_of)
+    proxy = ArtifactProxy(database, artifact_store, principal_of, direct_transfers=direct_transfers)
 
     @asgi(list(PREFIXES), is_mount=True, copy_scope=False)
     async def mlflow_artifacts(scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,17 +100,20 @@ class ArtifactProxy:
         database: Database,
         artifact_store: ArtifactStore,
         principal_of: Callable[[Scope], Principal],
+        *,
+        direct_transfers: bool = True,
     ) -> None:
         self._database = database
         self._store = artifact_store
         self._principal_of = principal_of
+        direct = DirectTransfers(database, artifact_store, offered=direct_transfers)
         self._answers: dict[tuple[str, str], Callable[[Request, Response], Awaitable[None]]] = {
             ("artifacts", "GET"): self._get,
             ("artifacts", "HEAD"): self._get,
             ("artifacts", "PUT"): self._put,
             ("artifacts", "DELETE"): self._delete,
-            ("mpu", "POST"): _no_multipart,
-            ("presigned", "GET"): _no_presigned,
+            ("mpu", "POST"): direct.upload,
+            ("presigned", "GET"): direct.download,
         }
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -147,14 +133,14 @@ class ArtifactProxy:
         return Request(
             scope["method"],
             resource.decode("ascii", "replace"),
-            _text(unquote_to_bytes(path)),
+            path_text(unquote_to_bytes(path)),
             scope.get("query_string", b""),
             dict(scope["headers"]),
             self._principal_of(scope),
             receive,
         )
 
-    async def _get(self, request: Request, response: "Response") -> None:
+    async def _get(self, request: Request, response: Response) -> None:
         if not request.path:
             await self._list(request, response)
             return
@@ -180,17 +166,17 @@ class ArtifactProxy:
             else:
                 return
 
-    async def _list(self, request: Request, response: "Response") -> None:
+    async def _list(self, request: Request, response: Response) -> None:
         # Latin-1 maps every byte to a character and back, so the decoding stays ours.
         query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
         given = query.get("path", [""])
         if len(set(given)) != 1:
             raise errors.InvalidParameterValue("Parameter 'path' was given more than once.")
-        path = artifacts.check_path(_text(given[0].encode("latin-1")))
+        path = artifacts.check_path(path_text(given[0].encode("latin-1")))
         access.require(request.who, Action.READ, f"artifact {path}")
         await response.json(FilesReply(await list_files(self._store, path)))
 
-    async def _put(self, request: Request, response: "Response") -> None:
+    async def _put(self, request: Request, response: Response) -> None:
         path = request.path
         if not path or path.endswith("/"):
             raise errors.InvalidParameterValue(f"Invalid path '{path[:80]}': expected the path of a file.")
@@ -201,102 +187,18 @@ class ArtifactProxy:
             await artifacts.check_writable(session, request.who, path)
         async with self._store.open_writer(path) as writer:
             upload = artifacts.HashedUpload(writer)
-            async for chunk in _body(request.receive):
+            async for chunk in body(request.receive):
                 await upload.write(chunk)
             await upload.seal()
             async with self._database.write() as session:
                 await artifacts.publish(session, request.who, path, upload)
         await response.whole(200, [], b"")
 
-    async def _delete(self, request: Request, response: "Response") -> None:
+    async def _delete(self, request: Request, response: Response) -> None:
         path = artifacts.check_path(request.path)
         async with self._database.write() as session:
             await artifacts.delete(session, request.who, self._store, path)
         await response.json(Empty())
-
-
-async def _no_multipart(request: Request, _response: "Response") -> None:
-    action, _, path = request.path.partition("/")
-    if action not in ("create", "complete", "abort"):
-        raise errors.EndpointNotFound("No endpoint for this path.")
-    artifacts.check_path(path)
-    raise errors.NotImplementedYet(NO_MULTIPART)
-
-
-async def _no_presigned(request: Request, _response: "Response") -> None:
-    artifacts.check_path(request.path)
-    raise errors.NotImplementedYet(NO_PRESIGNED)
-
-
-class Response:
-    """The one answer to a request."""
-
-    def __init__(self, send: Send, *, head: bool) -> None:
-        self._send: Any = send
-        self._head = head
-        self.started = False
-
-    async def _start(self, status: int, headers: Headers) -> None:
-        self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """Sends an answer whose body is at hand."""
-        await self._start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self._send({"type": "http.response.body", "body": b"" if self._head else body})
-
-    async def json(self, reply: msgspec.Struct) -> None:
-        """Sends a Struct as JSON."""
-        await self.whole(200, [(b"content-type", b"application/json")], msgspec.json.encode(reply))
-
-    async def stream(
-        self, status: int, headers: Headers, chunks: AsyncGenerator[bytes, None], receive: Receive
-    ) -> None:
-        """Sends `chunks`; the status goes out with the first, so that a file that fails at once is an error."""
-        if self._head:
-            await self._start(status, headers)
-            await self._send({"type": "http.response.body", "body": b""})
-            return
-        async with aclosing(chunks):
-            first = await anext(chunks, b"")
-            gone = asyncio.create_task(_disconnected(receive))
-            try:
-                await self._start(status, headers)
-                await self._send({"type": "http.response.body", "body": first, "more_body": True})
-                async for chunk in chunks:
-                    if gone.done():
-                        raise ClientGone
-                    await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-                await self._send({"type": "http.response.body", "body": b""})
-            finally:
-                gone.cancel()
-
-
-async def _body(receive: Receive) -> AsyncIterator[bytes]:
-    """The chunks of a request's body.
-
-    Raises:
-        ClientGone: the connection broke before the end.
-    """
-    more = True
-    while more:
-        message: Any = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        yield message.get("body", b"")
-        more = message.get("more_body", False)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise errors.InvalidParameterValue("Invalid path for parameter 'path': not UTF-8.") from None
 
 
 def _span(headers: dict[bytes, bytes], entry: Entry) -> Span | None:
