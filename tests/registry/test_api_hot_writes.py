@@ -189,7 +189,18 @@ async def test_a_run_lies_below_its_experiment(ways: Ways, location: str) -> Non
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "body",
-    [b"", b"null", b"[]", b"{", b'"{}"', b'{"run_id": "\xff"}', b"[" * 5000, b'{"run_id": null}', b'{"run_id": 1}'],
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b'"{}"',
+        b'{"run_id": "\xff"}',
+        b"[" * 5000,
+        b'{"run_id": null}',
+        b'{"run_id": "\\ud800"}',
+        b'{"run_id": 1}',
+    ],
 )
 @pytest.mark.parametrize("call", ["create", "log-batch", "log-metric"])
 async def test_odd_bodies_are_read_alike(ways: Ways, call: str, body: bytes) -> None:

@@ -85,12 +85,13 @@ async def log(
     if tags:
         values += zip(*last_of_each(tags), strict=True)
     statement = _log(bool(params), bool(metrics), bool(tags))
-    async with database.driver() as connection:
-        try:
-            return await connection.fetchval(statement, *values) is not None
-        except NotNullViolationError:
-            # A param that has another value already; see `_PARAMS`.
-            return False
+    with unavailable_when_lost():
+        async with database.driver() as connection:
+            try:
+                return await connection.fetchval(statement, *values) is not None
+            except NotNullViolationError:
+                # A param that has another value already; see `_PARAMS`.
+                return False
 
 
 async def start(database: Database, experiment_id: int, run_id: str, new: NewRun) -> str | None:
