@@ -129,7 +129,7 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-def connection_type(patience: Patience) -> type[Connection]:
-    """What uvicorn makes for each connection of one process."""
+def connection_type(patience: Patience, own: type[HttpToolsProtocol] | None = None) -> type[HttpToolsProtocol]:
+    """What uvicorn makes for each connection of one process; `own` is what the application adds to it."""
     attributes: dict[str, Any] = {"arrivals": Arrivals(patience)}
-    return type("Connection", (Connection,), attributes)
+    return type("Connection", (Connection,) if own is None else (own, Connection), attributes)

@@ -114,7 +114,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=connection_type(job.patience),
+                http=connection_type(job.patience, getattr(getattr(app, "state", None), "connection", None)),
                 loop="uvloop",
                 ws="none",
                 lifespan="on",

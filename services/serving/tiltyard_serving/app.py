@@ -14,6 +14,7 @@ from litestar.openapi import OpenAPIConfig
 
 from tiltyard_serving.api.documentation import Document
 from tiltyard_serving.api.endpoints import HANDLERS as ENDPOINT_HANDLERS
+from tiltyard_serving.api.exchange import DirectConnection
 from tiltyard_serving.api.probes import HANDLERS
 from tiltyard_serving.api.replies import http_error_reply
 from tiltyard_serving.api.routes import scoring_routes
@@ -63,7 +64,7 @@ def create_app(settings: Settings) -> Litestar:
                 if payload_log is not None:
                     await asyncio.to_thread(payload_log.close)
 
-    scoring = scoring_routes(settings, telemetry, endpoints, draining, payload_log)
+    scoring, direct = scoring_routes(settings, telemetry, endpoints, draining, payload_log)
     app = Litestar(
         route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring],
         lifespan=[lifespan],
@@ -79,6 +80,8 @@ def create_app(settings: Settings) -> Litestar:
         logging_config=None,
     )
     app.asgi_handler = Straight(app.asgi_handler, scoring)
+    # For the process that serves it: what the connections of this application do by themselves.
+    app.state.connection = type("Connection", (DirectConnection,), {"direct": direct})
     return app
 
 

@@ -342,12 +342,17 @@ class Batcher(Generic[Item, Result]):
         for waiting in answered:
             self.queued_requests -= 1
             self.queued_rows -= waiting.rows
-            if waiting.waiter.done():
+            waiter = waiting.waiter
+            if waiter.done():
                 continue
-            if waiting.error is not None:
-                waiting.waiter.set_exception(waiting.error)
-            else:
-                waiting.waiter.set_result(waiting.result)  # type: ignore[arg-type]  # a result, as no error
+            try:
+                if waiting.error is not None:
+                    waiter.set_exception(waiting.error)
+                else:
+                    waiter.set_result(waiting.result)  # type: ignore[arg-type]  # a result, as no error
+            except Exception:
+                # The others of the batch wait too.
+                _log.exception("%s: an answer could not be given", self._name)
 
 
 def _gather(arrived: Sequence[_Waiting[Item, Result]], groups: OrderedDict[Hashable, _Group[Item, Result]]) -> None:

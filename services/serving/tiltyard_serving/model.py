@@ -1,14 +1,14 @@
 """One loaded version of a model, ready to answer."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
 from tiltyard.errors import BadRequest, DeadlineExceeded, InternalError, TemporarilyUnavailable, TiltyardError
 from tiltyard.pyfunc import PyFunc, Signature, output, payload
 from tiltyard.pyfunc.payload import Payload
-from tiltyard_serving.batcher import Batcher, Limits, Steps, Times
+from tiltyard_serving.batcher import Batcher, Limits, Steps, Times, Waiter
 from tiltyard_serving.isolation.model import IsolatedModel
 from tiltyard_serving.isolation.process import ProcessState
 from tiltyard_serving.telemetry import ModelMeter
@@ -89,9 +89,11 @@ class LoadedModel:
         Raises:
             TemporarilyUnavailable: too much is waiting.
         """
-        # Alone, a model may refuse an empty input; merged it would go unnoticed.
-        merge_key = item.merge_key if item.rows else None
-        return self._batcher.submit(item, rows=item.rows, merge_key=merge_key, encode=encode, times=times)
+        return self._batcher.submit(item, rows=item.rows, merge_key=_merge_key(item), encode=encode, times=times)
+
+    def submit_for(self, waiter: Waiter[bytes], item: Payload, encode: Encode | None, times: Times) -> None:
+        """Gives `waiter` what `submit` promises. Raises: as `submit`."""
+        self._batcher.submit_for(waiter, item, rows=item.rows, merge_key=_merge_key(item), encode=encode, times=times)
 
     def hold(self) -> None:
         """One more user, who will `close` it too."""
@@ -109,6 +111,11 @@ class LoadedModel:
             self._batcher.close()
             if isinstance(self._model, IsolatedModel):
                 self._model.close()
+
+
+def _merge_key(item: Payload) -> Hashable | None:
+    # Alone, a model may refuse an empty input; merged it would go unnoticed.
+    return item.merge_key if item.rows else None
 
 
 def steps(model: PyFunc) -> Steps[Payload, bytes]:

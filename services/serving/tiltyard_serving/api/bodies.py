@@ -23,7 +23,11 @@ def header(scope: HTTPScope, name: bytes) -> str | None:
 
 def request_id(scope: HTTPScope) -> str | None:
     """The caller's `x-request-id`, if it is one that logs can hold."""
-    named = header(scope, b"x-request-id")
+    return valid_request_id(header(scope, b"x-request-id"))
+
+
+def valid_request_id(named: str | None) -> str | None:
+    """`named`, if it is an id that logs can hold."""
     return named if named and _REQUEST_ID.fullmatch(named) else None
 
 

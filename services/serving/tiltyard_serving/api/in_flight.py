@@ -5,6 +5,7 @@ A timer for each request would cost as much as decoding it, so one sweep looks a
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from litestar.types import Receive
@@ -23,18 +24,42 @@ class ClientDisconnected(Exception):
     """The caller has gone; nobody waits for an answer."""
 
 
-class Call:
+class Pending(ABC):
     """One request while it is being answered."""
 
-    __slots__ = ("_receive", "_task", "_watch", "began_s", "ended", "has_body", "model", "parse_s", "times", "trial")
+    __slots__ = ("began_s", "has_body", "model", "parse_s", "times", "trial")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self) -> None:
         self.began_s = time.perf_counter()
         self.has_body = False
         self.model: LoadedModel | None = None
         self.trial: Trial | None = None
         self.parse_s = 0.0
         self.times: Times | None = None
+
+    @abstractmethod
+    def end(self, reason: Exception) -> None:
+        """Ends the request with `reason`, unless it is answered."""
+
+    @abstractmethod
+    def watch(self) -> None:
+        """From now on, ends it when the caller leaves."""
+
+    def expire(self) -> None:
+        """Ends it because its time is over: the server's fault only once the server has the body."""
+        if self.has_body:
+            self.end(DeadlineExceeded("Request processing time exceeded limit"))
+        else:
+            self.end(BadRequest("The request body did not arrive in time."))
+
+
+class Call(Pending):
+    """One request that a task answers."""
+
+    __slots__ = ("_receive", "_task", "_watch", "ended")
+
+    def __init__(self, receive: Receive) -> None:
+        super().__init__()
         # Why it was ended before it was answered.
         self.ended: Exception | None = None
         self._receive = receive
@@ -46,13 +71,6 @@ class Call:
         if self.ended is None and self._task is not None:
             self.ended = reason
             self._task.cancel()
-
-    def expire(self) -> None:
-        """Ends it because its time is over: the server's fault only once the server has the body."""
-        if self.has_body:
-            self.end(DeadlineExceeded("Request processing time exceeded limit"))
-        else:
-            self.end(BadRequest("The request body did not arrive in time."))
 
     def watch(self) -> None:
         """From now on, ends it when the caller leaves. Reading a body notices that by itself."""
@@ -78,25 +96,24 @@ class InFlight:
     def __init__(self, timeout_s: float, observe: Callable[[int], object]) -> None:
         self._timeout_s = timeout_s
         self._observe = observe
-        self._calls: dict[Call, None] = {}
+        self._calls: dict[Pending, None] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
-    def add(self, call: Call) -> None:
+    def add(self, call: Pending) -> None:
         """Looks after `call` from now on."""
         self._calls[call] = None
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
-    def remove(self, call: Call) -> None:
+    def remove(self, call: Pending) -> None:
         """Ends that."""
         del self._calls[call]
-        call.close()
 
     def _sweep(self) -> None:
         self._sweeping = None
         self._observe(len(self._calls))
         now_s = time.perf_counter()
-        for call in self._calls:
+        for call in list(self._calls):
             age_s = now_s - call.began_s
             if age_s < PATIENCE_S:
                 break

@@ -12,9 +12,9 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import PayloadTooLarge
 from tiltyard.pyfunc.payload import Payload
-from tiltyard_serving.api.accept import wanted
+from tiltyard_serving.api.accept import Format, wanted
 from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
-from tiltyard_serving.api.in_flight import Call, ClientDisconnected, InFlight
+from tiltyard_serving.api.in_flight import Call, ClientDisconnected, InFlight, Pending
 from tiltyard_serving.api.replies import Reply, error_reply, method_not_allowed, respond
 from tiltyard_serving.batcher import Times
 from tiltyard_serving.model import Encode, LoadedModel
@@ -75,54 +75,70 @@ class Invocations:
             if isinstance(call.ended, ClientDisconnected):
                 return
             failure = call.ended
-            reply = self._refusal(failure, request_id(request))
+            reply = self.refusal(failure, request_id(request))
         except Exception as error:
             failure = error
-            reply = self._refusal(error, request_id(request))
+            reply = self.refusal(error, request_id(request))
             if isinstance(error, PayloadTooLarge):
                 # The rest of the body is not read, so the connection cannot be used again.
                 reply = reply.adding(b"connection", b"close")
         finally:
             self._in_flight.remove(call)
-        if call.trial is not None and call.model is not None:
-            call.trial.count(call.model, failure)
-        await respond(send, self._named(call, reply))
+            call.close()
+        await respond(send, self.finished(call, reply, failure))
 
     async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
         body = await read_body(request, receive, self._max_body_bytes)
         call.has_body = True
         if encoding := header(request, b"content-encoding"):
             body = await inflated(body, encoding, self._max_body_bytes)
-        answer_type, encode = wanted(header(request, b"accept"))
+        form = wanted(header(request, b"accept"))
         way = await self._route(request)
         content_type = header(request, b"content-type")
         # From the route to the lease nothing is awaited: what a new configuration closes has no caller left.
         with way.served.slot.lease() as model:
             call.model, call.trial = model, way.served.trial
-            answer = await _predict(call, model, body, content_type, encode)
+            answer = await _predict(call, model, body, content_type, form.encode)
+        self.record(call, way, model, request_id(request), content_type, body, form, answer)
+        return Reply(200, answer, form.content_type)
+
+    def record(
+        self,
+        call: Pending,
+        way: Way,
+        model: LoadedModel,
+        named: str | None,
+        content_type: str | None,
+        body: bytes,
+        form: Format,
+        answer: bytes,
+    ) -> None:
+        """Offers a request that was answered to the payload log and to the shadow, where there is one."""
         if self._payload_log is not None:
             seconds = time.perf_counter() - call.began_s
-            named = request_id(request)
             self._payload_log.offer(model.name, model.version, seconds, named, content_type, body, answer)
-        if way.shadow is not None and encode is None:
+        if way.shadow is not None and form.encode is None:
             way.shadow.mirror(body, content_type, answer)
-        return Reply(200, answer, answer_type)
 
-    def _refusal(self, error: Exception, named: str | None) -> Reply:
+    def refusal(self, error: Exception, named: str | None) -> Reply:
+        """The answer that says what is wrong."""
         return error_reply(error, named)
 
-    def _named(self, call: Call, reply: Reply) -> Reply:
+    def finished(self, call: Pending, reply: Reply, failure: Exception | None) -> Reply:
         """Counts the answer, and names the version that gave it."""
         model = call.model
         if model is None:
             self._requests.labels("", "", str(reply.status)).inc()
             return reply
+        if call.trial is not None:
+            call.trial.count(model, failure)
         model.meter.answered(reply.status, time.perf_counter() - call.began_s)
         if (times := call.times) is None:
             return reply.adding(MODEL_HEADER, model.header)
         phases = (call.parse_s * 1e3, times.queue_s * 1e3, times.predict_s * 1e3, times.encode_s * 1e3)
         timing = b"parse;dur=%.3f, queue;dur=%.3f, predict;dur=%.3f, encode;dur=%.3f" % phases
-        return reply._replace(headers=(*reply.headers, (MODEL_HEADER, model.header), (b"server-timing", timing)))
+        headers = (*reply.headers, (MODEL_HEADER, model.header), (b"server-timing", timing))
+        return Reply(reply.status, reply.body, reply.content_type, headers)
 
 
 async def _predict(

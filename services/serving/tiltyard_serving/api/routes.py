@@ -7,6 +7,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import EndpointNotFound
+from tiltyard_serving.api.exchange import Direct
 from tiltyard_serving.api.in_flight import InFlight
 from tiltyard_serving.api.invocations import Invocations, Route, Way
 from tiltyard_serving.api.v2 import V2
@@ -23,22 +24,28 @@ def scoring_routes(
     endpoints: Endpoints,
     draining: asyncio.Event,
     payload_log: PayloadLog | None = None,
-) -> list[ASGIRouteHandler]:
-    """The ways to ask for predictions, mounted as raw ASGI applications."""
+) -> tuple[list[ASGIRouteHandler], Direct]:
+    """The ways to ask for predictions: mounted as raw ASGI applications, and on the connections themselves."""
+
+    def now_of_default(request: HTTPScope) -> Way:
+        return _chosen(endpoints.default(), request)
+
+    def now_of_endpoint(request: HTTPScope) -> Way:
+        match _parts(request):
+            case [name, "invocations"]:
+                return _chosen(endpoints.named(name), request)
+        raise _unknown(request)
 
     async def of_default(request: HTTPScope) -> Way:
-        return _chosen(endpoints.default(), request)
+        return now_of_default(request)
+
+    async def of_endpoint(request: HTTPScope) -> Way:
+        return now_of_endpoint(request)
 
     async def of_model(request: HTTPScope) -> Way:
         match _parts(request):
             case [name, selector, "invocations"]:
                 return Way(await endpoints.of_model(name, selector))
-        raise _unknown(request)
-
-    async def of_endpoint(request: HTTPScope) -> Way:
-        match _parts(request):
-            case [name, "invocations"]:
-                return _chosen(endpoints.named(name), request)
         raise _unknown(request)
 
     in_flight = InFlight(settings.request_timeout_s, telemetry.in_flight.set)
@@ -58,12 +65,19 @@ def scoring_routes(
     async def open_inference(scope: Scope, receive: Receive, send: Send) -> None:
         await v2(scope, receive, send)
 
-    return [
+    direct = Direct(
+        Invocations(settings, telemetry, of_default, in_flight, payload_log),
+        in_flight,
+        paths={"/invocations": now_of_default},
+        mounts={"/serving-endpoints": now_of_endpoint},
+    )
+    handlers = [
         open_inference,
         route("/invocations", of_default, is_mount=False),
         route("/model", of_model, is_mount=True),
         route("/serving-endpoints", of_endpoint, is_mount=True),
     ]
+    return handlers, direct
 
 
 def _chosen(endpoint: Endpoint, request: HTTPScope) -> Way:

@@ -69,7 +69,8 @@ class Infer(Invocations):
             return reply._replace(body=packed).adding(b"content-encoding", b"gzip")
         return reply
 
-    def _refusal(self, error: Exception, named: str | None) -> Reply:
+    def refusal(self, error: Exception, named: str | None) -> Reply:
+        """The answer that says what is wrong, in this protocol's shape."""
         return refusal(error, named)
 
 
