@@ -276,3 +276,50 @@ async def test_writers_of_one_run_by_both_ways_do_not_stop_each_other(ways: Ways
     assert len(run["data"]["metrics"]) == len(run["data"]["params"]) == len(keys)
     history = await api.ok("GET", f"{MLFLOW}/metrics/get-history?run_id={run_id}&metric_key=k07")
     assert [point["step"] for point in history["metrics"]] == list(range(1, 81))
+
+
+async def test_a_full_pool_makes_writers_wait_and_then_come_again(
+    postgres_url: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its only connection taken a write waits, then is a 503 with Retry-After; nothing of it is stored."""
+    monkeypatch.setattr("tiltyard_registry.store.session._POOL_WAIT_S", 0.3)
+    async with opened(tmp_path, database_url=postgres_url, max_connections=1) as api:
+        run_id = (await api.ok("POST", f"{RUNS}/create", {}))["run"]["info"]["run_id"]
+        body = {"run_id": run_id, "key": "k", "value": "v"}
+        async with api.app.state.database.read():
+            refused = await api.ask("POST", f"{RUNS}/set-tag", body)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert refused.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+            started = await api.ask("POST", f"{RUNS}/create", {"run_name": "never"})
+            assert started.status_code == 503
+            waiting = asyncio.create_task(api.ok("POST", f"{RUNS}/log-parameter", body))
+            await asyncio.sleep(0.05)
+        assert await waiting == {}
+        data = (await api.ok("GET", f"{RUNS}/get?run_id={run_id}"))["run"]["data"]
+        assert ([param["key"] for param in data["params"]], [tag["key"] for tag in data["tags"]]) == (
+            ["k"],
+            ["mlflow.runName"],
+        )
+        assert len((await api.ok("POST", f"{RUNS}/search", {"experiment_ids": ["0"]}))["runs"]) == 1
+
+
+async def test_writers_get_over_lost_connections(postgres_server: Postgres, postgres_url: str, tmp_path: Any) -> None:
+    """When PostgreSQL ends every connection, each write is stored or told to come again, and soon all are stored."""
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    async with opened(tmp_path, database_url=postgres_url) as api:
+        run_id = (await api.ok("POST", f"{RUNS}/create", {}))["run"]["info"]["run_id"]
+
+        async def tag(key: str) -> int:
+            answer = await api.ask("POST", f"{RUNS}/set-tag", {"run_id": run_id, "key": key, "value": "v"})
+            return answer.status_code
+
+        assert await asyncio.gather(*(tag(f"before {n}") for n in range(4))) == [200] * 4
+        await asyncio.to_thread(
+            postgres_server.execute, f"{ended} AND pid <> pg_backend_pid()", postgres_url.rsplit("/", 1)[1]
+        )
+        answers = [await tag(f"after {n}") for n in range(8)]
+        assert set(answers) <= {200, 503}
+        assert answers[-2:] == [200, 200]
+        tags = (await api.ok("GET", f"{RUNS}/get?run_id={run_id}"))["run"]["data"]["tags"]
+        stored = {tag["key"] for tag in tags}
+        assert {f"after {n}" for n, status in enumerate(answers) if status == 200} <= stored
