@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
+from sqlalchemy import insert, select
 
 from tests.registry.api_app import MLFLOW, OWN, Api, opened
+from tiltyard_registry.tables import runs
 
 BULK = f"{MLFLOW}/databricks/runs"
 
@@ -75,3 +77,44 @@ async def test_a_parent_takes_what_is_nested_in_it(api: Api) -> None:
     assert await active(api) == {alone}
     assert await api.ok("DELETE", f"{OWN}/runs/{top}") == {"runs_deleted": 0}
     assert (await api.refused("DELETE", f"{OWN}/runs/nobody"))[0] == 404
+
+
+async def test_one_call_changes_ten_thousand_runs_at_most(api: Api) -> None:
+    """Of 10,001 the youngest is left to the next call; restored, the same number comes back."""
+    made = [
+        {
+            "run_id": f"{number:032x}",
+            "experiment_id": 0,
+            "run_name": "r",
+            "user_id": "",
+            "status": "FINISHED",
+            "start_time": number,
+            "artifact_uri": f"mlflow-artifacts:/0/{number:032x}/artifacts",
+        }
+        for number in range(10_001)
+    ]
+    async with api.app.state.database.write() as session:
+        await session.execute(insert(runs), made)
+    asked: dict[str, Any] = {"experiment_id": "0", "max_timestamp_millis": 10_000, "max_runs": 10_000}
+    assert await api.ok("POST", f"{BULK}/delete-runs", asked) == {"runs_deleted": 10_000}
+    assert await active(api) == {f"{10_000:032x}"}
+    del asked["max_runs"]
+    assert await api.ok("POST", f"{BULK}/delete-runs", asked) == {"runs_deleted": 1}
+    back = {"experiment_id": "0", "min_timestamp_millis": 0}
+    assert await api.ok("POST", f"{BULK}/restore-runs", back) == {"runs_restored": 10_000}
+    assert await api.ok("POST", f"{BULK}/restore-runs", back) == {"runs_restored": 1}
+
+
+async def test_a_run_counts_from_the_millisecond_it_started_and_was_deleted(api: Api) -> None:
+    """Both bounds are inclusive: one millisecond more or less decides."""
+    run_id = await start(api, 1000)
+    asked: dict[str, Any] = {"experiment_id": "0", "max_timestamp_millis": 999}
+    assert await api.ok("POST", f"{BULK}/delete-runs", asked) == {"runs_deleted": 0}
+    assert await api.ok("POST", f"{BULK}/delete-runs", asked | {"max_timestamp_millis": 1000}) == {"runs_deleted": 1}
+    async with api.app.state.database.read() as session:
+        deleted: int = await session.scalar(select(runs.c.deleted_time).where(runs.c.run_id == run_id))
+    back: dict[str, Any] = {"experiment_id": "0", "min_timestamp_millis": deleted + 1}
+    assert await api.ok("POST", f"{BULK}/restore-runs", back) == {"runs_restored": 0}
+    assert await api.ok("POST", f"{BULK}/restore-runs", back | {"min_timestamp_millis": deleted}) == {
+        "runs_restored": 1
+    }
