@@ -1,9 +1,15 @@
-"""An MLflow server moves in, and the stock client finds everything again."""
+"""An MLflow server moves in: found again by the stock client, proof against kill -9, refused when it would do harm.
+
+One file, so that one process of the run starts the server and furnishes it.
+"""
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +21,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateTable
 
 from tests.conformance.iris import Iris
+from tests.fixtures.databases import sqlite_url_of
+from tests.fixtures.processes import GuardedProcess
 from tests.fixtures.services import StartService
 from tests.importing.commands import imported, table
 from tests.importing.conftest import Furnished
+from tests.importing.databases import POINTS, RUNS, ask, contents, many
 from tests.importing.mlflow_house import plain, seen
 
 pytestmark = pytest.mark.slow
@@ -159,3 +168,136 @@ def test_a_server_on_postgresql_moves_in(
     assert done.exit_code == 0, done.output
     assert table(done.stdout)["runs"] == (3, 3, "yes")
     assert {verdict for *_, verdict in table(done.stdout).values()} == {"yes"}
+
+
+@pytest.mark.parametrize(
+    "moments", [("runs:",), pytest.param(("runs:", "artifact files:", "registered models:"), marks=pytest.mark.bench)]
+)
+def test_kill_9_leaves_nothing_to_repair(
+    furnished: Furnished, copied: Callable[..., Path], sqlite_template: Path, tmp_path: Path, moments: tuple[str, ...]
+) -> None:
+    """Killed among the runs, the files and the models in turn, it ends with the rows of an import at one go."""
+    source = copied(*many(RUNS, POINTS))
+    urls = {}
+    for name in ("at-once", "killed"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "tiltyard.db").write_bytes(sqlite_template.read_bytes())
+        urls[name] = sqlite_url_of(folder / "tiltyard.db")
+    told = ("--from", f"sqlite:///{source}", "--artifacts", str(furnished.server.artifacts))
+
+    def arguments(name: str) -> tuple[str, ...]:
+        return (*told, "--database-url", urls[name], "--artifact-root", str(tmp_path / name / "root"))
+
+    assert imported(*arguments("at-once")).exit_code == 0
+    for moment in moments:
+        process = GuardedProcess(
+            [sys.executable, "-m", "tiltyard.cli", "import", *arguments("killed")],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+        assert process.stderr is not None
+        assert any(line.decode().startswith(moment) for line in process.stderr), moment
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    done = imported(*arguments("killed"))
+    assert done.exit_code == 0, done.output
+    assert table(done.stdout)["metric points"][:2] == (RUNS * POINTS + 9, RUNS * POINTS + 9)
+    assert contents(urls["killed"]) == contents(urls["at-once"])
+
+
+@pytest.mark.bench
+def test_memory_stays_flat_however_many_points_there_are(copied: Callable[..., Path], tmp_path: Path) -> None:
+    """Ten times the points take no more memory; a child's peak is what the system says of it."""
+    peaks_kb = []
+    for points in (1_000, 10_000):
+        source = copied(*many(100, points))
+        command = [sys.executable, "-m", "tiltyard.cli", "import", "--from", f"sqlite:///{source}"]
+        command += ["--data-dir", str(tmp_path / f"data-{points}")]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        peaks_kb.append(used.ru_maxrss)
+    assert peaks_kb[1] < peaks_kb[0] + 20_000, peaks_kb
+
+
+def test_another_experiment_of_that_id_is_in_the_way(
+    furnished: Furnished, copied: Callable[..., Path], sqlite_url: str, tmp_path: Path
+) -> None:
+    """It is named, with what it is there, and nothing was written."""
+    columns = "experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"
+    for number, name in ((1, "ours"), (77, "moving-house")):
+        ask(sqlite_url, f"INSERT INTO experiments ({columns}) VALUES ({number}, '{name}', 'a', 'active', 5, 5)")
+    before = ask(sqlite_url, "SELECT * FROM experiments")
+    arguments = ("--database-url", sqlite_url, "--artifact-root", tmp_path / "root")
+    for more in ((), ("--dry-run",)):
+        refused = imported("--from", f"sqlite:///{copied()}", *arguments, *more)
+        assert refused.exit_code == 1
+        assert "experiment 1 is 'ours' here and '" in refused.stderr
+        assert "experiment 77 is named 'moving-house' here; there it is experiment" in refused.stderr
+    assert ask(sqlite_url, "SELECT * FROM experiments") == before and not ask(sqlite_url, "SELECT * FROM runs")
+
+
+def test_a_model_that_was_changed_here_is_not_written_over(
+    copied: Callable[..., Path], sqlite_url: str, tmp_path: Path
+) -> None:
+    """Who moved an alias here since the import does not lose that to a second import."""
+    arguments = ("--database-url", sqlite_url, "--artifact-root", tmp_path / "root")
+    assert imported("--from", f"sqlite:///{copied()}", *arguments).exit_code == 0
+    ask(
+        sqlite_url,
+        "INSERT INTO events (time, principal, action, registered_model_id, name) SELECT time, 'anna', "
+        "'set_registered_model_alias', registered_model_id, name FROM events WHERE name = 'moving-house' LIMIT 1",
+    )
+    refused = imported("--from", f"sqlite:///{copied()}", *arguments)
+    assert refused.exit_code == 1
+    assert (
+        "'moving-house' was changed here since it was imported (set_registered_model_alias by anna)" in refused.stderr
+    )
+
+
+def test_a_difference_is_shown_and_ends_with_status_1(
+    furnished: Furnished, copied: Callable[..., Path], sqlite_url: str, tmp_path: Path
+) -> None:
+    """A point that is here and not there, as after a write to the new server, is counted."""
+    arguments = ("--from", f"sqlite:///{copied()}", "--database-url", sqlite_url, "--artifact-root", tmp_path / "root")
+    assert imported(*arguments).exit_code == 0
+    ask(sqlite_url, "INSERT INTO params SELECT id, 'added', 'here' FROM runs LIMIT 1")
+    different = imported(*arguments)
+    assert different.exit_code == 1 and "The two sides differ" in different.stderr
+    there, here, verdict = table(different.stdout)["params"]
+    assert (here - there, verdict) == (1, "NO")
+
+
+def test_a_dry_run_writes_nothing(furnished: Furnished, tmp_path: Path) -> None:
+    """Not even the data folder is made; what would come is counted."""
+    folder = tmp_path / "data"
+    looked = imported(
+        *("--from", furnished.server.database_url, "--artifacts", furnished.server.artifacts, "--data-dir", folder),
+        "--dry-run",
+    )
+    assert looked.exit_code == 0, looked.output
+    assert "runs                             3" in looked.stdout and not folder.exists()
+    assert not (furnished.server.artifacts / ".uploads").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("sqlite:///missing.db", "There is no source database 'missing.db'"),
+        ("mysql://there/mlflow", "A source of the kind 'mysql' cannot be read"),
+        ("mlflow.db", "The source database is not named by a URL"),
+        (
+            "postgresql://nobody:secret@127.0.0.1:1/mlflow",
+            "The source database cannot be opened: ConnectionRefusedError",
+        ),
+        ("sqlite:///{ours}", "The source is no database of an MLflow server: no table tags"),
+    ],
+)
+def test_what_is_no_source_is_said(source: str, said: str, sqlite_url: str, tmp_path: Path) -> None:
+    """The message names the flag or the cause, and no password."""
+    source = source.format(ours=sqlite_url.removeprefix("sqlite+aiosqlite:///"))
+    refused = imported("--from", source, "--data-dir", tmp_path / "data")
+    assert refused.exit_code == 1 and said in refused.stderr and "secret" not in refused.output
