@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, false
 from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_registry.gc.nouns import EXPERIMENTS, LOGGED_MODELS, RUNS, Noun, named
 from tiltyard_registry.gc.purge import Purge
-from tiltyard_registry.gc.reconcile import Reconciliation
+from tiltyard_registry.gc.reconcile import Reconciliation, homes_of, owner_of
 from tiltyard_registry.gc.report import Report
 from tiltyard_registry.store import migrations
 from tiltyard_registry.store.places import Artifacts
@@ -69,7 +69,7 @@ async def collect(database: Database, artifacts: Artifacts, plan: Plan) -> Repor
     await purge.experiments(experiments)
     if plan.reconcile and not plan.names_some:
         before_ms = started_ms - plan.grace_ms
-        await _remove_uploads(artifacts, report, before_ms)
+        await _remove_uploads(database, artifacts, report, before_ms)
         await Reconciliation(database, artifacts, report, purge).run(before_ms, delete_orphans=plan.delete_orphans)
     return report
 
@@ -85,9 +85,12 @@ async def _chosen(database: Database, noun: Noun, names: list[str], plan: Plan, 
         return await named(session, noun, list(dict.fromkeys(names)), before_ms)
 
 
-async def _remove_uploads(artifacts: Artifacts, report: Report, before_ms: int) -> None:
+async def _remove_uploads(database: Database, artifacts: Artifacts, report: Report, before_ms: int) -> None:
+    homes = await homes_of(database, artifacts)
     async for upload in artifacts.store.list_uploads():
-        if upload.started_ms < before_ms:
+        # A bucket may be shared: an upload to a path that none of ours has is somebody else's.
+        ours = not upload.path or owner_of(upload.path, homes) is not None
+        if ours and upload.started_ms < before_ms:
             if not report.dry_run:
                 await artifacts.store.abort_upload(upload)
             report.uploads.add(upload.size_bytes)

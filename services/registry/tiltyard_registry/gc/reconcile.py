@@ -36,7 +36,7 @@ _LAYOUTS: tuple[tuple[re.Pattern[str], Any], ...] = (
 )
 
 
-class _Owner(NamedTuple):
+class Owner(NamedTuple):
     """What a file belongs to by where it lies: the layout, the id in it, and the directory of that id."""
 
     layout: int
@@ -63,7 +63,7 @@ class Reconciliation:
         They are removed when that is wanted and the database knows some of the files: one that knows none is not
         the database of this store.
         """
-        homes = await self._homes()
+        homes = await homes_of(self._database, self._artifacts)
         async for page in _paged(self._artifacts.store.list("", recursive=True)):
             self._seen.update(hash(entry.path) for entry in page)
             await self._sort(page, homes, before_ms)
@@ -78,15 +78,9 @@ class Reconciliation:
         await self._forget_hashes()
         await self._find_missing()
 
-    async def _homes(self) -> set[str]:
-        """The directories of the experiments that there are."""
-        async with self._database.read() as session:
-            rows = await session.all(select(experiments.c.artifact_location))
-        return {prefix for row in rows if (prefix := self._artifacts.prefix_of(row["artifact_location"])) is not None}
-
     async def _sort(self, page: Sequence[Entry], homes: set[str], before_ms: int) -> None:
         """Tells known files, orphans and strangers apart."""
-        owners = {entry.path: owner for entry in page if (owner := _owner(entry.path, homes)) is not None}
+        owners = {entry.path: owner for entry in page if (owner := owner_of(entry.path, homes)) is not None}
         async with self._database.read() as session:
             known = await _known(session, set(owners.values()))
             lost = [entry for entry in page if entry.path in owners and owners[entry.path] not in known]
@@ -156,17 +150,25 @@ class Reconciliation:
             return False
 
 
-def _owner(path: str, homes: Collection[str]) -> _Owner | None:
+async def homes_of(database: Database, artifacts: Artifacts) -> set[str]:
+    """The directories of the experiments that there are."""
+    async with database.read() as session:
+        rows = await session.all(select(experiments.c.artifact_location))
+    return {prefix for row in rows if (prefix := artifacts.prefix_of(row["artifact_location"])) is not None}
+
+
+def owner_of(path: str, homes: Collection[str]) -> Owner | None:
+    """Whom a file belongs to by where it lies, or None when it is laid out as nothing of the registry's."""
     for number, (pattern, _) in enumerate(_LAYOUTS):
         match = pattern.match(path)
         # A number is the home of an experiment that may be gone.
         if match and (match.group(1).isdecimal() or match.group(1) in homes or match.group(1) == UNITY_STORAGE):
-            return _Owner(number, match.group(2), match.group(0))
+            return Owner(number, match.group(2), match.group(0))
     return None
 
 
-async def _known(session: Session, owners: Collection[_Owner]) -> set[_Owner]:
-    known: set[_Owner] = set()
+async def _known(session: Session, owners: Collection[Owner]) -> set[Owner]:
+    known: set[Owner] = set()
     for number, (_, column) in enumerate(_LAYOUTS):
         ids = sorted({owner.name for owner in owners if owner.layout == number})
         if ids:

@@ -247,7 +247,9 @@ async def _roots(session: Session, request: _Request) -> list[str]:
 
 
 async def _run(session: Session, run_id: str) -> Found:
-    row = await session.one(select(runs).where(runs.c.run_id == run_id, runs.c.lifecycle_stage != PURGING))
+    # Shared, so that its files do not begin to go before the version is there.
+    query = select(runs).where(runs.c.run_id == run_id, runs.c.lifecycle_stage != PURGING)
+    row = await session.one(query.with_for_update(read=True))
     if row is None:
         raise ResourceDoesNotExist(f"Run with id={run_id[:80]} not found")
     return row
@@ -255,9 +257,8 @@ async def _run(session: Session, run_id: str) -> Found:
 
 async def _logged_model(session: Session, model_id: str) -> Found:
     check_length(model_id, limits.MAX_RUN_ID_CHARS, "model_id")
-    row = await session.one(
-        select(logged_models).where(logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage == ACTIVE)
-    )
+    query = select(logged_models).where(logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage == ACTIVE)
+    row = await session.one(query.with_for_update(read=True))
     if row is None:
         raise ResourceDoesNotExist(f"Logged model with ID '{model_id}' not found.")
     return row
