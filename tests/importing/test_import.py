@@ -126,6 +126,20 @@ def test_files_that_are_here_already_are_pinned_where_they_are(
     assert "artifact files" not in table(done.stdout)
 
 
+def test_files_move_into_a_bucket_and_out_of_one(
+    furnished: Furnished, copied: Callable[..., Path], new_s3_uri: Callable[[], str], tmp_path: Path
+) -> None:
+    """Their root and ours may each be a folder or a bucket."""
+    bucket = f"{new_s3_uri()}/models"
+    for number, (theirs, ours) in enumerate(((furnished.server.artifacts, bucket), (bucket, tmp_path / "root"))):
+        done = imported(
+            *("--from", f"sqlite:///{copied()}", "--artifacts", theirs, "--artifact-root", ours),
+            *("--data-dir", tmp_path / f"data-{number}"),
+        )
+        assert done.exit_code == 0 and "Model versions with a manifest: 2" in done.stdout, done.output
+        assert table(done.stdout)["artifact files"][2] == "yes"
+
+
 def test_without_files_versions_are_external(copied: Callable[..., Path], sqlite_url: str, tmp_path: Path) -> None:
     """They are recorded as they came, without a manifest, and the report says so."""
     done = imported(

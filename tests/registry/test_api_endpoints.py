@@ -49,6 +49,8 @@ POST    2.0/mlflow-artifacts/mpu/complete/p
 POST    2.0/mlflow-artifacts/mpu/abort/p
 GET     2.0/mlflow-artifacts/presigned/p
 GET     2.0/mlflow/artifacts/list
+POST    2.0/mlflow/artifacts/presigned-upload-url
+POST    2.0/mlflow/artifacts/presigned-download-url
 POST    2.0/mlflow/upload-artifact
 POST    2.0/mlflow/logged-models
 GET     2.0/mlflow/logged-models/m
