@@ -23,7 +23,7 @@ from tiltyard_registry.store import batches, experiments, model_versions, runs
 from tiltyard_registry.tables import files, metadata
 
 T = TypeVar("T")
-RUNS, POINTS = 60, 10
+RUNS, POINTS = 40, 10
 
 
 class Registry:
@@ -100,7 +100,7 @@ def kill_until_done(registry: Registry, log: Path) -> int:
         before = len(registry.files())
         with log.open("ab") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)
-        while process.poll() is None and len(registry.files()) > before - 40:
+        while process.poll() is None and len(registry.files()) > before - 25:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         if process.wait() == 0:
