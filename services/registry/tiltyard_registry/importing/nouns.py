@@ -49,6 +49,11 @@ def value_of(value: Any, is_nan: bool) -> tuple[float, bool]:
     return (math.copysign(math.inf, value) if abs(value) >= _INFINITE else float(value)), False
 
 
+def times(created: int, updated: int) -> tuple[int, int]:
+    """When a thing was made and last changed; one that never was changed says nothing of the second there."""
+    return created, updated or created
+
+
 def _point(row: Values) -> Values:
     *start, value, is_nan = row
     return (*start, *value_of(value, bool(is_nan)))
@@ -186,6 +191,7 @@ VERSIONS = Copied(
         "status_message": "status_message",
     },
     lambda _, versions: versions.c.current_stage != DELETED_STAGE,
+    lambda row: (*row[:2], *times(*row[2:4]), *row[4:]),
 )
 """What is said of a version; where its files are is found anew."""
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import func, insert, select, update
 
 from tiltyard.names import parse_model_name
-from tiltyard_registry.importing.nouns import OF_MODELS, VERSIONS
+from tiltyard_registry.importing.nouns import OF_MODELS, VERSIONS, times
 from tiltyard_registry.importing.rows import Compared, Copied, Sides, compare, filler
 from tiltyard_registry.importing.source import CHUNK_ROWS, MLflowDatabase, Snapshot, Values
 from tiltyard_registry.importing.versions import Versions
@@ -60,7 +60,10 @@ class RegisteredModels:
             found = await source.all(numbers.where(versions.c.name.in_(page)).group_by(versions.c.name))
             last: dict[str, int] = dict(found)
             rows = await source.all(query.where(table.c.name.in_(page)))
-            yield [Model(name, last.get(name, 0), (self._names[name], *filled(rest))) for name, *rest in rows]
+            yield [Model(name, last.get(name, 0), self._shown(name, *filled(rest))) for name, *rest in rows]
+
+    def _shown(self, name: str, created: int, updated: int, description: str | None) -> Values:
+        return (self._names[name], *times(created, updated), description)
 
     async def copy(self, source: MLflowDatabase, database: Database, done: Callable[[int], None]) -> None:
         """Writes the models and all that hangs on them. `done` is told how many."""
