@@ -50,6 +50,9 @@ def furnish(mlflow: ModuleType, iris: Iris, name: str) -> House:
     gone = client.create_experiment(f"{name}-gone", tags={"gone": "yes"})
     client.delete_experiment(gone)
     registered(client, name)
+    client.create_model_version(
+        ODD_NAMES[0], f"models:/{model.model_id}", model_id=model.model_id, await_creation_for=None
+    )
     return House(
         experiment.experiment_id, run.info.run_id, child.info.run_id, deleted.info.run_id, model.model_id, name
     )

@@ -66,8 +66,8 @@ def test_the_stock_client_finds_everything_again(
     here = seen(mlflow_package, service.url)
     assert set(there) == set(here)
     differing = {key for key in there if plain(there[key]) != plain(here[key])}
-    # The models that could not keep their names differ by that, and their versions likewise.
-    assert {key[1] for key in differing} == set(RENAMED.values()), differing
+    # The models that could not keep their names differ by that, their versions and the model they come from likewise.
+    assert {key[1] for key in differing} == {*RENAMED.values(), house.model_id}, differing
 
     client = mlflow_package.MlflowClient()
     loaded = mlflow_package.pyfunc.load_model(f"models:/{house.model}@champion")
@@ -75,6 +75,8 @@ def test_the_stock_client_finds_everything_again(
     assert client.get_registered_model(house.model).aliases == {"champion": "1", "challenger": "2"}
     assert [m.value for m in client.get_metric_history(house.run_id, "odd")][3:] == [float("inf"), float("-inf")]
     assert client.get_run(house.run_id).inputs.dataset_inputs[0].tags[0].value == "training"
+    listed = client.get_logged_model(house.model_id).tags["mlflow.modelVersions"]
+    assert {entry["name"] for entry in json.loads(listed)} == {house.model, RENAMED["two.parts"]}
     source = client.get_model_version(house.model, "1").source
     assert client.create_model_version(house.model, source, model_id=house.model_id).version == "4"
     assert int(client.create_experiment("a new one")) > int(house.experiment_id)
@@ -122,7 +124,7 @@ def test_files_that_are_here_already_are_pinned_where_they_are(
     """With the server's own root as ours nothing is copied; without any of its files versions are external."""
     root = shutil.copytree(furnished.server.artifacts, tmp_path / "root")
     done = imported("--from", f"sqlite:///{copied()}", "--database-url", sqlite_url, "--artifact-root", root)
-    assert done.exit_code == 0 and "Model versions with a manifest: 2" in done.stdout, done.output
+    assert done.exit_code == 0 and "Model versions with a manifest: 3" in done.stdout, done.output
     assert "artifact files" not in table(done.stdout)
 
 
@@ -136,7 +138,7 @@ def test_files_move_into_a_bucket_and_out_of_one(
             *("--from", f"sqlite:///{copied()}", "--artifacts", theirs, "--artifact-root", ours),
             *("--data-dir", tmp_path / f"data-{number}"),
         )
-        assert done.exit_code == 0 and "Model versions with a manifest: 2" in done.stdout, done.output
+        assert done.exit_code == 0 and "Model versions with a manifest: 3" in done.stdout, done.output
         assert table(done.stdout)["artifact files"][2] == "yes"
 
 
@@ -145,7 +147,7 @@ def test_without_files_versions_are_external(copied: Callable[..., Path], sqlite
     done = imported(
         *("--from", f"sqlite:///{copied()}", "--database-url", sqlite_url, "--artifact-root", tmp_path / "empty")
     )
-    assert done.exit_code == 0 and "without a manifest: 6 model versions" in done.stdout, done.output
+    assert done.exit_code == 0 and "without a manifest: 7 model versions" in done.stdout, done.output
 
 
 def test_a_server_on_postgresql_moves_in(
@@ -275,7 +277,7 @@ def test_a_model_that_was_changed_here_is_not_written_over(
 def test_a_difference_is_shown_and_ends_with_status_1(
     furnished: Furnished, copied: Callable[..., Path], sqlite_url: str, tmp_path: Path
 ) -> None:
-    """A point that is here and not there, as after a write to the new server, is counted."""
+    """A param that is here and not there is counted; a point with another value shows in the checksum."""
     arguments = ("--from", f"sqlite:///{copied()}", "--database-url", sqlite_url, "--artifact-root", tmp_path / "root")
     assert imported(*arguments).exit_code == 0
     ask(sqlite_url, "INSERT INTO params SELECT id, 'added', 'here' FROM runs LIMIT 1")
@@ -283,6 +285,9 @@ def test_a_difference_is_shown_and_ends_with_status_1(
     assert different.exit_code == 1 and "The two sides differ" in different.stderr
     there, here, verdict = table(different.stdout)["params"]
     assert (here - there, verdict) == (1, "NO")
+    ask(sqlite_url, "UPDATE metrics SET value = value + 1 WHERE key = 'auc'")
+    there, here, verdict = table(imported(*arguments).stdout)["metric points"]
+    assert (here - there, verdict) == (0, "NO")
 
 
 def test_a_dry_run_writes_nothing(furnished: Furnished, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,22 +76,31 @@ class Report:
 class Import:
     """One MLflow server moving in. `look` writes nothing; `run` writes, and compares at the end."""
 
-    def __init__(self, source: MLflowDatabase, database: Database, where: Locations, tell: Tell) -> None:
+    def __init__(
+        self, source: MLflowDatabase, database: Database, where: Locations, names: Mapping[str, str], tell: Tell
+    ) -> None:
         self._source = source
         self._database = database
         self._tell = tell
-        self._owners: tuple[Owner, ...] = (nouns.experiments(where), nouns.runs(where), nouns.logged_models(where))
+        self._owners: tuple[Owner, ...] = (
+            nouns.experiments(where),
+            nouns.runs(where),
+            nouns.logged_models(where, names),
+        )
         self._files = Files(where.theirs.store, where.ours.store) if where.theirs else None
         self._versions = Versions(where)
-        self.report = Report()
+        self._models = RegisteredModels(names, self._versions)
+        self.report = Report(renamed={there: here for there, here in names.items() if there != here})
 
     async def look(self) -> None:
         """Counts what `run` would copy, once it is known that nothing is in the way."""
-        models = await self._prepared(has_rows=await _has_schema(self._database))
+        if await _has_schema(self._database):
+            await self._check()
+        await self._look_for_what_stays()
         for owner in self._owners:
             self._compared(owner.noun).there.rows = await owner.count(self._source)
         self._compared(registered_models.NOUN).there.rows = sum(
-            [len(page) async for page in models.pages(self._source)]
+            [len(page) async for page in self._models.pages(self._source)]
         )
         if self._files is not None:
             self._compared(files.NOUN).there.rows = sum([len(page) async for page in self._files.pages()])
@@ -100,34 +109,30 @@ class Import:
         """Copies everything, and compares both sides."""
         if not await _has_schema(self._database):
             raise BadRequest("The database's schema is not up to date: bring it there with `tiltyard migrate` first.")
-        models = await self._prepared()
+        await self._check()
+        await self._look_for_what_stays()
         for owner in self._owners:
             await owner.copy(self._source, self._database, self._counter(owner.noun))
         await _free_new_ids(self._database)
         if self._files is not None:
             await self._files.copy(self._database, IMPORTER, self._counter(files.NOUN))
             self.report.refused_files = self._files.refused
-        await models.copy(self._source, self._database, self._counter(registered_models.NOUN))
+        await self._models.copy(self._source, self._database, self._counter(registered_models.NOUN))
         self.report.versions_with_files = self._versions.with_files
         self.report.versions_without_files = self._versions.without_files
-        await self._compare(models, ours_url)
+        await self._compare(ours_url)
 
-    async def _prepared(self, *, has_rows: bool = True) -> RegisteredModels:
-        table = self._source.table("registered_models")
-        rows = await self._source.all(self._source.select(table, ["name"]))
-        names = renamed([row[0] for row in rows])
-        self.report.renamed = {there: here for there, here in names.items() if there != here}
+    async def _check(self) -> None:
+        await conflicts.check(self._source, self._database, self._owners[0], self._models)
+
+    async def _look_for_what_stays(self) -> None:
         self.report.other_workspaces = await self._source.other_workspaces()
         for name, noun in _LEFT_OUT.items():
             if self._source.has(name):
                 count = select(func.count()).select_from(self._source.table(name))
                 self.report.left_out[noun] = await self._source.scalar(count)
-        models = RegisteredModels(names, self._versions)
-        if has_rows:
-            await conflicts.check(self._source, self._database, self._owners[0], models)
-        return models
 
-    async def _compare(self, models: RegisteredModels, ours_url: str) -> None:
+    async def _compare(self, ours_url: str) -> None:
         self._tell("comparing both sides")
         async with open_ours(ours_url) as ours:
             for owner in self._owners:
@@ -135,7 +140,7 @@ class Import:
                 await owner.compare(self._source, ours, self._database, compared)
             nouns_of_models = (registered_models.NOUN, *(child.noun for child in registered_models.CHILDREN))
             compared = {noun: self._compared(noun) for noun in nouns_of_models}
-            await models.compare(self._source, ours, self._database, compared)
+            await self._models.compare(self._source, ours, self._database, compared)
         if self._files is not None:
             await self._files.compare(self._database, self._compared(files.NOUN))
 
@@ -169,7 +174,8 @@ async def run(request: Request, tell: Tell, *, dry_run: bool = False) -> Report:
     async with open_mlflow(request.source_url, workspace=request.workspace) as source:
         database = Database(request.database_url)
         try:
-            moving = Import(source, database, where, tell)
+            rows = await source.all(source.select(source.table("registered_models"), ["name"]))
+            moving = Import(source, database, where, renamed([row[0] for row in rows]), tell)
             await (moving.look() if dry_run else moving.run(request.database_url))
         finally:
             await database.close()

@@ -3,8 +3,9 @@
 Source: mlflow/store/tracking/dbmodels/models.py and mlflow/store/model_registry/dbmodels/models.py, tag v3.17.2.
 """
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists
@@ -16,6 +17,7 @@ from tiltyard_registry.importing.owners import Owner
 from tiltyard_registry.importing.rows import Copied
 from tiltyard_registry.importing.source import MLflowDatabase, Values
 from tiltyard_registry.rules.lifecycle import ACTIVE
+from tiltyard_registry.store.logged_models import REGISTRATIONS_TAG
 
 DELETED_STAGE = "Deleted_Internal"
 """What MLflow calls the stage of a version that was deleted."""
@@ -134,8 +136,8 @@ def runs(locations: Locations) -> Owner:
     return Owner("runs", "runs", t.runs, "id", columns, convert, children)
 
 
-def logged_models(locations: Locations) -> Owner:
-    """Logged models with params, tags and metrics."""
+def logged_models(locations: Locations, names: Mapping[str, str]) -> Owner:
+    """Logged models with params, tags and metrics; `names` says what the models registered from them are called."""
     columns = {
         "model_id": "model_id",
         "experiment_id": "experiment_id",
@@ -161,15 +163,36 @@ def logged_models(locations: Locations) -> Owner:
     )  # fmt: skip
     children = (
         _of_logged_model("params", t.logged_model_params, "param"),
-        _of_logged_model("tags", t.logged_model_tags, "tag"),
+        _of_logged_model("tags", t.logged_model_tags, "tag", _with_names(names)),
         points,
     )
     return Owner("logged models", "logged_models", t.logged_models, "model_id", columns, convert, children)
 
 
-def _of_logged_model(noun: str, ours: Any, word: str) -> Copied:
+def _of_logged_model(noun: str, ours: Any, word: str, convert: Callable[[Values], Values] | None = None) -> Copied:
     columns = {"key": f"{word}_key", "value": f"{word}_value"}
-    return Copied(f"logged-model {noun}", f"logged_model_{noun}", "model_id", ours, "model_id", columns)
+    return Copied(
+        f"logged-model {noun}", f"logged_model_{noun}", "model_id", ours, "model_id", columns, convert=convert
+    )
+
+
+def _with_names(names: Mapping[str, str]) -> Callable[[Values], Values]:
+    """Says in the list of a logged model's registrations what the registered models are called here."""
+    moved = {there: here for there, here in names.items() if there != here}
+
+    def convert(row: Values) -> Values:
+        model_id, key, value = row
+        if key != REGISTRATIONS_TAG or not moved:
+            return row
+        try:
+            listed = json.loads(value)
+            renamed = [one | {"name": moved.get(one["name"], one["name"])} for one in listed]
+        except (ValueError, TypeError, KeyError):
+            # Clients may write into it what they like.
+            return row
+        return row if renamed == listed else (model_id, key, json.dumps(renamed))
+
+    return convert
 
 
 VERSIONS = Copied(
