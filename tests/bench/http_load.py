@@ -16,6 +16,8 @@ class Load:
     requests_per_s: float = 0.0
     seconds: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
+    # Answers 503 that did not say when to come again.
+    without_retry_after: int = 0
 
     def quantile_ms(self, share: float) -> float:
         """The milliseconds within which this share of the requests was answered."""
@@ -37,7 +39,7 @@ class _Connection(asyncio.Protocol):
         self._ask()
 
     def data_received(self, data: bytes) -> None:
-        self._read += data
+        self._read = self._read + data if self._read else data
         head, found, body = self._read.partition(b"\r\n\r\n")
         if not found:
             return
@@ -47,6 +49,8 @@ class _Connection(asyncio.Protocol):
         status = int(head[9:12])
         self._load.seconds.append(time.perf_counter() - self._began_s)
         self._load.statuses[status] = self._load.statuses.get(status, 0) + 1
+        if status == 503 and b"retry-after:" not in head.lower():
+            self._load.without_retry_after += 1
         self._read = b""
         self._ask()
 
@@ -61,11 +65,17 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-def load(port: int, body: bytes, *, connections: int = 16, seconds: float = 2.0, path: str = "/invocations") -> Load:
+def load(
+    port: int,
+    body: bytes,
+    *,
+    connections: int = 16,
+    seconds: float = 2.0,
+    path: str = "/invocations",
+    content_type: str = "application/json",
+) -> Load:
     """One round against the server at `port`."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
     return uvloop.run(_run(port, head.encode() + b"\r\n" + body, connections, seconds))
 
 

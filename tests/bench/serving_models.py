@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 ROWS = 2000
+MANY_ROWS = 10_000
 
 
 def save(name: str, folder: Path) -> tuple[Path, pd.DataFrame, Any]:
@@ -33,9 +34,20 @@ def body(rows: pd.DataFrame) -> bytes:
     return json.dumps({"dataframe_split": split}).encode()
 
 
-def _numbers(columns: int) -> pd.DataFrame:
+def arrow_body(rows: pd.DataFrame) -> bytes:
+    """The rows as an Arrow stream."""
+    import pyarrow as pa
+
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _numbers(columns: int, count: int = ROWS) -> pd.DataFrame:
     random = np.random.default_rng(0)
-    return pd.DataFrame(random.normal(size=(ROWS, columns)), columns=[f"number_{i}" for i in range(columns)])
+    return pd.DataFrame(random.normal(size=(count, columns)), columns=[f"number_{i}" for i in range(columns)])
 
 
 def _iris() -> tuple[Any, pd.DataFrame, Any]:
@@ -75,4 +87,11 @@ def _wide() -> tuple[Any, pd.DataFrame, Any]:
     return LogisticRegression(), rows, (rows["number_0"] > 0).astype(int)
 
 
-MODELS = {"iris": _iris, "forest": _forest, "mixed": _mixed, "wide": _wide}
+def _boosting() -> tuple[Any, pd.DataFrame, Any]:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    rows = _numbers(20, MANY_ROWS)
+    return HistGradientBoostingRegressor(random_state=0), rows, rows["number_0"] * rows["number_1"]
+
+
+MODELS = {"boosting": _boosting, "iris": _iris, "forest": _forest, "mixed": _mixed, "wide": _wide}

@@ -99,6 +99,17 @@ def test_a_request_in_pieces_is_answered_once_it_is_whole(port: int) -> None:
             assert answers(connection)[0][0] == 200
 
 
+@pytest.mark.parametrize("rows", [5_000, 30_000])
+def test_a_large_body_has_the_same_answer(rows: int, port: int) -> None:
+    """Below the limit of what is answered on the connection, and above it."""
+    body = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": [[5.1, 3.5, 1.4, 0.2]] * rows}}).encode()
+    with connect(port) as connection:
+        for request in (direct(body), chunked(body)):
+            connection.sendall(request)
+            ((status, _, answer),) = answers(connection)
+            assert (status, len(json.loads(answer)["predictions"])) == (200, rows)
+
+
 @pytest.mark.parametrize(
     ("headers", "closes"), [(JSON + "Connection: close\r\n", True), (JSON, False)], ids=["close", "keep"]
 )

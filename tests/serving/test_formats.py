@@ -17,6 +17,7 @@ from tests.serving.http_calls import Answer, request
 from tests.serving.models import IRIS
 from tiltyard.errors import BadRequest, PayloadTooLarge, TiltyardError
 from tiltyard.pyfunc.arrow import encode_arrow, encode_csv, read_arrow, read_parquet
+from tiltyard.pyfunc.schema import ColSpec, DataType, Schema
 from tiltyard_serving.api.accept import wanted
 from tiltyard_serving.api.bodies import inflate_gzip, inflate_zstd
 
@@ -129,6 +130,22 @@ def test_inflating_stops_at_the_bound() -> None:
     for inflate, body in ((inflate_gzip, twice), (inflate_zstd, zstd(b"a" * 100))):
         with pytest.raises(PayloadTooLarge):
             inflate(body, 99)
+
+
+@pytest.mark.parametrize("kind", [DataType.double, DataType.float])
+def test_an_arrow_table_of_numbers_is_read_as_one_matrix(kind: DataType) -> None:
+    """The same DataFrame as column by column, nulls too; a table of other columns or row labels is no matrix."""
+    schema = Schema(tuple(ColSpec(kind, name) for name in "abc"))
+    frame = FRAME.iloc[:, :3].set_axis(list("abc"), axis=1).astype(kind.dtype)
+    frame.iloc[3, 1] = np.nan
+    with_nulls = pa.table({name: pa.array(frame[name].shift()) for name in frame})
+    for table in (frame, pa.Table.from_pandas(frame), with_nulls):
+        read = read_arrow(arrow(table), schema)
+        plain = read_arrow(arrow(table), None)
+        assert read.merge_key == ("matrix", np.dtype(kind.dtype).char, ("a", "b", "c"))
+        pd.testing.assert_frame_equal(read.build([read.data]), plain.build([plain.data]))
+    for table in (frame[["b", "a", "c"]], pa.Table.from_pandas(frame[5:])):
+        assert read_arrow(arrow(table), schema).merge_key is None
 
 
 def test_a_table_that_is_too_large_is_refused() -> None:

@@ -25,6 +25,7 @@ MAX_TABLE_BYTES = 1024**3
 _CELL_BYTES = 8
 
 _COLUMN = "predictions"
+_ARROW_TYPES = {"float64": "double", "float32": "float"}
 
 
 def read_parquet(body: bytes, schema: Schema | None) -> Payload:
@@ -75,10 +76,31 @@ def read_arrow(body: bytes, schema: Schema | None) -> Payload:
                 # Offsets that point elsewhere would be followed.
                 batch.validate(full=True)
                 batches.append(batch)
-            frame = pa.Table.from_batches(batches, schema=stream.schema).to_pandas()
+            table = pa.Table.from_batches(batches, schema=stream.schema)
+            if schema is not None and (payload := _matrix(table, schema)) is not None:
+                return payload
+            frame = table.to_pandas()
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError, struct.error, IndexError):
         raise BadRequest("Failed to parse input as an Arrow IPC stream.") from None
     return Payload.frame(frame if schema is None else enforce(frame, schema))
+
+
+def _matrix(table: Any, schema: Schema) -> Payload | None:
+    """The payload of a table whose columns are those of the signature, all of one float type; None for any other."""
+    dtype = schema.matrix_dtype
+    if dtype is None or not table.num_rows or table.column_names != schema.names:
+        return None
+    if any(str(kind) != _ARROW_TYPES[dtype] for kind in table.schema.types):
+        return None
+    rows = table.num_rows
+    plain = {"kind": "range", "name": None, "start": 0, "stop": rows, "step": 1}
+    if (table.schema.pandas_metadata or {}).get("index_columns") not in (None, [], [plain]):
+        return None
+    # Column by column, as they came.
+    matrix = np.empty((rows, table.num_columns), dtype=dtype, order="F")
+    for number, column in enumerate(table.columns):
+        matrix[:, number] = column.to_numpy()
+    return Payload.matrix(matrix, schema.name_tuple)
 
 
 def encode_arrow(predictions: Any) -> bytes:

@@ -11,6 +11,8 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
 
 from tiltyard_serving.api.documentation import Document
 from tiltyard_serving.api.endpoints import HANDLERS as ENDPOINT_HANDLERS
@@ -65,7 +67,7 @@ def create_app(settings: Settings) -> Litestar:
                     await asyncio.to_thread(payload_log.close)
 
     scoring, direct = scoring_routes(settings, telemetry, endpoints, draining, payload_log)
-    app = Litestar(
+    app = _App(
         route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring],
         lifespan=[lifespan],
         state=State({"settings": settings, "telemetry": telemetry, "endpoints": endpoints, "draining": draining}),
@@ -83,6 +85,14 @@ def create_app(settings: Settings) -> Litestar:
     # For the process that serves it: what the connections of this application do by themselves.
     app.state.connection = type("Connection", (DirectConnection,), {"direct": direct})
     return app
+
+
+class _App(Litestar):
+    """An application without the plugins that come along where their package is: that of pydantic takes 10 MB."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return [*plugins, MsgspecDIPlugin()]
 
 
 def _refuse(request: Request[object, object, State], error: Exception) -> Response[bytes]:

@@ -26,8 +26,9 @@ from tiltyard_serving.telemetry import Telemetry
 
 MODEL_HEADER = b"x-tiltyard-model"
 
-# Larger bodies are decoded off the event loop, where they would delay everybody.
-DECODE_INLINE_BYTES = 64 * 1024
+# Larger bodies are decoded off the event loop. A parse holds the interpreter wherever it runs, for 5 ms before
+# another thread gets it: smaller ones would delay everybody just as much from a thread.
+DECODE_INLINE_BYTES = 512 * 1024
 
 
 class Way(NamedTuple):
