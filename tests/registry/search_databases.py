@@ -71,8 +71,9 @@ class SearchedDatabases:
     def page(self, dialect: str, scope: Scope, **asked: Any) -> tuple[list[Any], str | None]:
         """One page of one database, and the token of the next."""
         page = Page(scope, dialect=dialect, **asked)  # type: ignore[arg-type]
-        rows = self._runner.run(_rows(self._databases[dialect], page.of(LISTINGS[scope.name])))
-        rows, token = page.split(rows)
+        rows, token = self._runner.run(
+            page.read(LISTINGS[scope.name], lambda statement: _rows(self._databases[dialect], statement))
+        )
         return [_identity(scope, row) for row in rows], token
 
     def execute(self, dialect: str, statement: Any) -> None:

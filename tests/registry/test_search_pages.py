@@ -65,6 +65,7 @@ QUERIES: list[tuple[Scope, dict[str, Any]]] = [
     (LOGGED_MODELS, {}),
     # over what may be absent: a page starts behind so many rows
     (RUNS, {"order_by": ["metrics.k DESC", "params.k"]}),
+    (RUNS, {"order_by": ["metrics.k", "metrics.K DESC"], "filter": "metrics.k != 2.5 OR metrics.K IS NULL"}),
     (RUNS, {"order_by": ["end_time"]}),
     (LOGGED_MODELS, {"order_by": [OrderBy("metrics.k"), OrderBy("name", ascending=False)]}),
 ]

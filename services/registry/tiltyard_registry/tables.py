@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
@@ -23,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    func,
+    literal_column,
     text,
 )
 
@@ -306,6 +309,20 @@ latest_metrics = Table(
     Column("value", Double, nullable=False),
     Column("is_nan", Boolean, nullable=False, server_default=false()),
 )
+
+
+VALUE_HEAD_CHARS = 200
+
+
+def value_head(pairs: Table) -> ColumnElement[str]:
+    """The start of a value, which is what an index of long texts can hold; equal texts start alike."""
+    return func.substr(pairs.c.value, literal_column("1"), literal_column(f"{VALUE_HEAD_CHARS}"))
+
+
+# For searches: whose metric is so great, in that order, and whose param or tag has this value.
+Index("ix_latest_metrics_value", latest_metrics.c.key, latest_metrics.c.value, latest_metrics.c.run)
+Index("ix_params_value", params.c.key, value_head(params), params.c.run)
+Index("ix_run_tags_value", run_tags.c.key, value_head(run_tags), run_tags.c.run)
 
 datasets = Table(
     "datasets",

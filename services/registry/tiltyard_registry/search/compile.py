@@ -30,7 +30,7 @@ from tiltyard_registry.search.check import MAX_WHOLE, CheckedValue, Clause, chec
 from tiltyard_registry.search.fields import PROMPT_TAG, Child, Scope
 from tiltyard_registry.search.grammar import And, Not, Or, Tree, is_text, parse
 from tiltyard_registry.search.patterns import to_glob, to_like
-from tiltyard_registry.tables import logged_model_metrics
+from tiltyard_registry.tables import VALUE_HEAD_CHARS, logged_model_metrics
 
 MAX_DATASETS = 50
 MAX_JOINED = 8
@@ -154,7 +154,11 @@ class _Compiler:
         if clause.operator == "IS NULL":
             return not_(_exists(self._scope, child, *conditions, fenced=self._fenced))
         if clause.operator != "IS NOT NULL":
-            compared = self._compare(child.value, clause.operator, clause.value)
+            value = child.value
+            if child.head is not None and clause.operator in {"=", "IN"} and _is_short(clause.value):
+                # Said of the start alone, for said of both it would be taken for twice as rare as it is.
+                value = child.head
+            compared = self._compare(value, clause.operator, clause.value)
             if child.is_nan is not None:
                 # NaN is stored as a flag beside a zero. It differs from every number, and is like none.
                 different = clause.operator == "!="
@@ -208,6 +212,12 @@ def _excludes_prompts(clause: Clause) -> bool:
     # Models that are no prompts lack the tag, and must match all the same.
     value = str(clause.value).lower()
     return (clause.operator, value) in {("!=", "true"), ("=", "false")}
+
+
+def _is_short(value: CheckedValue) -> bool:
+    """Whether a text equals `value`, or one of them, just when its start does."""
+    texts = value if isinstance(value, tuple) else (value,)
+    return all(len(str(text)) < VALUE_HEAD_CHARS for text in texts)
 
 
 def _listed(value: CheckedValue) -> tuple[str, ...] | tuple[int, ...]:

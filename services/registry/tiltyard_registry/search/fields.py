@@ -35,7 +35,8 @@ class Child(NamedTuple):
 
     `link` ties a child row to its parent; `key` is the column of the name (None: the name is fixed by `link`);
     `is_nan` is the flag that stands for NaN; `recency` puts the newest of several points first. `is_summed_up`
-    says that `value` is an aggregate over all points, null when each of them is NaN.
+    says that `value` is an aggregate over all points, null when each of them is NaN. `head` is the start of a text
+    `value`, where there is an index of it.
     """
 
     source: FromClause
@@ -45,6 +46,7 @@ class Child(NamedTuple):
     is_nan: ColumnElement[bool] | None = None
     recency: tuple[ColumnElement[Any], ...] = ()
     is_summed_up: bool = False
+    head: ColumnElement[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,10 @@ def _pairs(table: Table, *link: ColumnElement[bool]) -> Child:
     return Child(table, and_(*link), table.c.value, key=table.c.key)
 
 
+def _indexed(table: Table, *link: ColumnElement[bool]) -> Child:
+    return _pairs(table, *link)._replace(head=t.value_head(table))
+
+
 def _marks_of_prompt(tags: Child, table: Table) -> Child:
     marked = and_(tags.link, table.c.key == PROMPT_TAG, table.c.value == "true")
     return tags._replace(link=marked, key=None)
@@ -187,8 +193,8 @@ RUNS = Scope(
                 "LATEST": _pairs(t.latest_metrics, _latest.run == _run.id)._replace(is_nan=_latest.is_nan),
             },
         ),
-        _texts("parameter", _pairs(t.params, t.params.c.run == _run.id), orderable=True),
-        _texts("tag", _pairs(t.run_tags, t.run_tags.c.run == _run.id), orderable=True),
+        _texts("parameter", _indexed(t.params, t.params.c.run == _run.id), orderable=True),
+        _texts("tag", _indexed(t.run_tags, t.run_tags.c.run == _run.id), orderable=True),
         _dataset("name", Child(_inputs, _input_of_run, t.datasets.c.name)),
         _dataset("digest", Child(_inputs, _input_of_run, t.datasets.c.digest)),
         _dataset("context", Child(t.dataset_input_tags, _context_of_run, _input_tag.value)),

@@ -9,7 +9,7 @@ Source: mlflow/store/tracking/sqlalchemy_store.py, `_get_orderby_clauses`.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, case, func, literal_column, null, select
+from sqlalchemy import Column, ColumnElement, FromClause, and_, case, func, literal_column, not_, null, select
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.check import resolve
@@ -33,11 +33,24 @@ Item: TypeAlias = str | OrderBy
 
 
 class Term(NamedTuple):
-    """One term of ORDER BY. `column` is None unless it is a column without nulls, from which a page can start."""
+    """One term of ORDER BY.
+
+    `column` is None unless it is a column without nulls, from which a page can start. `lead` is what an index can
+    give in this order: the rows that have a number there, which come before all others.
+    """
 
     clause: ColumnElement[Any]
     ascending: bool
     column: Column[Any] | None
+    lead: "Lead | None" = None
+
+
+class Lead(NamedTuple):
+    """A join that leaves the rows with a number, at most once each, and the number to order them by."""
+
+    source: FromClause
+    on: ColumnElement[bool]
+    clause: ColumnElement[Any]
 
 
 def compile_order(scope: Scope, order_by: Sequence[Item] | None, *, dialect: Dialect) -> list[ColumnElement[Any]]:
@@ -105,12 +118,15 @@ def _term(scope: Scope, field: Field, key: str, ascending: bool, dataset: Datase
             return Term(directed, ascending, column)
         return Term(directed.nulls_last(), ascending, None)
     child = field.place
-    value = child.value
+    value, lead = child.value, None
     nan: ColumnElement[Any] = literal_column("'NaN'::float8" if dialect == "postgresql" else "'NaN'")
     if child.is_summed_up:
         value = case((func.count() == 0, null()), (value.is_(None), nan), else_=value if ascending else -value)
         ascending = True
     elif child.is_nan is not None:
+        if child.key is not None and not child.recency:
+            has_number = and_(child.link, child.key == key, not_(child.is_nan))
+            lead = Lead(child.source, has_number, value.asc() if ascending else value.desc())
         # One look-up for all three ranks. NaN sorts behind numbers on PostgreSQL as a number, on SQLite as text;
         # a descending order ascends over the negated value, which keeps NaN there.
         value = case((child.is_nan, nan), else_=value if ascending else -value)
@@ -124,4 +140,4 @@ def _term(scope: Scope, field: Field, key: str, ascending: bool, dataset: Datase
         chosen = chosen.order_by(*child.recency).limit(1)
     looked_up = chosen.correlate(*scope.tables).scalar_subquery()
     directed = looked_up.asc() if ascending else looked_up.desc()
-    return Term(directed.nulls_last(), ascending, None)
+    return Term(directed.nulls_last(), ascending, None, lead)

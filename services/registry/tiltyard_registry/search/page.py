@@ -1,6 +1,6 @@
 """One page of a search: what it adds to a statement, and how it reads what came back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Select, String, and_, or_
@@ -40,6 +40,7 @@ class Page:
         Raises:
             InvalidParameterValue: the filter, the order or the token is not right.
         """
+        self._scope = scope
         self._max_results = max_results
         self._clause = compile_filter(scope, filter, dialect=dialect, datasets=datasets)
         self._terms = order_terms(scope, order_by, dialect=dialect)
@@ -57,17 +58,24 @@ class Page:
 
         Where pages start behind a row, columns of the order that it does not select are added to it.
         """
-        if self._clause is not None:
-            statement = statement.where(self._clause)
+        statement = self._narrowed(statement)
         if isinstance(self._position, tuple):
             statement = statement.where(behind(self._keys, self._position))
-        elif self._position:
-            statement = statement.offset(self._position)
         if self._by_key:
             selected = statement.selected_columns
             lacking = (column for column, _ in self._keys if column.name not in selected)
             statement = statement.add_columns(*lacking)
-        return statement.order_by(*(term.clause for term in self._terms)).limit(self._max_results + 1)
+        return self._cut(statement, *(term.clause for term in self._terms))
+
+    async def read(
+        self, statement: Select[Any], read_all: Callable[[Select[Any]], Awaitable[Sequence[R]]]
+    ) -> tuple[list[R], str | None]:
+        """`split` of what `read_all` finds by `of`, or by a statement that gives the same rows and reads fewer."""
+        lead = self._lead_of(statement)
+        rows = await read_all(lead) if lead is not None else ()
+        if len(rows) <= self._max_results:
+            rows = await read_all(self.of(statement))
+        return self.split(rows)
 
     def split(self, rows: Sequence[R]) -> tuple[list[R], str | None]:
         """The rows of the page, and the token of the next page if there is one."""
@@ -79,6 +87,25 @@ class Page:
             return page, PageToken.encode(last, query=self._query)
         start = self._position if isinstance(self._position, int) else 0
         return page, PageToken.encode(start + len(page), query=self._query)
+
+    def _lead_of(self, statement: Select[Any]) -> Select[Any] | None:
+        """The page if it holds rows alone that have a number where the order begins, and another page follows.
+
+        An index gives such rows in order, and those behind the page are never read. None where no index does.
+        """
+        lead = self._terms[0].lead
+        if lead is None:
+            return None
+        statement = self._narrowed(statement).join_from(self._scope.tables[0], lead.source, lead.on)
+        return self._cut(statement, lead.clause, *(term.clause for term in self._terms[1:]))
+
+    def _narrowed(self, statement: Select[Any]) -> Select[Any]:
+        return statement if self._clause is None else statement.where(self._clause)
+
+    def _cut(self, statement: Select[Any], *order: ColumnElement[Any]) -> Select[Any]:
+        if isinstance(self._position, int):
+            statement = statement.offset(self._position)
+        return statement.order_by(*order).limit(self._max_results + 1)
 
 
 def behind(keys: Sequence[tuple[Column[Any], bool]], values: Sequence[str | int]) -> ColumnElement[bool]:

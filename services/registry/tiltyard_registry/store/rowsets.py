@@ -38,6 +38,9 @@ async def keep_newer(session: Session, table: Table, columns: Columns, by: tuple
 
 def among(session: Session, member: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """`member` is one of `values`, however many they are: always one parameter."""
+    if len(values) == 1:
+        # The one spelling for which an index that begins with `member` gives an order.
+        return cast(ColumnElement[bool], member == values[0])
     return _among(member, literal(_packed(session, values), _packed_type(session.is_sqlite, member)), session.is_sqlite)
 
 

@@ -47,7 +47,6 @@ async def find_runs(
         dialect=session.dialect,
         within=[wanted, shown],
     )
-    statement = page.of(
-        select(runs).where(rowsets.among(session, runs.c.experiment_id, wanted), runs.c.lifecycle_stage.in_(shown))
-    )
-    return page.split(await session.all(statement))
+    among = rowsets.among(session, runs.c.experiment_id, wanted)
+    statement = select(runs).where(among, runs.c.lifecycle_stage.in_(shown))
+    return await page.read(statement, session.all)

@@ -249,8 +249,12 @@ def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:
     arguments = {
         "timeout": _CONNECT_TIMEOUT_S,
         "command_timeout": _COMMAND_TIMEOUT_S,
-        # Statements here are short: to compile one to machine code takes longer than to run it.
-        "server_settings": {"application_name": "tiltyard-registry", "jit": "off"},
+        # Statements here are short: to compile one, or to start processes for it, takes longer than to run it.
+        "server_settings": {
+            "application_name": "tiltyard-registry",
+            "jit": "off",
+            "max_parallel_workers_per_gather": "0",
+        },
     }
     # One pool for both. Reads in AUTOCOMMIT without a reset on return take half the round trips of a default
     # checkout, and a write ends its transaction before it gives its connection back.

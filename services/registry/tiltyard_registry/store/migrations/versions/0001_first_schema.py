@@ -16,6 +16,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Creates every table and the rows that no client creates."""
     _create_tables()
+    _create_search_indexes()
     connection = op.get_bind()
     now = time.time_ns() // 1_000_000
     for catalog in ("main", "workspace"):
@@ -41,6 +42,12 @@ def upgrade() -> None:
         ),
         {"now": now},
     )
+
+
+def _create_search_indexes() -> None:
+    op.create_index("ix_latest_metrics_value", "latest_metrics", ["key", "value", "run"], unique=False)
+    for table in ("params", "run_tags"):
+        op.create_index(f"ix_{table}_value", table, ["key", sa.text("substr(value, 1, 200)"), "run"], unique=False)
 
 
 def _create_tables() -> None:
