@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,13 +22,13 @@ from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists
 from tiltyard.models.logged import upload_model
 from tiltyard_serving.endpoint_config import read_file, read_request
 from tiltyard_serving.settings import Settings
+from tiltyard_serving.shadow import IN_FLIGHT
 from tiltyard_serving.telemetry import Telemetry
 
 BODY = json.dumps({"dataframe_split": {"columns": IRIS, "data": [SETOSA]}}).encode()
 PATH = "/serving-endpoints/tumor/invocations"
 API = "/api/tiltyard/v1/endpoints"
 NAME, FAILING = "main.ml.tried", "main.ml.failing"
-REQUESTS = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -106,19 +107,55 @@ async def many(app: App, count: int, headers: Callable[[int], Any] = lambda _num
     return given
 
 
-async def test_traffic_is_shared_by_percentage(folder: Path, tmp_path: Path) -> None:
-    """Of 20,000 requests to a 90/10 endpoint 10 % ± 1 go to the second model, and the counts add up."""
-    config = write(tmp_path / "endpoints.yaml", served_entities=split(folder, 90, 10))
+@pytest.mark.parametrize("requests", [2_000, pytest.param(20_000, marks=pytest.mark.bench)])
+async def test_traffic_is_shared_by_percentage(folder: Path, tmp_path: Path, requests: int) -> None:
+    """Of the requests to a 90/10 endpoint 10 % go to the second model, the shadow hears all, and the counts add up."""
+    entities = split(folder, 90, 10)
+    config = write(tmp_path / "endpoints.yaml", served_entities=entities, shadow=str(tmp_path / "m1"))
+    constant(tmp_path / "m1", 1)
     async with running(config=config) as app:
-        counts = Counter(await many(app, REQUESTS))
-        assert counts[1] + counts[2] == REQUESTS
+        shadow = app.app.state.endpoints.named("tumor").shadow
+        async with asyncio.timeout(30):
+            while not shadow.served.ready:
+                await asyncio.sleep(0.02)
+        counts = Counter(await many(app, requests))
+        await shadow.idle()
+        assert counts[1] + counts[2] == requests
         # Five standard deviations.
-        assert abs(counts[2] - 2000) < 5 * (REQUESTS * 0.1 * 0.9) ** 0.5
+        assert abs(counts[2] - requests / 10) < 5 * (requests * 0.1 * 0.9) ** 0.5
         [state] = (await app.request("GET", API)).json["endpoints"]
         assert [entity["requests"] for entity in state["served_entities"]] == [counts[1], counts[2]]
+        told = state["shadow"]
+        assert told["agreed"] + told["disagreed"] + told["dropped"] == requests
+        assert told["failed"] == 0
+        assert counts[1] - told["dropped"] <= told["agreed"] <= counts[1]
+        assert counts[2] - told["dropped"] <= told["disagreed"] <= counts[2]
         metrics = (await app.request("GET", "/metrics")).body.decode()
         second = f'tiltyard_serving_endpoint_requests_total{{endpoint="tumor",served="m2"}} {float(counts[2])}'
         assert second in metrics
+        print(f"\n{requests:,} requests: {counts[1]:,} and {counts[2]:,}; the shadow: {told}")
+
+
+async def test_nobody_waits_for_the_shadow(folder: Path, tmp_path: Path) -> None:
+    """A shadow that takes a second for each answer delays no caller; what it cannot hear is dropped and counted."""
+
+    def predict(frame: Any) -> Any:
+        time.sleep(1)
+        return [1] * len(frame)
+
+    slow = tmp_path / "slow"
+    pyfunc.save_model(predict, slow, signature=signature([column(n, "double") for n in IRIS]), pip_requirements=[])
+    one = [{"model": str(folder / "m1"), "traffic_percentage": 100}]
+    config = write(tmp_path / "endpoints.yaml", served_entities=one, shadow=str(slow))
+    async with running(config=config) as app:
+        shadow = app.app.state.endpoints.named("tumor").shadow
+        async with asyncio.timeout(30):
+            while not shadow.served.ready:
+                await asyncio.sleep(0.02)
+        began_s = time.monotonic()
+        assert set(await many(app, 200)) == {1}
+        assert time.monotonic() - began_s < 5
+        assert shadow.counts.dropped >= 200 - IN_FLIGHT - 10
 
 
 async def test_a_caller_keeps_its_model(folder: Path, tmp_path: Path) -> None:
@@ -164,6 +201,26 @@ async def test_a_shadow_is_compared_and_never_returned(folder: Path, tmp_path: P
             assert state["mean_seconds"] > 0
             metrics = (await app.request("GET", "/metrics")).body.decode()
             assert f'shadow_requests_total{{endpoint="tumor",outcome="{outcome}"}} {float(state[outcome])}' in metrics
+
+
+@pytest.mark.parametrize("binary", [False, True])
+async def test_a_shadow_hears_the_open_inference_protocol_too(folder: Path, tmp_path: Path, binary: bool) -> None:
+    """Requests under `/v2/` are mirrored and compared like the others, whatever form the caller asked for."""
+    one = [{"model": str(folder / "m1"), "traffic_percentage": 100}]
+    inputs = [{"name": name, "shape": [1], "datatype": "FP64", "data": [1.5]} for name in IRIS]
+    body = {"id": "7", "inputs": inputs, "parameters": {"binary_data_output": binary}}
+    constant(tmp_path / "m1", 1)
+    for shadow, outcome in ((folder / "m2", "disagreed"), (tmp_path / "m1", "agreed")):
+        config = write(tmp_path / "endpoints.yaml", served_entities=one, shadow=str(shadow))
+        async with running(config=config) as app:
+            shadowed = app.app.state.endpoints.named("tumor").shadow
+            async with asyncio.timeout(30):
+                while not shadowed.served.ready:
+                    await asyncio.sleep(0.02)
+            for _ in range(5):
+                assert (await app.request("POST", "/v2/models/tumor/infer", body)).status == 200
+            await shadowed.idle()
+            assert getattr(shadowed.counts, outcome) == 5
 
 
 async def test_changing_an_endpoint_drops_no_request(registry: tuple[Service, Client], tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The payload log: what is sampled is written whole, redacted, and never waited for."""
 
+import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,10 @@ import pytest
 
 from tests.serving.in_process import running
 from tests.serving.models import IRIS, SETOSA, constant
-from tiltyard_serving.payload_log import WAITING, PayloadLog, redacted
+from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable
+from tiltyard.storage import open_store
+from tiltyard_serving import payload_log
+from tiltyard_serving.payload_log import WAITING, Folder, PayloadLog, Sink, open_sink, redacted
 
 SPLIT = {"dataframe_split": {"columns": IRIS, "data": [SETOSA]}}
 
@@ -18,7 +23,7 @@ async def test_requests_and_answers_are_written(tmp_path: Path) -> None:
     """Each answered request is one row with its id, version, latency, and bodies without the redacted column."""
     constant(tmp_path / "one", 1)
     log = tmp_path / "log"
-    settings = {"models": (f"default={tmp_path / 'one'}",), "payload_log_dir": log}
+    settings = {"models": (f"default={tmp_path / 'one'}",), "payload_log_dir": str(log)}
     async with running(**settings, payload_log_redact=(IRIS[1],)) as app:
         for number in range(40):
             headers = [("x-request-id", f"call-{number}")]
@@ -37,7 +42,7 @@ async def test_nothing_is_written_by_default(tmp_path: Path) -> None:
     """Without a directory there is no log; a sample of none keeps none."""
     constant(tmp_path / "one", 1)
     model = f"default={tmp_path / 'one'}"
-    async with running(models=(model,), payload_log_dir=tmp_path / "log", payload_log_sample=0.0) as app:
+    async with running(models=(model,), payload_log_dir=str(tmp_path / "log"), payload_log_sample=0.0) as app:
         assert (await app.request("POST", "/invocations", SPLIT)).status == 200
     assert list((tmp_path / "log").iterdir()) == []
 
@@ -45,7 +50,7 @@ async def test_nothing_is_written_by_default(tmp_path: Path) -> None:
 def test_what_is_too_much_is_dropped_and_counted(tmp_path: Path) -> None:
     """A full log refuses at once; what it kept is written."""
     dropped: list[int] = []
-    log = PayloadLog(tmp_path, sample=1.0, redact=frozenset(), dropped=lambda: dropped.append(1))
+    log = PayloadLog(Folder(tmp_path), sample=1.0, redact=frozenset(), dropped=lambda: dropped.append(1))
     for _ in range(WAITING + 5):
         log.offer("m", "1", 0.001, None, None, b"{}", b"x" * 2_000_000)
     assert len(dropped) == 5
@@ -54,6 +59,126 @@ def test_what_is_too_much_is_dropped_and_counted(tmp_path: Path) -> None:
     rows = pd.read_parquet(tmp_path)
     assert len(rows) == WAITING
     assert rows["answer"].isna().all()
+
+
+def offer(log: PayloadLog, count: int, answer: bytes = b"{}") -> None:
+    for _ in range(count):
+        log.offer("m", "1", 0.001, None, None, b"{}", answer)
+
+
+class Shelf:
+    """Files as they come; while it is `broken`, none are kept."""
+
+    def __init__(self) -> None:
+        self.files: list[bytes] = []
+        self.broken = False
+
+    def open(self) -> None:
+        """Nothing."""
+
+    def put(self, name: str, data: bytes) -> None:
+        if self.broken:
+            raise TemporarilyUnavailable("the store does not answer")
+        self.files.append(data)
+
+    @property
+    def rows(self) -> list[int]:
+        """How many each file holds."""
+        return [len(pd.read_parquet(io.BytesIO(data))) for data in self.files]
+
+
+def logged(sink: Sink, dropped: list[int], **options: Any) -> PayloadLog:
+    return PayloadLog(sink, sample=1.0, redact=frozenset(), dropped=lambda: dropped.append(1), **options)
+
+
+def test_what_waits_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few large bodies fill the log as many small ones do; what was written makes room again."""
+    monkeypatch.setattr(payload_log, "WAITING_BYTES", 1000)
+    dropped: list[int] = []
+    log = logged(shelf := Shelf(), dropped, roll_s=0.01)
+    offer(log, 5, b"x" * 300)
+    assert len(dropped) == 2
+    log.start()
+    while not shelf.files:
+        time.sleep(0.01)
+    offer(log, 1, b"x" * 300)
+    log.close()
+    assert sum(shelf.rows) == 4
+    assert len(dropped) == 2
+
+
+def test_files_are_closed_by_records_bytes_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file ends with so many records, so many bytes, or so many seconds after its first."""
+    monkeypatch.setattr(payload_log, "FILE_RECORDS", 3)
+    log = logged(shelf := Shelf(), [], roll_s=30)
+    offer(log, 7)
+    log.start()
+    log.close()
+    assert shelf.rows == [3, 3, 1]
+    monkeypatch.setattr(payload_log, "FILE_BYTES", 1000)
+    log = logged(shelf := Shelf(), [], roll_s=30)
+    offer(log, 3, b"x" * 600)
+    log.start()
+    log.close()
+    assert shelf.rows == [2, 1]
+    log = logged(shelf := Shelf(), [], roll_s=0.05)
+    log.start()
+    offer(log, 1)
+    while not shelf.files:
+        time.sleep(0.01)
+    log.close()
+    assert shelf.rows == [1]
+
+
+def test_a_store_that_is_away_costs_payloads_and_nothing_else() -> None:
+    """What cannot be written is dropped and counted; later files are written again."""
+    dropped: list[int] = []
+    log = logged(shelf := Shelf(), dropped, roll_s=0.01)
+    shelf.broken = True
+    log.start()
+    offer(log, 3)
+    while len(dropped) < 3:
+        time.sleep(0.01)
+    shelf.broken = False
+    offer(log, 2)
+    log.close()
+    assert sum(shelf.rows) == 2
+
+
+async def test_payloads_go_to_an_object_store(tmp_path: Path, s3_uri: str) -> None:
+    """A URI names a prefix of a bucket; nothing but whole files is there."""
+    constant(tmp_path / "one", 1)
+    place = f"{s3_uri}/payloads"
+    async with running(models=(f"default={tmp_path / 'one'}",), payload_log_dir=place) as app:
+        for _ in range(3):
+            assert (await app.request("POST", "/invocations", SPLIT)).status == 200
+    store = open_store(place)
+    [entry] = [entry async for entry in store.list("")]
+    data = b"".join([chunk async for chunk in store.get(entry.path)])
+    assert list(pd.read_parquet(io.BytesIO(data))["answer"]) == [b'{"predictions":[1]}'] * 3
+
+
+def test_an_unknown_store_is_refused() -> None:
+    """A URI that no store serves is refused at the start."""
+    with pytest.raises(InvalidParameterValue, match="No artifact store serves 'ftp://'"):
+        open_sink("ftp://somewhere")
+
+
+async def test_the_open_inference_protocol_is_written_too(tmp_path: Path) -> None:
+    """Requests under `/v2/` are rows like the others, without the data of redacted tensors."""
+    constant(tmp_path / "one", 1)
+    settings = {"models": (f"default={tmp_path / 'one'}",), "payload_log_dir": str(tmp_path / "log")}
+    inputs = [{"name": name, "shape": [1], "datatype": "FP64", "data": [1.5]} for name in IRIS]
+    async with running(**settings, payload_log_redact=(IRIS[1],)) as app:
+        assert (await app.request("POST", "/v2/models/default/infer", {"inputs": inputs})).status == 200
+    [row] = pd.read_parquet(tmp_path / "log").to_dict(orient="records")
+    assert [one["data"] for one in json.loads(row["request"])["inputs"]] == [[1.5], None, [1.5], [1.5]]
+    assert json.loads(row["answer"])["outputs"][0]["data"] == [1]
+    assert row["latency_ms"] > 0
+
+
+def tensor(name: str, shape: list[int], data: Any) -> dict[str, Any]:
+    return {"name": name, "shape": shape, "datatype": "FP64", "data": data}
 
 
 SECRET: dict[str, tuple[Any, Any]] = {
@@ -70,6 +195,15 @@ SECRET: dict[str, tuple[Any, Any]] = {
     "short row": ({"dataframe_split": {"columns": ["b", "a"], "data": [["s"]]}}, None),
     "unnamed rows": ({"instances": [["s", 1]]}, None),
     "a list": (["s"], None),
+    "tensor": (
+        {"inputs": [tensor("a", [1], ["s"]), tensor("b", [1, 1], [1])]},
+        {"inputs": [tensor("a", [1], None), tensor("b", [1, 1], [1])]},
+    ),
+    "tensor of columns": ({"inputs": [tensor("all", [1, 2], ["s", 1])]}, None),
+    "output": (
+        {"model_name": "m", "outputs": [tensor("a", [1], ["s"])]},
+        {"model_name": "m", "outputs": [tensor("a", [1], None)]},
+    ),
 }
 
 

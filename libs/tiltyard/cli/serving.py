@@ -166,9 +166,17 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 @options.option(
     "--payload-log-dir",
     env="PAYLOAD_LOG_DIR",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write sampled requests and answers there as Parquet files; without it, nothing is kept.",
+    metavar="DIR|URI",
+    help="Write sampled requests and answers as Parquet files into a directory or below s3://bucket/prefix; "
+    "without it, nothing is kept.",
+)
+@options.option(
+    "--payload-log-roll-s",
+    env="PAYLOAD_LOG_ROLL_S",
+    type=click.FloatRange(0, min_open=True),
+    default=_DEFAULT.payload_log_roll_s,
+    show_default=True,
+    help="Seconds until a file of them is closed, however little it holds.",
 )
 @options.option(
     "--payload-log-sample",

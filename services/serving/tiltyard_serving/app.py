@@ -23,7 +23,7 @@ from tiltyard_serving.api.routes import scoring_routes
 from tiltyard_serving.api.straight import Straight
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.logs import json_lines
-from tiltyard_serving.payload_log import PayloadLog
+from tiltyard_serving.payload_log import PayloadLog, open_sink
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
 
@@ -47,7 +47,8 @@ def create_app(settings: Settings) -> Litestar:
     payload_log = None
     if settings.payload_log_dir is not None:
         payload_log = PayloadLog(
-            settings.payload_log_dir,
+            open_sink(settings.payload_log_dir),
+            roll_s=settings.payload_log_roll_s,
             sample=settings.payload_log_sample,
             redact=frozenset(settings.payload_log_redact),
             dropped=telemetry.payloads_dropped.inc,

@@ -1,5 +1,7 @@
 """Sampled requests and their answers as Parquet files, written by a thread that no request waits for."""
 
+import asyncio
+import io
 import logging
 import queue
 import random
@@ -8,13 +10,18 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from tiltyard.errors import TiltyardError
+from tiltyard.storage import ArtifactStore, open_store
+
+# Whichever is reached first: what waits to be written, and what one file holds.
 WAITING = 2000
+WAITING_BYTES = 256 * 1024 * 1024
 FILE_RECORDS = 10_000
-FLUSH_S = 5.0
+FILE_BYTES = 64 * 1024 * 1024
 MAX_BODY_BYTES = 1024 * 1024
 
 _log = logging.getLogger(__name__)
@@ -32,23 +39,91 @@ class Record(NamedTuple):
     request: bytes | None
     answer: bytes | None
 
+    @property
+    def size_bytes(self) -> int:
+        """What the bodies take."""
+        return len(self.request or b"") + len(self.answer or b"")
+
+
+class Sink(Protocol):
+    """Where the files go, each there whole or not at all."""
+
+    def open(self) -> None:
+        """Gets ready to take files. Raises: OSError, TiltyardError."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keeps a file. Raises: OSError, TiltyardError."""
+
+
+class Folder:
+    """A directory, made on opening."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def open(self) -> None:
+        """Makes the directory. Raises: OSError."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Writes a file, and gives it its name when it is whole. Raises: OSError."""
+        partial = self._directory / f".{name}.partial"
+        partial.write_bytes(data)
+        partial.replace(self._directory / name)
+
+
+class Objects:
+    """A prefix of an object store."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+
+    def open(self) -> None:
+        """Nothing: a store has no folders."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Uploads a file. Raises: TiltyardError."""
+        asyncio.run(self._upload(name, data))
+
+    async def _upload(self, name: str, data: bytes) -> None:
+        async with self._store.open_writer(name) as writer:
+            await writer.write(data)
+            await writer.commit()
+
+
+def open_sink(place: str) -> Sink:
+    """The sink of a directory, or of an object-store URI such as `s3://bucket/prefix`.
+
+    Raises:
+        InvalidParameterValue: no store serves the scheme.
+        MissingPackage: the scheme needs an extra that is not installed.
+    """
+    return Objects(open_store(place)) if "://" in place else Folder(Path(place))
+
 
 class PayloadLog:
-    """Keeps a share of what `offer` gets; what is too much to keep is dropped and counted."""
+    """Keeps a share of what `offer` gets; what is too much to keep is dropped and counted.
+
+    A file is closed when it holds enough, or `roll_s` after its first record.
+    """
 
     def __init__(
-        self, directory: Path, *, sample: float, redact: frozenset[str], dropped: Callable[[], object]
+        self, sink: Sink, *, sample: float, redact: frozenset[str], dropped: Callable[[], object], roll_s: float = 5.0
     ) -> None:
-        self._directory = directory
+        self._sink = sink
         self._sample = sample
         self._redact = redact
         self._dropped = dropped
+        self._roll_s = roll_s
         self._waiting: queue.Queue[Record | None] = queue.Queue(WAITING)
+        # Both are only ever added to, each by one thread: their difference is what waits.
+        self._offered_bytes = 0
+        self._taken_bytes = 0
         self._thread = threading.Thread(target=self._run, name="payload log", daemon=True)
 
     def start(self) -> None:
         """Makes the directory and begins to write. Raises: OSError if it cannot be made."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._sink.open()
         self._thread.start()
 
     def offer(
@@ -67,8 +142,13 @@ class PayloadLog:
         now_ms = time.time_ns() // 1_000_000
         kept = [None if len(data) > MAX_BODY_BYTES else data for data in (body, answer)]
         named = request_id or uuid.uuid4().hex
+        record = Record(now_ms, named, model, version, seconds * 1e3, content_type, *kept)
+        if self._offered_bytes - self._taken_bytes + record.size_bytes > WAITING_BYTES:
+            self._dropped()
+            return
         try:
-            self._waiting.put_nowait(Record(now_ms, named, model, version, seconds * 1e3, content_type, *kept))
+            self._waiting.put_nowait(record)
+            self._offered_bytes += record.size_bytes
         except queue.Full:
             self._dropped()
 
@@ -79,25 +159,31 @@ class PayloadLog:
             self._thread.join()
 
     def _run(self) -> None:
-        records: list[Record] = []
-        flush_at_s = time.monotonic() + FLUSH_S
         closing = False
         while not closing:
+            closing = self._write_next()
+
+    def _write_next(self) -> bool:
+        """Writes one file once there is something for it. Whether that was the last one."""
+        record = self._waiting.get()
+        roll_at_s = time.monotonic() + self._roll_s
+        records: list[Record] = []
+        size_bytes = 0
+        while record is not None:
+            records.append(record)
+            size_bytes += record.size_bytes
+            if len(records) >= FILE_RECORDS or size_bytes >= FILE_BYTES:
+                break
             try:
-                record = self._waiting.get(timeout=max(0.0, flush_at_s - time.monotonic()))
-                closing = record is None
-                if record is not None:
-                    records.append(record)
+                record = self._waiting.get(timeout=max(0.0, roll_at_s - time.monotonic()))
             except queue.Empty:
-                pass
-            if closing or len(records) >= FILE_RECORDS or time.monotonic() >= flush_at_s:
-                if records:
-                    self._write(records)
-                records = []
-                flush_at_s = time.monotonic() + FLUSH_S
+                break
+        if records:
+            self._write(records)
+            self._taken_bytes += size_bytes
+        return record is None
 
     def _write(self, records: list[Record]) -> None:
-        """One file, there whole or not at all."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -115,11 +201,11 @@ class PayloadLog:
             ]
         )
         name = f"payloads-{records[0].time_ms}-{uuid.uuid4().hex[:12]}.parquet"
-        partial = self._directory / f".{name}.partial"
         try:
-            pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial, compression="zstd")
-            partial.replace(self._directory / name)
-        except (OSError, pa.ArrowException) as error:
+            file = io.BytesIO()
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), file, compression="zstd")
+            self._sink.put(name, file.getvalue())
+        except (OSError, TiltyardError, pa.ArrowException) as error:
             _log.warning("%d payloads could not be written", len(records), exc_info=error)
             for _ in records:
                 self._dropped()
@@ -147,11 +233,35 @@ def redacted(body: bytes | None, columns: frozenset[str]) -> bytes | None:
                     return None
                 for i in hidden:
                     row[i] = None
-        elif not isinstance(content, dict) or ("predictions" not in content and not _names(content)):
-            return None
-        return msgspec.json.encode(_without(content, columns))
+        elif not isinstance(content, dict):
+            content = None
+        elif (tensors := _tensors(content)) is not None:
+            shown = [tensor for tensor in tensors if not _hidden(tensor, columns)]
+            content = None if shown else content
+        elif "predictions" not in content and not _names(content):
+            content = None
+        return None if content is None else msgspec.json.encode(_without(content, columns))
     except (msgspec.MsgspecError, UnicodeError, ValueError, TypeError, KeyError, IndexError, RecursionError):
         return None
+
+
+def _tensors(content: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The tensors of a request or reply of the Open Inference Protocol; None if it is none."""
+    tensors = content.get("outputs" if "model_name" in content else "inputs")
+    if not (isinstance(tensors, list) and tensors):
+        return None
+    return (
+        tensors
+        if all(isinstance(one, dict) and {"name", "datatype", "shape"} <= one.keys() for one in tensors)
+        else None
+    )
+
+
+def _hidden(tensor: dict[str, Any], columns: frozenset[str]) -> bool:
+    """Whether the tensor shows nothing of `columns`, if need be without its data; several columns in one may."""
+    if tensor["name"] in columns:
+        tensor["data"] = None
+    return len(tensor["shape"]) == 1 or tensor["shape"][1:] == [1] or tensor.get("data") is None
 
 
 def _names(content: dict[str, Any]) -> bool:

@@ -51,8 +51,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # No trial lasts longer; until it ends, the version before stays loaded.
     trial_s: float = 600.0
 
-    # Where sampled requests and answers go as Parquet files; None: nowhere. Redacted columns are null there.
-    payload_log_dir: Path | None = None
+    # Where sampled requests and answers go as Parquet files, a directory or the URI of an object store; None: nowhere.
+    # A file is closed after `payload_log_roll_s` at the latest. Redacted columns are null there.
+    payload_log_dir: str | None = None
+    payload_log_roll_s: float = 5.0
     payload_log_sample: float = 1.0
     payload_log_redact: tuple[str, ...] = ()
 
@@ -89,6 +91,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if not 0 <= self.trial_max_error_rate <= 1:
             raise InvalidParameterValue(
                 f"Setting 'trial_max_error_rate' must be from 0 to 1, got {self.trial_max_error_rate:g}."
+            )
+        if self.payload_log_roll_s <= 0:
+            raise InvalidParameterValue(
+                f"Setting 'payload_log_roll_s' must be above 0, got {self.payload_log_roll_s:g}."
             )
         for name in ("request_timeout_s", "watch_wait_s", "reconnect_s", "poll_interval_s", "trial_s"):
             if getattr(self, name) <= 0:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -14,6 +15,8 @@ from tiltyard_serving.telemetry import Telemetry
 
 IN_FLIGHT = 64
 _INLINE_BYTES = 64 * 1024
+
+Ask = Callable[[LoadedModel], Awaitable[bytes]]
 
 _log = logging.getLogger(__name__)
 
@@ -56,10 +59,14 @@ class Shadow:
 
     def mirror(self, body: bytes, content_type: str | None, answer: bytes) -> None:
         """Asks about `body` in the background; `answer` is the one that the caller has got."""
+        self.compare(lambda model: _predicted(model, body, content_type), lambda: answer)
+
+    def compare(self, ask: Ask, answer: Callable[[], bytes]) -> None:
+        """Compares in the background what `ask` gets from the shadow with `answer()`, both JSON."""
         if len(self._asking) >= IN_FLIGHT or not self.served.ready:
             self._count("dropped")
             return
-        task = asyncio.create_task(self._ask(body, content_type, answer))
+        task = asyncio.create_task(self._ask(ask, answer))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
@@ -68,11 +75,12 @@ class Shadow:
         while self._asking:
             await asyncio.wait(self._asking)
 
-    async def _ask(self, body: bytes, content_type: str | None, answer: bytes) -> None:
+    async def _ask(self, ask: Ask, answer: Callable[[], bytes]) -> None:
         try:
+            expected = answer()
             with self.served.slot.lease() as model:
                 began_s = time.perf_counter()
-                own = await _predicted(model, body, content_type)
+                own = await ask(model)
                 seconds = time.perf_counter() - began_s
         except Exception as error:
             _log.debug("the shadow %s failed", self.served.uri, exc_info=error)
@@ -81,7 +89,7 @@ class Shadow:
         self._seconds.observe(seconds)
         self.counts.seconds += seconds
         large = len(own) > _INLINE_BYTES
-        agreed = await asyncio.to_thread(same_answer, own, answer) if large else same_answer(own, answer)
+        agreed = await asyncio.to_thread(same_answer, own, expected) if large else same_answer(own, expected)
         self._count("agreed" if agreed else "disagreed")
 
     def _count(self, outcome: str) -> None:

@@ -59,7 +59,7 @@ def scoring_routes(
 
         return handle
 
-    v2 = V2(settings, telemetry, endpoints, in_flight, draining)
+    v2 = V2(settings, telemetry, endpoints, in_flight, draining, payload_log)
 
     @asgi("/v2", is_mount=True, copy_scope=False)
     async def open_inference(scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,12 +11,16 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import BadRequest, EndpointNotFound, ResourceDoesNotExist, TemporarilyUnavailable
 from tiltyard_serving import open_inference
-from tiltyard_serving.api.bodies import header, inflated, read_body
+from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
 from tiltyard_serving.api.in_flight import Call, InFlight
 from tiltyard_serving.api.invocations import DECODE_INLINE_BYTES, Invocations, Way, submit
 from tiltyard_serving.api.replies import JSON, Reply, error_reply, method_not_allowed, respond
 from tiltyard_serving.endpoints import Endpoints
+from tiltyard_serving.model import LoadedModel
+from tiltyard_serving.open_inference import InferRequest, RequestedOutput
+from tiltyard_serving.payload_log import PayloadLog
 from tiltyard_serving.settings import Settings
+from tiltyard_serving.shadow import Shadow
 from tiltyard_serving.telemetry import Telemetry
 
 BINARY = b"application/octet-stream"
@@ -44,6 +48,7 @@ class Infer(Invocations):
         )
         way = await self._route(request)
         head: list[int | None] = []
+        given: list[Any] = []
         with way.served.slot.lease() as model:
             call.model, call.trial = model, way.served.trial
             name, number = model.name, model.version
@@ -51,6 +56,8 @@ class Infer(Invocations):
             def encode(predictions: Any) -> bytes:
                 content, size_bytes = open_inference.write(predictions, asked, name, number)
                 head.append(size_bytes)
+                if way.shadow is not None:
+                    given.append(predictions)
                 return content
 
             make = open_inference.to_payload
@@ -60,6 +67,12 @@ class Infer(Invocations):
                 else await asyncio.to_thread(make, asked, arrays, model.signature)
             )
             answer = await submit(call, model, payload, began_s, encode)
+        if self._payload_log is not None:
+            seconds = time.perf_counter() - call.began_s
+            named, content_type = request_id(request), header(request, b"content-type")
+            self._payload_log.offer(name, number, seconds, named, content_type, body, answer)
+        if way.shadow is not None and given:
+            _mirror(way.shadow, asked, arrays, given[-1])
         reply = Reply(200, answer, JSON)
         if head and head[-1] is not None:
             reply = Reply(200, answer, BINARY, ((JSON_LENGTH, b"%d" % head[-1]),))
@@ -74,6 +87,21 @@ class Infer(Invocations):
         return refusal(error, named)
 
 
+def _mirror(shadow: Shadow, asked: InferRequest, arrays: dict[str, Any], predictions: Any) -> None:
+    """Asks the shadow the same; both answers are compared as JSON under one name."""
+    outputs = None if asked.outputs is None else [RequestedOutput(output.name) for output in asked.outputs]
+    known = {name: value for name, value in asked.parameters.items() if name != "binary_data_output"}
+    plain = InferRequest(asked.inputs, asked.id, known, outputs)
+
+    def encode(predictions: Any) -> bytes:
+        return open_inference.write(predictions, plain, "", "")[0]
+
+    async def ask(model: LoadedModel) -> bytes:
+        return await model.submit(open_inference.to_payload(asked, arrays, model.signature), encode)
+
+    shadow.compare(ask, lambda: encode(predictions))
+
+
 class V2:
     """Everything under /v2/."""
 
@@ -84,9 +112,10 @@ class V2:
         endpoints: Endpoints,
         in_flight: InFlight,
         draining: asyncio.Event,
+        payload_log: PayloadLog | None = None,
     ) -> None:
         self._endpoints = endpoints
-        self._infer = Infer(settings, telemetry, self._way, in_flight)
+        self._infer = Infer(settings, telemetry, self._way, in_flight, payload_log)
         self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,7 +172,7 @@ class V2:
                 endpoint = self._endpoints.named(name)
                 if request is None:
                     return Way(endpoint.members[0].served)
-                return Way(endpoint.choose(request["headers"]), None)
+                return Way(endpoint.choose(request["headers"]), endpoint.shadow)
             case [name] if "@" in name:
                 model, _, alias = name.partition("@")
                 return Way(await self._endpoints.of_model(model, alias))
