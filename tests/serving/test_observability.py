@@ -13,7 +13,8 @@ from tiltyard_serving.settings import Settings
 
 BODY = {"dataframe_split": {"columns": IRIS, "data": [SETOSA]}}
 V2_BODY = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", "data": SETOSA}]}
-TIMING = re.compile(r"parse;dur=(\d+\.\d+), queue;dur=(\d+\.\d+), predict;dur=(\d+\.\d+), encode;dur=(\d+\.\d+)")
+PHASES = ("parse", "validate", "queue", "predict", "encode")
+TIMING = re.compile(", ".join(rf"{phase};dur=(\d+\.\d+)" for phase in PHASES))
 
 
 async def test_every_answer_says_where_its_time_went(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ async def test_every_answer_says_where_its_time_went(tmp_path: Path) -> None:
         refused = await app.request("POST", "/invocations", b"{")
         assert "server-timing" not in refused.headers
         metrics = (await app.request("GET", "/metrics")).body.decode()
-        for phase in ("queue", "predict", "encode", "parse"):
+        for phase in PHASES:
             [line] = [
                 line for line in metrics.splitlines() if line.startswith(f"tiltyard_serving_{phase}_seconds_count")
             ]

@@ -7,6 +7,7 @@ model takes: it needs no further enforcement, and passes it unchanged.
 Source: mlflow/pyfunc/scoring_server/__init__.py at v3.17.2.
 """
 
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -115,6 +116,7 @@ def _decode_json(body: bytes, signature: Signature | None, coerce: Coerce) -> Pa
         raise BadRequest(
             f"Invalid input. Ensure that input is a valid JSON formatted string. Error: '{why[:200]}'"
         ) from None
+    parsed_at_s = time.perf_counter()
     if not isinstance(fields, dict):
         what = "a list" if isinstance(fields, list) else f"unexpected input type '{type(fields).__name__}'"
         raise BadRequest(f"Invalid input. {_REQUIRED}. Received {what}.")
@@ -130,6 +132,7 @@ def _decode_json(body: bytes, signature: Signature | None, coerce: Coerce) -> Pa
             )
         inputs = None if signature is None else signature.inputs
         payload = _FORMS[present[0]](fields[present[0]], inputs, coerce)
+    payload.parsed_at_s = parsed_at_s
     params = fields.get("params")
     if params is not None and signature is not None and signature.params is not None:
         payload.params = validate_params(params, signature.params)

@@ -5,6 +5,7 @@ signature does all of that while it parses. It takes only what needs no cast and
 does not take, the general route reads, or refuses with a message that says why.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -65,6 +66,7 @@ class TypedDecoder:
             fields: Any = self._decode(body)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
+        parsed_at_s = time.perf_counter()
         split, records = fields.dataframe_split, fields.dataframe_records
         if (split is msgspec.UNSET) == (records is msgspec.UNSET):
             return None
@@ -74,7 +76,10 @@ class TypedDecoder:
             rows = split.data
         else:
             return None
-        return self._payload(rows) if rows else None
+        payload = self._payload(rows) if rows else None
+        if payload is not None:
+            payload.parsed_at_s = parsed_at_s
+        return payload
 
     def _payload(self, rows: Sequence[Any]) -> Payload | None:
         if self._matrix_dtype is not None:

@@ -72,7 +72,14 @@ class Telemetry:
         )
         self.parse_seconds = Histogram(
             "tiltyard_serving_parse_seconds",
-            "Seconds to read and check the body of a request: parsing and validation are one pass.",
+            "Seconds to make values of the body of a request.",
+            model,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.validate_seconds = Histogram(
+            "tiltyard_serving_validate_seconds",
+            "Seconds to cast and check the values of a request; 0 where the parse does that too.",
             model,
             buckets=_SECONDS,
             registry=registry,
@@ -193,6 +200,7 @@ class ModelMeter:
         self._queue_seconds = telemetry.queue_seconds.labels(name, version)
         self._encode_seconds = telemetry.encode_seconds.labels(name, version)
         self.parsed = telemetry.parse_seconds.labels(name, version).observe
+        self.validated = telemetry.validate_seconds.labels(name, version).observe
 
     def answered(self, status: int, seconds: float) -> None:
         """Counts one request."""

@@ -169,8 +169,7 @@ class Exchange(Pending):
             self.model, self.trial = self._lease.__enter__(), served.trial
             began_s = time.perf_counter()
             payload = self.model.decode(self._body, self._header(b"content-type"))
-            self.parse_s = time.perf_counter() - began_s
-            self.model.meter.parsed(self.parse_s)
+            self.read(self.model, payload, began_s)
             times = Times()
             self.model.submit_for(self, payload, self._format.encode, times)
             self.times = times

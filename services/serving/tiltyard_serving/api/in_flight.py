@@ -11,6 +11,7 @@ from collections.abc import Callable
 from litestar.types import Receive
 
 from tiltyard.errors import BadRequest, DeadlineExceeded
+from tiltyard.pyfunc.payload import Payload
 from tiltyard_serving.batcher import Times
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.trial import Trial
@@ -27,14 +28,14 @@ class ClientDisconnected(Exception):
 class Pending(ABC):
     """One request while it is being answered."""
 
-    __slots__ = ("began_s", "has_body", "model", "parse_s", "times", "trial")
+    __slots__ = ("began_s", "has_body", "model", "parse_s", "times", "trial", "validate_s")
 
     def __init__(self) -> None:
         self.began_s = time.perf_counter()
         self.has_body = False
         self.model: LoadedModel | None = None
         self.trial: Trial | None = None
-        self.parse_s = 0.0
+        self.parse_s = self.validate_s = 0.0
         self.times: Times | None = None
 
     @abstractmethod
@@ -44,6 +45,14 @@ class Pending(ABC):
     @abstractmethod
     def watch(self) -> None:
         """From now on, ends it when the caller leaves."""
+
+    def read(self, model: LoadedModel, payload: Payload, began_s: float) -> None:
+        """Notes and counts how long its payload took, which was being read since `began_s`."""
+        ended_s = time.perf_counter()
+        parsed_s = payload.parsed_at_s or ended_s
+        self.parse_s, self.validate_s = parsed_s - began_s, ended_s - parsed_s
+        model.meter.parsed(self.parse_s)
+        model.meter.validated(self.validate_s)
 
     def expire(self) -> None:
         """Ends it because its time is over: the server's fault only once the server has the body."""
@@ -81,6 +90,8 @@ class Call(Pending):
         """Ends the watch. A cancellation that the sweep asked for has been dealt with."""
         if self._watch is not None:
             self._watch.cancel()
+            # A cancelled task holds on to what it waited for: together they would keep the model until a collection.
+            self._watch = None
         if self.ended is not None and self._task is not None:
             self._task.uncancel()
 

@@ -136,8 +136,13 @@ class Invocations:
         model.meter.answered(reply.status, time.perf_counter() - call.began_s)
         if (times := call.times) is None:
             return reply.adding(MODEL_HEADER, model.header)
-        phases = (call.parse_s * 1e3, times.queue_s * 1e3, times.predict_s * 1e3, times.encode_s * 1e3)
-        timing = b"parse;dur=%.3f, queue;dur=%.3f, predict;dur=%.3f, encode;dur=%.3f" % phases
+        timing = b"parse;dur=%.3f, validate;dur=%.3f, queue;dur=%.3f, predict;dur=%.3f, encode;dur=%.3f" % (
+            call.parse_s * 1e3,
+            call.validate_s * 1e3,
+            times.queue_s * 1e3,
+            times.predict_s * 1e3,
+            times.encode_s * 1e3,
+        )
         headers = (*reply.headers, (MODEL_HEADER, model.header), (b"server-timing", timing))
         return Reply(reply.status, reply.body, reply.content_type, headers)
 
@@ -155,8 +160,7 @@ async def _predict(
 
 async def submit(call: Call, model: LoadedModel, payload: Payload, began_s: float, encode: Encode | None) -> bytes:
     """The answer to `payload`, which was being read since `began_s`; `call` learns how long each phase took."""
-    call.parse_s = time.perf_counter() - began_s
-    model.meter.parsed(call.parse_s)
+    call.read(model, payload, began_s)
     times = Times()
     answer = await model.submit(payload, encode, times)
     # A call that failed or ran out of time has no times to tell.

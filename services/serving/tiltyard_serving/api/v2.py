@@ -46,6 +46,7 @@ class Infer(Invocations):
             if inline
             else await asyncio.to_thread(open_inference.read, body, json_bytes)
         )
+        parsed_at_s = time.perf_counter()
         way = await self._route(request)
         head: list[int | None] = []
         given: list[Any] = []
@@ -66,6 +67,7 @@ class Infer(Invocations):
                 if inline
                 else await asyncio.to_thread(make, asked, arrays, model.signature)
             )
+            payload.parsed_at_s = parsed_at_s
             answer = await submit(call, model, payload, began_s, encode)
         if self._payload_log is not None:
             seconds = time.perf_counter() - call.began_s
