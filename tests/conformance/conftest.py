@@ -40,6 +40,8 @@ def mlflow(
     for name in list(os.environ):
         if name.startswith("MLFLOW_") and name not in CLIENT_ENVIRONMENT:
             monkeypatch.delenv(name)
+    # The client remembers the last experiment that any test set, of whichever server.
+    monkeypatch.setattr(mlflow_package.tracking.fluent, "_active_experiment_id", None)
     monkeypatch.chdir(tmp_path)
     mlflow_package.set_tracking_uri(shared_registry.url)
     mlflow_package.set_registry_uri(shared_registry.url)
