@@ -166,3 +166,19 @@ def test_an_experiment_id_is_a_number_or_refused(text: str) -> None:
     except InvalidParameterValue:
         return
     assert -1 <= number < 2**31
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [("30d", 2_592_000_000), ("2d8h5m20s", 201_920_000), ("2m4s", 124_000), ("1.5h", 5_400_000), (" 0s ", 0)],
+)
+def test_an_age_is_read_as_upstream_reads_it(text: str, milliseconds: int) -> None:
+    """Days, hours, minutes and seconds, in this order, fractions too."""
+    assert lifecycle.age_ms(text, parameter="older_than") == milliseconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "d", "1s2d", "-1d", "1..2d", "1e9d", "9" * 400 + "s", "nand", "1 d"])
+def test_what_is_no_age_is_refused(text: str) -> None:
+    """Whatever it is, by name and with an example."""
+    with pytest.raises(InvalidParameterValue, match="'grace': expected an age such as '30d'"):
+        lifecycle.age_ms(text, parameter="grace")

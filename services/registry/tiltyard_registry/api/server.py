@@ -97,25 +97,25 @@ async def show_server_info(request: Request[Any, Any, Any]) -> ServerInfo:
     )
 
 
-@get(["/workspaces", "/workspaces/{name:str}"], include_in_schema=False, sync_to_thread=False)
+@get(["/workspaces", "/workspaces/{name:str}"], sync_to_thread=False)
 def read_workspaces() -> Empty:
     """Refuses: server-info says that there are no workspaces."""
     raise NotImplementedYet(_NO_WORKSPACES)
 
 
-@post("/workspaces", include_in_schema=False, sync_to_thread=False)
+@post("/workspaces", sync_to_thread=False)
 def create_workspace() -> Empty:
     """Refuses likewise."""
     raise NotImplementedYet(_NO_WORKSPACES)
 
 
-@patch("/workspaces/{name:str}", include_in_schema=False, sync_to_thread=False)
+@patch("/workspaces/{name:str}", sync_to_thread=False)
 def update_workspace() -> Empty:
     """Refuses likewise."""
     raise NotImplementedYet(_NO_WORKSPACES)
 
 
-@delete("/workspaces/{name:str}", include_in_schema=False, sync_to_thread=False)
+@delete("/workspaces/{name:str}", sync_to_thread=False)
 def delete_workspace() -> Empty:
     """Refuses likewise."""
     raise NotImplementedYet(_NO_WORKSPACES)

@@ -41,7 +41,7 @@ def age_ms(text: str, *, parameter: str) -> int:
         if match is None or not any(match.groups()):
             raise ValueError
         age = int(sum(float(part) * ms for part, ms in zip(match.groups(), _MS, strict=True) if part))
-    except ValueError:
+    except (ValueError, OverflowError):
         age = -1
     if not 0 <= age <= 365_000 * _MS[0]:
         raise InvalidParameterValue(
