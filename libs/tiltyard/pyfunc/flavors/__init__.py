@@ -14,6 +14,8 @@ from tiltyard.pyfunc.mlmodel import MLModel
 
 FLAVORS: dict[str, str] = {
     "mlflow.sklearn": "tiltyard.pyfunc.flavors.sklearn",
+    "mlflow.xgboost": "tiltyard.pyfunc.flavors.xgboost",
+    "mlflow.lightgbm": "tiltyard.pyfunc.flavors.lightgbm",
     "mlflow.pyfunc.model": "tiltyard.pyfunc.flavors.python_model",
     "mlflow.pyfunc.loaders.code_model": "tiltyard.pyfunc.flavors.code_model",
     "tiltyard_python_function": "tiltyard.pyfunc.flavors.function",

@@ -5,6 +5,7 @@ is a pickle. Unlike there, the list of types that a skops file may hold is never
 """
 
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     return Predictor(predictor.predict, estimator, takes_params=False, row_wise=row_wise)
 
 
-def load_estimator(path: Path, serialization_format: str) -> Any:
-    """The estimator in a file of the format.
+def load_estimator(path: Path, serialization_format: str, *, trusted_types: Iterable[str] = ()) -> Any:
+    """The estimator in a file of the format; `trusted_types` are what a skops file may hold besides our own list.
 
     Raises:
         PermissionDenied, InvalidParameterValue: as `load`.
@@ -53,7 +54,7 @@ def load_estimator(path: Path, serialization_format: str) -> Any:
     if serialization_format == "skops":
         from tiltyard.pyfunc.flavors.skops_file import load_skops
 
-        return load_skops(path)
+        return load_skops(path, trusted_types=trusted_types)
     with path.open("rb") as file:
         try:
             if serialization_format == "pickle":

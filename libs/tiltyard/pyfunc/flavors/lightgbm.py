@@ -1,0 +1,48 @@
+"""LightGBM models: boosters in LightGBM's own text files, estimators in pickles and skops files.
+
+Source: mlflow/lightgbm/__init__.py (_load_model, _LGBModelWrapper) at v3.17.2.
+"""
+
+from pathlib import Path
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.flavors import Predictor
+from tiltyard.pyfunc.flavors.code_path import add_code_path, missing_packages
+from tiltyard.pyfunc.flavors.model_file import model_file
+from tiltyard.pyfunc.flavors.sklearn import load_estimator
+from tiltyard.pyfunc.mlmodel import MLModel
+
+_BOOSTER = "lightgbm.basic.Booster"
+
+# What estimators in skops files are made of; a booster restores itself from its text, without running code of it.
+_TRUSTED = (
+    "collections.OrderedDict",
+    "collections.defaultdict",
+    _BOOSTER,
+    *(f"lightgbm.sklearn.{name}" for name in ("LGBMClassifier", "LGBMModel", "LGBMRanker", "LGBMRegressor")),
+)
+
+
+def load(directory: Path, metadata: MLModel) -> Predictor:
+    """The predictor of a booster or an estimator. As upstream, params are not handed on.
+
+    Raises:
+        MissingPackage: lightgbm, or a module that a pickle names, is not installed.
+        PermissionDenied: a skops file holds types that are not trusted.
+        ResourceDoesNotExist, InvalidParameterValue: there is no model in the file.
+    """
+    flavor = metadata.flavors.get("lightgbm", {})
+    path = model_file(directory, metadata, flavor)
+    add_code_path(directory, metadata)
+    with missing_packages(directory, metadata):
+        import lightgbm
+
+        if str(flavor.get("model_class") or _BOOSTER) == _BOOSTER:
+            try:
+                model = lightgbm.Booster(model_file=path)
+            except lightgbm.basic.LightGBMError:
+                raise InvalidParameterValue("The model's file is no LightGBM model.") from None
+        else:
+            form = str(flavor.get("serialization_format") or "cloudpickle")
+            model = load_estimator(path, form, trusted_types=_TRUSTED)
+    return Predictor(model.predict, model, row_wise=type(model).__module__.startswith("lightgbm."))

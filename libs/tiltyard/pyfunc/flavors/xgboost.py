@@ -1,0 +1,52 @@
+"""XGBoost models: boosters, and the estimators of its scikit-learn interface, in XGBoost's own files.
+
+Source: mlflow/xgboost/__init__.py (_load_model, _XGBModelWrapper) at v3.17.2.
+"""
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.flavors import Predictor
+from tiltyard.pyfunc.flavors.code_path import add_code_path, missing_packages
+from tiltyard.pyfunc.flavors.model_file import model_file
+from tiltyard.pyfunc.mlmodel import MLModel
+
+_BOOSTER = "xgboost.core.Booster"
+
+
+def load(directory: Path, metadata: MLModel) -> Predictor:
+    """The predictor of a booster or an estimator, which sees the features of its fit or refuses.
+
+    Raises:
+        MissingPackage: xgboost, or the module of the model's class, is not installed.
+        ResourceDoesNotExist, InvalidParameterValue: there is no model in the file.
+    """
+    flavor = metadata.flavors.get("xgboost", {})
+    path = model_file(directory, metadata, flavor)
+    add_code_path(directory, metadata)
+    with missing_packages(directory, metadata):
+        import xgboost
+
+        module, _, name = str(flavor.get("model_class") or _BOOSTER).rpartition(".")
+        kind: Any = getattr(import_module(module), name, None) if module else None
+    if not callable(getattr(kind, "load_model", None)):
+        raise InvalidParameterValue(f"'{name[:80]}' is no class of XGBoost models ('model_class').")
+    model = kind()
+    try:
+        model.load_model(path)
+    except xgboost.core.XGBoostError:
+        raise InvalidParameterValue("The model's file is no XGBoost model.") from None
+
+    accepted = inspect.signature(model.predict).parameters
+
+    def predict(data: Any, params: dict[str, Any] | None = None) -> Any:
+        known = {name: value for name, value in (params or {}).items() if name in accepted}
+        if isinstance(model, xgboost.Booster):
+            data = xgboost.DMatrix(data)
+        return model.predict(data, **({"validate_features": True} | known))
+
+    takes_params = metadata.signature is not None and metadata.signature.params is not None
+    return Predictor(predict, model, takes_params=takes_params, row_wise=True)
