@@ -134,6 +134,23 @@ def test_callers_who_leave_hurt_nobody(port: int) -> None:
         assert answers(connection)[0][0] == 200
 
 
+@pytest.mark.parametrize("form", [direct, chunked])
+def test_a_caller_may_have_less_patience_than_the_server(form: Any, port: int) -> None:
+    """`x-request-timeout-s` shortens the deadline of one request; what is no time is refused."""
+    body = json.dumps({"dataframe_split": {"columns": ["do"], "data": [["sleep 2"]]}}).encode()
+    with connect(port) as connection:
+        began_s = time.monotonic()
+        connection.sendall(form(body, "/serving-endpoints/obedient/invocations", JSON + "X-Request-Timeout-S: 0.3\r\n"))
+        assert answers(connection)[0][0] == 504
+        assert 0.3 <= time.monotonic() - began_s < 2
+        for wrong in ("0", "-1", "soon", "nan"):
+            connection.sendall(form(GOOD, headers=JSON + f"X-Request-Timeout-S: {wrong}\r\n"))
+            ((status, _, answer),) = answers(connection)
+            assert (status, json.loads(answer)["error_code"]) == (400, "BAD_REQUEST")
+        connection.sendall(form(GOOD, headers=JSON + "X-Request-Timeout-S: 60\r\n"))
+        assert answers(connection)[0][0] == 200
+
+
 def test_a_prediction_over_its_time_is_answered_504(server: Service) -> None:
     """The deadline holds here too, and the connection goes on."""
     body = json.dumps({"dataframe_split": {"columns": ["do"], "data": [["sleep 4"]]}}).encode()

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from tiltyard.errors import InternalError
 from tiltyard_serving.api.accept import wanted
 from tiltyard_serving.api.bodies import valid_request_id
-from tiltyard_serving.api.in_flight import ClientDisconnected, InFlight, Pending
+from tiltyard_serving.api.in_flight import TIMEOUT_HEADER, ClientDisconnected, InFlight, Pending
 from tiltyard_serving.api.invocations import DECODE_INLINE_BYTES, Invocations, Way
 from tiltyard_serving.api.replies import Reply
 from tiltyard_serving.batcher import Times
@@ -160,6 +160,7 @@ class Exchange(Pending):
 
     def _begin(self) -> None:
         try:
+            self.limit(self._header(TIMEOUT_HEADER))
             self._body = bytes(self.body)
             self._format = wanted(self._header(b"accept"))
             self._way = self._find(self.scope)

@@ -4,6 +4,7 @@ A timer for each request would cost as much as decoding it, so one sweep looks a
 """
 
 import asyncio
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from tiltyard.pyfunc.payload import Payload
 from tiltyard_serving.batcher import Times
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.trial import Trial
+
+TIMEOUT_HEADER = b"x-request-timeout-s"
 
 SWEEP_S = 0.05
 # Before this, nobody looks whether a caller who waits is still there.
@@ -28,11 +31,13 @@ class ClientDisconnected(Exception):
 class Pending(ABC):
     """One request while it is being answered."""
 
-    __slots__ = ("began_s", "has_body", "model", "parse_s", "times", "trial", "validate_s")
+    __slots__ = ("began_s", "has_body", "model", "parse_s", "timeout_s", "times", "trial", "validate_s")
 
     def __init__(self) -> None:
         self.began_s = time.perf_counter()
         self.has_body = False
+        # The caller's own limit, where that is shorter than the server's.
+        self.timeout_s = math.inf
         self.model: LoadedModel | None = None
         self.trial: Trial | None = None
         self.parse_s = self.validate_s = 0.0
@@ -45,6 +50,17 @@ class Pending(ABC):
     @abstractmethod
     def watch(self) -> None:
         """From now on, ends it when the caller leaves."""
+
+    def limit(self, told: str | None) -> None:
+        """Takes the caller's limit from the header of that name. Raises: BadRequest when it is no time."""
+        if told is None:
+            return
+        try:
+            self.timeout_s = float(told)
+        except ValueError:
+            self.timeout_s = math.nan
+        if not self.timeout_s > 0:
+            raise BadRequest(f"The header '{TIMEOUT_HEADER.decode()}' must be seconds above 0, got '{told[:40]}'.")
 
     def read(self, model: LoadedModel, payload: Payload, began_s: float) -> None:
         """Notes and counts how long its payload took, which was being read since `began_s`."""
@@ -128,7 +144,7 @@ class InFlight:
             age_s = now_s - call.began_s
             if age_s < PATIENCE_S:
                 break
-            if age_s >= self._timeout_s:
+            if age_s >= min(call.timeout_s, self._timeout_s):
                 call.expire()
             else:
                 call.watch()

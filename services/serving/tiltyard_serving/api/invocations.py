@@ -14,7 +14,7 @@ from tiltyard.errors import PayloadTooLarge
 from tiltyard.pyfunc.payload import Payload
 from tiltyard_serving.api.accept import Format, wanted
 from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
-from tiltyard_serving.api.in_flight import Call, ClientDisconnected, InFlight, Pending
+from tiltyard_serving.api.in_flight import TIMEOUT_HEADER, Call, ClientDisconnected, InFlight, Pending
 from tiltyard_serving.api.replies import Reply, error_reply, method_not_allowed, respond
 from tiltyard_serving.batcher import Times
 from tiltyard_serving.model import Encode, LoadedModel
@@ -67,6 +67,7 @@ class Invocations:
         self._in_flight.add(call)
         failure: Exception | None = None
         try:
+            call.limit(header(request, TIMEOUT_HEADER))
             reply = await self._answer(call, request, receive)
         except ClientDisconnected:
             return
