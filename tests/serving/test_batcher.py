@@ -23,6 +23,7 @@ class Doubler:
 
     def __init__(self, pause_s: float = 0.0, hold: threading.Event | None = None) -> None:
         self.batches: list[list[int]] = []
+        self.threads: list[int] = []
         self.pause_s = pause_s
         self.hold = hold
         self.error: BaseException = ValueError("poisoned")
@@ -34,6 +35,7 @@ class Doubler:
         if self.hold is not None:
             self.hold.wait(10)
         self.batches.append(rows)
+        self.threads.append(threading.get_ident())
         if self.pause_s:
             time.sleep(self.pause_s)
         if POISON in rows:
@@ -49,8 +51,10 @@ class Doubler:
             start += count
         return parts
 
-    def steps(self, encode: Callable[[Any], Any] = tuple) -> Steps[Sequence[int], tuple[int, ...]]:
-        return Steps(self.merge, self.predict, self.split, encode)
+    def steps(
+        self, encode: Callable[[Any], Any] = tuple, *, brief: bool = False
+    ) -> Steps[Sequence[int], tuple[int, ...]]:
+        return Steps(self.merge, self.predict, self.split, encode, brief)
 
 
 def submit(batcher: Batcher[Any, Any], item: Sequence[int], key: object = "same") -> "asyncio.Future[tuple[int, ...]]":
@@ -77,12 +81,12 @@ ITEMS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(items=ITEMS, merging=st.booleans(), batch_rows=st.integers(1, 20))
-async def test_every_item_gets_its_own_answer(items: list[Any], merging: bool, batch_rows: int) -> None:
+@given(items=ITEMS, merging=st.booleans(), batch_rows=st.integers(1, 20), brief=st.booleans())
+async def test_every_item_gets_its_own_answer(items: list[Any], merging: bool, batch_rows: int, brief: bool) -> None:
     """Whoever is cancelled or poisoned, each other item gets the answer it would get alone, and none hangs."""
     model = Doubler()
     limits = Limits(requests=1000, rows=100_000, batch_rows=batch_rows, wait_s=60.0)
-    batcher = Batcher("doubler", model.steps(), limits, merging=merging)
+    batcher = Batcher("doubler", model.steps(brief=brief), limits, merging=merging)
     futures = []
     for number, (plain, key, fate, breathe) in enumerate(items):
         rows = [row if row == POISON else row + 10 * number for row in plain]
@@ -117,6 +121,42 @@ async def test_what_arrived_during_a_prediction_is_the_next_batch() -> None:
     assert await first == (2,)
     assert [await other for other in others] == [(2 * number,) for number in range(2, 10)]
     assert model.batches == [[1], list(range(2, 10))]
+    batcher.close()
+
+
+async def test_what_is_brief_is_predicted_in_the_event_loop() -> None:
+    """Once it is known to be quick; what arrived in one turn is one batch. A long one goes to the thread."""
+    model = Doubler()
+    batcher = Batcher("doubler", model.steps(brief=True), LIMITS, merging=True)
+    assert await submit(batcher, [1]) == (2,)
+    assert model.threads[0] != threading.get_ident()
+    assert await asyncio.gather(*(submit(batcher, [number]) for number in range(5))) == [(2 * n,) for n in range(5)]
+    assert (model.batches[1], model.threads[1]) == (list(range(5)), threading.get_ident())
+    model.pause_s = 0.05
+    assert await submit(batcher, [1]) == (2,)
+    for _ in range(3):
+        assert await submit(batcher, [1, 2, 3]) == (2, 4, 6)
+        assert model.threads[-1] != threading.get_ident()
+    batcher.close()
+
+
+async def test_a_waiter_that_raises_costs_nobody_else_an_answer() -> None:
+    """Whatever becomes of one answer, the others of its batch are given."""
+
+    class Waiter:
+        def done(self) -> bool:
+            return False
+
+        def set_result(self, result: object) -> None:
+            raise RuntimeError("the connection is odd")
+
+        def set_exception(self, error: BaseException) -> None:
+            raise RuntimeError("the connection is odd")
+
+    batcher = Batcher("doubler", Doubler().steps(), LIMITS, merging=True)
+    batcher.submit_for(Waiter(), [1], rows=1, merge_key="same")
+    assert await submit(batcher, [2]) == (4,)
+    assert batcher.queued_requests == 0
     batcher.close()
 
 
