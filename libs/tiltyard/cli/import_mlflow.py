@@ -42,7 +42,9 @@ _MOST_SHOWN = 20
 @options.data_dir
 @options.database_url
 @options.artifact_root
-@click.option("--dry-run", is_flag=True, help="Look for conflicts and count, and write nothing.")
+@options.option(
+    "--dry-run", env="IMPORT_DRY_RUN", is_flag=True, help="Look for conflicts and count, and write nothing."
+)
 def import_mlflow(
     source_url: str,
     artifacts: str | None,
