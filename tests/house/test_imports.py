@@ -55,7 +55,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.batcher": "tiltyard.errors",
     "tiltyard_serving.telemetry": "tiltyard_serving.batcher",
     "tiltyard_serving.logs": "",
-    "tiltyard_serving.payload_log": "",
+    "tiltyard_serving.payload_log": "tiltyard.errors tiltyard.storage",
     "tiltyard_serving.slot": "tiltyard.errors",
     "tiltyard_serving.entities": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard_serving.settings",
     "tiltyard_serving.answers": "",
@@ -63,9 +63,10 @@ LAW: dict[str, str] = {
     # Its worker runs without the server: what it imports must be there with numpy, pandas and msgspec alone.
     "tiltyard_serving.isolation": "tiltyard tiltyard.errors tiltyard.pyfunc tiltyard_serving",
     "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batcher tiltyard_serving.telemetry "
-    "tiltyard_serving.isolation",
+    "tiltyard_serving.isolation tiltyard_serving.memory",
     "tiltyard_serving.loading": "tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.models tiltyard.storage "
     "tiltyard_serving.isolation tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.batcher "
+    "tiltyard_serving.memory "
     "tiltyard_serving.model "
     "tiltyard_serving.warm_up",
     "tiltyard_serving.trial": "tiltyard.errors tiltyard_serving.model",
@@ -79,14 +80,22 @@ LAW: dict[str, str] = {
     "tiltyard_serving.shadow tiltyard_serving.telemetry",
     "tiltyard_serving.watcher": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.client "
     "tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.loading",
+    "tiltyard_serving.memory": "",
+    "tiltyard_serving.supply": "tiltyard.errors tiltyard.uri tiltyard_serving.settings tiltyard_serving.telemetry "
+    "tiltyard_serving.entities tiltyard_serving.loading tiltyard_serving.served tiltyard_serving.watcher",
+    "tiltyard_serving.on_demand": "tiltyard.errors tiltyard.uri tiltyard_serving.settings tiltyard_serving.telemetry "
+    "tiltyard_serving.entities tiltyard_serving.served tiltyard_serving.supply",
+    "tiltyard_serving.shared_endpoints": "tiltyard_serving.endpoint_config",
     "tiltyard_serving.endpoints": "tiltyard.errors tiltyard.uri tiltyard.client tiltyard_serving.settings "
-    "tiltyard_serving.telemetry tiltyard_serving.entities tiltyard_serving.loading tiltyard_serving.served "
-    "tiltyard_serving.watcher tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow",
+    "tiltyard_serving.telemetry tiltyard_serving.entities tiltyard_serving.on_demand tiltyard_serving.served "
+    "tiltyard_serving.supply tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow "
+    "tiltyard_serving.shared_endpoints",
     "tiltyard_serving.open_inference": "tiltyard.errors tiltyard.pyfunc",
     "tiltyard_serving.api": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.settings "
     "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served "
     "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial "
-    "tiltyard_serving.open_inference tiltyard_serving.batcher tiltyard_serving.payload_log",
+    "tiltyard_serving.open_inference tiltyard_serving.batcher tiltyard_serving.payload_log "
+    "tiltyard_serving.shared_endpoints",
     "tiltyard_serving.app": "tiltyard.* tiltyard_serving.*",
 }
 

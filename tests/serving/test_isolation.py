@@ -179,7 +179,7 @@ async def test_a_death_fails_its_own_request_alone(model_dir: Callable[[str], Pa
         counts = [
             line for line in metrics.splitlines() if line.startswith("tiltyard_serving_model_processes_died_total")
         ]
-        assert {line.split('"')[1]: line.rpartition(" ")[2] for line in counts} == {"fragile": "2.0", "steady": "0.0"}
+        assert {line.split('"')[1]: line.rpartition(" ")[2] for line in counts} == {"fragile": "2.0", "obedient": "0.0"}
 
 
 async def test_a_prediction_over_its_time_is_ended(model_dir: Callable[[str], Path], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tiltyard import errors
 from tiltyard.storage import cache as cache_module
-from tiltyard.storage.cache import ModelCache
+from tiltyard.storage.cache import ModelCache, release
 from tiltyard.storage.manifest import Manifest, ManifestFile, digest_of
 from tiltyard.storage.sources import DirectorySource
 
@@ -327,3 +327,76 @@ def test_a_manifest_is_a_tree(paths: tuple[str, ...]) -> None:
     """A path that comes twice, or is a file and a directory at once, is refused."""
     with pytest.raises(errors.InvalidParameterValue):
         Manifest.of(ManifestFile(path, 0, "0" * 64) for path in paths)
+
+
+def other_model(root: Path, number: int) -> Manifest:
+    """The manifest of a model of about 100 kB that differs from the others, saved below `root`."""
+    folder = root / f"model-{number}"
+    folder.mkdir()
+    (folder / "MLmodel").write_bytes(number.to_bytes(2, "big") * 50_000)
+    return Manifest.of_source(DirectorySource(folder))
+
+
+def test_the_longest_unused_go_and_never_what_is_read(tmp_path: Path) -> None:
+    """With a bound the cache keeps what was used last, and whatever this or another process may be reading."""
+    cache = ModelCache(tmp_path / "cache", max_bytes=350_000)
+    manifests = [other_model(tmp_path, number) for number in range(6)]
+
+    def fetch(number: int) -> Path:
+        return cache.fetch(manifests[number], DirectorySource(tmp_path / f"model-{number}"))
+
+    read_here = fetch(0)
+    read_there = fetch(1)
+    reader = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from tiltyard.storage.cache import ModelCache; "
+            "from tiltyard.storage.manifest import Manifest; from tiltyard.storage.sources import DirectorySource; "
+            f"source = DirectorySource(Path({str(tmp_path / 'model-1')!r})); "
+            f"ModelCache({str(tmp_path / 'cache')!r}).fetch(Manifest.of_source(source), source); "
+            "print('reading', flush=True); sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "reading\n"
+    release(read_there)
+    for number in (2, 3, 4):
+        release(fetch(number))
+    kept = {path.name for path in (tmp_path / "cache/models").iterdir()}
+    assert kept == {manifests[number].digest.removeprefix("sha256:") for number in (0, 1, 4)}
+    assert read_here.joinpath("MLmodel").is_file()
+
+    reader.kill()
+    reader.communicate()
+    release(fetch(5))
+    assert not read_there.exists()
+    assert fetch(1) == read_there
+    assert read_there.joinpath("MLmodel").stat().st_size == 100_000
+
+
+def test_what_two_fetches_gave_is_kept_until_both_are_released(tmp_path: Path) -> None:
+    """A lease stands for each fetch; without one, and without a bound, nothing goes."""
+    manifest, newer = other_model(tmp_path, 0), other_model(tmp_path, 1)
+    source, newer_source = (DirectorySource(tmp_path / f"model-{number}") for number in (0, 1))
+    bounded = ModelCache(tmp_path / "cache", max_bytes=1)
+    entry = bounded.fetch(manifest, source)
+    assert bounded.fetch(manifest, source) == entry
+    release(entry)
+    release(bounded.fetch(newer, newer_source))
+    assert entry.exists()
+    release(entry)
+    ModelCache(tmp_path / "cache").fetch(newer, newer_source)
+    assert entry.exists()
+    release(bounded.fetch(other_model(tmp_path, 2), DirectorySource(tmp_path / "model-2")))
+    assert not entry.exists()
+
+
+def test_a_bound_that_is_no_number_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable's value is named."""
+    monkeypatch.setenv("TILTYARD_CACHE_MAX_BYTES", "much")
+    with pytest.raises(errors.InvalidParameterValue, match="TILTYARD_CACHE_MAX_BYTES must be a number of bytes"):
+        ModelCache(tmp_path)

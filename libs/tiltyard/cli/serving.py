@@ -1,5 +1,6 @@
 """`tiltyard serving`: the scoring service alone."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,17 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
         click.ClickException: the port is taken.
         InvalidParameterValue: a setting is refused.
     """
-    told = Settings(host=address.host, port=address.port, workers=workers, **settings)
-    return Fleet(work("serving", "tiltyard_serving.app:create_app", told, drain, patience), address, workers)
+    shared = Path(tempfile.mkdtemp(prefix="tiltyard-serving-endpoints-")) if workers > 1 else None
+    try:
+        told = Settings(host=address.host, port=address.port, workers=workers, shared_dir=shared, **settings)
+        fleet = Fleet(work("serving", "tiltyard_serving.app:create_app", told, drain, patience), address, workers)
+    except BaseException:
+        if shared is not None:
+            shared.rmdir()
+        raise
+    if shared is not None:
+        fleet.folders.append(shared)
+    return fleet
 
 
 @click.command()
@@ -75,6 +85,12 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
     env="CACHE_DIR",
     type=click.Path(path_type=Path, file_okay=False),
     help="Where fetched versions are kept, shared by all processes of this machine; by default the user's cache.",
+)
+@options.option(
+    "--cache-max-bytes",
+    env="CACHE_MAX_BYTES",
+    type=click.IntRange(0),
+    help="What that folder may hold; the longest unused versions that nobody reads go first. Without it, no bound.",
 )
 @options.option(
     "--accept-unverified",
@@ -194,12 +210,27 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
     help="A column whose values are written as null; bodies that do not name their columns are then left out.",
 )
 @options.option(
+    "--on-demand",
+    env="ON_DEMAND",
+    metavar="PATTERN",
+    multiple=True,
+    help="Registered models that callers may name though nobody configured them, such as main.clinic.*; they are "
+    "loaded when they are asked for.",
+)
+@options.option(
     "--on-demand-models",
     env="ON_DEMAND_MODELS",
     type=click.IntRange(1),
-    default=_DEFAULT.on_demand_models,
+    help="How many versions that callers named, and nobody configured, are kept loaded at once; without it, as many "
+    "as --model-budget-bytes allows, else 8.",
+)
+@options.option(
+    "--model-budget-bytes",
+    env="MODEL_BUDGET_BYTES",
+    type=click.IntRange(0),
+    default=_DEFAULT.model_budget_bytes,
     show_default=True,
-    help="Versions that callers named and nobody configured, kept loaded at once.",
+    help="How large they may be together, counted as their files unpacked; the longest unused go first. 0: no bound.",
 )
 @options.draining
 @options.patient

@@ -50,10 +50,13 @@ class Fleet:
         self.address = Address(address.host, self.listeners[0].getsockname()[1])
         self.url = self.address.url
         self.environment = dict(os.environ)
+        # Removed when the service ends.
+        self.folders: list[Path] = []
         self.metrics: Path | None = None
         if workers > 1:
             self.metrics = Path(tempfile.mkdtemp(prefix=f"tiltyard-{job.name}-metrics-"))
             self.environment[METRICS_VARIABLE] = str(self.metrics)
+            self.folders.append(self.metrics)
 
     def listener(self, number: int) -> socket.socket:
         """The socket of one place, bound again if it was closed.
@@ -73,11 +76,11 @@ class Fleet:
             multiprocess.mark_process_dead(pid, str(self.metrics))  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Gives up the port and the folder of the metrics."""
+        """Gives up the port and the folders of the workers."""
         for listener in self.listeners:
             listener.close()
-        if self.metrics is not None:
-            shutil.rmtree(self.metrics, ignore_errors=True)
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def run(fleets: Sequence[Fleet], *, on_ready: Callable[[], object]) -> int:

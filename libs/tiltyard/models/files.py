@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from tiltyard.pyfunc import PyFunc
 
 
-def fetch(reference: ModelReference, *, cache_dir: Path | str | None = None, accept_unverified: bool = False) -> Path:
+def fetch(
+    reference: ModelReference,
+    *,
+    cache_dir: Path | str | None = None,
+    accept_unverified: bool = False,
+    cache_max_bytes: int | None = None,
+) -> Path:
     """A directory on this host that holds the model's files, every byte checked against its manifest.
 
     Files are downloaded once per host into `cache_dir` (by default `TILTYARD_CACHE_DIR`, else
-    `~/.cache/tiltyard`). A local directory that the caller named is returned as it is.
+    `~/.cache/tiltyard`), which `cache_max_bytes` bounds. A local directory that the caller named is returned as it is.
 
     Raises:
         ModelIntegrityError: a file is not what was registered; or nobody vouches for the files and
@@ -39,7 +45,7 @@ def fetch(reference: ModelReference, *, cache_dir: Path | str | None = None, acc
             f"Nobody vouches for the files of '{reference.uri}': it is not a registered version with a manifest. "
             "Register it, or load it with accept_unverified=True."
         )
-    cache = ModelCache(cache_dir)
+    cache = ModelCache(cache_dir, cache_max_bytes)
     with _source(reference) as source:
         if reference.manifest is not None:
             return cache.fetch(reference.manifest, source)

@@ -3,8 +3,12 @@
 models/<digest>/...     one verified model directory; it appears whole or not at all
 partial/<digest>-…/     downloads in progress, or left by a killed process
 locks/<digest>          held by the one process that fetches or checks
+locks/<digest>.use      held, shared, by every process that may be reading; touched when it is fetched again
+
+With a bound, what was not used for the longest goes when something new comes, and never what somebody reads.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -27,6 +31,7 @@ from tiltyard.storage.sources import Source
 from tiltyard.uri import contain
 
 DIRECTORY_VARIABLE = "TILTYARD_CACHE_DIR"
+MAX_BYTES_VARIABLE = "TILTYARD_CACHE_MAX_BYTES"
 MAX_PARALLEL = 8
 FILE_TRIES = 3
 STALE_PARTIAL_S = 7 * 24 * 3600.0
@@ -40,6 +45,33 @@ _seen: dict[Path, dict[str, Stat]] = {}
 _seen_lock = threading.Lock()
 
 
+class _Lease:
+    """The shared lock on one entry, and how many fetches of this process it stands for."""
+
+    def __init__(self, file: int) -> None:
+        self.file = file
+        self.count = 0
+
+
+_leases: dict[Path, _Lease] = {}
+_leases_lock = threading.Lock()
+
+
+def release(entry: Path) -> None:
+    """Says that what one `fetch` gave is not read any more; until then, or this process's end, it stays.
+
+    A path that no cache gave is nobody's business.
+    """
+    with _leases_lock:
+        lease = _leases.get(entry)
+        if lease is None:
+            return
+        lease.count -= 1
+        if not lease.count:
+            del _leases[entry]
+            os.close(lease.file)
+
+
 class ModelCache:
     """A directory of verified models, shared by all processes of one user.
 
@@ -47,7 +79,13 @@ class ModelCache:
     take for a model, and no lock.
     """
 
-    def __init__(self, directory: Path | str | None = None) -> None:
+    def __init__(self, directory: Path | str | None = None, max_bytes: int | None = None) -> None:
+        """`max_bytes` bounds what is kept: by default `TILTYARD_CACHE_MAX_BYTES`, else, and for 0, nothing does.
+
+        Raises:
+            InvalidParameterValue: the directory is another user's, or the variable holds no number.
+        """
+        self._max_bytes = _max_bytes_told() if max_bytes is None else max_bytes
         named = directory or os.environ.get(DIRECTORY_VARIABLE)
         self.root = Path(named) if named else Path.home() / ".cache" / "tiltyard"
         self._models = _private(self.root / "models")
@@ -59,7 +97,7 @@ class ModelCache:
         """The directory that holds exactly the files of `manifest`, read from `source` if need be.
 
         Files are hashed once per process, and again when they were touched since. An entry that is not what it
-        should be is dropped and fetched anew.
+        should be is dropped and fetched anew. It is this process's to read until it is told to `release` it.
 
         Raises:
             ModelIntegrityError: the source's bytes are not those of the manifest; the message names the file.
@@ -70,17 +108,19 @@ class ModelCache:
         check_tree(file.path for file in manifest.files)
         name = manifest.digest.removeprefix("sha256:")
         entry = self._models / name
-        if _untouched(entry, manifest):
-            return entry
-        with self._locked(name):
-            if entry.exists() and not _holds(entry, manifest):
-                self._discard(entry)
-            if not entry.exists():
-                with self._partial_directory(name) as directory:
-                    _download(manifest.files, source, directory)
-                    # Renaming last is what makes the entry whole for everybody else.
-                    directory.rename(entry)
-                _remember(entry, manifest)
+        with self._leased(entry):
+            if _untouched(entry, manifest):
+                return entry
+            with self._locked(name):
+                if entry.exists() and not _holds(entry, manifest):
+                    self._discard(entry)
+                if not entry.exists():
+                    with self._partial_directory(name) as directory:
+                        _download(manifest.files, source, directory)
+                        # Renaming last is what makes the entry whole for everybody else.
+                        directory.rename(entry)
+                    _remember(entry, manifest)
+            self._make_room()
         return entry
 
     def fetch_unknown(self, source: Source) -> tuple[Manifest, Path]:
@@ -98,12 +138,14 @@ class ModelCache:
             manifest = Manifest.of(_each(lambda path: _download_file(path, source, directory), paths))
             name = manifest.digest.removeprefix("sha256:")
             entry = self._models / name
-            with self._locked(name):
-                if entry.exists() and not _holds(entry, manifest):
-                    self._discard(entry)
-                if not entry.exists():
-                    directory.rename(entry)
-                    _remember(entry, manifest)
+            with self._leased(entry):
+                with self._locked(name):
+                    if entry.exists() and not _holds(entry, manifest):
+                        self._discard(entry)
+                    if not entry.exists():
+                        directory.rename(entry)
+                        _remember(entry, manifest)
+                self._make_room()
         return manifest, entry
 
     @contextmanager
@@ -114,6 +156,47 @@ class ModelCache:
             for left_over in self._partial.glob(f"{name}-*"):
                 shutil.rmtree(left_over, ignore_errors=True)
             yield
+
+    @contextmanager
+    def _leased(self, entry: Path) -> Iterator[None]:
+        """Takes a lease of the entry, given back at once when the block fails, else when it is released."""
+        with _leases_lock:
+            lease = _leases.get(entry)
+            if lease is None:
+                file = os.open(self._use_file(entry), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                # Whoever removes an entry holds this alone, and not for long.
+                fcntl.flock(file, fcntl.LOCK_SH)
+                lease = _leases[entry] = _Lease(file)
+            lease.count += 1
+            os.utime(lease.file)
+        try:
+            yield
+        except BaseException:
+            release(entry)
+            raise
+
+    def _use_file(self, entry: Path) -> Path:
+        return self._locks / f"{entry.name}.use"
+
+    def _make_room(self) -> None:
+        """Removes the longest unused entries until the rest is within the bound, save those that are being read."""
+        if not self._max_bytes:
+            return
+        sizes = {entry: _size_bytes(entry) for entry in self._models.iterdir()}
+        total_bytes = sum(sizes.values())
+        for entry in sorted(sizes, key=lambda entry: _used_s(self._use_file(entry))):
+            if total_bytes <= self._max_bytes:
+                return
+            file = os.open(self._use_file(entry), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._discard(entry)
+                total_bytes -= sizes[entry]
+            except (BlockingIOError, FileNotFoundError):
+                # It is being read, or somebody else has just removed it.
+                continue
+            finally:
+                os.close(file)
 
     @contextmanager
     def _partial_directory(self, name: str) -> Iterator[Path]:
@@ -136,6 +219,29 @@ class ModelCache:
         trash = self._partial / f"{entry.name}-{uuid.uuid4().hex}"
         entry.rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
+
+
+def _max_bytes_told() -> int:
+    told = os.environ.get(MAX_BYTES_VARIABLE) or "0"
+    if not (told.isascii() and told.isdigit()):
+        raise InvalidParameterValue(f"{MAX_BYTES_VARIABLE} must be a number of bytes, got '{told[:40]}'.")
+    return int(told)
+
+
+def _size_bytes(entry: Path) -> int:
+    size_bytes = 0
+    for folder, _, names in os.walk(entry):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size_bytes += Path(folder, name).lstat().st_size
+    return size_bytes
+
+
+def _used_s(use_file: Path) -> float:
+    try:
+        return use_file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _private(directory: Path) -> Path:

@@ -60,6 +60,7 @@ def create_app(settings: Settings) -> Litestar:
             if payload_log is not None:
                 payload_log.start()
             endpoints.start()
+            await endpoints.before_traffic()
             try:
                 yield
             finally:

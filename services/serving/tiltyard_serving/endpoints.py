@@ -1,35 +1,35 @@
 """Which models this process serves, and which of them a request asks for.
 
 Configured models are named by settings. A caller may also ask for any version, alias or stage of a configured
-registered model: that one is loaded on demand, and the one not asked for the longest goes when there are
-too many.
+registered model, or of one that the operator lets callers name: that one is loaded on demand.
 """
 
 import asyncio
-from collections import OrderedDict
+import logging
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 
 from tiltyard.client.address import registry_url
-from tiltyard.errors import (
-    InvalidParameterValue,
-    ResourceDoesNotExist,
-    TemporarilyUnavailable,
-    TiltyardError,
-    TransportError,
-)
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.uri import DirectoryUri, ModelUri, RegisteredUri, VersionUri
 from tiltyard_serving.endpoint import Endpoint, Member
 from tiltyard_serving.endpoint_config import EndpointConfig, check_name, read_file
-from tiltyard_serving.entities import DEFAULT, Entity, asked_for, full_name, parse_entities, registered_uri
-from tiltyard_serving.loading import Loader, Target
-from tiltyard_serving.served import Served, TrialLimits
+from tiltyard_serving.entities import DEFAULT, asked_for, full_name, parse_entities
+from tiltyard_serving.on_demand import OnDemand
+from tiltyard_serving.served import Served
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.shadow import Shadow
+from tiltyard_serving.shared_endpoints import LOOK_S, Agreement, Changes, Progress, SharedEndpoints
+from tiltyard_serving.supply import Supply
 from tiltyard_serving.telemetry import Telemetry
-from tiltyard_serving.watcher import Watcher
 
-# Two at a time: callers decide how many are asked for.
-_LOADS_AT_ONCE = 2
+# How long a change of the endpoints waits for the other workers.
+AGREEMENT_TIMEOUT_S = 60.0
+# How long a worker that takes another's place may load before it takes connections.
+REPLACED_WITHIN_S = 30.0
+_CATCH_UP_AGAIN_S = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class Endpoints:
@@ -43,7 +43,8 @@ class Endpoints:
         """
         self._settings = settings
         self._telemetry = telemetry
-        self._loader = Loader(settings, telemetry)
+        self._supply = Supply(settings, telemetry)
+        self._on_demand = OnDemand(settings, self._supply, telemetry)
         self._entities = parse_entities(settings.models)
         if any(not isinstance(entity.names, DirectoryUri) for entity in self._entities):
             registry_url(settings.registry_url)
@@ -56,33 +57,62 @@ class Endpoints:
                 registry_url(settings.registry_url)
         self._unnamed: list[Endpoint] = []
         self._by_name: dict[str, Endpoint] = {}
+        self._members: dict[ModelUri, Served] = {}
+        self._names: set[str] = set()
         self._changing = asyncio.Lock()
-        self._on_demand: OrderedDict[RegisteredUri, Served] = OrderedDict()
-        self._opening: dict[RegisteredUri, asyncio.Task[Served]] = {}
-        self._loading = asyncio.Semaphore(_LOADS_AT_ONCE)
-        self._watcher: Watcher | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._changes = Changes()
+        self._shared: SharedEndpoints | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Starts to load and to follow what is configured."""
+        """Starts to load and to follow what is configured, as callers of other workers have changed it since."""
+        if self._settings.shared_dir is not None:
+            self._shared = SharedEndpoints(self._settings.shared_dir)
+            self._changes = self._shared.read()
+            self._tasks.append(asyncio.create_task(self._follow_changes(self._shared)))
+        changed = self._changes.endpoints
         for entity in self._entities:
-            served = self._serve(entity)
-            self._follow(entity.names, served)
+            if entity.endpoint in changed:
+                continue
+            served = self._supply.serve(entity)
+            self._supply.follow(entity.names, served)
             endpoint = Endpoint(entity.label, [Member(entity.names, served, 100)], self._telemetry)
             if entity.endpoint is None:
                 self._unnamed.append(endpoint)
             else:
                 self._by_name[entity.endpoint] = endpoint
-        for name, config in self._configs.items():
-            made = {entity.names: self._serve(entity) for _, entity in config.placed(name)}
+        for name, config in (self._configs | changed).items():
+            if config is None:
+                continue
+            made = {entity.names: self._supply.serve(entity) for _, entity in config.placed(name)}
             for names, served in made.items():
-                self._follow(names, served)
+                self._supply.follow(names, served)
             self._by_name[name] = self._endpoint(name, config, made)
+        self._index()
+
+    async def before_traffic(self) -> None:
+        """Returns at once in a service that begins; a worker that takes another's place is loaded first, if it can."""
+        if self._shared is None:
+            return
+        loaded = asyncio.create_task(self._until_loaded(self._shared))
+        self._tasks.append(loaded)
+        if self._shared.warm:
+            await asyncio.wait([loaded], timeout=REPLACED_WITHIN_S)
+
+    async def _until_loaded(self, shared: SharedEndpoints) -> None:
+        while True:
+            if not self.missing:
+                shared.set_warm()
+                return
+            await asyncio.sleep(LOOK_S)
 
     def close(self) -> None:
         """Ends loading and following; what is in flight is still answered."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._shared is not None:
+            self._shared.close()
+        self._supply.close()
         for served in self:
             served.close()
 
@@ -91,7 +121,7 @@ class Endpoints:
             yield from endpoint
             if endpoint.shadow is not None:
                 yield endpoint.shadow.served
-        yield from self._on_demand.values()
+        yield from self._on_demand
 
     @property
     def by_name(self) -> Mapping[str, Endpoint]:
@@ -130,10 +160,10 @@ class Endpoints:
             raise ResourceDoesNotExist(f"There is no serving endpoint '{name[:300]}'.")
         return endpoint
 
-    async def put(self, name: str, config: EndpointConfig) -> Endpoint:
+    async def put(self, name: str, config: EndpointConfig) -> Agreement:
         """Makes the endpoint `name` serve `config`, once every model of it is loaded; until then nothing changes.
 
-        Models that it serves already stay as they are.
+        Models that it serves already stay as they are. Says how many of the service's workers have it now.
 
         Raises:
             InvalidParameterValue: a model does not exist or cannot be loaded.
@@ -141,38 +171,86 @@ class Endpoints:
         """
         check_name(name)
         registry_url(self._settings.registry_url)
-        async with self._changing:
-            before = self._by_name.get(name)
-            known = {} if before is None else _models_of(before)
-            places = {} if before is None else {e.names: e.isolation for _, e in before.config.placed("$")}
-            added: dict[ModelUri, Served] = {}
-            try:
-                for place, entity in config.placed("$"):
-                    if entity.names not in known or places.get(entity.names) != entity.isolation:
-                        added[entity.names] = await self._first_load(place, entity)
-            except BaseException:
-                for served in added.values():
-                    served.close()
-                raise
-            after = self._by_name[name] = self._endpoint(name, config, known | added)
-            for names, served in added.items():
-                self._follow(names, served)
-            kept = _models_of(after)
-            for names, served in known.items():
-                if kept.get(names) is not served:
-                    self._end(served)
-            return after
+        return await self._change(name, config)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str) -> Agreement:
         """Ends the endpoint `name`; what is in flight is still answered.
 
         Raises:
             ResourceDoesNotExist: there is none.
         """
+        return await self._change(name, None)
+
+    async def _change(self, name: str, config: EndpointConfig | None) -> Agreement:
+        """Changes it here, which may fail, then makes it known to the other workers."""
+        shared = self._shared
         async with self._changing:
+            if shared is None:
+                await self._apply(name, config)
+                return Agreement()
+            async with shared.turn():
+                await self._catch_up(shared.read())
+                await self._apply(name, config)
+                self._changes = shared.publish(name, config)
+            shared.report(Progress(self._changes.number))
+            number = self._changes.number
+        return await shared.agreement(number, AGREEMENT_TIMEOUT_S)
+
+    async def _apply(self, name: str, config: EndpointConfig | None) -> None:
+        if config is None:
             for served in _models_of(self.named(name)).values():
-                self._end(served)
+                self._supply.end(served)
             del self._by_name[name]
+            self._index()
+            return
+        before = self._by_name.get(name)
+        known = {} if before is None else _models_of(before)
+        places = {} if before is None else {e.names: e.isolation for _, e in before.config.placed("$")}
+        added: dict[ModelUri, Served] = {}
+        try:
+            for place, entity in config.placed("$"):
+                if entity.names not in known or places.get(entity.names) != entity.isolation:
+                    added[entity.names] = await self._supply.loaded(place, entity)
+        except BaseException:
+            for served in added.values():
+                served.close()
+            raise
+        after = self._by_name[name] = self._endpoint(name, config, known | added)
+        self._index()
+        for names, served in added.items():
+            self._supply.follow(names, served)
+        kept = _models_of(after)
+        for names, served in known.items():
+            if kept.get(names) is not served:
+                self._supply.end(served)
+
+    async def _follow_changes(self, shared: SharedEndpoints) -> None:
+        """Makes the changes of other workers its own, until it is cancelled."""
+        seen = None
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if (stamp := shared.stamp()) == seen:
+                continue
+            async with self._changing:
+                changes = shared.read()
+                try:
+                    await self._catch_up(changes)
+                except Exception as error:
+                    _log.warning("a change of the endpoints could not be made here", exc_info=error)
+                    why = error.message if isinstance(error, TiltyardError) else type(error).__name__
+                    shared.report(Progress(self._changes.number, why))
+                else:
+                    shared.report(Progress(changes.number))
+                    seen = stamp
+                    continue
+            await asyncio.sleep(_CATCH_UP_AGAIN_S)
+
+    async def _catch_up(self, changes: Changes) -> None:
+        for name, config in changes.endpoints.items():
+            known = name in self._changes.endpoints and self._changes.endpoints[name] == config
+            if not known and (config is not None or name in self._by_name):
+                await self._apply(name, config)
+        self._changes = changes
 
     async def of_model(self, name: str, selector: str) -> Served:
         """The model that serves a version, alias or stage of the registered model `name`.
@@ -182,96 +260,28 @@ class Endpoints:
             TemporarilyUnavailable: it is not loaded, and cannot be now.
         """
         asked = asked_for(name, selector)
-        if asked is None or asked.name not in self._model_names():
+        if asked is None or not self._may_be_asked(asked.name):
             raise ResourceDoesNotExist(f"The model '{name[:300]}' with '{selector[:300]}' is not served here.")
-        return self._loaded(asked) or await self._open(asked)
+        return self._loaded(asked) or await self._on_demand.open(asked)
 
     def _loaded(self, asked: RegisteredUri) -> Served | None:
-        for endpoint in (*self._unnamed, *self._by_name.values()):
-            for member in endpoint.members:
-                if member.names == asked:
-                    return member.served
-        if asked in self._on_demand:
-            self._on_demand.move_to_end(asked)
-            return self._on_demand[asked]
-        if isinstance(asked, VersionUri):
+        found = self._members.get(asked) or self._on_demand.loaded(asked)
+        if found is None and isinstance(asked, VersionUri):
             for served in self:
                 current = served.current
                 if current and current.version == str(asked.version) and full_name(current.name) == asked.name:
                     return served
-        return None
+        return found
 
-    async def _open(self, asked: RegisteredUri) -> Served:
-        """Loads it once, for all who ask for it meanwhile. Nobody's leaving ends the load of the others."""
-        opening = self._opening.get(asked)
-        if opening is None:
-            opening = self._opening[asked] = asyncio.create_task(self._load_on_demand(asked))
-            opening.add_done_callback(lambda task: self._opened(asked, task))
-        return await asyncio.shield(opening)
+    def _may_be_asked(self, name: str) -> bool:
+        """Whether callers may name any version of the registered model."""
+        return name in self._names or any(fnmatchcase(name, pattern) for pattern in self._settings.on_demand)
 
-    def _opened(self, asked: RegisteredUri, task: "asyncio.Task[Served]") -> None:
-        del self._opening[asked]
-        if not task.cancelled():
-            # Those who waited may all be gone; the error is theirs, not the loop's.
-            task.exception()
-
-    async def _load_on_demand(self, asked: RegisteredUri) -> Served:
-        uri = registered_uri(asked)
-        if self._watcher is None or not self._watcher.connected:
-            raise TemporarilyUnavailable("The registry does not answer.", retry_after_s=1)
-        try:
-            target = await self._loader.resolve(uri)
-        except TransportError:
-            raise TemporarilyUnavailable("The registry does not answer.", retry_after_s=1) from None
-        except (ResourceDoesNotExist, InvalidParameterValue):
-            raise ResourceDoesNotExist(f"The model {uri} does not exist.") from None
-        except TiltyardError as error:
-            raise TemporarilyUnavailable(f"The model {uri} cannot be found now.", retry_after_s=1) from error
-        served = self._serve(Entity(uri, asked, None))
-        try:
-            async with self._loading:
-                served.want(target)
-                await served.settled()
-        except BaseException:
-            served.close()
-            raise
-        self._on_demand[asked] = served
-        if not isinstance(asked, VersionUri):
-            self._follow(asked, served)
-        while len(self._on_demand) > self._settings.on_demand_models:
-            _, longest_unused = self._on_demand.popitem(last=False)
-            self._end(longest_unused)
-        return served
-
-    def _model_names(self) -> set[str | None]:
-        """The full names of the registered models that are configured."""
-        return {
-            member.names.name
-            for endpoint in (*self._unnamed, *self._by_name.values())
-            for member in endpoint.members
-            if isinstance(member.names, RegisteredUri)
-        }
-
-    async def _first_load(self, place: str, entity: Entity) -> Served:
-        """The model at `place` of a new configuration, loaded."""
-        try:
-            target = await self._loader.resolve(entity.uri)
-        except TransportError:
-            raise TemporarilyUnavailable("The registry does not answer.", retry_after_s=1) from None
-        except TiltyardError as error:
-            raise InvalidParameterValue(f"{place}: {error.message}") from None
-        served = self._serve(entity)
-        try:
-            served.want(target)
-            await served.settled()
-        except TemporarilyUnavailable as error:
-            problem = served.problem or error.message
-            served.close()
-            raise InvalidParameterValue(f"{place}: {problem}") from None
-        except BaseException:
-            served.close()
-            raise
-        return served
+    def _index(self) -> None:
+        """Looks up anew what requests look up."""
+        endpoints = (*self._unnamed, *self._by_name.values())
+        self._members = {member.names: member.served for endpoint in endpoints for member in endpoint.members}
+        self._names = {names.name for names in self._members if isinstance(names, RegisteredUri)}
 
     def _endpoint(self, name: str, config: EndpointConfig, models: Mapping[ModelUri, Served]) -> Endpoint:
         entities = [entity for _, entity in config.placed(name)]
@@ -284,33 +294,6 @@ class Endpoints:
             names = entities[-1].names
             shadow = Shadow(name, names, models[names], self._telemetry)
         return Endpoint(name, members, self._telemetry, config=config, shadow=shadow)
-
-    def _follow(self, names: ModelUri, served: Served) -> None:
-        """Keeps `served` at what `names` names: followed in the registry, or loaded once."""
-        if not isinstance(names, RegisteredUri):
-            served.want(Target(served.uri))
-            return
-        if self._watcher is None:
-            self._watcher = Watcher(self._settings, self._telemetry, self._loader.resolve)
-            self._watching = asyncio.create_task(self._watcher.run())
-        self._watcher.follow(served)
-
-    def _end(self, served: Served) -> None:
-        if self._watcher is not None:
-            self._watcher.forget(served)
-        served.close()
-
-    def _serve(self, entity: Entity) -> Served:
-        settings, label = self._settings, entity.label
-        isolation = entity.isolation or settings.isolation
-        limits = TrialLimits(settings.trial_requests, settings.trial_max_error_rate, settings.trial_s)
-        return Served(
-            entity.uri,
-            label,
-            lambda target: self._loader.load(target, label, isolation),
-            self._telemetry,
-            trial=limits if limits.requests else None,
-        )
 
 
 def _models_of(endpoint: Endpoint) -> dict[ModelUri, Served]:

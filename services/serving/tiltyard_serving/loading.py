@@ -11,11 +11,12 @@ from weakref import WeakValueDictionary
 from tiltyard import models, pyfunc
 from tiltyard.models import ModelReference
 from tiltyard.pyfunc import PyFunc
-from tiltyard.storage.cache import ModelCache
+from tiltyard.storage.cache import ModelCache, release
 from tiltyard.uri import format_model_uri
 from tiltyard_serving.batcher import Limits
 from tiltyard_serving.isolation.model import IsolatedModel, isolated
 from tiltyard_serving.isolation.process import Limits as ProcessLimits
+from tiltyard_serving.memory import size_of
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.settings import Isolation, Settings
 from tiltyard_serving.telemetry import ModelMeter, Telemetry, process_meter
@@ -52,6 +53,8 @@ class _Fetched(NamedTuple):
     name: str
     version: str
     merging: bool
+    directory: Path
+    size_bytes: int
 
 
 class Loader:
@@ -108,15 +111,17 @@ class Loader:
 
     async def _load(self, target: Target, label: str, isolation: Isolation) -> LoadedModel:
         async with self._loading:
-            model, name, version, merging = await in_thread(lambda: self._fetch(target, label, isolation))
+            fetched = await in_thread(lambda: self._fetch(target, label, isolation))
         return LoadedModel(
-            model,
-            name=name,
-            version=version,
-            merging=merging,
+            fetched.model,
+            name=fetched.name,
+            version=fetched.version,
+            merging=fetched.merging,
             limits=self._limits,
             coerce=self._settings.coerce,
-            meter=ModelMeter(self._telemetry, name, version),
+            meter=ModelMeter(self._telemetry, fetched.name, fetched.version),
+            size_bytes=fetched.size_bytes,
+            on_closed=lambda: release(fetched.directory),
         )
 
     def _fetch(self, target: Target, label: str, isolation: Isolation) -> _Fetched:
@@ -126,27 +131,35 @@ class Loader:
         version = str(reference.version or _short(reference.digest) or reference.model_id or "unregistered")
 
         def verified() -> Path:
-            return models.fetch(reference, cache_dir=settings.cache_dir, accept_unverified=settings.accept_unverified)
+            return models.fetch(
+                reference,
+                cache_dir=settings.cache_dir,
+                accept_unverified=settings.accept_unverified,
+                cache_max_bytes=settings.cache_max_bytes,
+            )
+
+        def verified_again() -> Path:
+            # What nobody can verify would be fetched again for nothing.
+            if reference.manifest is not None:
+                release(verified())
+            return directory
 
         directory = verified()
-        if isolation == "none":
-            model = pyfunc.load(directory)
-        else:
-            model = isolated(
-                f"{name}/{version}",
-                # What nobody can verify would be fetched again for nothing.
-                verified if reference.manifest is not None else lambda: directory,
-                ModelCache(settings.cache_dir).root,
-                self._process_limits,
-                process_meter(self._telemetry, name, version),
-            )
+        model: PyFunc | None = None
         try:
+            if isolation == "none":
+                model = pyfunc.load(directory)
+            else:
+                cache, meter = ModelCache(settings.cache_dir).root, process_meter(self._telemetry, name, version)
+                model = isolated(f"{name}/{version}", verified_again, cache, self._process_limits, meter)
             merging = warm_up(model, directory, settings.coerce, compiled=settings.compiled)
         except BaseException:
             if isinstance(model, IsolatedModel):
                 model.close()
+            release(directory)
             raise
-        return _Fetched(model, name, version, merging)
+        resident_bytes = model.resident_bytes if isinstance(model, IsolatedModel) else None
+        return _Fetched(model, name, version, merging, directory, resident_bytes or size_of(directory))
 
 
 def _target(found: ModelReference) -> Target:

@@ -11,6 +11,7 @@ from tiltyard.pyfunc.payload import Payload
 from tiltyard_serving.batcher import Batcher, Limits, Steps, Times, Waiter
 from tiltyard_serving.isolation.model import IsolatedModel
 from tiltyard_serving.isolation.process import ProcessState
+from tiltyard_serving.memory import give_back_soon
 from tiltyard_serving.telemetry import ModelMeter
 
 Encode = Callable[[Any], bytes]
@@ -39,10 +40,14 @@ class LoadedModel:
         limits: Limits,
         coerce: Literal["strict", "lenient"],
         meter: ModelMeter,
+        size_bytes: int = 0,
+        on_closed: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name
         self.version = version
         self.meter = meter
+        self.size_bytes = size_bytes
+        self._on_closed = on_closed
         self.header = quote(f"{name}/{version}", safe="/ !#$&'()*+,:;=?@[]~").encode("ascii")
         self._users = 1
         self._model = model
@@ -111,6 +116,8 @@ class LoadedModel:
             self._batcher.close()
             if isinstance(self._model, IsolatedModel):
                 self._model.close()
+            self._on_closed()
+            give_back_soon()
 
 
 def _merge_key(item: Payload) -> Hashable | None:

@@ -26,6 +26,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # None: TILTYARD_REGISTRY_URL, else MLFLOW_REGISTRY_URI, else MLFLOW_TRACKING_URI.
     registry_url: str | None = None
     cache_dir: Path | None = None
+    # What the folder of fetched versions may hold; 0: no bound. None: TILTYARD_CACHE_MAX_BYTES, else no bound.
+    cache_max_bytes: int | None = None
     # Load versions without a manifest, whose files nobody can verify.
     accept_unverified: bool = False
 
@@ -68,8 +70,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Whether ensembles of trees may answer compiled, where that is proven to change no answer.
     compiled: bool = True
 
-    # Versions of configured models that callers named and nobody configured, kept loaded at once.
-    on_demand_models: int = 8
+    # Registered models that callers may name though nobody configured them, as patterns of their full names.
+    on_demand: tuple[str, ...] = ()
+    # How many versions that callers named, and nobody configured, are kept loaded at once; None: as many as fit in
+    # the budget, else 8.
+    on_demand_models: int | None = None
+    # How large they may be together; 0: no bound.
+    model_budget_bytes: int = 0
+
+    # A folder that all workers of a service share, when there are several.
+    shared_dir: Path | None = None
 
     # How long the registry may hold back the answer of one blocking query, and how soon it is asked again
     # after a failure; a plain MLflow server is asked every `poll_interval_s`.
@@ -79,9 +89,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("max_body_bytes", "queue_requests", "queue_rows", "batch_rows", "on_demand_models"):
-            if getattr(self, name) < 1:
+            if (value := getattr(self, name)) is not None and value < 1:
                 raise InvalidParameterValue(f"Setting '{name}' must be at least 1, got {getattr(self, name)}.")
-        for name in ("trial_requests", "isolation_memory_bytes"):
+        for name in ("trial_requests", "isolation_memory_bytes", "model_budget_bytes"):
             if getattr(self, name) < 0:
                 raise InvalidParameterValue(f"Setting '{name}' must be at least 0, got {getattr(self, name)}.")
         if not 0 <= self.payload_log_sample <= 1:

@@ -128,6 +128,17 @@ class Telemetry:
             model,
             registry=registry,
         )
+        self.evictions = Counter(
+            "tiltyard_serving_on_demand_evictions",
+            "Models loaded on demand that went to make room for others.",
+            registry=registry,
+        )
+        self.on_demand_bytes = Gauge(
+            "tiltyard_serving_on_demand_bytes",
+            "The size of the models loaded on demand.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.taken_back = Counter(
             "tiltyard_serving_models_taken_back",
             "Versions that gave way to the one before them, because too many of their first requests failed.",

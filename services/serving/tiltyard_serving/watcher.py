@@ -58,9 +58,9 @@ class Watcher:
         self._connected.set(0)
 
     @property
-    def connected(self) -> bool:
-        """Whether the registry answered last."""
-        return self._connected_now is True
+    def away(self) -> bool:
+        """Whether the registry was asked last and did not answer."""
+        return self._connected_now is False
 
     def follow(self, follower: Follower) -> None:
         """Starts to follow what `follower.uri` names."""

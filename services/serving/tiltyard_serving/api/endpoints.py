@@ -7,12 +7,12 @@ from litestar import Request, Response, delete, get, put
 from litestar.datastructures import State
 from litestar.params import FromPath
 
-from tiltyard.errors import NotImplementedYet, PayloadTooLarge
+from tiltyard.errors import PayloadTooLarge
 from tiltyard_serving.endpoint import Endpoint
 from tiltyard_serving.endpoint_config import read_request
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.served import Served
-from tiltyard_serving.settings import Settings
+from tiltyard_serving.shared_endpoints import Agreement
 
 _BASE = "/api/tiltyard/v1/endpoints"
 _MAX_BYTES = 256 * 1024
@@ -67,6 +67,16 @@ class EndpointState(msgspec.Struct):
     shadow: ShadowState | None
 
 
+class ChangedEndpoint(EndpointState, kw_only=True):
+    """An endpoint after a change, and how many worker processes of the service have it."""
+
+    agreement: Agreement
+
+
+class EndedEndpoint(msgspec.Struct):
+    agreement: Agreement
+
+
 class EndpointsReply(msgspec.Struct):
     endpoints: list[EndpointState]
 
@@ -86,31 +96,32 @@ def get_endpoint(state: State, name: FromPath[str]) -> EndpointState:
 
 
 @put(_BASE + "/{name:str}", summary="Makes or changes an endpoint")
-async def put_endpoint(request: Request[Any, Any, State], state: State, name: FromPath[str]) -> EndpointState:
-    """Serves the configuration of the body once all its models are loaded; until then nothing changes."""
-    _refuse_several_workers(state)
+async def put_endpoint(
+    request: Request[Any, Any, State], state: State, name: FromPath[str]
+) -> Response[ChangedEndpoint]:
+    """Serves the configuration of the body once all its models are loaded; until then nothing changes.
+
+    With several workers the answer is 200 once all have it, and 202 when some do not have it in time: they follow.
+    """
     body = await request.body()
     if len(body) > _MAX_BYTES:
         raise PayloadTooLarge(f"The endpoint's configuration is over the limit of {_MAX_BYTES} bytes.")
     endpoints: Endpoints = state.endpoints
-    return _state(await endpoints.put(name, read_request(body)))
+    agreement = await endpoints.put(name, read_request(body))
+    changed = ChangedEndpoint(**msgspec.structs.asdict(_state(endpoints.named(name))), agreement=agreement)
+    return Response(changed, status_code=_status(agreement))
 
 
 @delete(_BASE + "/{name:str}", summary="Ends an endpoint", status_code=200)
-async def delete_endpoint(state: State, name: FromPath[str]) -> Response[bytes]:
-    """Ends the endpoint; what is in flight is still answered."""
-    _refuse_several_workers(state)
+async def delete_endpoint(state: State, name: FromPath[str]) -> Response[EndedEndpoint]:
+    """Ends the endpoint; what is in flight is still answered. 200 and 202 as for a change."""
     endpoints: Endpoints = state.endpoints
-    await endpoints.remove(name)
-    return Response(b"{}", media_type="application/json")
+    agreement = await endpoints.remove(name)
+    return Response(EndedEndpoint(agreement), status_code=_status(agreement))
 
 
-def _refuse_several_workers(state: State) -> None:
-    settings: Settings = state.settings
-    if settings.workers > 1:
-        raise NotImplementedYet(
-            "Endpoints of several worker processes are changed in the file of --config and by a restart."
-        )
+def _status(agreement: Agreement) -> int:
+    return 200 if agreement.changed == agreement.workers else 202
 
 
 def _state(endpoint: Endpoint) -> EndpointState:

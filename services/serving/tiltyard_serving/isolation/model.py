@@ -1,5 +1,6 @@
 """A model that predicts in a process of its own and is, to the server, like any other."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ class IsolatedModel(PyFunc):
     def process(self) -> ProcessState:
         """How its process is."""
         return self._process.state
+
+    @property
+    def resident_bytes(self) -> int | None:
+        """The memory that its process has, where the system tells."""
+        try:
+            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        except OSError:
+            return None
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def close(self) -> None:
         """Ends its process."""
