@@ -28,6 +28,8 @@ def furnished(mlflow_server: MLflowServer, mlflow_package: ModuleType, iris: Iri
     mlflow_package.set_tracking_uri(mlflow_server.url)
     mlflow_package.set_registry_uri(mlflow_server.url)
     house = furnish(mlflow_package, iris, "moving-house")
+    # The client remembers the last experiment that was set, of whichever server.
+    mlflow_package.tracking.fluent._active_experiment_id = None
     mlflow_package.set_tracking_uri("")
     mlflow_package.set_registry_uri("")
     return Furnished(mlflow_server, house, Path(mlflow_server.database_url.removeprefix("sqlite:///")))
