@@ -1,8 +1,8 @@
 """The tracking server beside its peers, on one PostgreSQL, the same work on each in turn; prints ratios.
 
 `TILTYARD_BENCH_SECONDS` (2) is the length of a round, `TILTYARD_BENCH_ROUNDS` (3) their number, of which the
-median counts; `TILTYARD_BENCH_RUNS` (1000) how many runs there are. CPU per request is steadier than requests
-per second where others use the machine.
+median counts; `TILTYARD_BENCH_RUNS` (1000) how many runs there are, `TILTYARD_BENCH_MANY_RUNS` (100000) how many in
+the large experiment. CPU per request is steadier than requests per second where others use the machine.
 """
 
 import itertools
@@ -13,12 +13,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.bench.load import Measured, Target, Turn, body_of, get, post, run
+from tests.bench.many_runs import add_runs
 from tests.fixtures.postgres import Postgres
 from tests.fixtures.processes import GuardedProcess, unused_port
 
@@ -26,10 +28,13 @@ API = "/api/2.0/mlflow"
 SECONDS = float(os.environ.get("TILTYARD_BENCH_SECONDS", "2"))
 ROUNDS = int(os.environ.get("TILTYARD_BENCH_ROUNDS", "3"))
 RUNS = int(os.environ.get("TILTYARD_BENCH_RUNS", "1000"))
+MANY_RUNS = int(os.environ.get("TILTYARD_BENCH_MANY_RUNS", "100000"))
+FRAME_RUNS = 20_000
 FASTTRACKML = "fasttrackml==0.6.0"  # needs an MLflow below 3, so it has an environment of its own
 PSYCOPG = "psycopg[binary]==3.3.9"  # the driver that MLflow takes for PostgreSQL
 _BUILD = Path(__file__).parents[2] / ".build"
 _FML, _PSYCOPG = _BUILD / "fasttrackml", _BUILD / "psycopg"
+NAMES = ("Tiltyard", "FastTrackML", "MLflow")
 _names = itertools.count(int(time.time()))
 
 
@@ -51,21 +56,26 @@ def _works(command: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def targets(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Target]]:
+def databases(postgres_server: Postgres) -> dict[str, str]:
+    """The URL of each server's database."""
+    return {name: postgres_server.create_database(migrated=name == "Tiltyard") for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def targets(databases: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Target]]:
     """The three servers, each on a database of its own."""
     folder, port = tmp_path_factory.mktemp("bench"), iter([unused_port() for _ in range(3)])
-    own, fast, stock = (postgres_server.create_database(migrated=migrated) for migrated in (True, False, False))
-    plain = {"fast": fast.replace("+asyncpg", ""), "stock": stock.replace("+asyncpg", "")}
-    python, ports = sys.executable, {name: next(port) for name in ("Tiltyard", "FastTrackML", "MLflow")}
+    plain = {name: url.replace("+asyncpg", "") for name, url in databases.items()}
+    python, ports = sys.executable, {name: next(port) for name in NAMES}
     server = _built(_FML / "bin" / "fml", "--python", _FML / "bin" / "python", FASTTRACKML)
     driver = _built(_PSYCOPG, "--python", python, "--target", _PSYCOPG, PSYCOPG)
     commands: dict[str, str] = {
-        "Tiltyard": f"{python} -m tiltyard.cli registry --workers 2 --database-url {own} --data-dir {folder}/own"
-        f" --port {ports['Tiltyard']}",
+        "Tiltyard": f"{python} -m tiltyard.cli registry --workers 2 --port {ports['Tiltyard']}"
+        f" --database-url {databases['Tiltyard']} --data-dir {folder}/own",
         "FastTrackML": f"{server} server -a 127.0.0.1:{ports['FastTrackML']} --log-level error"
-        f" -d {plain['fast']}?sslmode=disable --default-artifact-root {folder}/fast",
+        f" -d {plain['FastTrackML']}?sslmode=disable --default-artifact-root {folder}/fast",
         "MLflow": f"{python} -m mlflow server --workers 2 --port {ports['MLflow']}"
-        f" --backend-store-uri {plain['stock']} --artifacts-destination {folder}/stock",
+        f" --backend-store-uri {plain['MLflow']} --artifacts-destination {folder}/stock",
     }
     running: dict[str, GuardedProcess] = {}
     for name, command in commands.items():
@@ -133,7 +143,6 @@ class Table:
 
     def __init__(self, targets: dict[str, Target]) -> None:
         self._targets = targets
-        self._rows: list[str] = []
 
     def add(
         self,
@@ -142,8 +151,8 @@ class Table:
         goals: dict[str, float],
         connections: int = 1,
         turns: int | None = None,
-    ) -> None:
-        """Does one work in interleaved rounds; `goals` are the ratios that must hold, by peer."""
+    ) -> float:
+        """Does one work in rounds, and gives Tiltyard's speed; `goals` are ratios that must hold, by peer."""
         names = ["Tiltyard", *goals]
         rounds: dict[str, list[Measured]] = {name: [] for name in names}
         for _ in range(1 if turns else ROUNDS):
@@ -170,14 +179,22 @@ class Table:
             f"{'held' if speed['Tiltyard'] >= goal * speed[peer] else 'MISSED'})"
             for peer, goal in goals.items()
         )
-        self._rows.append(f"{work}\n    {shown}\n    {ratios}")
-        print(self._rows[-1], flush=True)
+        print("\n    ".join(filter(None, (work, shown, ratios))), flush=True)
+        return speed["Tiltyard"]
+
+
+def _versions(postgres: Postgres) -> str:
+    fast = subprocess.run([_FML / "bin" / "fml", "--version"], capture_output=True, text=True, check=True)
+    own, stock = (version(name) for name in ("tiltyard", "mlflow"))
+    return f"Tiltyard {own}, {fast.stdout.strip()}, MLflow {stock}, {postgres.version}"
 
 
 @pytest.mark.bench
-def test_tracking_beside_its_peers(targets: dict[str, Target]) -> None:
+def test_tracking_beside_its_peers(
+    targets: dict[str, Target], databases: dict[str, str], postgres_server: Postgres
+) -> None:
     """No request of ours is refused; the ratios are for the reader."""
-    print()
+    print(f"\n{_versions(postgres_server)}")
     table = Table(targets)
     fast, stock = "FastTrackML", "MLflow"
     runs: dict[str, list[str]] = {name: [] for name in targets}
@@ -212,7 +229,7 @@ def test_tracking_beside_its_peers(targets: dict[str, Target]) -> None:
     )
     search = {"experiment_ids": ["0"], "max_results": 100, "order_by": ["metrics.m2 DESC"]}
     search["filter"] = "metrics.m1 > 0.3 and params.p1 = '4'"
-    table.add(
+    at_few = table.add(
         "search, metric and param clause, by a metric, 100 rows",
         lambda _name: _asks(post(f"{API}/runs/search", search)),
         {fast: 1, stock: 10},
@@ -261,3 +278,42 @@ def test_tracking_beside_its_peers(targets: dict[str, Target]) -> None:
         {stock: 15},
         connections=16,
     )
+    large = _experiment(targets["Tiltyard"], "large")
+    add_runs(postgres_server, databases["Tiltyard"], "Tiltyard", large, MANY_RUNS)
+    search["experiment_ids"] = [large]
+    at_many = table.add(
+        f"the same search at {MANY_RUNS:,} runs", lambda _name: _asks(post(f"{API}/runs/search", search)), {}
+    )
+    slower = at_few / at_many
+    print(f"    {slower:.2f} x the time at {RUNS:,} runs (goal 3: {'held' if slower <= 3 else 'MISSED'})")
+
+
+@pytest.mark.bench
+def test_a_frame_of_many_runs(targets: dict[str, Target], databases: dict[str, str], postgres_server: Postgres) -> None:
+    """`mlflow.search_runs` of the stock client gives every run, from either server; the times are for the reader."""
+    import mlflow
+
+    print()
+    took: dict[str, float] = {}
+    for name in ("Tiltyard", "MLflow"):
+        experiment_id = _experiment(targets[name], "frame")
+        add_runs(postgres_server, databases[name], name, experiment_id, FRAME_RUNS)
+        mlflow.set_tracking_uri(f"http://127.0.0.1:{targets[name].port}")
+        started = time.perf_counter()
+        frame = mlflow.search_runs([experiment_id], max_results=2 * FRAME_RUNS)
+        took[name] = time.perf_counter() - started
+        assert (len(frame), frame["metrics.m3"].notna().sum(), frame["run_id"].nunique()) == (FRAME_RUNS,) * 3
+        print(f"mlflow.search_runs over {FRAME_RUNS:,} runs: {name} {took[name]:.1f} s", flush=True)
+    print(f"    {took['MLflow'] / took['Tiltyard']:.2f} x faster, the client's own work counted in")
+
+
+def _experiment(target: Target, name: str) -> str:
+    """The id of a new experiment."""
+    found: list[str] = []
+
+    async def create(connection: Any) -> None:
+        answer = await connection.ask(post(f"{API}/experiments/create", {"name": name}))
+        found.append(body_of(answer)["experiment_id"])
+
+    run(target, create, connections=1, turns=1)
+    return found[0]

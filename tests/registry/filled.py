@@ -108,7 +108,9 @@ def noted(database: Database) -> Iterator[Statements]:
         statements.asked.append((arguments[2], arguments[3]))
 
     def of_driver(query: Any) -> None:
-        statements.asked.append((query.query, query.args))
+        # What a new connection asks about the types it meets is no part of a request.
+        if "pg_catalog" not in query.query and "set_config" not in query.query:
+            statements.asked.append((query.query, query.args))
 
     def on_checkout(connection: Any, *_: Any) -> None:
         connection.driver_connection.add_query_logger(of_driver)

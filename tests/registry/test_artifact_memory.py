@@ -1,52 +1,19 @@
 """Artifacts of any size pass through the registry in a few MiB of its memory."""
 
 import hashlib
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.fixtures.memory import PeakMemory
 from tests.fixtures.services import Service, StartService
 from tiltyard.client import Client
 from tiltyard.models import register_model, resolve
 
 MIB = 1 << 20
 BLOCK = bytes(range(256)) * 4096
-
-
-class PeakMemory:
-    """The greatest resident memory of a service's processes while the block runs, over what it was before."""
-
-    def __init__(self, service: Service) -> None:
-        self._process = psutil.Process(service.pid)
-        self._stop = threading.Event()
-        self.growth_bytes = 0
-
-    def _resident(self) -> int:
-        found = 0
-        for process in (self._process, *self._process.children(recursive=True)):
-            try:
-                found += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-        return found
-
-    def __enter__(self) -> "PeakMemory":
-        self._before = self._resident()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.01):
-            self.growth_bytes = max(self.growth_bytes, self._resident() - self._before)
-
-    def __exit__(self, *_exception: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 def blocks(size_bytes: int) -> Iterator[bytes]:
