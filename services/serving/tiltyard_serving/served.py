@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tiltyard.errors import TemporarilyUnavailable, TiltyardError
 from tiltyard_serving.loading import Target
+from tiltyard_serving.memory import give_back_soon
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.slot import Slot
 from tiltyard_serving.telemetry import Telemetry
@@ -161,6 +162,8 @@ class Served:
         self._telemetry.load_seconds.labels(self.label).observe(seconds)
         self._telemetry.model_ready.labels(self.label).set(1)
         self._settled.set()
+        # Loading took more than the model keeps.
+        give_back_soon()
         _log.info(
             "%s: serving %s/%s after %.2f s%s",
             self.uri,
