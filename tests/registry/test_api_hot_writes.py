@@ -127,6 +127,11 @@ def _batch(*metrics: tuple[str, float, int, int], **others: Any) -> tuple[str, A
     return "log-batch", {"metrics": [dict(zip(names, metric, strict=True)) for metric in metrics], **others}
 
 
+# Enough that they are first taken for new ones; some come twice.
+_MANY = [("ab"[at % 2], at % 7 * 0.0, at % 60, at % 110) for at in range(130)]
+_OTHER = [{"key": "a", "value": "other"}]
+
+
 @pytest.mark.asyncio(loop_scope="module")
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(_CALLS, min_size=1, max_size=6))
@@ -134,6 +139,8 @@ def _batch(*metrics: tuple[str, float, int, int], **others: Any) -> tuple[str, A
     [_batch(("a", 1, 1, 1), ("a", 2, 1, 1), ("a", 3, 0, 1), ("a", 9, 9, 0)), _batch(("a", 4, 0, 2), ("b", 0, 0, 0))]
 )
 @example([_batch(params=[{"key": "a", "value": "1"}]), _batch(("a", 1, 1, 1), params=[{"key": "a", "value": "2"}])])
+@example([_batch(*_MANY), _batch(*_MANY[50:], ("a", 7, 7, 7), params=[{"key": "a", "value": "1"}])])
+@example([_batch(("b", 0, 5, 5)), _batch(*_MANY, params=[{"key": "a"}]), _batch(*_MANY, ("b", 9, 9, 9), params=_OTHER)])
 @example([("delete", {}), _batch(("a", 1, 1, 1)), ("log-parameter", {"key": "a"}), ("restore", {}), _batch()])
 async def test_every_way_answers_and_keeps_the_same(ways: Ways, calls: list[tuple[str, Any]]) -> None:
     """Whatever is logged, right or wrong, one way or another, and all of it twice: the same in every byte."""
