@@ -32,7 +32,8 @@ LAW: dict[str, str] = {
     "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store "
     "tiltyard_registry.importing tiltyard_registry.gc tiltyard_registry.rules tiltyard_serving.settings",
     "tiltyard_registry": "",
-    "tiltyard_registry.tables": "",
+    "tiltyard_registry.columns": "",
+    "tiltyard_registry.tables": "tiltyard_registry.columns",
     "tiltyard_registry.settings": "tiltyard.errors",
     "tiltyard_registry.logs": "",
     "tiltyard_registry.telemetry": "tiltyard_registry.logs",
@@ -70,7 +71,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.model "
     "tiltyard_serving.warm_up",
     "tiltyard_serving.trial": "tiltyard.errors tiltyard_serving.model",
-    "tiltyard_serving.served": "tiltyard.errors tiltyard_serving.slot tiltyard_serving.model "
+    "tiltyard_serving.served": "tiltyard.errors tiltyard_serving.slot tiltyard_serving.model tiltyard_serving.memory "
     "tiltyard_serving.loading tiltyard_serving.telemetry tiltyard_serving.trial",
     "tiltyard_serving.shadow": "tiltyard.uri tiltyard_serving.answers tiltyard_serving.model tiltyard_serving.served "
     "tiltyard_serving.telemetry",

@@ -7,8 +7,6 @@ Registered models, versions and runs are keyed by small internal integers, so th
 Experiment ids, run ids and logged-model ids are what the wire shows.
 """
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -19,7 +17,6 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
@@ -29,58 +26,39 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from tiltyard_registry import columns
+from tiltyard_registry.columns import Id, Millis, child_of, pairs
 
-# SQLite auto-increments only a column declared exactly INTEGER PRIMARY KEY.
-_Id = BigInteger().with_variant(Integer, "sqlite")
-_Millis = BigInteger
-
-
-def _child_of(parent: str) -> ForeignKey:
-    return ForeignKey(parent, ondelete="CASCADE")
-
-
-def _pairs(name: str, owner: Column[Any], *rest: Index, key_chars: int = 250) -> Table:
-    """A table of keys with a value each, which go with their owner."""
-    key = Column("key", String(key_chars), primary_key=True)
-    return Table(name, metadata, owner, key, Column("value", Text, nullable=False), *rest)
-
+metadata = columns.metadata
 
 # --- Namespaces -------------------------------------------------------------------------------------------
 
 catalogs = Table(
     "catalogs",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", Id, primary_key=True, autoincrement=True),
     Column("uuid", String(36), nullable=False),
     Column("name", String(255), nullable=False, unique=True),
     Column("comment", Text),
     Column("owner", String(255)),
-    Column("created_at", _Millis, nullable=False),
+    Column("created_at", Millis, nullable=False),
     Column("created_by", String(255)),
-    Column("updated_at", _Millis, nullable=False),
+    Column("updated_at", Millis, nullable=False),
     Column("updated_by", String(255)),
 )
 
 schemas = Table(
     "schemas",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", Id, primary_key=True, autoincrement=True),
     Column("uuid", String(36), nullable=False),
     Column("catalog_id", ForeignKey("catalogs.id"), nullable=False),
     Column("name", String(255), nullable=False),
     Column("comment", Text),
     Column("owner", String(255)),
-    Column("created_at", _Millis, nullable=False),
+    Column("created_at", Millis, nullable=False),
     Column("created_by", String(255)),
-    Column("updated_at", _Millis, nullable=False),
+    Column("updated_at", Millis, nullable=False),
     Column("updated_by", String(255)),
     Index("uq_schemas_catalog_id_name", "catalog_id", "name", unique=True),
 )
@@ -90,16 +68,16 @@ schemas = Table(
 registered_models = Table(
     "registered_models",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", Id, primary_key=True, autoincrement=True),
     Column("uuid", String(36), nullable=False),
     Column("schema_id", ForeignKey("schemas.id"), nullable=False, index=True),
     # The name as clients see it: 'model' in workspace.default, 'catalog.schema.model' elsewhere.
     Column("name", String(800), nullable=False, unique=True),
     Column("description", Text),
     Column("owner", String(255)),
-    Column("creation_timestamp", _Millis, nullable=False),
+    Column("creation_timestamp", Millis, nullable=False),
     Column("created_by", String(255)),
-    Column("last_updated_timestamp", _Millis, nullable=False),
+    Column("last_updated_timestamp", Millis, nullable=False),
     Column("updated_by", String(255)),
     # The counter that hands out version numbers: never lowered, so a number is never used twice.
     Column("last_version", Integer, nullable=False, server_default=text("0")),
@@ -107,9 +85,9 @@ registered_models = Table(
     sqlite_autoincrement=True,
 )
 
-registered_model_tags = _pairs(
+registered_model_tags = pairs(
     "registered_model_tags",
-    Column("registered_model_id", _child_of("registered_models.id"), primary_key=True, autoincrement=False),
+    Column("registered_model_id", child_of("registered_models.id"), primary_key=True, autoincrement=False),
     Index("ix_registered_model_tags_key", "key", "registered_model_id"),
 )
 
@@ -128,8 +106,8 @@ model_versions = Table(
     Column("registered_model_id", ForeignKey("registered_models.id"), primary_key=True, autoincrement=False),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("uuid", String(36), nullable=False),
-    Column("creation_timestamp", _Millis, nullable=False),
-    Column("last_updated_timestamp", _Millis, nullable=False),
+    Column("creation_timestamp", Millis, nullable=False),
+    Column("last_updated_timestamp", Millis, nullable=False),
     Column("description", Text),
     Column("user_id", String(255)),
     Column("updated_by", String(255)),
@@ -156,7 +134,7 @@ model_versions = Table(
 model_version_tags = Table(
     "model_version_tags",
     metadata,
-    Column("registered_model_id", _Id, primary_key=True, autoincrement=False),
+    Column("registered_model_id", Id, primary_key=True, autoincrement=False),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("key", String(250), primary_key=True),
     Column("value", Text, nullable=False),
@@ -171,7 +149,7 @@ model_version_tags = Table(
 registered_model_aliases = Table(
     "registered_model_aliases",
     metadata,
-    Column("registered_model_id", _Id, primary_key=True, autoincrement=False),
+    Column("registered_model_id", Id, primary_key=True, autoincrement=False),
     Column("alias", String(255), primary_key=True),
     Column("version", Integer, nullable=False),
     # 'An alias always names an existing version' is the database's own rule.
@@ -186,7 +164,7 @@ registered_model_aliases = Table(
 batch_jobs = Table(
     "batch_jobs",
     metadata,
-    Column("registered_model_id", _Id, primary_key=True, autoincrement=False),
+    Column("registered_model_id", Id, primary_key=True, autoincrement=False),
     Column("version", Integer, primary_key=True, autoincrement=False),
     # Given by the job, so that what it repeats is not recorded twice.
     Column("job_id", String(64), primary_key=True),
@@ -195,8 +173,8 @@ batch_jobs = Table(
     Column("message", Text),
     Column("input", Text),
     Column("output", Text),
-    Column("start_time", _Millis, nullable=False),
-    Column("end_time", _Millis),
+    Column("start_time", Millis, nullable=False),
+    Column("end_time", Millis),
     Column("row_count", BigInteger),
     Column("null_count", BigInteger),
     ForeignKeyConstraint(
@@ -212,8 +190,8 @@ batch_jobs = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("time", _Millis, nullable=False),
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("time", Millis, nullable=False),
     Column("principal", String(255), nullable=False),
     Column("action", String(64), nullable=False),
     # What it happened to; no foreign key, for an event outlives its object.
@@ -243,7 +221,7 @@ files = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("etag", String(255), nullable=False),
-    Column("last_modified", _Millis, nullable=False),
+    Column("last_modified", Millis, nullable=False),
 )
 
 # --- Tracking ---------------------------------------------------------------------------------------------
@@ -255,44 +233,44 @@ experiments = Table(
     Column("name", String(500), nullable=False, unique=True),
     Column("artifact_location", Text, nullable=False),
     Column("lifecycle_stage", String(16), nullable=False, server_default=text("'active'")),
-    Column("creation_time", _Millis, nullable=False),
-    Column("last_update_time", _Millis, nullable=False),
+    Column("creation_time", Millis, nullable=False),
+    Column("last_update_time", Millis, nullable=False),
     sqlite_autoincrement=True,
 )
 
-experiment_tags = _pairs(
+experiment_tags = pairs(
     "experiment_tags",
-    Column("experiment_id", _child_of("experiments.experiment_id"), primary_key=True, autoincrement=False),
+    Column("experiment_id", child_of("experiments.experiment_id"), primary_key=True, autoincrement=False),
 )
 
 runs = Table(
     "runs",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", Id, primary_key=True, autoincrement=True),
     Column("run_id", String(32), nullable=False, unique=True),
     Column("experiment_id", ForeignKey("experiments.experiment_id"), nullable=False),
     Column("run_name", Text, nullable=False),
     Column("user_id", String(256), nullable=False),
     Column("status", String(16), nullable=False),
-    Column("start_time", _Millis, nullable=False),
-    Column("end_time", _Millis),
+    Column("start_time", Millis, nullable=False),
+    Column("end_time", Millis),
     Column("artifact_uri", Text, nullable=False),
     Column("lifecycle_stage", String(16), nullable=False, server_default=text("'active'")),
-    Column("deleted_time", _Millis),
+    Column("deleted_time", Millis),
     Index("ix_runs_listing", "experiment_id", "lifecycle_stage", "start_time", "run_id"),
 )
 
-params = _pairs("params", Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False))
+params = pairs("params", Column("run", child_of("runs.id"), primary_key=True, autoincrement=False))
 
-run_tags = _pairs("run_tags", Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False))
+run_tags = pairs("run_tags", Column("run", child_of("runs.id"), primary_key=True, autoincrement=False))
 
 # NaN has no place in a key, so it is a flag beside a zero; infinities are stored as they are.
 metrics = Table(
     "metrics",
     metadata,
-    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("run", child_of("runs.id"), primary_key=True, autoincrement=False),
     Column("key", String(250), primary_key=True),
-    Column("timestamp", _Millis, primary_key=True, autoincrement=False),
+    Column("timestamp", Millis, primary_key=True, autoincrement=False),
     Column("step", BigInteger, primary_key=True, autoincrement=False),
     Column("value", Double, primary_key=True),
     Column("is_nan", Boolean, primary_key=True, server_default=false()),
@@ -302,9 +280,9 @@ metrics = Table(
 latest_metrics = Table(
     "latest_metrics",
     metadata,
-    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("run", child_of("runs.id"), primary_key=True, autoincrement=False),
     Column("key", String(250), primary_key=True),
-    Column("timestamp", _Millis, nullable=False),
+    Column("timestamp", Millis, nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("value", Double, nullable=False),
     Column("is_nan", Boolean, nullable=False, server_default=false()),
@@ -314,9 +292,9 @@ latest_metrics = Table(
 VALUE_HEAD_CHARS = 200
 
 
-def value_head(pairs: Table) -> ColumnElement[str]:
+def value_head(table: Table) -> ColumnElement[str]:
     """The start of a value, which is what an index of long texts can hold; equal texts start alike."""
-    return func.substr(pairs.c.value, literal_column("1"), literal_column(f"{VALUE_HEAD_CHARS}"))
+    return func.substr(table.c.value, literal_column("1"), literal_column(f"{VALUE_HEAD_CHARS}"))
 
 
 # For searches: whose metric is so great, in that order, and whose param or tag has this value.
@@ -327,8 +305,8 @@ Index("ix_run_tags_value", run_tags.c.key, value_head(run_tags), run_tags.c.run)
 datasets = Table(
     "datasets",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("experiment_id", _child_of("experiments.experiment_id"), nullable=False),
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("experiment_id", child_of("experiments.experiment_id"), nullable=False),
     Column("name", String(500), nullable=False),
     Column("digest", String(36), nullable=False),
     Column("source_type", String(36), nullable=False),
@@ -341,15 +319,15 @@ datasets = Table(
 dataset_inputs = Table(
     "dataset_inputs",
     metadata,
-    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
-    Column("dataset_id", _child_of("datasets.id"), primary_key=True, autoincrement=False),
+    Column("run", child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("dataset_id", child_of("datasets.id"), primary_key=True, autoincrement=False),
 )
 
 dataset_input_tags = Table(
     "dataset_input_tags",
     metadata,
-    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
-    Column("dataset_id", _child_of("datasets.id"), primary_key=True, autoincrement=False),
+    Column("run", child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("dataset_id", child_of("datasets.id"), primary_key=True, autoincrement=False),
     Column("key", String(255), primary_key=True),
     Column("value", Text, nullable=False),
 )
@@ -361,8 +339,8 @@ logged_models = Table(
     Column("experiment_id", ForeignKey("experiments.experiment_id"), nullable=False),
     Column("name", String(500), nullable=False),
     Column("artifact_uri", Text, nullable=False),
-    Column("creation_timestamp_ms", _Millis, nullable=False),
-    Column("last_updated_timestamp_ms", _Millis, nullable=False),
+    Column("creation_timestamp_ms", Millis, nullable=False),
+    Column("last_updated_timestamp_ms", Millis, nullable=False),
     Column("status", String(32), nullable=False),
     Column("status_message", Text),
     Column("model_type", String(500), nullable=False, server_default=text("''")),
@@ -372,25 +350,25 @@ logged_models = Table(
     Index("ix_logged_models_name", "experiment_id", "name"),
 )
 
-logged_model_params = _pairs(
+logged_model_params = pairs(
     "logged_model_params",
-    Column("model_id", _child_of("logged_models.model_id"), primary_key=True),
+    Column("model_id", child_of("logged_models.model_id"), primary_key=True),
     key_chars=255,
 )
 
-logged_model_tags = _pairs(
+logged_model_tags = pairs(
     "logged_model_tags",
-    Column("model_id", _child_of("logged_models.model_id"), primary_key=True),
+    Column("model_id", child_of("logged_models.model_id"), primary_key=True),
     key_chars=255,
 )
 
 logged_model_metrics = Table(
     "logged_model_metrics",
     metadata,
-    Column("model_id", _child_of("logged_models.model_id"), primary_key=True),
+    Column("model_id", child_of("logged_models.model_id"), primary_key=True),
     Column("run_id", String(32), primary_key=True),
     Column("key", String(250), primary_key=True),
-    Column("timestamp", _Millis, primary_key=True, autoincrement=False),
+    Column("timestamp", Millis, primary_key=True, autoincrement=False),
     Column("step", BigInteger, primary_key=True, autoincrement=False),
     Column("value", Double, primary_key=True),
     Column("is_nan", Boolean, primary_key=True, server_default=false()),
@@ -403,14 +381,14 @@ logged_model_metrics = Table(
 model_inputs = Table(
     "model_inputs",
     metadata,
-    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("run", child_of("runs.id"), primary_key=True, autoincrement=False),
     Column("model_id", String(34), primary_key=True),
 )
 
 model_outputs = Table(
     "model_outputs",
     metadata,
-    Column("run", _child_of("runs.id"), primary_key=True, autoincrement=False),
+    Column("run", child_of("runs.id"), primary_key=True, autoincrement=False),
     Column("model_id", String(34), primary_key=True),
     Column("step", BigInteger, nullable=False, server_default=text("0")),
 )
