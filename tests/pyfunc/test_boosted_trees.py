@@ -52,6 +52,13 @@ MODELS: dict[str, Callable[[], Any]] = {
     "lightgbm regressor": lambda: lightgbm.LGBMRegressor(n_estimators=20, **QUIET).fit(X, X.a),
 }
 
+# The others differ in the last digit of a probability, or at a threshold: they answer by themselves.
+COMPILED = {
+    *("xgboost regression", "xgboost regressor", "xgboost classifier", "xgboost classifier of three"),
+    *("lightgbm binary", "lightgbm regression", "lightgbm regressor"),
+    *("lightgbm classifier", "lightgbm classifier, cloudpickle"),
+}
+
 _LOAD = """
 import sys
 sys.modules["mlflow"] = None
@@ -69,7 +76,7 @@ def save(name: str, path: Path) -> None:
     answer = model.predict(_matrix(None) if isinstance(model, xgboost.Booster) else X)
     flavor = mlflow.xgboost if name.startswith("xgboost") else mlflow.lightgbm
     options = {"serialization_format": "cloudpickle"} if "cloudpickle" in name else {}
-    signed = mlflow.models.infer_signature(X, answer)
+    signed = mlflow.models.infer_signature(X.fillna(0.0), answer)
     flavor.save_model(model, str(path), signature=signed, input_example=X[:5], pip_requirements=["x"], **options)
 
 
@@ -100,6 +107,8 @@ def test_a_shorter_way_gives_the_same(saved: dict[str, Path], name: str) -> None
     """However a model is answered when it is served, classes and numbers stay those of the model itself."""
     model, served = pyfunc.load(saved[name]), pyfunc.load(saved[name])
     served.take_shortcut(served.enforce(X[:5]), compiled=True)
+    assert served.shortcut is not None
+    assert str(served.shortcut.trees).startswith("compiled for up to " if name in COMPILED else "not compiled: ")
     for rows in (X[:1], X[1:2], X[:7], X):
         expected, given = np.asarray(model.predict(rows)), np.asarray(served.predict(rows))
         assert given.dtype == expected.dtype
@@ -107,6 +116,15 @@ def test_a_shorter_way_gives_the_same(saved: dict[str, Path], name: str) -> None
             np.testing.assert_allclose(given, expected, rtol=1e-12, atol=1e-12)
         else:
             assert given.tolist() == expected.tolist()
+
+
+def test_compiling_can_be_turned_off(saved: dict[str, Path]) -> None:
+    """Without compiling the model answers by itself, and it is said why."""
+    served = pyfunc.load(saved["xgboost regressor"])
+    served.take_shortcut(served.enforce(X[:5]), compiled=False)
+    assert served.shortcut is not None
+    assert served.shortcut.trees == "not compiled: it is turned off"
+    assert served.predict(X[:3]).tolist() == pyfunc.load(saved["xgboost regressor"]).predict(X[:3]).tolist()
 
 
 @pytest.mark.parametrize("name", ["xgboost binary", "lightgbm binary"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tiltyard.pyfunc.flavors.boosted_trees import answer_of, compile_boosted, is_boosted
 from tiltyard.pyfunc.flavors.compiled_trees import CompiledTrees, NotCompiled, compile_trees, is_ensemble, same
 from tiltyard.pyfunc.flavors.linear import identical, linear_answer
 from tiltyard.pyfunc.form import Payload
@@ -58,12 +59,14 @@ def find_shortcut(
     """A shorter way through the estimator's `method`, or None if there is none.
 
     Args:
-        estimator: one of scikit-learn's own.
+        estimator: one of scikit-learn's own, or a model of XGBoost or LightGBM.
         example: an enforced input, on which both ways are compared too.
         compiled: whether trees may be compiled.
     """
     if method not in METHODS:
         return None
+    if is_boosted(estimator):
+        return _boosted(estimator, inputs, example, compiled)
     native = getattr(estimator, method)
     key = None
     bare = estimator
@@ -91,14 +94,35 @@ def find_shortcut(
     return Shortcut(key, report, brief, linear or of_matrix, of_frame)
 
 
+def _boosted(model: Any, inputs: Schema | None, example: Any | None, compiled: bool) -> Shortcut:
+    """The trees of XGBoost and LightGBM, compiled or not; what is not goes the model's own way."""
+    answer = answer_of(model)
+    dtype = None if inputs is None or not inputs.is_named else inputs.matrix_dtype
+    if not compiled:
+        report = "not compiled: it is turned off"
+    elif inputs is None or dtype is None or len(inputs.required_names) != len(inputs.names):
+        report = "not compiled: its columns are not those of the signature, of one float type and all required"
+    else:
+        trees, report = _compiled(lambda: compile_boosted(model, inputs.name_tuple))
+        if trees is not None:
+            if example is None or same(_try(answer, example), _try(trees, np.ascontiguousarray(example, dtype=dtype))):
+                return Shortcut(("matrix", np.dtype(dtype).char, inputs.name_tuple), report, True, trees, answer)
+            report = "not compiled: it answered the input example differently"
+    return Shortcut(None, report, False, answer, answer)
+
+
 def _compile(estimator: Any, method: str, compiled: bool) -> tuple[CompiledTrees | None, str | None]:
     """The compiled trees, if there are any, and what an operator is told about them."""
     if not is_ensemble(estimator):
         return None, None
     if not compiled:
         return None, "not compiled: it is turned off"
+    return _compiled(lambda: compile_trees(estimator, method))
+
+
+def _compiled(make: Callable[[], CompiledTrees]) -> tuple[CompiledTrees | None, str]:
     try:
-        trees = compile_trees(estimator, method)
+        trees = make()
     except NotCompiled as reason:
         return None, f"not compiled: {reason}"
     except Exception as error:

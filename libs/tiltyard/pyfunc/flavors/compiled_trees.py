@@ -73,7 +73,16 @@ def compile_trees(estimator: Any, method: str) -> CompiledTrees:
     except Exception as error:
         # An estimator of another release, or a part that the compiler does not know.
         raise NotCompiled(f"the estimator cannot be compiled ({type(error).__name__})") from error
-    probes = _probes(trees, estimator.n_features_in_)
+    return prove_trees(native, quick, trees, estimator.n_features_in_)
+
+
+def prove_trees(native: Answer, quick: Answer, trees: Any, features: int) -> CompiledTrees:
+    """Both ways as one, after they gave the same answers to generated rows at and around every threshold.
+
+    Raises:
+        NotCompiled: an answer differed, or nothing would be won.
+    """
+    probes = _probes(trees, features)
     _compare(native, quick, probes)
     takes_nulls = _takes_nulls(native, quick, probes)
     max_rows = _crossover(native, quick, probes)
