@@ -105,7 +105,6 @@ BODIES: dict[str, list[Any]] = {
         {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}, "params": {"n": 5, "when": "2025-01-01T00:00:00"}},
         {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}, "params": {"n": "5"}},
     ],
-    "tensors": [{"inputs": {"a": [1, 2], "b": [0.5, 1.5]}}, {"inputs": {"a": [1, 2]}}],
     "obedient": [
         do(verb)
         for verb in (

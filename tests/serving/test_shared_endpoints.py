@@ -18,7 +18,8 @@ import pytest
 from tests.fixtures.services import Service
 from tests.serving.http_calls import request, score
 from tests.serving.in_process import App, running
-from tests.serving.models import IRIS, SETOSA, constant
+from tests.serving.models import IRIS, SETOSA, column, signature
+from tiltyard import pyfunc
 from tiltyard.client import Client
 from tiltyard.errors import ResourceAlreadyExists
 from tiltyard.models.logged import upload_model
@@ -34,6 +35,17 @@ def serving_version(number: int) -> dict[str, Any]:
     return {"served_entities": [{"model": f"models:/{NAME}/{number}", "traffic_percentage": 100}]}
 
 
+def answering(path: Path, answer: int) -> Path:
+    """A directory of a model that needs no package to load, and always gives `answer`."""
+
+    def predict(frame: Any) -> Any:
+        return [answer] * len(frame)
+
+    signed = signature([column(name, "double") for name in IRIS])
+    pyfunc.save_model(predict, path, signature=signed, pip_requirements=[])
+    return path
+
+
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A registry with two versions that answer 1 and 2."""
@@ -41,8 +53,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service("registry", "--data-dir", str(folder / "data"), log=folder / "registry.log").start()
     with Client(service.url) as client:
         for answer in (1, 2):
-            constant(folder / str(answer), answer)
-            model_id = upload_model(client, folder / str(answer), "constant")
+            model_id = upload_model(client, answering(folder / str(answer), answer), "model")
             with contextlib.suppress(ResourceAlreadyExists):
                 client.create_registered_model(NAME)
             client.create_model_version(NAME, f"models:/{model_id}", model_id=model_id)

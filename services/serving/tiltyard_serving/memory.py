@@ -3,9 +3,9 @@
 The C library keeps what was freed for itself, and a server that swaps models would seem to grow with each.
 """
 
-import asyncio
 import ctypes
 import ctypes.util
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,18 +13,20 @@ from pathlib import Path
 # Several models that go at once are one occasion.
 _SOON_S = 0.5
 
-_pending: list[asyncio.TimerHandle] = []
+_pending = threading.Lock()
 
 
 def give_back_soon() -> None:
-    """Gives back what is free, a little later, off the event loop."""
-    if not _pending:
-        _pending.append(asyncio.get_running_loop().call_later(_SOON_S, _in_thread))
+    """Gives back what is free, a little later, in a thread."""
+    if _pending.acquire(blocking=False):
+        timer = threading.Timer(_SOON_S, _now)
+        timer.daemon = True
+        timer.start()
 
 
-def _in_thread() -> None:
-    _pending.clear()
-    asyncio.get_running_loop().run_in_executor(None, give_back)
+def _now() -> None:
+    _pending.release()
+    give_back()
 
 
 def give_back() -> None:
