@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tiltyard.cli.submit import is_submitted, submit_line
+from tiltyard.cli.submit import submit as run_submitted
 from tiltyard.spark.failure import last_words
 from tiltyard.spark.job import FORMATS, prepare_job
 from tiltyard.spark.output import WRITE_MODES
@@ -120,6 +122,12 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
 )
 @click.option("--master", envvar="TILTYARD_MASTER", help="The Spark master; every core of this machine by default.")
 @click.option(
+    "--submit/--no-submit",
+    default=None,
+    envvar="TILTYARD_SUBMIT",
+    help="Print the spark-submit line and run it; by default so when the master is not local.",
+)
+@click.option(
     "--conf",
     "conf",
     multiple=True,
@@ -135,7 +143,9 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
     envvar="TILTYARD_ACCEPT_UNVERIFIED",
     help="Also score with a version for whose bytes no registry vouches.",
 )
+@click.pass_context
 def score(
+    context: click.Context,
     model_uri: str,
     input_path: str,
     output_path: str,
@@ -150,6 +160,7 @@ def score(
     errors: str,
     lineage: bool,
     master: str | None,
+    submit: bool | None,
     conf: dict[str, str],
     registry_url: str | None,
     accept_unverified: bool,
@@ -157,6 +168,9 @@ def score(
     """Score INPUT into OUTPUT with one exact version of a model, on the Spark that is given."""
     from tiltyard.spark.session import open_session
 
+    far = master is not None and not master.startswith(("local", "sc://"))
+    if not is_submitted() and (far if submit is None else submit):
+        context.exit(run_submitted(submit_line(context, master, conf), registry_url=registry_url))
     spark = open_session(app_name=f"tiltyard score {model_uri}", master=master, conf=conf)
     try:
         job = prepare_job(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tiltyard.spark.experiment_source import register_sources as register_sources
     from tiltyard.spark.recorded import batch_job as batch_job
     from tiltyard.spark.scoring import score as score
+    from tiltyard.spark.streaming import foreach_batch as foreach_batch
     from tiltyard.spark.udf import spark_udf as spark_udf
 
 __all__ = ["batch_job", "check_environment", "register_sources", "score", "spark_udf"]
@@ -18,6 +19,7 @@ _HOMES = {
     "batch_job": "tiltyard.spark.recorded",
     "check_environment": "tiltyard.spark.environment",
     "register_sources": "tiltyard.spark.experiment_source",
+    "foreach_batch": "tiltyard.spark.streaming",
     "score": "tiltyard.spark.scoring",
     "spark_udf": "tiltyard.spark.udf",
 }

@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 import socket
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,12 +33,16 @@ _HOLD_S = 0.3
 
 @dataclass(frozen=True)
 class Executor:
-    """The Python of one executor, which `executor` tells from others on its host; absent packages have no version."""
+    """The Python of one executor, which `executor` tells from others on its host; absent packages have no version.
+
+    `prefix` is where its environment lies.
+    """
 
     host: str
     executor: str
     python: str
     versions: dict[str, str | None]
+    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ def check_environment(
         )
     requirements = parse_requirements(function.requirements)
     names = tuple(dict.fromkeys((*ALWAYS, *requirements)))
-    found = _ask(spark, names)
+    with function.on_executors():
+        found = _ask(spark, names)
     driver = describe(names)
     differences = [entry for executor in found for entry in compare(executor, driver, requirements)]
     if differences:
@@ -91,7 +97,8 @@ def check_environment(
 def describe(names: Sequence[str]) -> Executor:
     """The Python of this process."""
     # A worker's parent is the daemon of its executor.
-    return Executor(socket.gethostname(), str(os.getppid()), platform.python_version(), {n: _version(n) for n in names})
+    versions = {name: _version(name) for name in names}
+    return Executor(socket.gethostname(), str(os.getppid()), platform.python_version(), versions, sys.prefix)
 
 
 def compare(executor: Executor, driver: Executor, requirements: dict[str, str]) -> list[Mismatch]:
@@ -144,17 +151,19 @@ def _ask(spark: "SparkSession", names: tuple[str, ...]) -> list[Executor]:
                 time.sleep(_HOLD_S)
                 here = describe(names)
                 row: dict[str, Any] = {"host": here.host, "executor": here.executor, "python": here.python}
+                row["prefix"] = here.prefix
                 row["versions"] = list(here.versions.values())
                 yield pa.RecordBatch.from_pylist([row], schema=fields)
                 return
 
-    fields = pa.schema([(name, pa.string()) for name in ("host", "executor", "python")])
+    fields = pa.schema([(name, pa.string()) for name in ("host", "executor", "python", "prefix")])
     fields = fields.append(pa.field("versions", pa.list_(pa.string())))
     # A range has as many partitions as there are cores, if nobody says otherwise.
-    asked = spark.range(10_000).mapInArrow(probe, "host string, executor string, python string, versions array<string>")
+    columns = "host string, executor string, python string, prefix string, versions array<string>"
+    asked = spark.range(10_000).mapInArrow(probe, columns)
     found = {
         (row["host"], row["executor"]): Executor(
-            row["host"], row["executor"], row["python"], dict(zip(names, row["versions"], strict=True))
+            row["host"], row["executor"], row["python"], dict(zip(names, row["versions"], strict=True)), row["prefix"]
         )
         for row in asked.collect()
     }

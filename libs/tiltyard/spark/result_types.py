@@ -44,10 +44,21 @@ def parse_result_type(result_type: "str | SparkType") -> "SparkType":
         parsed = result_type
     else:
         text = {"bool": "boolean", "long": "bigint"}.get(result_type.strip().lower(), result_type)
-        parsed = _parse_ddl(text)
+        parsed = _plain(text) or _parse_ddl(text)
     if not _is_allowed(parsed):
         raise InvalidParameterValue(f"Invalid 'spark_udf' result type: {parsed.simpleString()}. Expected {_ALLOWED}.")
     return parsed
+
+
+def _plain(text: str) -> "SparkType | None":
+    """The types that nearly all models have, without asking the JVM or a server."""
+    from pyspark.sql import types as T
+
+    if text.startswith("array<") and text.endswith(">") and (element := _plain(text[len("array<") : -1])) is not None:
+        return T.ArrayType(element)
+    plain = {"boolean": T.BooleanType, "int": T.IntegerType, "bigint": T.LongType, "float": T.FloatType}
+    kind = (plain | {"double": T.DoubleType, "string": T.StringType}).get(text)
+    return None if kind is None else kind()
 
 
 def _parse_ddl(text: str) -> "SparkType":

@@ -7,7 +7,7 @@ little is kept, sending that to Python and back costs less.
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tiltyard.spark.udf import ScoringFunction
+from tiltyard.spark.udf import ScoringFunction, escaped
 from tiltyard.spark.worker import TableScorer
 
 if TYPE_CHECKING:
@@ -37,12 +37,13 @@ def map_rows(
 
     # Under their own names and in their own order where that is all there is: then Spark need not copy them.
     sent = list(dict.fromkeys((*inputs, *kept)))
-    types = [function.result_type, StringType()]
     schema = StructType([df.schema[name] for name in kept])
-    for name, kind in zip(added, types, strict=False):
+    for name, kind in zip(added, (function.result_type, StringType()), strict=False):
         schema = schema.add(StructField(name, kind))
     body = function.over_rows(inputs, [sent.index(name) for name in kept], schema.names)
-    return df.select(*map(quoted, sent)).mapInArrow(_mapping(body), schema)
+    table = df if sent == df.columns else df.select(*map(escaped, sent))
+    with function.on_executors():
+        return table.mapInArrow(_mapping(body), schema)
 
 
 def _mapping(body: TableScorer) -> "Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]":
@@ -56,4 +57,4 @@ def quoted(name: str) -> "Column":
     """The column of that name, whatever characters it has."""
     from pyspark.sql import functions
 
-    return functions.col(f"`{name.replace('`', '``')}`")
+    return functions.col(escaped(name))

@@ -107,6 +107,8 @@ def _by_missing(arrays: Sequence[pa.Array]) -> "list[tuple[bytes, Any]]":
     some = np.logical_or.reduce([mask for _, mask in absent])
     groups = [(whole, np.flatnonzero(~some))] if not some.all() else []
     rest = np.flatnonzero(some)
+    if len(absent) == 1:
+        return [*groups, (bytes(i == absent[0][0] for i in range(len(columns))), rest)]
     patterns = np.zeros((len(rest), len(columns)), dtype=np.uint8)
     for i, mask in absent:
         patterns[:, i] = mask[rest]

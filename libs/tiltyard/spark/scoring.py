@@ -1,13 +1,13 @@
 """`score`: a whole DataFrame with the predictions of one model version."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.schema import Schema
 from tiltyard.spark.checks import check_columns
 from tiltyard.spark.rows import can_map, map_rows, quoted
-from tiltyard.spark.udf import ScoringFunction, spark_udf
+from tiltyard.spark.udf import ScoringFunction, escaped, spark_udf
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -27,6 +27,7 @@ def score(
     params: dict[str, Any] | None = None,
     errors: str = "fail",
     lineage: bool = False,
+    env: str | None = None,
     registry_url: str | None = None,
     accept_unverified: bool = False,
 ) -> "DataFrame":
@@ -41,7 +42,7 @@ def score(
         errors: what becomes of a row that cannot be scored: 'fail' ends the job, 'null' gives a null prediction,
             'column' does so too and puts the reason into the column `<output_col>_error`.
         lineage: adds the columns `model_name`, `model_version`, `model_digest` and `model_run_id`.
-        result_type, params, registry_url, accept_unverified: see `spark_udf`.
+        result_type, params, env, registry_url, accept_unverified: see `spark_udf`.
 
     Raises:
         InvalidParameterValue: `df` lacks columns that the model requires, has them in types that never fit, or
@@ -53,6 +54,7 @@ def score(
         result_type,
         params=params,
         errors=errors,
+        env=env,
         registry_url=registry_url,
         accept_unverified=accept_unverified,
     )
@@ -78,15 +80,15 @@ def apply(
         raise InvalidParameterValue(
             f"The input has a column '{(taken or [output_col])[0]}' already; rename it, or choose another output."
         )
-    arguments = _arguments(df, function.inputs)
+    inputs = _inputs(df, function.inputs)
     if can_map(df.schema, kept):
-        scored = map_rows(df, function, list(arguments), kept, added)
+        scored = map_rows(df, function, inputs, kept, added)
     else:
-        whole = df.withColumn(output_col, function.named(arguments))
+        whole = df.withColumn(output_col, function.named(inputs))
         parts = [quoted(output_col)]
         if function.errors == "column":
             parts = [quoted(output_col).getField(part) for part in ("value", "error")]
-        scored = whole.select(*map(quoted, kept), *(part.alias(name) for part, name in zip(parts, added, strict=True)))
+        scored = whole.select(*map(escaped, kept), *(part.alias(name) for part, name in zip(parts, added, strict=True)))
     return scored.select("*", *lineage_of(function)) if lineage else scored
 
 
@@ -104,11 +106,13 @@ def lineage_of(function: ScoringFunction) -> "list[Column]":
     return [value.alias(name) for value, name in zip(values, LINEAGE, strict=True)]
 
 
-def _arguments(df: "DataFrame", inputs: Schema | None) -> "Mapping[str, Column]":
+def _inputs(df: "DataFrame", inputs: Schema | None) -> list[str]:
+    """The columns of `df` that the model takes."""
     if inputs is None or not inputs.is_named:
-        return {name: quoted(name) for name in df.columns}
+        return list(df.columns)
     if inputs.tensors:
         names = [str(name) for name in inputs.names]
-        return {name: quoted(name) for name in (names if set(names) <= set(df.columns) else df.columns)}
+        return names if set(names) <= set(df.columns) else list(df.columns)
     check_columns(df.schema, inputs)
-    return {str(name): quoted(str(name)) for name in inputs.names if name in df.columns}
+    have = set(df.columns)
+    return [str(name) for name in inputs.names if name in have]

@@ -1,7 +1,8 @@
 """`spark_udf`: a model version as a Spark function, its version fixed when the function is made."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard.models import ModelReference, fetch, resolve
 from tiltyard.pyfunc.schema import Schema
 from tiltyard.spark.environment import requirements_file
+from tiltyard.spark.packed import build, executors_python
 from tiltyard.spark.result_types import check_result_type, parse_result_type, result_type_of
 from tiltyard.spark.worker import Parcel, Scorer, TableScorer
 from tiltyard.storage.manifest import Manifest
@@ -29,6 +31,7 @@ logger = logging.getLogger("tiltyard.spark")
 MAX_CARRIED_BYTES = 8 * 1024 * 1024
 
 
+ENVIRONMENTS = ("local", "packed")
 ERRORS = ("fail", "null", "column")
 
 
@@ -46,8 +49,17 @@ class ScoringFunction:
         requirements: the lines of the model's requirements file.
     """
 
-    def __init__(self, scorer: Scorer, inputs: Schema | None, requirements: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        spark: "SparkSession",
+        scorer: Scorer,
+        inputs: Schema | None,
+        requirements: Sequence[str] = (),
+        python: str | None = None,
+    ) -> None:
+        self._spark = spark
         self._scorer = scorer
+        self._python = python
         self.parcel = scorer.parcel
         self.reference = self.parcel.reference
         self.digest = self.parcel.manifest.digest
@@ -79,13 +91,18 @@ class ScoringFunction:
             columns = columns[: len(self.inputs)]
         return self._many(*columns)
 
-    def named(self, columns: "Mapping[str, Column]") -> "Column":
-        """The column of predictions from columns by the model's names for them."""
-        scorer = replace(self._scorer, names=tuple(columns))
-        # Plain columns reach Python without the struct that Spark would have to build of them.
-        over = _over_one if len(columns) == 1 else _over_many
-        made: Column = self._udf(over(scorer))(*columns.values())
+    def named(self, names: Sequence[str]) -> "Column":
+        """The column of predictions from the columns of these names, which are the model's own."""
+        scorer = replace(self._scorer, names=tuple(names))
+        # Plain columns reach Python without the struct that Spark would have to build of them; and by their names,
+        # for a Column object costs many calls of the JVM.
+        over = _over_one if len(names) == 1 else _over_many
+        made: Column = self._udf(over(scorer))(*map(escaped, names))
         return made
+
+    def on_executors(self) -> AbstractContextManager[None]:
+        """Python functions that are made within the block run where this one does: in its environment."""
+        return executors_python(self._spark, self._python)
 
     def over_rows(self, inputs: Sequence[str], kept: Sequence[int], names: Sequence[str]) -> TableScorer:
         """The body of a `mapInArrow` over rows whose first columns are `inputs`; see `TableScorer`."""
@@ -102,8 +119,6 @@ class ScoringFunction:
     @cached_property
     def _of_signature(self) -> "Column":
         # Kept, so that asked for twice it is one expression, which Spark computes once.
-        from pyspark.sql import functions
-
         if self.inputs is None or not self.inputs.is_named or not self.inputs.columns:
             raise InvalidParameterValue(
                 "Attempting to apply udf on zero columns because no column names were specified as arguments or "
@@ -115,8 +130,7 @@ class ScoringFunction:
                 f"Cannot apply UDF without column names specified when the model signature contains optional columns "
                 f"{optional}."
             )
-        names = [str(name) for name in self.inputs.names]
-        return self.named({name: functions.col(f"`{name.replace('`', '``')}`") for name in names})
+        return self.named([str(name) for name in self.inputs.names])
 
     def _udf(self, body: Any) -> "Callable[..., Column]":
         from pyspark.sql.pandas.functions import arrow_udf
@@ -126,10 +140,21 @@ class ScoringFunction:
         if self.errors == "column":
             returned = StructType().add("value", self.result_type).add("error", StringType())
         made: Callable[..., Column] = arrow_udf(body, returned)
-        return made
+
+        def call(*columns: "Column | str") -> "Column":
+            # Spark notes the interpreter when the function is first called with columns.
+            with self.on_executors():
+                return made(*columns)
+
+        return call
 
     def __repr__(self) -> str:
         return f"<ScoringFunction {self.model_uri} -> {self.result_type.simpleString()}>"
+
+
+def escaped(name: str) -> str:
+    """A column's name in Spark's words, whatever characters it has."""
+    return f"`{name.replace('`', '``')}`"
 
 
 def _over_one(scorer: Scorer) -> Any:
@@ -173,7 +198,9 @@ def spark_udf(
         spark: the session that will run it, classic or Connect.
         model_uri: as `tiltyard.load_model` takes it.
         result_type: DDL text or a Spark type; by default what the output signature implies.
-        env_manager, env: 'local', the environment of the executors, is the only one.
+        env: 'local' is the executors' environment; 'packed' one that uv builds from the model's requirements, once
+            per driver, and that goes to the executors through Spark's archives.
+        env_manager: of `mlflow.pyfunc.spark_udf`; 'local' or nothing.
         params: the model's inference params, the same for every row.
         extra_env, prebuilt_env_uri, model_config: of `mlflow.pyfunc.spark_udf`; refused unless empty.
         errors: what becomes of a row that cannot be scored: 'fail' ends the job, 'null' gives a null prediction,
@@ -189,7 +216,7 @@ def spark_udf(
     """
     from tiltyard import pyfunc
 
-    _check_environment_arguments(env_manager=env_manager, env=env)
+    _check_environment_arguments(env_manager, env)
     _refuse_unless_empty(extra_env=extra_env, prebuilt_env_uri=prebuilt_env_uri, model_config=model_config)
     if errors not in ERRORS:
         raise InvalidParameterValue(f"Invalid 'errors': '{errors}'. Expected one of {', '.join(ERRORS)}.")
@@ -203,15 +230,17 @@ def spark_udf(
     logger.info("Scoring with %s (%s)", reference.exact_uri, parcel.manifest.digest)
     inputs = model.signature.inputs if model.signature else None
     scorer = Scorer(parcel, parsed_type, checked, time_zone, errors)
-    return ScoringFunction(scorer, inputs, requirements_file(directory))
+    requirements = requirements_file(directory)
+    python = build(requirements).python_for(spark) if env == "packed" else None
+    return ScoringFunction(spark, scorer, inputs, requirements, python)
 
 
-def _check_environment_arguments(**named: str | None) -> None:
-    for name, value in named.items():
-        if value not in (None, "local"):
+def _check_environment_arguments(env_manager: str | None, env: str | None) -> None:
+    for name, value, known in (("env_manager", env_manager, ENVIRONMENTS[:1]), ("env", env, ENVIRONMENTS)):
+        if value is not None and value not in known:
             raise InvalidParameterValue(
-                f"Invalid '{name}': '{value}'. Expected 'local': the model runs in the Python environment of the "
-                "executors, which must hold its requirements. tiltyard.spark.check_environment compares them."
+                f"Invalid '{name}': '{value}'. Expected 'local', the Python environment of the executors, which "
+                "tiltyard.spark.check_environment compares with the model's; or env='packed', one of the model's own."
             )
 
 
