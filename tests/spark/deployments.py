@@ -10,10 +10,31 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import tiltyard
 from tiltyard.spark import check_environment, score
+from tiltyard.spark.scoring import apply
 from tiltyard.spark.session import open_session
+
+
+def crashing_once(mark: str) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    """A step of a job in which one task kills its executor, the JVM above the Python daemon, and never again."""
+
+    def crash(batches: Iterator[Any]) -> Iterator[Any]:
+        from pyspark import TaskContext
+
+        task = TaskContext.get()
+        if task is not None and task.partitionId() == 3 and not Path(mark).exists():
+            Path(mark).touch()
+            daemon = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()
+            os.kill(int(daemon[1]), signal.SIGKILL)
+            time.sleep(60)
+        yield from batches
+
+    return crash
 
 
 def main(deployment: str, model_uri: str, registry_url: str, source: str, kill_pid: int) -> None:
@@ -34,17 +55,33 @@ def main(deployment: str, model_uri: str, registry_url: str, source: str, kill_p
     df = spark.read.parquet(source).repartition(4)
     predict = tiltyard.spark_udf(spark, model_uri, registry_url=registry_url)
     scored = score(df, model_uri, keep=["key"], lineage=True, registry_url=registry_url)
+    packed = None
+    if deployment.startswith("local-cluster"):
+        packed = tiltyard.spark_udf(spark, model_uri, env="packed", registry_url=registry_url)
     os.kill(kill_pid, signal.SIGKILL)
     by_score = scored.toPandas().sort_values("key")
     by_udf = df.select("key", predict().alias("p")).toPandas().sort_values("key")
     started = time.monotonic()
     hosts = check_environment(spark, predict, on_mismatch="error")
+    packed_answers, prefixes, after_crash = [], [], []
+    if packed is not None:
+        target, mark = f"{source}.scored", f"{source}.crashed"
+        crashing = df.repartition(8).mapInArrow(crashing_once(mark), df.schema)
+        apply(crashing, predict, keep=["key"]).write.parquet(target)
+        assert Path(mark).exists()
+        after_crash = spark.read.parquet(target).toPandas().sort_values("key")["prediction"].tolist()
+        in_archive = apply(df, packed, keep=["key"]).toPandas().sort_values("key")
+        packed_answers = in_archive["prediction"].tolist()
+        prefixes = [host.prefix for host in check_environment(spark, packed, on_mismatch="error")]
     print(
         "RESULT",
         json.dumps(
             {
                 "score": by_score["prediction"].tolist(),
                 "udf": by_udf["p"].tolist(),
+                "packed": packed_answers,
+                "prefixes": prefixes,
+                "after_crash": after_crash,
                 "versions": sorted(set(by_score["model_version"].tolist())),
                 "executors": len({(host.host, host.executor) for host in hosts}),
                 "probe_s": time.monotonic() - started,

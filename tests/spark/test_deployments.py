@@ -51,9 +51,17 @@ def run(deployment: str, registry: StartService, flowers: pd.DataFrame, tmp_path
 
 
 def test_executors_in_processes_of_their_own(registry: StartService, flowers: pd.DataFrame, tmp_path: Path):
-    """Two executors without shared memory score with the registry gone, and the probe hears from both."""
+    """Two executors without shared memory score with the registry gone, and the probe hears from both.
+
+    An executor that is killed in the middle of a job costs no row and doubles none. In an environment that was built
+    for the model and sent as an archive the answers are the same.
+    """
     found = run("local-cluster[2,1,1024]", registry, flowers, tmp_path)
     assert found["executors"] == 2
+    assert found["after_crash"] == found["score"]
+    assert found["packed"] == found["score"]
+    assert len(found["prefixes"]) == 2
+    assert all("/tiltyard-env-" in prefix for prefix in found["prefixes"])
 
 
 @pytest.fixture

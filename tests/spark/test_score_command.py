@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from tests.spark.conftest import NUMBERS
+from tiltyard.cli.score import score as command
+from tiltyard.cli.submit import submit_line
 
 
 def score(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -52,30 +54,33 @@ def test_a_job_that_cannot_work_says_why_and_fails(registry_url: str, flowers: p
 
 
 def test_a_submitted_job_that_fails_has_a_status_of_its_own(registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
-    """Under spark-submit, on its master, a row that cannot be scored ends in status 3, one line and no output."""
-    import pyspark
-
-    from tiltyard import cli
-    from tiltyard.spark.java import java_home
-
+    """The spark-submit line is shown and run; a row that cannot be scored ends in status 3, one line and no output."""
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
     flowers.assign(d=float("nan")).to_parquet(source)
-    home, script = Path(pyspark.__file__).parent, Path(cli.__file__).with_name("__main__.py")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK", "SPARK"))}
-    run = subprocess.run(
-        [
-            *(str(home / "bin" / "spark-submit"), "--master", "local[1]", str(script), "score"),
-            *("--model", f"models:/{NUMBERS}@champion", "--input", str(source), "--output", str(target)),
-            *("--registry-url", registry_url),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        env=inherited | {"SPARK_HOME": str(home), "JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable},
+    run = score(
+        *("--submit", "--master", "local[1]", "--conf", "spark.ui.enabled=false", "--registry-url", registry_url),
+        *("--model", f"models:/{NUMBERS}@champion", "--input", str(source), "--output", str(target)),
     )
     assert run.returncode == 3, run.stderr
+    assert "bin/spark-submit --master 'local[1]' --conf spark.ui.enabled=false" in run.stderr
+    assert registry_url not in run.stderr
     # spark-submit sends all that the program says to its own standard output.
     assert "Error: The job failed: ValueError: Input X contains NaN" in run.stdout
     assert "Traceback" not in run.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_the_submitted_line_has_every_option():
+    """What was given, by flag or variable, and what is so by default is said to the submitted command; no address."""
+    given = ["--model=models:/m@champion", "--input=in put", "--output=out", "--select=a,b", "--lineage",
+             "--master=spark://far:7077", "--conf=spark.cores.max=4", "--registry-url=http://u:secret@r"]  # fmt: skip
+    context = command.make_context("score", list(given))
+    line = submit_line(context, context.params["master"], context.params["conf"])
+    cut = line.index("score")
+    assert line[1 : cut - 1] == ["--master", "spark://far:7077", "--conf", "spark.cores.max=4"]
+    again = command.make_context("score", line[cut + 1 :]).params
+    told = ("master", "conf", "registry_url")
+    assert {k: v for k, v in again.items() if k not in told} == {
+        k: v for k, v in context.params.items() if k not in told
+    }
+    assert "secret" not in " ".join(line)

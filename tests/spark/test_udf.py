@@ -185,7 +185,7 @@ def test_arguments_of_the_reference_are_accepted_or_refused_by_name(spark, regis
     """The order of arguments is that of `mlflow.pyfunc.spark_udf`; what cannot be done says so at once."""
     predict = tiltyard.spark_udf(spark, CHAMPION, "double", "local", None, registry_url=registry_url)
     assert (predict.result_type.simpleString(), predict.model_uri) == ("double", f"models:/{NUMBERS}/1")
-    for options in ({"env_manager": "conda"}, {"env": "packed"}, {"extra_env": {"A": "1"}}, {"errors": "skip"}):
+    for options in ({"env_manager": "conda"}, {"env": "conda"}, {"extra_env": {"A": "1"}}, {"errors": "skip"}):
         with pytest.raises(InvalidParameterValue, match=f"'{next(iter(options))}'"):
             tiltyard.spark_udf(spark, CHAMPION, registry_url=registry_url, **options)
 

@@ -1,7 +1,7 @@
 """The Python environment that a model requires, built by uv and packed for Spark's archives.
 
-environments/<digest>/         the environment; it is whole as soon as <digest>.tar lies beside it
-environments/<digest>.tar      the same, packed
+environments/<digest>/         the environment; it is whole as soon as <digest>.tar.gz lies beside it
+environments/<digest>.tar.gz   the same, packed
 locks/environment-<digest>     held by the one process that builds
 
 It has what the model's requirements file names, the libraries that score, and this library itself. Its interpreter
@@ -100,7 +100,7 @@ def build(requirements: Sequence[str], *, cache_dir: Path | None = None) -> Pack
     folder, locks = cache / "environments", cache / "locks"
     for directory in (folder, locks):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = PackedEnvironment(folder / digest, folder / f"{digest}.tar", f"tiltyard-env-{digest[:16]}")
+    made = PackedEnvironment(folder / digest, folder / f"{digest}.tar.gz", f"tiltyard-env-{digest[:16]}")
     with FileLock(locks / f"environment-{digest}"):
         if not made.archive.exists():
             _build(made, lines)
@@ -119,8 +119,8 @@ def _build(made: PackedEnvironment, lines: Sequence[str]) -> None:
     shutil.copytree(own, site / own.name, ignore=shutil.ignore_patterns("__pycache__"))
     _replace_links(python)
     partial = made.archive.with_name(f"{uuid.uuid4().hex}.partial")
-    # Not compressed: that would take longer than it saves on the way to an executor.
-    with tarfile.open(partial, "w") as archive:
+    # Stored and not compressed, which would take longer than it saves. Of a plain tar Spark loses the permissions.
+    with tarfile.open(partial, "w:gz", compresslevel=0) as archive:
         for part in sorted(made.directory.iterdir()):
             archive.add(part, arcname=part.name, filter=lambda entry: None if entry.issym() else entry)
     partial.replace(made.archive)
