@@ -5,6 +5,7 @@ that NOT is the exact complement: `NOT tags.k = 'v'` holds for rows without the 
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -34,6 +35,8 @@ from tiltyard_registry.tables import VALUE_HEAD_CHARS, logged_model_metrics
 
 MAX_DATASETS = 50
 MAX_JOINED = 8
+MAX_KEPT_CHARS = 1000
+"""Of longer filters, made by programs for one use, the clauses are not kept."""
 
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
 
@@ -58,6 +61,15 @@ def compile_filter(
 
     Source: mlflow/store/model_registry/sqlalchemy_store.py, `_update_query_to_exclude_prompts`.
     """
+    # Programs ask the same again and again; a clause never changes, so one serves them all.
+    known = _compiled if len(text or "") <= MAX_KEPT_CHARS else _compiled.__wrapped__
+    return known(scope, text, dialect, tuple(datasets))
+
+
+@lru_cache(maxsize=256)
+def _compiled(
+    scope: Scope, text: str | None, dialect: Dialect, datasets: tuple[Dataset, ...]
+) -> ColumnElement[bool] | None:
     tree = check(scope, parse(text)) if text else None
     # PostgreSQL plans every EXISTS as one more table to join, in time that explodes with their number. OFFSET
     # keeps it from that: each is then looked up row by row.

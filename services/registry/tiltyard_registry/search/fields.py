@@ -77,7 +77,7 @@ class Sort(NamedTuple):
     ascending: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # there is one of each
 class Scope:
     """One noun that is searched."""
 

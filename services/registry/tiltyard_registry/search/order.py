@@ -7,13 +7,14 @@ Source: mlflow/store/tracking/sqlalchemy_store.py, `_get_orderby_clauses`.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, FromClause, and_, case, func, literal_column, not_, null, select
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.check import resolve
-from tiltyard_registry.search.compile import Dataset, Dialect, on_datasets
+from tiltyard_registry.search.compile import MAX_KEPT_CHARS, Dataset, Dialect, on_datasets
 from tiltyard_registry.search.fields import Child, Field, Scope
 from tiltyard_registry.search.grammar import Identifier, is_text, parse_order
 
@@ -64,9 +65,15 @@ def compile_order(scope: Scope, order_by: Sequence[Item] | None, *, dialect: Dia
 
 def order_terms(scope: Scope, order_by: Sequence[Item] | None, *, dialect: Dialect) -> tuple[Term, ...]:
     """`compile_order`, term by term."""
-    items = list(order_by or ())
+    items = tuple(order_by or ())
     if len(items) > MAX_ORDER_ITEMS:
         raise InvalidParameterValue(f"Invalid order_by: {len(items)} items, at most {MAX_ORDER_ITEMS} are allowed.")
+    brief = sum(len(item if isinstance(item, str) else item.field_name) for item in items) <= MAX_KEPT_CHARS
+    return (_compiled if brief else _compiled.__wrapped__)(scope, items, dialect)
+
+
+@lru_cache(maxsize=256)
+def _compiled(scope: Scope, items: tuple[Item, ...], dialect: Dialect) -> tuple[Term, ...]:
     terms: list[Term] = []
     seen: set[tuple[str, str]] = set()
     for item in items:

@@ -12,6 +12,10 @@ from tiltyard_registry.search.tokens import PageToken, query_digest
 
 R = TypeVar("R", bound=Mapping[Any, Any])
 
+MAX_SHORT = 1000
+_SHORT: dict[tuple[str, int] | None, None] = {}
+"""Searches whose first page was not filled when they were last asked: a shorter way to it would be for nothing."""
+
 
 class Page:
     """A filter, an order and a place in it.
@@ -71,10 +75,12 @@ class Page:
         self, statement: Select[Any], read_all: Callable[[Select[Any]], Awaitable[Sequence[R]]]
     ) -> tuple[list[R], str | None]:
         """`split` of what `read_all` finds by `of`, or by a statement that gives the same rows and reads fewer."""
-        lead = self._lead_of(statement)
+        question = (self._query, self._max_results) if self._position is None else None
+        lead = self._lead_of(statement) if question not in _SHORT else None
         rows = await read_all(lead) if lead is not None else ()
         if len(rows) <= self._max_results:
             rows = await read_all(self.of(statement))
+            _remember(question, short=len(rows) <= self._max_results)
         return self.split(rows)
 
     def split(self, rows: Sequence[R]) -> tuple[list[R], str | None]:
@@ -106,6 +112,16 @@ class Page:
         if isinstance(self._position, int):
             statement = statement.offset(self._position)
         return statement.order_by(*order).limit(self._max_results + 1)
+
+
+def _remember(question: tuple[str, int] | None, *, short: bool) -> None:
+    if question is None:
+        return
+    _SHORT.pop(question, None)
+    if short:
+        _SHORT[question] = None
+        if len(_SHORT) > MAX_SHORT:
+            del _SHORT[next(iter(_SHORT))]
 
 
 def behind(keys: Sequence[tuple[Column[Any], bool]], values: Sequence[str | int]) -> ColumnElement[bool]:
