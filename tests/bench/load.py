@@ -118,13 +118,20 @@ def run(target: Target, turn: Turn, *, connections: int, seconds: float = 60, tu
                 except Refused:
                     refused += 1
 
-        await asyncio.gather(*(turn(connection) for connection in opened[: 0 if turns else None]))
+        async def warm_up(connection: _Connection) -> int:
+            try:
+                await turn(connection)
+            except Refused:
+                return 1
+            return 0
+
+        early = sum(await asyncio.gather(*map(warm_up, opened[: 0 if turns else None])))
         started, cpu_s = time.perf_counter(), _cpu_s(target.pid)
         await asyncio.gather(*map(take, opened))
         took_s, used_s = time.perf_counter() - started, _cpu_s(target.pid) - cpu_s
         for connection in opened:
             connection.close()
-        return Measured(done / took_s, used_s / (done + refused) * 1000, refused)
+        return Measured(done / took_s, used_s / (done + refused) * 1000, early + refused)
 
     return uvloop.run(work())
 
