@@ -1,6 +1,7 @@
 """One Spark session and one registry for all tests of batch scoring: starting each costs seconds."""
 
 import json
+import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,18 +13,22 @@ import pytest
 
 import tiltyard
 from tests.fixtures.services import Service
+from tiltyard.storage.cache import DIRECTORY_VARIABLE
 
 NUMBERS = "main.batch.numbers"
 MIXED = "main.batch.mixed"
 
 
 @pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model cache of these tests' own, on the driver and in every Python worker."""
-    directory = tmp_path_factory.mktemp("model-cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TILTYARD_CACHE_DIR", str(directory))
-        yield directory
+    return tmp_path_factory.mktemp("model-cache")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache_of_the_driver(cache_dir: Path, environment_of_the_module: None) -> None:
+    """Told to each module anew: what one of them puts into the environment is forgotten after it."""
+    os.environ[DIRECTORY_VARIABLE] = str(cache_dir)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +39,7 @@ def spark(cache_dir: Path) -> Iterator[Any]:
     session = open_session(
         app_name="tests",
         master="local[2]",
-        conf={"spark.sql.shuffle.partitions": "2", "spark.executorEnv.TILTYARD_CACHE_DIR": str(cache_dir)},
+        conf={"spark.sql.shuffle.partitions": "2", f"spark.executorEnv.{DIRECTORY_VARIABLE}": str(cache_dir)},
     )
     session.sparkContext.setLogLevel("OFF")
     yield session
@@ -95,10 +100,9 @@ def registry_url(registry_service: Service, flowers: pd.DataFrame, customers: pd
 
 def register(model: Any, name: str, example: pd.DataFrame, url: str, **options: Any) -> int:
     """Logs and registers `model`, makes it champion, and gives its version."""
-    signature = tiltyard.infer_signature(example, model.predict(example))
-    logged = tiltyard.log_model(
-        model, "model", signature=signature, registered_model_name=name, registry_url=url, **options
-    )
+    if "signature" not in options:
+        options["signature"] = tiltyard.infer_signature(example, model.predict(example))
+    logged = tiltyard.log_model(model, "model", registered_model_name=name, registry_url=url, **options)
     assert logged.registered_model_version is not None
     with tiltyard.Client(url) as client:
         client.set_alias(name, "champion", logged.registered_model_version)

@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 
 import tiltyard
 from tests.fixtures.services import Service
-from tests.spark.conftest import MIXED, NUMBERS, invoke, register
+from tests.spark.conftest import NUMBERS, register
 from tiltyard.errors import InvalidParameterValue, ModelIntegrityError, ResourceDoesNotExist
 from tiltyard.spark import score
 
@@ -49,16 +49,6 @@ def test_every_form_of_argument_gives_the_answers_of_the_model(spark, registry_u
     ).toPandas()
     for form in ("by_struct", "by_position", "by_name"):
         assert (scored[form].to_numpy() == expected.loc[scored["key"]].to_numpy()).all(), form
-
-
-def test_predictions_equal_those_of_invocations(spark, serving_of_both, registry_url, flowers, customers):
-    """The same thousand rows through `/invocations` and through Spark give equal predictions, numbers and mixed."""
-    for name, frame in ((NUMBERS, flowers), (MIXED, customers)):
-        keyed = frame.assign(key=np.arange(len(frame)))
-        df = spark.createDataFrame(keyed).repartition(3)
-        scored = score(df, f"models:/{name}@champion", registry_url=registry_url).toPandas().sort_values("key")
-        online = invoke(f"{serving_of_both.url}/serving-endpoints/{name.rpartition('.')[2]}", frame)
-        assert scored["prediction"].tolist() == online, name
 
 
 @pytest.mark.parametrize(
@@ -244,13 +234,3 @@ def test_a_streaming_query_scores_with_the_version_of_its_start(spark, registry_
     scored = spark.read.parquet(str(tmp_path / "scored")).toPandas()
     assert len(scored) == len(flowers)
     assert (scored["prediction"].to_numpy() == expected.loc[scored["a b"]].to_numpy()).all()
-
-
-@pytest.fixture(scope="module")
-def serving_of_both(registry_url: str, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory):
-    """A scoring service with both models, each under its short name."""
-    folder = tmp_path_factory.mktemp("batch-serving")
-    models = [f"--model={name.rpartition('.')[2]}=models:/{name}@champion" for name in (NUMBERS, MIXED)]
-    service = Service("serving", "--registry-url", registry_url, *models, log=folder / "serving.log").start()
-    yield service
-    service.terminate()
