@@ -1,5 +1,6 @@
 """A plain MLflow server with things on it, and copies of its database to import from."""
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,8 @@ def furnished(mlflow_server: MLflowServer, mlflow_package: ModuleType, iris: Iri
     mlflow_package.set_tracking_uri(mlflow_server.url)
     mlflow_package.set_registry_uri(mlflow_server.url)
     house = furnish(mlflow_package, iris, "moving-house")
-    # The client remembers the last experiment that was set, of whichever server.
+    # The client remembers the last experiment that was set, of whichever server; in the environment, too.
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     mlflow_package.tracking.fluent._active_experiment_id = None
     mlflow_package.set_tracking_uri("")
     mlflow_package.set_registry_uri("")

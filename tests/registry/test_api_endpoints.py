@@ -5,11 +5,6 @@ from tests.registry.api_app import Api
 # Below /api and /ajax-api. MLflow has some of them under one prefix alone; here both lead to the same place.
 ENDPOINTS = """
 GET     3.0/mlflow/server-info
-GET     3.0/mlflow/workspaces
-POST    3.0/mlflow/workspaces
-GET     3.0/mlflow/workspaces/w
-PATCH   3.0/mlflow/workspaces/w
-DELETE  3.0/mlflow/workspaces/w
 POST    2.0/mlflow/experiments/create
 GET     2.0/mlflow/experiments/get-by-name
 GET     2.0/mlflow/experiments/get
@@ -84,7 +79,7 @@ async def test_every_endpoint_has_a_route_under_both_prefixes(api: Api) -> None:
 
 
 async def test_workspaces_are_refused_at_once(api: Api) -> None:
-    """501, which clients show, and not a 503, which they repeat for minutes."""
+    """404, which clients show, and not a 503, which they repeat for minutes."""
     for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/w")):
         answer = await api.ask(method, f"/api/3.0/mlflow/workspaces{path}", None if method == "GET" else {})
-        assert (answer.status_code, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
+        assert (answer.status_code, answer.json()["error_code"]) == (404, "ENDPOINT_NOT_FOUND")

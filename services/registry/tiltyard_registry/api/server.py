@@ -7,15 +7,12 @@ from typing import Any
 
 from litestar import MediaType, Request, Response
 
-from tiltyard.errors import NotImplementedYet, TemporarilyUnavailable
+from tiltyard.errors import TemporarilyUnavailable
 from tiltyard.wire.server import ServerInfo
-from tiltyard.wire.tags import Empty
-from tiltyard_registry.api.routes import delete, get, patch, post
+from tiltyard_registry.api.routes import get
 
 # Below the two seconds within which a probe shall tell the truth.
 _CHECK_TIMEOUT_S = 1.5
-
-_NO_WORKSPACES = "Workspaces are not supported: models live in catalogs and schemas."
 
 
 @get("/", sync_to_thread=False)
@@ -97,32 +94,8 @@ async def show_server_info(request: Request[Any, Any, Any]) -> ServerInfo:
     )
 
 
-@get(["/workspaces", "/workspaces/{name:str}"], sync_to_thread=False)
-def read_workspaces() -> Empty:
-    """Refuses: server-info says that there are no workspaces."""
-    raise NotImplementedYet(_NO_WORKSPACES)
-
-
-@post("/workspaces", sync_to_thread=False)
-def create_workspace() -> Empty:
-    """Refuses likewise."""
-    raise NotImplementedYet(_NO_WORKSPACES)
-
-
-@patch("/workspaces/{name:str}", sync_to_thread=False)
-def update_workspace() -> Empty:
-    """Refuses likewise."""
-    raise NotImplementedYet(_NO_WORKSPACES)
-
-
-@delete("/workspaces/{name:str}", sync_to_thread=False)
-def delete_workspace() -> Empty:
-    """Refuses likewise."""
-    raise NotImplementedYet(_NO_WORKSPACES)
-
-
 HANDLERS = [show_welcome, health, live, show_version, show_metrics]
 """Mounted at the root."""
 
-INFO_HANDLERS = [show_server_info, read_workspaces, create_workspace, update_workspace, delete_workspace]
+INFO_HANDLERS = [show_server_info]
 """Mounted under `/api/3.0/mlflow` and `/ajax-api/3.0/mlflow`."""
