@@ -21,10 +21,11 @@ _ACCESS = "tiltyard_registry.access"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per record: `time`, `level`, `logger`, `message`, `error`."""
+    """One JSON object per record: `time`, `level`, `logger`, `message`, what `extra={"fields": …}` adds, `error`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = _line(datetime.fromtimestamp(record.created, UTC), record.levelname, record.name, record.getMessage())
+        line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
         return msgspec.json.encode(line).decode()
