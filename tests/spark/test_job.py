@@ -47,6 +47,26 @@ def test_modes_replace_append_or_refuse(spark: Any, registry_url: str, source: s
     assert left_beside(target) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"input_format": "delta"}, "spark.jars.packages=io.delta:delta-spark"),
+        ({"output_format": "delta"}, "spark.jars.packages=io.delta:delta-spark"),
+        ({"input_path": "nosuch://bucket/in"}, "'nosuch://bucket/in' cannot be read: .*nosuch"),
+        ({"output_path": "nosuch://bucket/out"}, "'nosuch://bucket/out' cannot be used: .*nosuch"),
+    ],
+)
+def test_what_this_spark_lacks_is_said_before_the_job(
+    spark: Any, registry_url: str, source: str, tmp_path: Path, options: dict[str, str], words: str
+):
+    """A format or a file system without its package is refused in one line, whether it is read or written."""
+    given: dict[str, Any] = {"input_path": source, "output_path": str(tmp_path / "out"), **options}
+    with pytest.raises(InvalidParameterValue, match=words) as refused:
+        prepare_job(spark, CHAMPION, **given, registry_url=registry_url)
+    assert "\n" not in refused.value.message
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_job_that_fails_leaves_the_output_as_it_was(spark: Any, registry_url: str, flowers: Any, tmp_path: Path):
     """After a bad row killed the job the old output is whole; the error is one line that names it."""
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"

@@ -53,6 +53,19 @@ def test_a_job_that_cannot_work_says_why_and_fails(registry_url: str, flowers: p
     assert not target.exists()
 
 
+def test_a_format_without_its_package_is_refused(registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
+    """The command ends with status 1 before the job, says which setting brings the package, and writes nothing."""
+    source, target = tmp_path / "in.parquet", tmp_path / "out"
+    flowers.to_parquet(source)
+    places = ("--input", str(source), "--output", str(target), "--output-format", "delta")
+    run = score("--model", f"models:/{NUMBERS}@champion", *places, "--registry-url", registry_url)
+    assert run.returncode == 1, run.stderr
+    assert "The format 'delta' needs a package" in run.stderr
+    assert "--conf spark.jars.packages=io.delta:delta-spark_2.13:VERSION" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
 def test_a_submitted_job_that_fails_has_a_status_of_its_own(registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
     """The spark-submit line is shown and run; a row that cannot be scored ends in status 3, one line and no output."""
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"

@@ -8,7 +8,8 @@ import click
 from tiltyard.cli.submit import is_submitted, submit_line
 from tiltyard.cli.submit import submit as run_submitted
 from tiltyard.spark.failure import last_words
-from tiltyard.spark.job import FORMATS, prepare_job
+from tiltyard.spark.formats import FORMATS
+from tiltyard.spark.job import prepare_job
 from tiltyard.spark.output import WRITE_MODES
 from tiltyard.spark.udf import ERRORS
 
@@ -59,7 +60,7 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
     "input_format",
     type=click.Choice(FORMATS),
     envvar="TILTYARD_FORMAT",
-    help="Format of the input; by default told from the path's ending, else parquet.",
+    help="Format of the input; by default told from the path's ending, else parquet. delta needs its package in Spark.",
 )
 @click.option(
     "--output-format",

@@ -1,6 +1,7 @@
-"""What went wrong in a Spark job, in one line."""
+"""What went wrong in Spark, in one line."""
 
 MAX_REASON_CHARS = 1000
+_OF_PY4J = "An error occurred while calling "
 
 # Errors whose names do not end in a word for one.
 _OURS = ("SchemaEnforcementFailed", "InvalidParameterValue", "MissingPackage")
@@ -13,3 +14,9 @@ def last_words(error: BaseException) -> str:
     words = [line for line in lines if line and not line.startswith(("at ", "...", "Caused by", "Driver stacktrace"))]
     named = [line for line in words if line.partition(":")[0].endswith(("Error", "Exception", *_OURS))]
     return ((named or words or [type(error).__name__])[-1])[:MAX_REASON_CHARS]
+
+
+def first_words(error: BaseException) -> str:
+    """What Spark's driver says first: the error, without the way to it."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(_OF_PY4J)]
+    return (lines or [type(error).__name__])[0].lstrip(": ")[:MAX_REASON_CHARS]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.spark.counter import RowCounter
+from tiltyard.spark.failure import first_words
+from tiltyard.spark.formats import TRANSACTIONAL, check_available, format_of
 from tiltyard.spark.output import DirectTarget, Target, check_mode, qualified
 from tiltyard.spark.progress import Progress
 from tiltyard.spark.records import JobRecord
@@ -17,26 +19,8 @@ from tiltyard.spark.udf import ScoringFunction, spark_udf
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_FORMATS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
-# Formats whose writer replaces and appends in transactions of its own.
-_TRANSACTIONAL = ("delta",)
 # Spark tells of what it counted a moment after it has written.
 _COUNT_WAIT_S = 60.0
-FORMATS = (*dict.fromkeys(_FORMATS.values()), *_TRANSACTIONAL)
-
-
-def format_of(path: str, given: str | None) -> str:
-    """The data format of `path`: the one given, else by the path's ending, else parquet.
-
-    Raises:
-        InvalidParameterValue: the format given is not one of `FORMATS`.
-    """
-    if given is not None:
-        if given not in FORMATS:
-            raise InvalidParameterValue(f"Invalid format '{given}'. Expected one of {', '.join(FORMATS)}.")
-        return given
-    stem = path.rstrip("/").lower()
-    return next((name for ending, name in _FORMATS.items() if stem.endswith(ending)), "parquet")
 
 
 @dataclass(frozen=True)
@@ -90,7 +74,7 @@ class BatchJob:
 
     def _spread(self) -> dict[str, int] | None:
         reader = self.spark.read.format(self.output_format).options(header=True)
-        if self.output_format not in _TRANSACTIONAL:
+        if self.output_format not in TRANSACTIONAL:
             reader = reader.schema(self.scored.schema)
         return spread(reader.load(self.target.staging), self.output_col)
 
@@ -123,15 +107,18 @@ def prepare_job(
     """The job that scores what lies at `input_path` into `output_path`, with one exact version fixed now.
 
     Raises:
-        InvalidParameterValue: it could not work: formats, columns, types. Nothing has been written.
+        InvalidParameterValue: it could not work: formats, places, columns, types. Nothing has been written.
         ResourceAlreadyExists: the output exists and `mode` is `errorifexists`.
     """
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
 
     check_mode(mode)
     written_as = format_of(output_path, output_format)
     read_as = format_of(input_path, input_format)
-    direct = written_as in _TRANSACTIONAL or not hasattr(spark, "_jvm")
+    for name in dict.fromkeys((read_as, written_as)):
+        check_available(spark, name)
+    direct = written_as in TRANSACTIONAL or not hasattr(spark, "_jvm")
     target = DirectTarget(output_path) if direct else Target(spark, output_path, mode)
     target.check()
     try:
@@ -139,9 +126,8 @@ def prepare_job(
         if where is not None:
             df = df.where(where)
         df.schema  # noqa: B018 - Connect looks at the input only when it must
-    except PySparkException as error:
-        what = str(error).splitlines()[0][:500]
-        raise InvalidParameterValue(f"The input '{input_path}' cannot be read: {what}") from None
+    except (PySparkException, Py4JJavaError) as error:
+        raise InvalidParameterValue(f"The input '{input_path}' cannot be read: {first_words(error)}") from None
     function = spark_udf(
         spark, model_uri, result_type, errors=errors, registry_url=registry_url, accept_unverified=accept_unverified
     )

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists
+from tiltyard.spark.failure import first_words
 
 WRITE_MODES = ("errorifexists", "overwrite", "append")
 
@@ -122,10 +123,19 @@ def qualified(spark: Any, path: str) -> str:
 
 
 def _located(spark: Any, path: str) -> tuple[Any, Any]:
-    """The Hadoop file system of `path`, and the path in full."""
-    short = spark._jvm.org.apache.hadoop.fs.Path(path)
-    file_system = short.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
-    return file_system, file_system.makeQualified(short)
+    """The Hadoop file system of `path`, and the path in full.
+
+    Raises:
+        InvalidParameterValue: Spark knows no such file system, or cannot reach it.
+    """
+    from py4j.protocol import Py4JJavaError
+
+    try:
+        short = spark._jvm.org.apache.hadoop.fs.Path(path)
+        file_system = short.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+        return file_system, file_system.makeQualified(short)
+    except Py4JJavaError as error:
+        raise InvalidParameterValue(f"The path '{path}' cannot be used: {first_words(error)}") from None
 
 
 def check_mode(mode: str) -> None:
