@@ -2,10 +2,12 @@
 
 import logging
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,18 +66,19 @@ def downloads_of_many(service: Service, folder: Path, count: int) -> dict[str, i
     started = [subprocess.Popen(words, stdin=subprocess.PIPE, env=env) for _ in range(count)]
     # All have asked what to fetch before the first one fetches.
     deadline = time.monotonic() + 300
-    while service.logs.count("/resolve") < count and time.monotonic() < deadline:
+    while service.logs.count('"path":"/api/tiltyard/v1/resolve"') < count:
+        assert time.monotonic() < deadline, "not all processes asked what to fetch"
         time.sleep(0.1)
     for process in started:
-        process.communicate(b"\n", timeout=300)
-        assert process.returncode == 0
-    sent: dict[str, int] = {}
-    for line in service.logs.splitlines():
-        _, found, path = line.partition("GET /api/2.0/mlflow-artifacts/artifacts/")
-        if found:
-            name = path.split()[0].split('"')[0].rsplit("/", 1)[-1]
-            sent[name] = sent.get(name, 0) + 1
-    return sent
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.close()
+    for process in started:
+        assert process.wait(300) == 0
+    # When it has ended, all of its log is written.
+    service.terminate()
+    return dict(Counter(re.findall(r'"method":"GET","path":"/api/2\.0/mlflow-artifacts/artifacts/[^"]*/([^"/]+)"',
+                                   service.logs)))  # fmt: skip
 
 
 def driver_seconds(spark: Any, url: str, rounds: int) -> dict[str, float]:
