@@ -72,7 +72,13 @@ def client_of(request: pytest.FixtureRequest) -> Callable[..., Any]:
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Delays are the policy's own test; here they only cost time."""
     monkeypatch.setattr(retry, "FIRST_DELAY_S", 0.001)
-    monkeypatch.setattr(retry.retrying, "__kwdefaults__", {**retry.retrying.__kwdefaults__, "total_s": 1.0})
+    patient_for(1.0, monkeypatch)
+
+
+def patient_for(retry_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long clients go on by default."""
+    for kind in (Client, AsyncClient):
+        monkeypatch.setattr(kind.__init__, "__kwdefaults__", {**kind.__init__.__kwdefaults__, "retry_s": retry_s})
 
 
 def test_every_call_is_a_method_of_both_clients() -> None:
@@ -200,7 +206,7 @@ def test_a_read_is_repeated_after_a_lost_answer(client_of: Callable[..., Any], s
 
 def test_no_server_is_a_transport_error(client_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """An address where nobody answers is told as such, without the password it may hold."""
-    monkeypatch.setattr(retry.retrying, "__kwdefaults__", {**retry.retrying.__kwdefaults__, "total_s": 0.05})
+    patient_for(0.05, monkeypatch)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://someone:secret@127.0.0.1:{unused.getsockname()[1]}"

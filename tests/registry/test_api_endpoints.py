@@ -1,5 +1,7 @@
 """Every endpoint of the protocol's tracking part has a route, under both of its prefixes."""
 
+import pytest
+
 from tests.registry.api_app import Api
 
 # Below /api and /ajax-api. MLflow has some of them under one prefix alone; here both lead to the same place.
@@ -61,6 +63,7 @@ GET     2.0/mlflow/logged-models/m/artifacts/files
 AT_THE_ROOT = ("/health", "/version", "/get-artifact", "/model-versions/get-artifact")
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_every_endpoint_has_a_route_under_both_prefixes(api: Api) -> None:
     """An empty request is answered by the endpoint, with whatever it misses, and not by the lack of one."""
     absent = []
@@ -78,6 +81,7 @@ async def test_every_endpoint_has_a_route_under_both_prefixes(api: Api) -> None:
     assert absent == []
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_workspaces_are_refused_at_once(api: Api) -> None:
     """404, which clients show, and not a 503, which they repeat for minutes."""
     for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/w")):
