@@ -35,7 +35,8 @@ def autologging(mlflow: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """The client with autologging of every library that it knows."""
     # It would start a process per model to find out what the model imports, which no server sees anything of.
     monkeypatch.setattr(mlflow.models, "infer_pip_requirements", lambda *_, **__: ["numpy"])
-    mlflow.autolog(silent=True)
+    # A Spark session of another test would lose its way back into Python when this is ended.
+    mlflow.autolog(silent=True, exclude_flavors=["spark", "pyspark.ml"])
     yield mlflow
     mlflow.autolog(disable=True, silent=True)
 
