@@ -67,10 +67,9 @@ async def test_hot_reads_use_an_index(house: House, read: Read) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("house", ["postgres"], indirect=True)
 async def test_reads_past_the_framework_use_an_index(house: House) -> None:
     """What PostgreSQL answers in one statement: a run by its id, a version by its alias."""
-    if house.database.is_sqlite:
-        return  # it has no such statements
     with noted(house.database) as statements:
         assert await run_text(house.database, RUN_ID)
         assert await version_text(house.database, "m1", "a1")

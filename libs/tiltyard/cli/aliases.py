@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 _expected = option(
     "--expected-version",
-    env="EXPECTED_VERSION",
     metavar="VERSION",
     help="Do it only if the alias names this version now; '' means that it must be absent.",
 )
@@ -26,7 +25,7 @@ def aliases() -> None:
 
 @aliases.command("list")
 @click.argument("name")
-@option("--at", env="AT", metavar="TIME", help="As they were at an ISO 8601 time, in UTC unless it says otherwise.")
+@option("--at", metavar="TIME", help="As they were at an ISO 8601 time, in UTC unless it says otherwise.")
 @asking
 def list_aliases(client: "Client", show: Show, name: str, at: str | None) -> None:
     """The aliases of a model and the versions they name."""
@@ -101,9 +100,7 @@ def delete(client: "Client", show: Show, name: str, alias: str, expected_version
 @aliases.command("history")
 @click.argument("name")
 @click.argument("alias")
-@option(
-    "--max-results", env="MAX_RESULTS", type=click.IntRange(1), default=50, show_default=True, help="How many at most."
-)
+@option("--max-results", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
 @asking
 def history(client: "Client", show: Show, name: str, alias: str, max_results: int) -> None:
     """Who moved ALIAS when, from which version to which; the newest first."""

@@ -12,10 +12,9 @@ from tiltyard.cli.options import option
 
 _registry_url = option(
     "--registry-url",
-    env="REGISTRY_URL",
     help="Address of the registry; else MLFLOW_REGISTRY_URI or MLFLOW_TRACKING_URI.",
 )
-_as_json = option("--json", "as_json", env="JSON", is_flag=True, help="Print JSON, for scripts.")
+_as_json = option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
 def asking(command: Callable[..., Any]) -> Any:

@@ -21,10 +21,8 @@ def models() -> None:
 
 
 @models.command("list")
-@option("--filter", "filter_text", env="FILTER", metavar="EXPR", help="For instance: name LIKE 'main.clinic.%'")
-@option(
-    "--max-results", env="MAX_RESULTS", type=click.IntRange(1), default=100, show_default=True, help="How many at most."
-)
+@option("--filter", "filter_text", metavar="EXPR", help="For instance: name LIKE 'main.clinic.%'")
+@option("--max-results", type=click.IntRange(1), default=100, show_default=True, help="How many at most.")
 @asking
 def list_models(client: "Client", show: Show, filter_text: str | None, max_results: int) -> None:
     """The registered models, their latest version and their aliases."""
@@ -114,8 +112,8 @@ def _job_line(job: "BatchJob") -> str:
 @click.argument("uri")
 @click.argument("name")
 @option("--tag", "tags", env="TAGS", multiple=True, metavar="KEY=VALUE", help="A tag of the version; may be repeated.")
-@option("--description", env="DESCRIPTION", help="What the version is.")
-@option("--alias", env="ALIAS", help="An alias that shall name the new version.")
+@option("--description", help="What the version is.")
+@option("--alias", help="An alias that shall name the new version.")
 @asking
 def register_model(
     client: "Client",

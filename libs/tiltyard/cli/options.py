@@ -12,27 +12,25 @@ from tiltyard.cli.listen import check_host
 DEFAULT_DATA_DIR = Path("tiltyard-data")
 
 
-def option(*flags: str, env: str, **attributes: Any) -> Callable[[Any], Any]:
-    """A click option that can also be given as the variable `TILTYARD_{env}`, which its help shows."""
+def option(*flags: str, env: str | None = None, **attributes: Any) -> Callable[[Any], Any]:
+    """A click option that can also be given as a variable, which its help shows: `TILTYARD_` and `env` or the flag."""
+    env = env or flags[0].partition("/")[0].removeprefix("--").replace("-", "_").upper()
     return click.option(*flags, envvar=f"TILTYARD_{env}", show_envvar=True, **attributes)
 
 
 _host = option(
     "--host",
-    env="HOST",
     default="127.0.0.1",
     show_default=True,
     help="Address to listen on. Beyond loopback it takes --allow-unauthenticated.",
 )
 _allow_unauthenticated = option(
     "--allow-unauthenticated",
-    env="ALLOW_UNAUTHENTICATED",
     is_flag=True,
     help="Listen beyond loopback although nobody has to say who they are.",
 )
 data_dir = option(
     "--data-dir",
-    env="DATA_DIR",
     type=click.Path(path_type=Path, file_okay=False),
     default=DEFAULT_DATA_DIR,
     show_default=True,
@@ -40,17 +38,14 @@ data_dir = option(
 )
 database_url = option(
     "--database-url",
-    env="DATABASE_URL",
     help="postgresql+asyncpg://… or sqlite+aiosqlite:///…; without it, SQLite in the data folder.",
 )
 artifact_root = option(
     "--artifact-root",
-    env="ARTIFACT_ROOT",
     help="Where artifacts are kept: a folder or s3://bucket/prefix; without it, the data folder.",
 )
 _drain_delay_s = option(
     "--drain-delay-s",
-    env="DRAIN_DELAY_S",
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
@@ -58,7 +53,6 @@ _drain_delay_s = option(
 )
 _drain_timeout_s = option(
     "--drain-timeout-s",
-    env="DRAIN_TIMEOUT_S",
     type=click.FloatRange(1),
     default=30.0,
     show_default=True,
@@ -66,7 +60,6 @@ _drain_timeout_s = option(
 )
 _slow_client_s = option(
     "--slow-client-s",
-    env="SLOW_CLIENT_S",
     type=click.FloatRange(0, min_open=True),
     default=20.0,
     show_default=True,
@@ -74,7 +67,6 @@ _slow_client_s = option(
 )
 _keep_alive_s = option(
     "--keep-alive-s",
-    env="KEEP_ALIVE_S",
     type=click.IntRange(1),
     default=75,
     show_default=True,

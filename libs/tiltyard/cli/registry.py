@@ -52,13 +52,11 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
 @options.artifact_root
 @options.option(
     "--migrate",
-    env="MIGRATE",
     is_flag=True,
     help="Bring the schema up to date first, on PostgreSQL too; SQLite always is.",
 )
 @options.option(
     "--allowed-hosts",
-    env="ALLOWED_HOSTS",
     metavar="NAME",
     multiple=True,
     help="A host name, besides loopback, under which requests may come; * allows any. May be repeated; in the "
@@ -66,7 +64,6 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
 )
 @options.option(
     "--max-connections",
-    env="MAX_CONNECTIONS",
     type=click.IntRange(1),
     default=_DEFAULT.max_connections,
     show_default=True,
@@ -86,7 +83,6 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
 @_quota("--max-runs-per-experiment", "MAX_RUNS_PER_EXPERIMENT", "active runs that an experiment may have")
 @options.option(
     "--direct-transfers/--no-direct-transfers",
-    env="DIRECT_TRANSFERS",
     default=_DEFAULT.direct_transfers,
     show_default=True,
     help="Let clients send and fetch large files past the registry, by presigned URLs of an S3 store. Clients must "
@@ -94,7 +90,6 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
 )
 @options.option(
     "--access-log/--no-access-log",
-    env="ACCESS_LOG",
     default=_DEFAULT.access_log,
     show_default=True,
     help="One JSON line per request on standard error.",

@@ -60,7 +60,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--trial-requests",
-    env="TRIAL_REQUESTS",
     type=click.IntRange(0),
     default=_DEFAULT.trial_requests,
     show_default=True,
@@ -68,7 +67,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--trial-max-error-rate",
-    env="TRIAL_MAX_ERROR_RATE",
     type=click.FloatRange(0, 1),
     default=_DEFAULT.trial_max_error_rate,
     show_default=True,
@@ -76,31 +74,26 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--registry-url",
-    env="REGISTRY_URL",
     metavar="URL",
     help="The registry; without it, MLFLOW_REGISTRY_URI, else MLFLOW_TRACKING_URI.",
 )
 @options.option(
     "--cache-dir",
-    env="CACHE_DIR",
     type=click.Path(path_type=Path, file_okay=False),
     help="Where fetched versions are kept, shared by all processes of this machine; by default the user's cache.",
 )
 @options.option(
     "--cache-max-bytes",
-    env="CACHE_MAX_BYTES",
     type=click.IntRange(0),
     help="What that folder may hold; the longest unused versions that nobody reads go first. Without it, no bound.",
 )
 @options.option(
     "--accept-unverified",
-    env="ACCEPT_UNVERIFIED",
     is_flag=True,
     help="Load external versions too, whose files nobody can verify.",
 )
 @options.option(
     "--coerce",
-    env="COERCE",
     type=click.Choice(["strict", "lenient"]),
     default=_DEFAULT.coerce,
     show_default=True,
@@ -108,7 +101,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--isolation",
-    env="ISOLATION",
     type=click.Choice(["none", "process"]),
     default=_DEFAULT.isolation,
     show_default=True,
@@ -117,7 +109,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--isolation-memory-bytes",
-    env="ISOLATION_MEMORY_BYTES",
     type=click.IntRange(0),
     default=_DEFAULT.isolation_memory_bytes,
     show_default=True,
@@ -126,7 +117,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 @options.option(
     "--end-overdue/--let-overdue",
     "end_overdue",
-    env="END_OVERDUE",
     default=_DEFAULT.end_overdue,
     show_default=True,
     help="Whether a prediction that takes longer than --request-timeout-s is ended, with its isolated model's process.",
@@ -134,7 +124,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 @options.option(
     "--compile/--no-compile",
     "compiled",
-    env="COMPILE",
     default=_DEFAULT.compiled,
     show_default=True,
     help="Whether ensembles of trees may answer compiled, where that is proven to change no answer.",
@@ -149,7 +138,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--request-timeout-s",
-    env="REQUEST_TIMEOUT_S",
     type=click.FloatRange(0, min_open=True),
     default=_DEFAULT.request_timeout_s,
     show_default=True,
@@ -157,7 +145,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--queue-requests",
-    env="QUEUE_REQUESTS",
     type=click.IntRange(1),
     default=_DEFAULT.queue_requests,
     show_default=True,
@@ -165,7 +152,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--queue-rows",
-    env="QUEUE_ROWS",
     type=click.IntRange(1),
     default=_DEFAULT.queue_rows,
     show_default=True,
@@ -173,7 +159,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--batch-rows",
-    env="BATCH_ROWS",
     type=click.IntRange(1),
     default=_DEFAULT.batch_rows,
     show_default=True,
@@ -181,14 +166,12 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--payload-log-dir",
-    env="PAYLOAD_LOG_DIR",
     metavar="DIR|URI",
     help="Write sampled requests and answers as Parquet files into a directory or below s3://bucket/prefix; "
     "without it, nothing is kept.",
 )
 @options.option(
     "--payload-log-roll-s",
-    env="PAYLOAD_LOG_ROLL_S",
     type=click.FloatRange(0, min_open=True),
     default=_DEFAULT.payload_log_roll_s,
     show_default=True,
@@ -196,7 +179,6 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--payload-log-sample",
-    env="PAYLOAD_LOG_SAMPLE",
     type=click.FloatRange(0, 1),
     default=_DEFAULT.payload_log_sample,
     show_default=True,
@@ -204,14 +186,12 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--payload-log-redact",
-    env="PAYLOAD_LOG_REDACT",
     metavar="COLUMN",
     multiple=True,
     help="A column whose values are written as null; bodies that do not name their columns are then left out.",
 )
 @options.option(
     "--on-demand",
-    env="ON_DEMAND",
     metavar="PATTERN",
     multiple=True,
     help="Registered models that callers may name though nobody configured them, such as main.clinic.*; they are "
@@ -219,14 +199,12 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 )
 @options.option(
     "--on-demand-models",
-    env="ON_DEMAND_MODELS",
     type=click.IntRange(1),
     help="How many versions that callers named, and nobody configured, are kept loaded at once; without it, as many "
     "as --model-budget-bytes allows, else 8.",
 )
 @options.option(
     "--model-budget-bytes",
-    env="MODEL_BUDGET_BYTES",
     type=click.IntRange(0),
     default=_DEFAULT.model_budget_bytes,
     show_default=True,

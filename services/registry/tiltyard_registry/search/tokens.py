@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.grammar import is_text
@@ -34,6 +34,14 @@ class PageToken:
         """The token of `position` in the query with the digest `query`."""
         text = json.dumps([query, position], separators=(",", ":"))
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    @overload
+    @staticmethod
+    def decode(token: str, *, query: str, columns: Sequence[type]) -> tuple[str | int, ...]: ...
+
+    @overload
+    @staticmethod
+    def decode(token: str, *, query: str, columns: Sequence[type] | None = None) -> Position: ...
 
     @staticmethod
     def decode(token: str, *, query: str, columns: Sequence[type] | None = None) -> Position:

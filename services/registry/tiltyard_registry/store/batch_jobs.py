@@ -5,7 +5,7 @@ server or an alias depends on, and the record says itself who wrote it and when.
 wake every blocking query. Whoever may read a version may score with it, and so may record that he does.
 """
 
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import desc, insert, select, update
 
@@ -79,7 +79,7 @@ async def list_batch_jobs(
     digest = query_digest("batch_jobs", *key)
     if page_token:
         last = PageToken.decode(page_token, query=digest, columns=[int, str])
-        query = query.where(behind([(_job.start_time, False), (_job.job_id, False)], cast(tuple[int | str, ...], last)))
+        query = query.where(behind([(_job.start_time, False), (_job.job_id, False)], last))
     rows = await session.all(query.order_by(desc(_job.start_time), desc(_job.job_id)).limit(limit + 1))
     page = [_shown(shown, row) for row in rows[:limit]]
     if len(rows) <= limit:

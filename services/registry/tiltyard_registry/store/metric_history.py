@@ -131,9 +131,7 @@ def _point(is_nan: bool, *values: Any) -> dict[str, Any]:
 
 
 def _read_place(token: str, query: str) -> _Place:
-    position = PageToken.decode(token, query=query, columns=(int, int, str, int))
-    assert isinstance(position, tuple)  # noqa: S101 - what decode returns when columns are named
-    timestamp, step, value, is_nan = position
+    timestamp, step, value, is_nan = PageToken.decode(token, query=query, columns=(int, int, str, int))
     try:
         return _Place(int(timestamp), int(step), float.fromhex(str(value)), bool(is_nan))
     except (ValueError, OverflowError):
