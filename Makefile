@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# Without its caches each of the many processes would compile thousands of files anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The interpreter of the environment: any Python from 3.11 on, or the one named as `make PYTHON=…`.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
@@ -28,10 +30,10 @@ up: .venv/.ready-to-run  ## The first steps of the demo, then both services stay
 
 .PHONY: test check lint format conformance bench
 test: lint  ## All there is to pass: format, lint, types and the whole suite
-	$(RUN) pytest -m "not bench" -n $(PROCESSES) --dist loadfile --durations=15 $(ARGS)
+	$(RUN) pytest -m "not bench" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
 check: lint  ## The same with the fast tests only
-	$(RUN) pytest -m "$(FAST)" -n $(PROCESSES) --dist loadfile $(ARGS)
+	$(RUN) pytest -m "$(FAST)" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.ready-to-test  ## Format, lint and strict types, without changing a file
 	$(RUN) ruff format --check $(CODE)
@@ -43,7 +45,7 @@ format: .venv/.ready-to-test  ## Formats, and mends what the linter can mend
 	$(RUN) ruff check --fix $(CODE)
 
 conformance: .venv/.ready-to-test  ## Drives the stock MLflow client against both databases
-	$(RUN) pytest tests/conformance -n $(PROCESSES) --dist loadfile $(ARGS)
+	$(RUN) pytest tests/conformance -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: .venv/.ready-to-test  ## Measures side by side with the peers and prints ratios
 	$(RUN) pytest -m bench -s --timeout=0 $(ARGS)

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import pytest
 
 from tests.conformance.conftest import iris, mlflow_package  # noqa: F401 - fixtures
 from tests.conformance.iris import Iris
-from tests.fixtures.mlflow_server import MLflowServer
+from tests.fixtures.mlflow_server import MLflowServer, running_in
 from tests.importing.mlflow_house import House, furnish
 
 
@@ -24,17 +24,24 @@ class Furnished(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def furnished(mlflow_server: MLflowServer, mlflow_package: ModuleType, iris: Iris) -> Furnished:  # noqa: F811
-    """The plain server once a team has used it."""
-    mlflow_package.set_tracking_uri(mlflow_server.url)
-    mlflow_package.set_registry_uri(mlflow_server.url)
+def used_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLflowServer]:
+    """A plain server of these tests' own: everything on it is counted."""
+    with running_in(tmp_path_factory.mktemp("used-mlflow")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def furnished(used_server: MLflowServer, mlflow_package: ModuleType, iris: Iris) -> Furnished:  # noqa: F811
+    """The server once a team has used it."""
+    mlflow_package.set_tracking_uri(used_server.url)
+    mlflow_package.set_registry_uri(used_server.url)
     house = furnish(mlflow_package, iris, "moving-house")
     # The client remembers the last experiment that was set, of whichever server; in the environment, too.
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     mlflow_package.tracking.fluent._active_experiment_id = None
     mlflow_package.set_tracking_uri("")
     mlflow_package.set_registry_uri("")
-    return Furnished(mlflow_server, house, Path(mlflow_server.database_url.removeprefix("sqlite:///")))
+    return Furnished(used_server, house, Path(used_server.database_url.removeprefix("sqlite:///")))
 
 
 @pytest.fixture

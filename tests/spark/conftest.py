@@ -31,6 +31,14 @@ def cache_of_the_driver(cache_dir: Path, environment_of_the_module: None) -> Non
     os.environ[DIRECTORY_VARIABLE] = str(cache_dir)
 
 
+@pytest.fixture(autouse=True, scope="package")
+def virtual_machines_for_a_short_life() -> Iterator[None]:
+    """Every Java that these tests start compiles quickly rather than well: each lives for seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        yield
+
+
 @pytest.fixture(scope="session")
 def spark(cache_dir: Path) -> Iterator[Any]:
     """A Spark session of two local cores."""

@@ -55,21 +55,20 @@ def main(deployment: str, model_uri: str, registry_url: str, source: str, kill_p
     df = spark.read.parquet(source).repartition(4)
     predict = tiltyard.spark_udf(spark, model_uri, registry_url=registry_url)
     scored = score(df, model_uri, keep=["key"], lineage=True, registry_url=registry_url)
-    packed = None
-    if deployment.startswith("local-cluster"):
-        packed = tiltyard.spark_udf(spark, model_uri, env="packed", registry_url=registry_url)
     os.kill(kill_pid, signal.SIGKILL)
     by_score = scored.toPandas().sort_values("key")
     by_udf = df.select("key", predict().alias("p")).toPandas().sort_values("key")
     started = time.monotonic()
     hosts = check_environment(spark, predict, on_mismatch="error")
     packed_answers, prefixes, after_crash = [], [], []
-    if packed is not None:
+    if deployment.startswith("local-cluster"):
         target, mark = f"{source}.scored", f"{source}.crashed"
         crashing = df.repartition(8).mapInArrow(crashing_once(mark), df.schema)
         apply(crashing, predict, keep=["key"]).write.parquet(target)
         assert Path(mark).exists()
         after_crash = spark.read.parquet(target).toPandas().sort_values("key")["prediction"].tolist()
+        # Last, for whichever executor starts after it unpacks the archive.
+        packed = tiltyard.spark_udf(spark, str(predict.parcel.unpack()), env="packed")
         in_archive = apply(df, packed, keep=["key"]).toPandas().sort_values("key")
         packed_answers = in_archive["prediction"].tolist()
         prefixes = [host.prefix for host in check_environment(spark, packed, on_mismatch="error")]

@@ -37,7 +37,7 @@ def run(deployment: str, registry: StartService, flowers: pd.DataFrame, tmp_path
         text=True,
         timeout=240,
         cwd=tmp_path,
-        env=os.environ | {"TILTYARD_CACHE_DIR": str(tmp_path / "cache")},
+        env=os.environ | {"TILTYARD_CACHE_DIR": str(tmp_path / "cache"), "SPARK_WORKER_DIR": str(tmp_path / "work")},
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     assert lines, done.stderr[-4000:]
