@@ -9,7 +9,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -127,20 +126,23 @@ def seconds_by_policy(spark: Any, folder: Path, rows: int, rounds: int) -> dict[
     good = source.drop("copy").repartition(4).cache()
     bad = good.withColumn("c", functions.when(functions.rand(1) > 0.01, functions.col("c"))).cache()
     work = {"none bad, fail": (good, "fail"), "1 % bad, null": (bad, "null"), "1 % bad, column": (bad, "column")}
-    work["1 % bad, fail"] = (bad, "fail")
     found: dict[str, list[float]] = {name: [] for name in work}
     for i in range(rounds + 1):
         for name, (table, errors) in work.items():
             started = time.perf_counter()
             scored = score(table, str(folder / "model"), keep=[], errors=errors)
-            with pytest.raises(PythonException) if (table, errors) == (bad, "fail") else nullcontext():
-                scored.write.format("noop").mode("overwrite").save()
+            scored.write.format("noop").mode("overwrite").save()
             if i:
                 found[name].append(time.perf_counter() - started)
     counted = score(bad, str(folder / "model"), keep=[], errors="column").groupBy("prediction_error").count().collect()
     reasons = {row["prediction_error"]: row["count"] for row in counted}
     assert sum(reasons.values()) == good.count()
     assert 0.005 * rows < sum(count for reason, count in reasons.items() if reason) < 0.02 * rows
+    # Last, for the Python workers of a failed job start anew.
+    started = time.perf_counter()
+    with pytest.raises(PythonException, match="contains NaN"):
+        score(bad, str(folder / "model"), keep=[]).write.format("noop").mode("overwrite").save()
+    found["1 % bad, fail"] = [time.perf_counter() - started]
     for table in (good, bad):
         table.unpersist()
     return {name: statistics.median(values) for name, values in found.items()}

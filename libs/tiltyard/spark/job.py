@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard.spark.batch_size import unmeasured
 from tiltyard.spark.counter import RowCounter
 from tiltyard.spark.failure import first_words
 from tiltyard.spark.formats import TRANSACTIONAL, check_available, format_of
 from tiltyard.spark.output import DirectTarget, Target, check_mode, qualified
 from tiltyard.spark.progress import Progress
 from tiltyard.spark.records import JobRecord
-from tiltyard.spark.scoring import apply
+from tiltyard.spark.scoring import apply, need_not_measure
 from tiltyard.spark.summary import JobSummary, spread
 from tiltyard.spark.udf import ScoringFunction, spark_udf
 
@@ -25,7 +27,10 @@ _COUNT_WAIT_S = 60.0
 
 @dataclass(frozen=True)
 class BatchJob:
-    """A job that was checked and can be started. `source` is where the rows come from, for the record."""
+    """A job that was checked and can be started.
+
+    `source` is where the rows come from, for the record; `unmeasured` whether Spark need not measure its batches.
+    """
 
     spark: "SparkSession"
     function: ScoringFunction
@@ -36,6 +41,7 @@ class BatchJob:
     mode: str
     target: Target | DirectTarget
     partition_by: Sequence[str] = ()
+    unmeasured: bool = False
 
     def run(self, show_progress: Callable[[str], None] | None = None) -> JobSummary:
         """Scores and writes, and says what was done; the registry is told before and after.
@@ -48,7 +54,8 @@ class BatchJob:
         with JobRecord.of(self.function, input=self.source, output=self.target.location) as record:
             self._describe(f"Score with {self.function.model_uri} ({self.function.digest[:19]})")
             try:
-                with Progress(self.spark, show_progress):
+                quickly = unmeasured(self.spark) if self.unmeasured else nullcontext()
+                with quickly, Progress(self.spark, show_progress):
                     writer = counter.counted.write.format(self.output_format).options(header=True)
                     if self.partition_by:
                         writer = writer.partitionBy(*self.partition_by)
@@ -131,13 +138,13 @@ def prepare_job(
     function = spark_udf(
         spark, model_uri, result_type, errors=errors, registry_url=registry_url, accept_unverified=accept_unverified
     )
-    scored = apply(df, function, output_col=output_col, keep=keep, lineage=lineage)
+    quickly = need_not_measure(df, function, keep)
+    scored = apply(df, function, output_col=output_col, keep=keep, lineage=lineage, unmeasured=quickly)
     unknown = [name for name in partition_by if name not in scored.columns]
     if unknown:
         raise InvalidParameterValue(f"'partition_by' names columns that the output lacks: {unknown}.")
-    return BatchJob(
-        spark, function, qualified(spark, input_path), scored, output_col, written_as, mode, target, tuple(partition_by)
-    )
+    source = qualified(spark, input_path)
+    return BatchJob(spark, function, source, scored, output_col, written_as, mode, target, tuple(partition_by), quickly)
 
 
 def score_path(spark: "SparkSession", model_uri: str, input_path: str, output_path: str, **options: Any) -> JobSummary:

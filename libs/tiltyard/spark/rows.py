@@ -7,6 +7,7 @@ little is kept, sending that to Python and back costs less.
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tiltyard.spark.batch_size import is_measured
 from tiltyard.spark.udf import ScoringFunction, escaped
 from tiltyard.spark.worker import TableScorer
 
@@ -15,33 +16,48 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
-# Measured: with more columns the queue is as quick.
+# Measured: with more columns the queue is as quick, where Spark measures batches. Where it does not, rows are quicker.
 MAX_KEPT = 3
 
 _WHOLE = ("boolean", "tinyint", "smallint", "int", "bigint", "string", "binary")
 _PLAIN = frozenset({*_WHOLE, "float", "double", "decimal", "date", "timestamp", "timestamp_ntz"})
 
 
-def can_map(table: "StructType", kept: Sequence[str]) -> bool:
-    """Whether rows can go through Python whole: few columns are kept, of types that come back as they went."""
-    if len(kept) > MAX_KEPT or len(set(kept)) < len(kept):
+def can_map(table: "StructType", kept: Sequence[str], *, unmeasured: bool) -> bool:
+    """Whether rows should go through Python whole, and would come back as they went."""
+    if len(set(kept)) < len(kept) or (len(kept) > MAX_KEPT and not unmeasured):
         return False
     return all(table[name].dataType.simpleString().partition("(")[0] in _PLAIN for name in kept)
 
 
 def map_rows(
-    df: "DataFrame", function: ScoringFunction, inputs: Sequence[str], kept: Sequence[str], added: Sequence[str]
+    df: "DataFrame",
+    function: ScoringFunction,
+    inputs: Sequence[str],
+    kept: Sequence[str],
+    added: Sequence[str],
+    *,
+    unmeasured: bool,
 ) -> "DataFrame":
     """The columns `kept` of `df`, and `added`: the predictions of `function` from the columns `inputs`."""
     from pyspark.sql.types import StringType, StructField, StructType
 
-    # Under their own names and in their own order where that is all there is: then Spark need not copy them.
+    from tiltyard.spark.packing import Packing
+
     sent = list(dict.fromkeys((*inputs, *kept)))
+    packs = not unmeasured and is_measured(df.sparkSession)
+    packing = Packing.of([df.schema[name].dataType.simpleString() if packs else "" for name in sent])
     schema = StructType([df.schema[name] for name in kept])
     for name, kind in zip(added, (function.result_type, StringType()), strict=False):
         schema = schema.add(StructField(name, kind))
-    body = function.over_rows(inputs, [sent.index(name) for name in kept], schema.names)
-    table = df if sent == df.columns else df.select(*map(escaped, sent))
+    body = function.over_rows(inputs, [sent.index(name) for name in kept], schema.names, packing)
+    if packing.groups or any(set(name) & set(".`") for name in sent):
+        # By their places: PySpark looks for a name with a dot inside another column.
+        columns = packing.pack([quoted(name) for name in sent])
+        table = df.select(*(column.alias(f"c{place}") for place, column in enumerate(columns)))
+    else:
+        # Under their own names and in their own order where that is all there is: then Spark need not copy them.
+        table = df if sent == df.columns else df.select(*map(escaped, sent))
     with function.on_executors():
         return table.mapInArrow(_mapping(body), schema)
 

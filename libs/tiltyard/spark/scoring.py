@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.schema import Schema
+from tiltyard.spark.batch_size import always_fits, is_measured
 from tiltyard.spark.checks import check_columns
 from tiltyard.spark.rows import can_map, map_rows, quoted
 from tiltyard.spark.udf import ScoringFunction, escaped, spark_udf
@@ -68,8 +69,12 @@ def apply(
     output_col: str = "prediction",
     keep: Sequence[str] | None = None,
     lineage: bool = False,
+    unmeasured: bool = False,
 ) -> "DataFrame":
-    """`df` with `function` applied to the columns that its model takes. See `score`."""
+    """`df` with `function` applied to the columns that its model takes. See `score`.
+
+    `unmeasured` says that it will be run where Spark does not measure batches; see `tiltyard.spark.batch_size`.
+    """
     kept = list(df.columns if keep is None else keep)
     unknown = [name for name in kept if name not in df.columns]
     if unknown:
@@ -81,8 +86,9 @@ def apply(
             f"The input has a column '{(taken or [output_col])[0]}' already; rename it, or choose another output."
         )
     inputs = _inputs(df, function.inputs)
-    if can_map(df.schema, kept):
-        scored = map_rows(df, function, inputs, kept, added)
+    unmeasured = unmeasured or (not is_measured(df.sparkSession) and need_not_measure(df, function, kept))
+    if can_map(df.schema, kept, unmeasured=unmeasured):
+        scored = map_rows(df, function, inputs, kept, added, unmeasured=unmeasured)
     else:
         whole = df.withColumn(output_col, function.named(inputs))
         parts = [quoted(output_col)]
@@ -90,6 +96,13 @@ def apply(
             parts = [quoted(output_col).getField(part) for part in ("value", "error")]
         scored = whole.select(*map(escaped, kept), *(part.alias(name) for part, name in zip(parts, added, strict=True)))
     return scored.select("*", *lineage_of(function)) if lineage else scored
+
+
+def need_not_measure(df: "DataFrame", function: ScoringFunction, keep: Sequence[str] | None = None) -> bool:
+    """Whether no batch of `df` can be too large, so that an action of our own may run `unmeasured`."""
+    kept = df.columns if keep is None else keep
+    sent = {*_inputs(df, function.inputs), *kept} & {*df.columns}
+    return always_fits(df.sparkSession, [df.schema[name].dataType for name in sent])
 
 
 def lineage_of(function: ScoringFunction) -> "list[Column]":

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from tiltyard.client import Client
 from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable, TransportError
 from tiltyard.models import resolve
-from tiltyard.spark.scoring import apply
+from tiltyard.spark.batch_size import unmeasured
+from tiltyard.spark.scoring import apply, need_not_measure
 from tiltyard.spark.udf import ScoringFunction, spark_udf
 
 if TYPE_CHECKING:
@@ -45,7 +47,11 @@ def foreach_batch(
     followed = _Followed(model_uri, refresh, options)
 
     def score_batch(batch: "DataFrame", batch_id: int) -> None:
-        write(apply(batch, followed.function(batch.sparkSession), **shape), batch_id)
+        function = followed.function(batch.sparkSession)
+        quickly = need_not_measure(batch, function, shape.get("keep"))
+        # The session is the stream's own.
+        with unmeasured(batch.sparkSession) if quickly else nullcontext():
+            write(apply(batch, function, unmeasured=quickly, **shape), batch_id)
 
     return score_batch
 

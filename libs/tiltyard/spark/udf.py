@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType as SparkType
 
     from tiltyard.pyfunc import PyFunc
+    from tiltyard.spark.packing import Packing
 
 logger = logging.getLogger("tiltyard.spark")
 
@@ -104,9 +105,11 @@ class ScoringFunction:
         """Python functions that are made within the block run where this one does: in its environment."""
         return executors_python(self._spark, self._python)
 
-    def over_rows(self, inputs: Sequence[str], kept: Sequence[int], names: Sequence[str]) -> TableScorer:
+    def over_rows(
+        self, inputs: Sequence[str], kept: Sequence[int], names: Sequence[str], packing: "Packing"
+    ) -> TableScorer:
         """The body of a `mapInArrow` over rows whose first columns are `inputs`; see `TableScorer`."""
-        return TableScorer(replace(self._scorer, names=tuple(inputs)), len(inputs), tuple(kept), tuple(names))
+        return TableScorer(replace(self._scorer, names=tuple(inputs)), len(inputs), tuple(kept), tuple(names), packing)
 
     @cached_property
     def _one(self) -> "Callable[..., Column]":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tiltyard.pyfunc import PyFunc
+    from tiltyard.spark.packing import Packing
 
 # A prediction costs some tenths of a millisecond however few rows it has: fewer than these are not worth one.
 USEFUL_ROWS = 8192
@@ -115,20 +116,22 @@ class Scorer:
 class TableScorer:
     """The body of `mapInArrow`: batches of whole rows in, some of their columns and the predictions out.
 
-    The first `input_count` columns are the model's. `kept` are the positions of those that go through, `names` those
-    of all that come out.
+    Of the unpacked columns the first `input_count` are the model's. `kept` are the positions of those that go through,
+    `names` those of all that come out.
     """
 
     scorer: Scorer
     input_count: int
     kept: tuple[int, ...]
     names: tuple[str, ...]
+    packing: "Packing"
 
     def __call__(self, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         import pyarrow as pa
 
         answer = self.scorer.answering()
-        for arrays in joined(tuple(batch.columns) for batch in batches):
+        for arrived in joined(tuple(batch.columns) for batch in batches):
+            arrays = self.packing.unpack(arrived)
             values, reasons = answer(arrays[: self.input_count])
             columns = [*(arrays[i] for i in self.kept), values, *([] if reasons is None else [reasons])]
             yield pa.RecordBatch.from_arrays(columns, names=list(self.names))
