@@ -17,6 +17,7 @@ from tiltyard_registry.store.logged_models import record_registration
 from tiltyard_registry.store.places import Artifacts, is_reserved
 from tiltyard_registry.store.registered_models import found, remembered, touch
 from tiltyard_registry.store.session import Row, Session
+from tiltyard_registry.store.sources import is_version as names_version
 from tiltyard_registry.store.sources import locate
 from tiltyard_registry.store.version_rows import (
     change_version,
@@ -62,11 +63,14 @@ async def create_model_version(
     if run_link:
         check_length(run_link, limits.MAX_RUN_LINK_CHARS, "run_link")
     checked = limits.check_tags(tags)
-    model, number = await next_version(session, who, shown)
+    # A version that is copied is held, and so is its model by who deletes it: of those two the model comes first.
+    # In all other cases it comes last, for who holds it keeps all others from the next number.
+    held = await next_version(session, who, shown) if names_version(source) else None
     location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id)
     status, digest = READY, location.manifest_digest
     if location.prefix is not None and digest is None:
         status, digest = await freeze_or_defer(session, artifacts, location.prefix, source)
+    model, number = held or await next_version(session, who, shown)
     row = new_version(
         who,
         model,

@@ -79,12 +79,11 @@ async def locate(
     request = _Request(check_source(source), run_id or None, model_id or None)
     if request.run_id:
         check_length(request.run_id, limits.MAX_RUN_ID_CHARS, "run_id")
-    if request.model_id:
-        await _logged_model(session, request.model_id)
+    logged = await _logged_model(session, request.model_id) if request.model_id else None
     match = _SCHEME.match(source)
     scheme = match.group(1).lower() if match else ""
     if scheme == "models":
-        return await _of_model(session, artifacts, request)
+        return await _of_model(session, artifacts, request, logged)
     if scheme == "runs":
         return await _of_run(session, artifacts, request)
     prefix = _proxied(source, scheme)
@@ -97,6 +96,11 @@ async def locate(
             "Expected 'models:/…', 'runs:/…', 'mlflow-artifacts:/…', or the URI of a directory in an object store."
         )
     return _checked(request, source, artifacts.prefix_of(source))
+
+
+def is_version(source: str) -> bool:
+    """Whether `source` names a version, to be copied."""
+    return source.startswith("models:/") and isinstance(parse_model_uri(source), VersionUri)
 
 
 def check_source(source: str) -> str:
@@ -130,13 +134,12 @@ def _proxied(source: str, scheme: str) -> str | None:
     return unquote(match.group(1)).strip("/") if match else None
 
 
-async def _of_model(session: Session, artifacts: Artifacts, request: _Request) -> Location:
+async def _of_model(session: Session, artifacts: Artifacts, request: _Request, logged: Found | None) -> Location:
     uri = parse_model_uri(request.source)
     if isinstance(uri, LoggedModelUri):
-        if uri.model_id != request.model_id:
+        if logged is None or uri.model_id != request.model_id:
             raise request.refuse("The request parameter 'model_id' has to name the same logged model.")
-        model = await _logged_model(session, uri.model_id)
-        return _in_logged_model(request, artifacts, model)
+        return _in_logged_model(request, artifacts, logged)
     if isinstance(uri, VersionUri):
         return await _copy(session, request, uri)
     raise request.refuse("Expected a logged model ('models:/m-…') or an exact version ('models:/NAME/VERSION').")

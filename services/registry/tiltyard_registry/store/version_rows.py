@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, insert, select, update
 
 from tiltyard.names import check_version
 from tiltyard_registry.rules import stages
@@ -16,6 +16,18 @@ from tiltyard_registry.store.session import Found, Row, Session, now_ms
 from tiltyard_registry.tables import model_version_tags, model_versions, registered_models
 
 _version = model_versions.c
+# Built once: putting a statement together takes longer than most databases take to answer it.
+_INSERT = insert(model_versions)
+_NEXT = (
+    update(registered_models)
+    .where(registered_models.c.name == bindparam("shown"))
+    .values(
+        last_version=registered_models.c.last_version + 1,
+        last_updated_timestamp=bindparam("now"),
+        updated_by=bindparam("who"),
+    )
+    .returning(*registered_models.c)
+)
 
 
 async def next_version(session: Session, who: Principal, shown: str) -> tuple[RowMapping, int]:
@@ -26,16 +38,7 @@ async def next_version(session: Session, who: Principal, shown: str) -> tuple[Ro
     Raises:
         ResourceDoesNotExist: no model has this name.
     """
-    row = await session.one(
-        update(registered_models)
-        .where(registered_models.c.name == shown)
-        .values(
-            last_version=registered_models.c.last_version + 1,
-            last_updated_timestamp=now_ms(),
-            updated_by=who.name,
-        )
-        .returning(*registered_models.c)
-    )
+    row = await session.one(_NEXT, {"shown": shown, "now": now_ms(), "who": who.name})
     if row is None:
         raise missing(shown)
     return row, int(row["last_version"])
@@ -61,7 +64,7 @@ def new_version(who: Principal, model: Found, number: int, source: str, **values
 
 async def insert_version(session: Session, who: Principal, model: Found, row: Row, tags: Mapping[str, str]) -> Row:
     """The version as it is shown, once its row and tags are inserted and its event is recorded."""
-    await session.execute(insert(model_versions).values(row))
+    await session.execute(_INSERT, row)
     if tags:
         columns = {
             "registered_model_id": model["id"],
