@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pyspark.sql.types import DoubleType, StringType
 
 from tests.spark.conftest import NUMBERS
+from tiltyard.spark import batch_size
 from tiltyard.spark.batch_size import MAX_BYTES, MAX_ROWS, always_fits, is_measured, unmeasured
 from tiltyard.spark.job import prepare_job
 
@@ -39,6 +41,15 @@ def test_spark_measures_unless_it_is_told_not_to(spark: Any) -> None:
     assert is_measured(spark.newSession())
     with unmeasured(spark):
         assert not is_measured(spark)
+
+
+def test_an_older_spark_has_nothing_to_be_told(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the bound is no setting nothing is measured, nothing is set, and rows of fixed width fit."""
+    monkeypatch.setattr(batch_size, "MAX_BYTES", "spark.sql.execution.arrow.notYetThere")
+    with unmeasured(spark):
+        assert not is_measured(spark)
+    assert always_fits(spark, [DoubleType()])
+    assert not always_fits(spark, [StringType()])
 
 
 def test_the_session_is_afterwards_as_before(spark: Any) -> None:
