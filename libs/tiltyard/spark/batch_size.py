@@ -1,4 +1,4 @@
-"""How Spark bounds the batches that it sends to Python: by rows, and since 4.1 by bytes too.
+"""How Spark bounds the batches that it sends to Python: by rows, and since 4.0 by bytes too.
 
 For the bytes it asks every column for its size after every row, which is half of what sending numbers costs. Where
 even a full batch is below the bound, the answer is known before.
