@@ -54,11 +54,12 @@ def unmeasured(spark: "SparkSession") -> Iterator[None]:
 
 def _told(spark: "SparkSession", key: str) -> str | None:
     """What the session says of a setting, without the unit of bytes; None when this Spark does not know it."""
+    from pyspark.errors import PySparkException
+
     try:
         # Asked with a default Spark would answer that, even where it has one of its own.
         return str(spark.conf.get(key)).strip().lower().removesuffix("b")
-    except Exception:
-        # Each kind of session has an error of its own for a setting that it does not know.
+    except PySparkException:
         return None
 
 
