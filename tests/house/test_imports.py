@@ -73,8 +73,8 @@ LAW: dict[str, str] = {
     "tiltyard_serving.trial": "tiltyard.errors tiltyard_serving.model",
     "tiltyard_serving.served": "tiltyard.errors tiltyard_serving.slot tiltyard_serving.model tiltyard_serving.memory "
     "tiltyard_serving.loading tiltyard_serving.telemetry tiltyard_serving.trial",
-    "tiltyard_serving.shadow": "tiltyard.uri tiltyard_serving.answers tiltyard_serving.model tiltyard_serving.served "
-    "tiltyard_serving.telemetry",
+    "tiltyard_serving.shadow": "tiltyard.pyfunc tiltyard.uri tiltyard_serving.answers tiltyard_serving.model "
+    "tiltyard_serving.served tiltyard_serving.telemetry",
     "tiltyard_serving.endpoint_config": "tiltyard.errors tiltyard.uri tiltyard_serving.entities "
     "tiltyard_serving.settings",
     "tiltyard_serving.endpoint": "tiltyard.uri tiltyard_serving.endpoint_config tiltyard_serving.served "

@@ -80,6 +80,8 @@ class Connection(HttpToolsProtocol):
 
     arrivals: Arrivals
     _whole = True
+    # By the clock of the event loop; None while there is a request.
+    _idle_since_s: float | None = None
 
     @property
     def has_head(self) -> bool:
@@ -88,21 +90,26 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(self.arrivals.keep_alive_s, self.timeout_keep_alive_handler)
+        self._idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.arrivals.forget(self)
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         was_whole = self._whole
         super().data_received(data)
+        if not (was_whole and self._whole):
+            self.arrived(len(data))
+
+    def arrived(self, size_bytes: int) -> None:
+        """Looks after a request that did not come in one piece, and of which so much more is there."""
         if self._whole:
-            if not was_whole:
-                self.arrivals.forget(self)
+            self.arrivals.forget(self)
         elif not self.transport.is_closing():
-            size_bytes = self.arrivals.more(self, len(data))
+            size_bytes = self.arrivals.more(self, size_bytes)
             if size_bytes > MAX_HEAD_BYTES and not self.has_head:
                 self.cut(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
 
@@ -113,6 +120,37 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._whole = True
         super().on_message_complete()
+
+    # A timer that is set and cancelled again for each request costs as much as reading its head. This one runs on,
+    # and finds out by itself how long the connection has been idle.
+
+    def on_response_complete(self) -> None:
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since_s is None:
+            return
+        left_s = self._idle_since_s + self.arrivals.keep_alive_s - self.loop.time()
+        if left_s > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since_s = None
+
+    def _idle(self) -> None:
+        self._idle_since_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.arrivals.keep_alive_s, self.timeout_keep_alive_handler
+            )
 
     def cut(self, status: HTTPStatus, why: str) -> None:
         """Closes the connection, with an answer where one can still be given."""

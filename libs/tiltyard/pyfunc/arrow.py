@@ -14,7 +14,7 @@ import pandas as pd
 
 from tiltyard.errors import BadRequest, MissingPackage, PayloadTooLarge
 from tiltyard.pyfunc.enforce import enforce
-from tiltyard.pyfunc.form import Payload
+from tiltyard.pyfunc.form import Body, Payload
 from tiltyard.pyfunc.output import to_jsonable
 from tiltyard.pyfunc.schema import Schema
 
@@ -28,7 +28,7 @@ _COLUMN = "predictions"
 _ARROW_TYPES = {"float64": "double", "float32": "float"}
 
 
-def read_parquet(body: bytes, schema: Schema | None) -> Payload:
+def read_parquet(body: Body, schema: Schema | None) -> Payload:
     """The payload of a Parquet file; its types are its own, so only the strict enforcement follows.
 
     Raises:
@@ -55,7 +55,7 @@ def read_parquet(body: bytes, schema: Schema | None) -> Payload:
     return Payload.frame(frame if schema is None else enforce(frame, schema))
 
 
-def read_arrow(body: bytes, schema: Schema | None) -> Payload:
+def read_arrow(body: Body, schema: Schema | None) -> Payload:
     """The payload of an Arrow IPC stream, whose buffers are not compressed.
 
     Raises:
@@ -172,7 +172,7 @@ def _check_size(size_bytes: int) -> None:
         raise PayloadTooLarge(f"The table in the request body is over the limit of {MAX_TABLE_BYTES} bytes.")
 
 
-def _refuse_compressed(pa: Any, body: bytes) -> None:
+def _refuse_compressed(pa: Any, body: Body) -> None:
     """Nothing, if no record batch has compressed buffers: only what they claim would say how large they become.
 
     Source: Arrow's Message.fbs: the header is the third field of a message, the compression the fourth of a batch.

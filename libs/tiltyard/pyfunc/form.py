@@ -7,11 +7,14 @@ tensors are arrays; anything else is kept raw and is never merged.
 from collections.abc import Callable, Hashable
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tiltyard.pyfunc.schema import Name
+
+# What was sent. A large body is received where it stays, in an array; nobody changes it.
+Body: TypeAlias = bytes | bytearray
 
 
 class Payload:

@@ -17,7 +17,7 @@ import msgspec
 from tiltyard.errors import BadRequest, InvalidParameterValue, TiltyardError, UnsupportedMediaType
 from tiltyard.pyfunc.arrow import ARROW_STREAM, read_arrow, read_parquet
 from tiltyard.pyfunc.cast import Coerce
-from tiltyard.pyfunc.form import Payload
+from tiltyard.pyfunc.form import Body, Payload
 from tiltyard.pyfunc.frames import read_records, read_split
 from tiltyard.pyfunc.params import validate_params
 from tiltyard.pyfunc.quote import name_list
@@ -56,7 +56,7 @@ class Decoder:
         plain = signature is not None and not signature.from_type_hint
         self._typed = typed_decoder(signature.inputs, coerce) if plain and signature is not None else None
 
-    def __call__(self, body: bytes, content_type: str | None) -> Payload:
+    def __call__(self, body: Body, content_type: str | None) -> Payload:
         """The payload in `body`. Raises: as `decode`."""
         if self._typed is not None and content_type in _JSON_TYPES:
             payload = self._typed(body)
@@ -65,7 +65,7 @@ class Decoder:
         return decode(body, content_type, self._signature, coerce=self._coerce)
 
 
-def decode(body: bytes, content_type: str | None, signature: Signature | None, *, coerce: Coerce = "strict") -> Payload:
+def decode(body: Body, content_type: str | None, signature: Signature | None, *, coerce: Coerce = "strict") -> Payload:
     """The payload in `body`, cast and enforced by the signature.
 
     Args:
@@ -103,7 +103,7 @@ def to_input(payloads: Sequence[Payload], signature: Signature | None) -> Any:
     return payloads[0].build([payload.data for payload in payloads])
 
 
-def _decode_json(body: bytes, signature: Signature | None, coerce: Coerce) -> Payload:
+def _decode_json(body: Body, signature: Signature | None, coerce: Coerce) -> Payload:
     if body.startswith(b"\xef\xbb\xbf"):
         body = body[3:]
     try:
@@ -170,4 +170,4 @@ def _media_type(content_type: str) -> str:
     return kind.lower()
 
 
-__all__ = ["CONTENT_TYPES", "Decoder", "Payload", "decode", "to_input"]
+__all__ = ["CONTENT_TYPES", "Body", "Decoder", "Payload", "decode", "to_input"]

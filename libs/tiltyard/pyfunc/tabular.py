@@ -14,7 +14,7 @@ import pandas as pd
 from tiltyard.errors import BadRequest
 from tiltyard.pyfunc.cast import Coerce
 from tiltyard.pyfunc.enforce import enforce
-from tiltyard.pyfunc.form import Payload
+from tiltyard.pyfunc.form import Body, Payload
 from tiltyard.pyfunc.quote import quote
 from tiltyard.pyfunc.schema import ColSpec, DataType, Schema
 
@@ -32,7 +32,7 @@ _READ_AS = {
 _MAX_REPEATED = 100
 
 
-def read_csv(body: bytes, schema: Schema | None, coerce: Coerce) -> Payload:
+def read_csv(body: Body, schema: Schema | None, coerce: Coerce) -> Payload:
     """The payload of CSV text with a header row.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tiltyard.errors import BadRequest
 from tiltyard.pyfunc.cast import Coerce, cast_column, object_array
-from tiltyard.pyfunc.form import Payload
+from tiltyard.pyfunc.form import Body, Payload
 from tiltyard.pyfunc.schema import ColSpec, DataType, Schema
 
 # Below, every integer is a float of the width; a number from there on is looked at by the general route.
@@ -60,7 +60,7 @@ class TypedDecoder:
         )
         self._decode = msgspec.json.Decoder(body).decode
 
-    def __call__(self, body: bytes) -> Payload | None:
+    def __call__(self, body: Body) -> Payload | None:
         """The payload, or None when the general route has to look at the body."""
         try:
             fields: Any = self._decode(body)

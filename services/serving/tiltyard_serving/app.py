@@ -14,9 +14,9 @@ from litestar.openapi import OpenAPIConfig
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 
+from tiltyard_serving.api.connection import DirectConnection
 from tiltyard_serving.api.documentation import Document
 from tiltyard_serving.api.endpoints import HANDLERS as ENDPOINT_HANDLERS
-from tiltyard_serving.api.exchange import DirectConnection
 from tiltyard_serving.api.probes import HANDLERS
 from tiltyard_serving.api.replies import http_error_reply
 from tiltyard_serving.api.routes import scoring_routes
@@ -37,8 +37,10 @@ def create_app(settings: Settings) -> Litestar:
     Raises:
         InvalidParameterValue: a setting is malformed.
     """
-    # Threads of OpenMP would otherwise spin after each prediction, on the cores that the next request needs.
+    # Threads of OpenMP would otherwise spin for long after each prediction, on the cores that the next request
+    # needs. Without any spinning, an estimator that starts them once for each tree waits for the kernel each time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # A line for each question to the registry says nothing that the metrics do not say.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     telemetry = Telemetry()

@@ -30,6 +30,9 @@ _SMOOTHING = 0.2
 _MAX_RETRY_AFTER_S = 30
 # What is predicted in the event loop may hold up everybody else for about so long.
 _BRIEF_S = 0.0005
+# So many are handed over before the end of the turn: with more of them, the first would be out of the processor's
+# cache again when they are answered.
+_TOGETHER = 64
 
 _log = logging.getLogger(__name__)
 
@@ -207,6 +210,8 @@ class Batcher(Generic[Item, Result]):
         self._arrived.append(_Waiting(item, rows, key, waiter, encode, times))
         if len(self._arrived) == 1:
             self._loop.call_soon(self._hand_over)
+        elif len(self._arrived) == _TOGETHER:
+            self._hand_over()
 
     def close(self) -> None:
         """Ends the thread once all that was accepted is answered. Nothing is submitted afterwards."""

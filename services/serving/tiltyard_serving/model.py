@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from tiltyard.errors import BadRequest, DeadlineExceeded, InternalError, TemporarilyUnavailable, TiltyardError
 from tiltyard.pyfunc import PyFunc, Signature, output, payload
-from tiltyard.pyfunc.payload import Payload
+from tiltyard.pyfunc.payload import Body, Payload
 from tiltyard_serving.batcher import Batcher, Limits, Steps, Times, Waiter
 from tiltyard_serving.isolation.model import IsolatedModel
 from tiltyard_serving.isolation.process import ProcessState
@@ -82,7 +82,7 @@ class LoadedModel:
         """How many requests are accepted and not yet answered."""
         return self._batcher.queued_requests
 
-    def decode(self, body: bytes, content_type: str | None) -> Payload:
+    def decode(self, body: Body, content_type: str | None) -> Payload:
         """The payload of a request body, checked against the signature."""
         return self._decode(body, content_type)
 

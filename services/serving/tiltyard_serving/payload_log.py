@@ -133,14 +133,14 @@ class PayloadLog:
         seconds: float,
         request_id: str | None,
         content_type: str | None,
-        body: bytes,
+        body: bytes | bytearray,
         answer: bytes,
     ) -> None:
         """Keeps it, if it is in the sample and there is room. Never waits."""
         if random.random() >= self._sample:  # noqa: S311 - samples, guards nothing
             return
         now_ms = time.time_ns() // 1_000_000
-        kept = [None if len(data) > MAX_BODY_BYTES else data for data in (body, answer)]
+        kept = [None if len(data) > MAX_BODY_BYTES else bytes(data) for data in (body, answer)]
         named = request_id or uuid.uuid4().hex
         record = Record(now_ms, named, model, version, seconds * 1e3, content_type, *kept)
         if self._offered_bytes - self._taken_bytes + record.size_bytes > WAITING_BYTES:

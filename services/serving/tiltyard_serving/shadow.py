@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from tiltyard.pyfunc.payload import Body
 from tiltyard.uri import ModelUri
 from tiltyard_serving.answers import same_answer
 from tiltyard_serving.model import LoadedModel
@@ -57,7 +58,7 @@ class Shadow:
         self._seconds = telemetry.shadow_seconds.labels(endpoint)
         self._asking: set[asyncio.Task[None]] = set()
 
-    def mirror(self, body: bytes, content_type: str | None, answer: bytes) -> None:
+    def mirror(self, body: Body, content_type: str | None, answer: bytes) -> None:
         """Asks about `body` in the background; `answer` is the one that the caller has got."""
         self.compare(lambda model: _predicted(model, body, content_type), lambda: answer)
 
@@ -97,7 +98,7 @@ class Shadow:
         self._outcomes[outcome].inc()
 
 
-async def _predicted(model: LoadedModel, body: bytes, content_type: str | None) -> bytes:
+async def _predicted(model: LoadedModel, body: Body, content_type: str | None) -> bytes:
     if len(body) <= _INLINE_BYTES:
         payload = model.decode(body, content_type)
     else:

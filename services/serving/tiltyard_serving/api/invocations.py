@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import PayloadTooLarge
-from tiltyard.pyfunc.payload import Payload
+from tiltyard.pyfunc.payload import Body, Payload
 from tiltyard_serving.api.accept import Format, wanted
 from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
 from tiltyard_serving.api.in_flight import TIMEOUT_HEADER, Call, ClientDisconnected, InFlight, Pending
@@ -52,7 +52,7 @@ class Invocations:
         in_flight: InFlight,
         payload_log: PayloadLog | None = None,
     ) -> None:
-        self._max_body_bytes = settings.max_body_bytes
+        self.max_body_bytes = settings.max_body_bytes
         self._requests = telemetry.requests
         self._route = route
         self._in_flight = in_flight
@@ -90,10 +90,10 @@ class Invocations:
         await respond(send, self.finished(call, reply, failure))
 
     async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
-        body = await read_body(request, receive, self._max_body_bytes)
+        body = await read_body(request, receive, self.max_body_bytes)
         call.has_body = True
         if encoding := header(request, b"content-encoding"):
-            body = await inflated(body, encoding, self._max_body_bytes)
+            body = await inflated(body, encoding, self.max_body_bytes)
         form = wanted(header(request, b"accept"))
         way = await self._route(request)
         content_type = header(request, b"content-type")
@@ -111,7 +111,7 @@ class Invocations:
         model: LoadedModel,
         named: str | None,
         content_type: str | None,
-        body: bytes,
+        body: Body,
         form: Format,
         answer: bytes,
     ) -> None:

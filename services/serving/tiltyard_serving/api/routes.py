@@ -7,7 +7,8 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import EndpointNotFound
-from tiltyard_serving.api.exchange import Direct
+from tiltyard_serving.api.connection import Direct
+from tiltyard_serving.api.head import Heads
 from tiltyard_serving.api.in_flight import InFlight
 from tiltyard_serving.api.invocations import Invocations, Route, Way
 from tiltyard_serving.api.v2 import V2
@@ -65,12 +66,9 @@ def scoring_routes(
     async def open_inference(scope: Scope, receive: Receive, send: Send) -> None:
         await v2(scope, receive, send)
 
-    direct = Direct(
-        Invocations(settings, telemetry, of_default, in_flight, payload_log),
-        in_flight,
-        paths={"/invocations": now_of_default},
-        mounts={"/serving-endpoints": now_of_endpoint},
-    )
+    invocations = Invocations(settings, telemetry, of_default, in_flight, payload_log)
+    paths, mounts = {"/invocations": now_of_default}, {"/serving-endpoints": now_of_endpoint}
+    direct = Direct(invocations, in_flight, Heads(invocations, paths, mounts))
     handlers = [
         open_inference,
         route("/invocations", of_default, is_mount=False),

@@ -34,10 +34,10 @@ class Infer(Invocations):
     """POST …/infer: the same calls, deadlines and trials as `Invocations`, in the other protocol."""
 
     async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
-        body = await read_body(request, receive, self._max_body_bytes)
+        body = await read_body(request, receive, self.max_body_bytes)
         call.has_body = True
         if encoding := header(request, b"content-encoding"):
-            body = await inflated(body, encoding, self._max_body_bytes)
+            body = await inflated(body, encoding, self.max_body_bytes)
         json_bytes = _json_bytes(header(request, JSON_LENGTH))
         began_s = time.perf_counter()
         inline = len(body) <= DECODE_INLINE_BYTES

@@ -1,0 +1,131 @@
+"""Connections that answer scoring requests by themselves: without a task, without messages, with one write.
+
+For one row the event loop, the task and the messages between server and application cost more than the parse
+and the prediction, and so does reading the same head again. A plain request, whose body has a told length
+within the limit and is not encoded, is answered from the parser's callbacks instead; a head that is known does
+not even get to the parser. Every other request takes the ordinary way through `Invocations`, with the same answer.
+"""
+
+from collections.abc import Callable
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from tiltyard_serving.api.exchange import Exchange
+from tiltyard_serving.api.head import Head, Heads
+from tiltyard_serving.api.in_flight import InFlight
+from tiltyard_serving.api.invocations import Invocations
+from tiltyard_serving.api.large_body import LARGE_BYTES, LargeBody
+from tiltyard_serving.api.replies import Header, Reply
+
+
+class Direct:
+    """What the connections of one process share."""
+
+    def __init__(self, invocations: Invocations, in_flight: InFlight, heads: Heads) -> None:
+        self.invocations = invocations
+        self.in_flight = in_flight
+        self.heads = heads
+        self._defaults: list[Header] = []
+        self._openings: dict[tuple[int, bytes], bytes] = {}
+
+    def opening(self, reply: Reply, defaults: list[Header]) -> bytes:
+        """How an answer begins, up to its length; `defaults` are the headers that every answer has."""
+        if defaults is not self._defaults:
+            # A new second, and so a new date.
+            self._defaults = defaults
+            self._openings.clear()
+        opening = self._openings.get((reply.status, reply.content_type))
+        if opening is None:
+            headers = b"".join(b"%b: %b\r\n" % header for header in defaults)
+            opening = b"%b%bcontent-type: %b\r\n" % (STATUS_LINE[reply.status], headers, reply.content_type)
+            self._openings[reply.status, reply.content_type] = opening
+        return opening
+
+
+class DirectConnection(HttpToolsProtocol):
+    """uvicorn's connection, that answers plain scoring requests by itself."""
+
+    direct: Direct
+    # Told of each part of a request that did not come in one piece.
+    arrived: Callable[[int], None]
+    # Between two requests, or in the middle of one.
+    _between = True
+    # The head that has come, if the data that is being parsed begins with one.
+    _head = b""
+
+    def data_received(self, data: bytes) -> None:
+        if self._between and self._is_free():
+            end = data.find(b"\r\n\r\n") + 4
+            head = self.direct.heads.known(data[:end])
+            if head is not None and len(data) == end + head.size_bytes:
+                self._unset_keepalive_if_required()
+                self._exchange(head).take(data[end:])
+                return
+            self._head = data[:end] if end > 3 else b""
+        super().data_received(data)
+        self._head = b""
+        cycle: object = self.cycle
+        if isinstance(cycle, Exchange) and cycle.missing_bytes >= LARGE_BYTES and not self.transport.is_closing():
+            LargeBody(self, cycle).receive()
+
+    def on_message_begin(self) -> None:
+        self._between = False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        # Only the first request in the data begins where the data does.
+        data, self._head = self._head, b""
+        parser = self.parser
+        head = None
+        if self._is_free() and parser.get_method() == b"POST" and parser.get_http_version() == "1.1":
+            head = self.direct.heads.read(self.url, self.headers, keep_alive=parser.should_keep_alive())
+        if head is None:
+            super().on_headers_complete()
+            return
+        if data:
+            self.direct.heads.remember(data, head)
+        self._exchange(head)
+
+    def on_body(self, body: bytes) -> None:
+        cycle: object = self.cycle
+        if isinstance(cycle, Exchange):
+            # Reading is not paused: the body was told to be within the limit.
+            cycle.add(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._between = True
+        super().on_message_complete()
+
+    def whole(self) -> None:
+        """The body of the request came past the parser, which starts anew with the next one."""
+        self.parser = type(self.parser)(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.on_message_complete()
+
+    def write(self, exchange: Exchange, reply: Reply) -> None:
+        """The answer, in one piece."""
+        exchange.response_started = exchange.response_complete = True
+        transport = self.transport
+        if not transport.is_closing():
+            parts = [self.direct.opening(reply, self.server_state.default_headers)]
+            parts.append(b"content-length: %d\r\n" % len(reply.body))
+            for header in reply.headers:
+                parts.append(b"%b: %b\r\n" % header)
+            parts += (b"\r\n" if exchange.keep_alive else b"connection: close\r\n\r\n", reply.body)
+            transport.write(b"".join(parts))
+            if not exchange.keep_alive:
+                transport.close()
+        self.on_response_complete()
+
+    def _exchange(self, head: Head) -> Exchange:
+        exchange = Exchange(self, head)
+        self.cycle = exchange  # type: ignore[assignment]  # what is used of a cycle, it has
+        return exchange
+
+    def _is_free(self) -> bool:
+        cycle = self.cycle
+        return (
+            (cycle is None or cycle.response_complete) and not self.flow.write_paused and self.limit_concurrency is None
+        )

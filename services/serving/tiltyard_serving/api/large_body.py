@@ -1,0 +1,62 @@
+"""Large bodies, received where they stay: not through the parser, which would cut and copy them piece by piece."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiltyard_serving.api.connection import DirectConnection
+    from tiltyard_serving.api.exchange import Exchange
+
+# What is missing of a body has to be so much to be worth a change of hands.
+LARGE_BYTES = 256 * 1024
+# A body that is only announced gets no more memory than this, and than a few times what has come.
+_AT_FIRST_BYTES = 2**20
+_TIMES = 8
+
+
+class LargeBody(asyncio.BufferedProtocol):
+    """Receives the rest of one body in the place of its connection, and gives the transport back at its end."""
+
+    def __init__(self, connection: "DirectConnection", exchange: "Exchange") -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._body = bytearray().join(exchange.chunks)
+        self._filled_bytes = len(self._body)
+
+    def receive(self) -> None:
+        """Takes the place of the connection."""
+        self._connection.transport.set_protocol(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go: never beyond the end of the body."""
+        del sizehint
+        if self._filled_bytes == len(self._body):
+            most = max(_AT_FIRST_BYTES, _TIMES * self._filled_bytes)
+            self._body += bytes(min(self._exchange.head.size_bytes, most) - self._filled_bytes)
+        return memoryview(self._body)[self._filled_bytes :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Answers the request once its body is whole."""
+        connection = self._connection
+        self._filled_bytes += nbytes
+        if self._filled_bytes == self._exchange.head.size_bytes:
+            connection.transport.set_protocol(connection)
+            self._exchange.chunks = [self._body]
+            connection.whole()
+        connection.arrived(nbytes)
+
+    def eof_received(self) -> None:
+        """The caller sends no more: the connection is closed."""
+        self._connection.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The caller has gone."""
+        self._connection.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Passed on."""
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Passed on."""
+        self._connection.resume_writing()
