@@ -73,10 +73,14 @@ def load(
     seconds: float = 2.0,
     path: str = "/invocations",
     content_type: str = "application/json",
+    accept: str = "*/*",
 ) -> Load:
     """One round against the server at `port`."""
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
-    return uvloop.run(_run(port, head.encode() + b"\r\n" + body, connections, seconds))
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return uvloop.run(_run(port, head.encode() + body, connections, seconds))
 
 
 async def _run(port: int, request: bytes, connections: int, seconds: float) -> Load:

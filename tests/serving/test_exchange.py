@@ -3,9 +3,14 @@
 import json
 import socket
 import time
+from itertools import pairwise
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.fixtures.services import Service
 
@@ -99,15 +104,133 @@ def test_a_request_in_pieces_is_answered_once_it_is_whole(port: int) -> None:
             assert answers(connection)[0][0] == 200
 
 
+def rows_of(count: int) -> list[list[float]]:
+    """So many rows, no two alike."""
+    return [[5.1, 3.5, 1.4, number / count] for number in range(count)]
+
+
+def large(kind: str, count: int = 30_000) -> tuple[bytes, str]:
+    """A body of so many rows, and its content type."""
+    frame = pd.DataFrame(rows_of(count), columns=COLUMNS)
+    if kind == "json":
+        content = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": rows_of(count)}}).encode()
+        return content, "application/json"
+    if kind == "csv":
+        return frame.to_csv(index=False).encode(), "text/csv"
+    if kind == "parquet":
+        return frame.to_parquet(compression=None), "application/vnd.apache.parquet"
+    table = pa.Table.from_pandas(frame)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes(), "application/vnd.apache.arrow.stream"
+
+
 @pytest.mark.parametrize("rows", [5_000, 30_000])
-def test_a_large_body_has_the_same_answer(rows: int, port: int) -> None:
-    """Below the limit of what is answered on the connection, and above it."""
-    body = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": [[5.1, 3.5, 1.4, 0.2]] * rows}}).encode()
+@pytest.mark.parametrize("kind", ["json", "csv", "parquet", "arrow"])
+def test_a_large_body_has_the_same_answer(kind: str, rows: int, port: int) -> None:
+    """Received whole or in its own place, in every format, and the connection goes on after it."""
+    body, content_type = large(kind, rows)
+    headers = f"Content-Type: {content_type}\r\n"
     with connect(port) as connection:
-        for request in (direct(body), chunked(body)):
+        found = []
+        for request in (direct(body, headers=headers), chunked(body, headers=headers)):
+            connection.sendall(request + direct(GOOD))
+            answer, small = answers(connection, 2)
+            found.append(same(answer))
+            assert (answer[0], len(json.loads(answer[2])["predictions"]), small[0]) == (200, rows, 200)
+        assert found[0] == found[1]
+
+
+def test_a_large_body_that_is_no_good_is_refused_alike(port: int) -> None:
+    """Both ways say the same about it, and the connection goes on."""
+    body, _ = large("json")
+    with connect(port) as connection:
+        for wrong in (body[:-3], body.replace(b"0.5]", b'"x"]'), body[:-1] + b"\xff", b" " * 10**6):
+            found = []
+            for request in (direct(wrong), chunked(wrong)):
+                connection.sendall(request + direct(GOOD))
+                answer, small = answers(connection, 2)
+                found.append(same(answer))
+                assert (answer[0], small[0]) == (400, 200)
+            assert found[0] == found[1]
+
+
+def test_a_large_body_that_never_comes_to_its_end_hurts_nobody(port: int) -> None:
+    """Its caller leaves, or waits: the next request is answered."""
+    request = direct(large("json")[0])
+    waiting = [connect(port) for _ in range(20)]
+    for number, connection in enumerate(waiting):
+        connection.sendall(request[: 1000 + number * 40_000])
+        if number % 2:
+            connection.close()
+    with connect(port) as connection:
+        connection.sendall(direct(GOOD))
+        assert answers(connection)[0][0] == 200
+    for connection in waiting[::2]:
+        connection.close()
+
+
+def test_a_large_body_that_comes_slowly_is_waited_for(port: int) -> None:
+    """In pieces of any size, as long as they come."""
+    request = direct(large("json")[0])
+    with connect(port) as connection:
+        for start in range(0, len(request), 70_001):
+            connection.sendall(request[start : start + 70_001])
+            time.sleep(0.02)
+        assert answers(connection)[0][0] == 200
+
+
+ODD_HEADS = [
+    f"POST {IRIS} HTTP/1.1\nHost: here\nContent-Length: {len(GOOD)}\nContent-Type: application/json\n\n",
+    f"POST {IRIS} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(GOOD)}\r\nContent-Length: 3\r\n\r\n",
+    f"POST {IRIS} HTTP/1.1\r\nHost: here\r\nContent-Length: +{len(GOOD)}\r\n\r\n",
+    f"POST {IRIS} HTTP/1.1\r\nHost: here\r\nContent-Type: text/csv\r\n{JSON}Content-Length: {len(GOOD)}\r\n\r\n",
+    f"\r\nPOST {IRIS} HTTP/1.1\r\nHost: here\r\n{JSON}Content-Length: {len(GOOD)}\r\n\r\n",
+    f"post {IRIS} HTTP/1.1\r\nHost: here\r\n{JSON}Content-Length: {len(GOOD)}\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("head", ODD_HEADS, ids=["line-feeds", "two-lengths", "plus", "two-types", "blank", "method"])
+def test_an_odd_head_means_the_same_whenever_it_comes(head: str, port: int) -> None:
+    """What the parser makes of it the first time, it makes of it the second and third time."""
+
+    def said() -> list[tuple[int, bytes]]:
+        with connect(port) as connection:
+            connection.sendall(head.encode() + GOOD)
+            ((status, _, body),) = answers(connection)
+            return [(status, body)]
+
+    assert said() == said() == said()
+
+
+BLANKS = GOOD.replace(b", ", b",\r\n\r\n")
+SEQUENCE = st.lists(
+    st.sampled_from([direct(GOOD), direct(BLANKS), direct(b"{}"), direct(b"nothing"), chunked(GOOD)]),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=SEQUENCE, cuts=st.lists(st.integers(1, 4000), max_size=6))
+def test_however_requests_are_cut_each_gets_its_answer_in_turn(
+    requests: list[bytes], cuts: list[int], port: int
+) -> None:
+    """Heads that are known and heads that are not, one by one, many at once or torn apart."""
+    sent = b"".join(requests)
+    expected = [200 if b"dataframe_split" in request else 400 for request in requests]
+    with connect(port) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bounds = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
+        for start, end in pairwise(bounds):
+            connection.sendall(sent[start:end])
+            time.sleep(0.001)
+        assert [status for status, _, _ in answers(connection, len(requests))] == expected
+        # And once more, when every head is known.
+        for request, status in zip(requests, expected, strict=True):
             connection.sendall(request)
-            ((status, _, answer),) = answers(connection)
-            assert (status, len(json.loads(answer)["predictions"])) == (200, rows)
+            assert answers(connection)[0][0] == status
 
 
 @pytest.mark.parametrize(

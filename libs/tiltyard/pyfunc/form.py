@@ -13,8 +13,8 @@ import numpy as np
 
 from tiltyard.pyfunc.schema import Name
 
-# What was sent. A large body is received where it stays, in an array; nobody changes it.
-Body: TypeAlias = bytes | bytearray
+# What was sent. A large body is received where it stays, in memory that is not that of a `bytes`.
+Body: TypeAlias = bytes | memoryview
 
 
 class Payload:

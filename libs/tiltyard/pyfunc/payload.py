@@ -104,7 +104,7 @@ def to_input(payloads: Sequence[Payload], signature: Signature | None) -> Any:
 
 
 def _decode_json(body: Body, signature: Signature | None, coerce: Coerce) -> Payload:
-    if body.startswith(b"\xef\xbb\xbf"):
+    if body[:3] == b"\xef\xbb\xbf":
         body = body[3:]
     try:
         fields = _json.decode(body)

@@ -40,7 +40,7 @@ def read_csv(body: Body, schema: Schema | None, coerce: Coerce) -> Payload:
         SchemaEnforcementFailed: columns are missing.
     """
     try:
-        text = body.decode("utf-8-sig")
+        text = str(body, "utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadRequest(
             f"Invalid input. Ensure that input is a valid UTF-8 encoded string (byte {error.start})."

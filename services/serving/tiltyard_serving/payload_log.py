@@ -133,7 +133,7 @@ class PayloadLog:
         seconds: float,
         request_id: str | None,
         content_type: str | None,
-        body: bytes | bytearray,
+        body: bytes | memoryview,
         answer: bytes,
     ) -> None:
         """Keeps it, if it is in the sample and there is room. Never waits."""

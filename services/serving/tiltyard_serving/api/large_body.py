@@ -3,15 +3,14 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from tiltyard_serving.api.connection import DirectConnection
     from tiltyard_serving.api.exchange import Exchange
 
 # What is missing of a body has to be so much to be worth a change of hands.
 LARGE_BYTES = 256 * 1024
-# A body that is only announced gets no more memory than this, and than a few times what has come.
-_AT_FIRST_BYTES = 2**20
-_TIMES = 8
 
 
 class LargeBody(asyncio.BufferedProtocol):
@@ -20,8 +19,12 @@ class LargeBody(asyncio.BufferedProtocol):
     def __init__(self, connection: "DirectConnection", exchange: "Exchange") -> None:
         self._connection = connection
         self._exchange = exchange
-        self._body = bytearray().join(exchange.chunks)
-        self._filled_bytes = len(self._body)
+        # Memory is given to it only as it is filled: what is announced and never comes costs nothing.
+        self._body = np.empty(exchange.head.size_bytes, dtype=np.uint8).data
+        self._filled_bytes = 0
+        for chunk in exchange.chunks:
+            self._body[self._filled_bytes : self._filled_bytes + len(chunk)] = chunk
+            self._filled_bytes += len(chunk)
 
     def receive(self) -> None:
         """Takes the place of the connection."""
@@ -30,16 +33,13 @@ class LargeBody(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: never beyond the end of the body."""
         del sizehint
-        if self._filled_bytes == len(self._body):
-            most = max(_AT_FIRST_BYTES, _TIMES * self._filled_bytes)
-            self._body += bytes(min(self._exchange.head.size_bytes, most) - self._filled_bytes)
-        return memoryview(self._body)[self._filled_bytes :]
+        return self._body[self._filled_bytes :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Answers the request once its body is whole."""
         connection = self._connection
         self._filled_bytes += nbytes
-        if self._filled_bytes == self._exchange.head.size_bytes:
+        if self._filled_bytes == len(self._body):
             connection.transport.set_protocol(connection)
             self._exchange.chunks = [self._body]
             connection.whole()
