@@ -5,32 +5,52 @@ The C library keeps what was freed for itself, and a server that swaps models wo
 
 import ctypes
 import ctypes.util
+import gc
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-# Several models that go at once are one occasion.
+# Several models that go at once are one occasion, and those that come and go all the time are one now and then.
 _SOON_S = 0.5
+_SELDOM_S = 5.0
+
+# How many collections of the middle generation come before one of all that there is.
+_MIDDLE_COLLECTIONS = 1000
 
 _pending = threading.Lock()
+_last_s = -_SELDOM_S
+
+
+def collect_seldom() -> None:
+    """Makes full collections of garbage rare: they stop everybody while they walk through all that is loaded.
+
+    With hundreds of requests on their way there would be several a second. What models leave behind is collected
+    when they go.
+    """
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, _MIDDLE_COLLECTIONS)
 
 
 def give_back_soon() -> None:
     """Gives back what is free, a little later, in a thread."""
     if _pending.acquire(blocking=False):
-        timer = threading.Timer(_SOON_S, _now)
+        timer = threading.Timer(max(_SOON_S, _last_s + _SELDOM_S - time.monotonic()), _now)
         timer.daemon = True
         timer.start()
 
 
 def _now() -> None:
+    global _last_s  # noqa: PLW0603 - memory belongs to the process
+    _last_s = time.monotonic()
     _pending.release()
     give_back()
 
 
 def give_back() -> None:
-    """Gives the memory that is free back to the system, where the C library can."""
+    """Gives the memory that is free, or only held by garbage, back to the system, where the C library can."""
+    gc.collect()
     if _trim is not None:
         _trim(0)
 
