@@ -1,18 +1,28 @@
 """Requests answered on their connection: the same answers as the ordinary way gives, however they arrive."""
 
+import asyncio
+import gc
 import json
 import socket
 import time
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from uvicorn.server import ServerState
 
 from tests.fixtures.services import Service
+from tests.serving.in_process import running
+from tiltyard.cli.connections import Patience, connection_type
+from tiltyard_serving.api.invocations import Way
+from tiltyard_serving.model import LoadedModel
 
 IRIS = "/serving-endpoints/cloudpickle/invocations"
 COLUMNS = [f"{part} {size} (cm)" for part in ("sepal", "petal") for size in ("length", "width")]
@@ -282,3 +292,38 @@ def test_a_prediction_over_its_time_is_answered_504(server: Service) -> None:
         assert answers(connection)[0][0] == 504
         connection.sendall(direct(GOOD))
         assert answers(connection)[0][0] == 200
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.write = self.written.append
+
+    def get_extra_info(self, _name: str, default: Any = None) -> Any:
+        """Nothing is known of the other side."""
+        return default
+
+    def is_closing(self) -> bool:
+        """It stays open."""
+        return False
+
+
+async def test_an_idle_connection_keeps_neither_a_body_nor_a_model(model_dir: Callable[[str], Path]) -> None:
+    """What a request was answered with may go, though its connection stays."""
+    async with running(models=(f"cloudpickle={model_dir('cloudpickle')}",)) as app:
+        config = uvicorn.Config(app.app, http=connection_type(Patience(), app.app.state.connection), log_config=None)
+        config.load()
+        wire, protocol = Wire(), cast("Any", config.http_protocol_class)
+        connection = protocol(config=config, server_state=ServerState(), app_state={})
+        connection.connection_made(wire)
+        for _ in range(3):
+            connection.data_received(direct(GOOD))
+            async with asyncio.timeout(10):
+                while not connection.cycle.response_complete:
+                    await asyncio.sleep(0.01)
+            held = gc.get_referents(connection.cycle)
+            assert not any(isinstance(one, LoadedModel | Way) or one == GOOD for one in held)
+        assert [answer[:15] for answer in wire.written] == [b"HTTP/1.1 200 OK"] * 3
+        connection.timeout_keep_alive_task.cancel()

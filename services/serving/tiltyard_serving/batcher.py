@@ -5,8 +5,9 @@ busy one merges by itself. Only items with an equal merge key are merged; a merg
 apart and retried item by item, so a bad item fails alone.
 
 Accepting and answering happen in the event loop, merging and predicting in the thread: the counts of what is
-accepted and not yet answered need no lock. What arrived in one turn of the loop is handed over at its end.
-Where a prediction takes less than that would, it is made in the loop instead, as long as the thread is idle.
+accepted and not yet answered need no lock. What arrived in one turn of the loop is handed over at its end, or as
+soon as it is many. Where a prediction takes less than that would, it is made in the loop instead, as long as the
+thread is idle.
 """
 
 import asyncio

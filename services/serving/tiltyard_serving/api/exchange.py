@@ -24,12 +24,12 @@ class Exchange(Pending):
     __slots__ = (
         "_began_s",
         "_body",
+        "_chunks",
         "_connection",
         "_done",
         "_lease",
         "_received_bytes",
         "_way",
-        "chunks",
         "disconnected",
         "head",
         "keep_alive",
@@ -44,12 +44,12 @@ class Exchange(Pending):
         self.head = head
         # That of the connection: so uvicorn knows that the head is there.
         self.scope: Any = connection.scope
-        self.chunks: list[Body] = []
         self.more_body = True
         self.disconnected = self.response_started = self.response_complete = False
         self.keep_alive = head.keep_alive
         self._connection = connection
         self._received_bytes = 0
+        self._chunks: list[Body] = []
         self._body: Body = b""
         self._began_s = 0.0
         self._way: Way | None = None
@@ -67,23 +67,29 @@ class Exchange(Pending):
         """How much of its body has not come."""
         return self.head.size_bytes - self._received_bytes
 
-    def add(self, chunk: bytes) -> None:
-        """Takes the next piece of the body."""
-        self.chunks.append(chunk)
+    def add(self, chunk: Body) -> None:
+        """Takes the next piece of the body; what comes after the answer is counted and thrown away."""
         self._received_bytes += len(chunk)
+        if not self._done:
+            self._chunks.append(chunk)
+
+    def start_of_body(self) -> list[Body]:
+        """The pieces that have come, to be given again with the rest of them."""
+        chunks, self._chunks, self._received_bytes = self._chunks, [], 0
+        return chunks
 
     def set(self) -> None:
         """More has come: begins once it is all."""
         if self.disconnected:
             self.end(ClientDisconnected())
         elif not (self.more_body or self.has_body or self._done):
-            self.take(self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks))
+            self.take(self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks))
 
     def take(self, body: Body) -> None:
         """Begins, now that the body is there."""
         self.more_body = False
         self.has_body = True
-        self.chunks.clear()
+        self._chunks.clear()
         self._body = body
         head = self.head
         try:
@@ -155,6 +161,8 @@ class Exchange(Pending):
         direct.in_flight.remove(self)
         if self._lease is not None:
             self._lease.__exit__(None, None, None)
-        if isinstance(failure, ClientDisconnected):
-            return
-        self._connection.write(self, direct.invocations.finished(self, reply, failure))
+        if not isinstance(failure, ClientDisconnected):
+            self._connection.write(self, direct.invocations.finished(self, reply, failure))
+        # The connection knows its last request until the next one: that must keep neither a body nor a model.
+        self._body, self.model, self._way, self._lease = b"", None, None, None
+        self._chunks.clear()

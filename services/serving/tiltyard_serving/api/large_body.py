@@ -22,7 +22,7 @@ class LargeBody(asyncio.BufferedProtocol):
         # Memory is given to it only as it is filled: what is announced and never comes costs nothing.
         self._body = np.empty(exchange.head.size_bytes, dtype=np.uint8).data
         self._filled_bytes = 0
-        for chunk in exchange.chunks:
+        for chunk in exchange.start_of_body():
             self._body[self._filled_bytes : self._filled_bytes + len(chunk)] = chunk
             self._filled_bytes += len(chunk)
 
@@ -41,7 +41,7 @@ class LargeBody(asyncio.BufferedProtocol):
         self._filled_bytes += nbytes
         if self._filled_bytes == len(self._body):
             connection.transport.set_protocol(connection)
-            self._exchange.chunks = [self._body]
+            self._exchange.add(self._body)
             connection.whole()
         connection.arrived(nbytes)
 
