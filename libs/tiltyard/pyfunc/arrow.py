@@ -23,6 +23,8 @@ ARROW_STREAM = "application/vnd.apache.arrow.stream"
 # A small file can stand for a very large table.
 MAX_TABLE_BYTES = 1024**3
 _CELL_BYTES = 8
+# A matrix of fewer cells is copied sooner than looked at.
+_LARGE_CELLS = 32 * 1024
 
 _COLUMN = "predictions"
 _ARROW_TYPES = {"float64": "double", "float32": "float"}
@@ -65,9 +67,10 @@ def read_arrow(body: Body, schema: Schema | None) -> Payload:
         MissingPackage: pyarrow is not installed.
     """
     pa = _pyarrow()
+    whole = pa.py_buffer(body)
     try:
-        _refuse_compressed(pa, body)
-        with pa.ipc.open_stream(pa.py_buffer(body)) as stream:
+        _refuse_compressed(pa, whole)
+        with pa.ipc.open_stream(whole) as stream:
             batches = []
             cells = 0
             for batch in stream:
@@ -77,7 +80,7 @@ def read_arrow(body: Body, schema: Schema | None) -> Payload:
                 batch.validate(full=True)
                 batches.append(batch)
             table = pa.Table.from_batches(batches, schema=stream.schema)
-            if schema is not None and (payload := _matrix(table, schema)) is not None:
+            if schema is not None and (payload := _matrix(whole, table, schema)) is not None:
                 return payload
             frame = table.to_pandas()
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError, struct.error, IndexError):
@@ -85,7 +88,7 @@ def read_arrow(body: Body, schema: Schema | None) -> Payload:
     return Payload.frame(frame if schema is None else enforce(frame, schema))
 
 
-def _matrix(table: Any, schema: Schema) -> Payload | None:
+def _matrix(whole: Any, table: Any, schema: Schema) -> Payload | None:
     """The payload of a table whose columns are those of the signature, all of one float type; None for any other."""
     dtype = schema.matrix_dtype
     if dtype is None or not table.num_rows or table.column_names != schema.names:
@@ -96,11 +99,33 @@ def _matrix(table: Any, schema: Schema) -> Payload | None:
     plain = {"kind": "range", "name": None, "start": 0, "stop": rows, "step": 1}
     if (table.schema.pandas_metadata or {}).get("index_columns") not in (None, [], [plain]):
         return None
-    # Column by column, as they came.
-    matrix = np.empty((rows, table.num_columns), dtype=dtype, order="F")
-    for number, column in enumerate(table.columns):
-        matrix[:, number] = column.to_numpy()
+    matrix = _in_place(whole, table, dtype) if rows * table.num_columns >= _LARGE_CELLS else None
+    if matrix is None:
+        # Column by column, as they came.
+        matrix = np.empty((rows, table.num_columns), dtype=dtype, order="F")
+        for number, column in enumerate(table.columns):
+            matrix[:, number] = column.to_numpy()
     return Payload.matrix(matrix, schema.name_tuple)
+
+
+def _in_place(whole: Any, table: Any, dtype: str) -> "np.ndarray[Any, Any] | None":
+    """The columns as a read-only matrix over the body itself, if they lie in it one after another; None if not."""
+    chunks = [column.chunk(0) for column in table.columns if column.num_chunks == 1]
+    if len(chunks) < table.num_columns or any(chunk.null_count or chunk.offset for chunk in chunks):
+        return None
+    width_bytes, starts = np.dtype(dtype).itemsize, [chunk.buffers()[1].address for chunk in chunks]
+    gap_bytes = starts[1] - starts[0] if len(starts) > 1 else table.num_rows * width_bytes
+    if gap_bytes < table.num_rows * width_bytes or starts != [starts[0] + gap_bytes * i for i in range(len(starts))]:
+        return None
+    # What is not aligned was copied to somewhere else.
+    offset = starts[0] - whole.address
+    if offset < 0 or starts[-1] + table.num_rows * width_bytes > whole.address + whole.size or starts[0] % width_bytes:
+        return None
+    shape, strides = (table.num_rows, len(starts)), (width_bytes, gap_bytes)
+    matrix: np.ndarray[Any, Any] = np.ndarray(shape, dtype, whole, offset, strides)
+    # What was sent is looked at again: by a shadow, by a log.
+    matrix.flags.writeable = False
+    return matrix
 
 
 def encode_arrow(predictions: Any) -> bytes:
@@ -172,12 +197,12 @@ def _check_size(size_bytes: int) -> None:
         raise PayloadTooLarge(f"The table in the request body is over the limit of {MAX_TABLE_BYTES} bytes.")
 
 
-def _refuse_compressed(pa: Any, body: Body) -> None:
+def _refuse_compressed(pa: Any, whole: Any) -> None:
     """Nothing, if no record batch has compressed buffers: only what they claim would say how large they become.
 
     Source: Arrow's Message.fbs: the header is the third field of a message, the compression the fourth of a batch.
     """
-    reader = pa.ipc.MessageReader.open_stream(pa.py_buffer(body))
+    reader = pa.ipc.MessageReader.open_stream(whole)
     while True:
         try:
             message = reader.read_next_message()

@@ -107,7 +107,9 @@ def _concatenate_named(parts: list[dict[Any, Any]]) -> dict[Any, Any]:
 def _frame_of_matrix(parts: list[Any], names: tuple[Name, ...], index: Any) -> Any:
     import pandas as pd
 
-    return pd.DataFrame(_concatenate(parts), index=index, columns=_labels(names), copy=False)
+    matrix = _concatenate(parts)
+    # A model may write into its DataFrame, which must not be what was sent.
+    return pd.DataFrame(matrix, index=index, columns=_labels(names), copy=not matrix.flags.writeable)
 
 
 def _frame_of_columns(parts: list[list[Any]], names: tuple[Name, ...], rows: int, index: Any) -> Any:

@@ -56,6 +56,11 @@ class Decoder:
         plain = signature is not None and not signature.from_type_hint
         self._typed = typed_decoder(signature.inputs, coerce) if plain and signature is not None else None
 
+    def is_in_place(self, content_type: str | None) -> bool:
+        """Whether bodies of this type are not read but looked at: Arrow streams for columns of one float type."""
+        inputs = None if self._signature is None else self._signature.inputs
+        return content_type == ARROW_STREAM and inputs is not None and inputs.matrix_dtype is not None
+
     def __call__(self, body: Body, content_type: str | None) -> Payload:
         """The payload in `body`. Raises: as `decode`."""
         if self._typed is not None and content_type in _JSON_TYPES:

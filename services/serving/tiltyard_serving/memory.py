@@ -16,7 +16,9 @@ from pathlib import Path
 _SOON_S = 0.5
 _SELDOM_S = 5.0
 
-# How many collections of the middle generation come before one of all that there is.
+# How many objects more than before make a collection of the young ones, and how many collections of the middle
+# generation come before one of all that there is.
+_YOUNG_OBJECTS = 10_000
 _MIDDLE_COLLECTIONS = 1000
 
 _pending = threading.Lock()
@@ -24,13 +26,17 @@ _last_s = -_SELDOM_S
 
 
 def collect_seldom() -> None:
-    """Makes full collections of garbage rare: they stop everybody while they walk through all that is loaded.
+    """Makes collections of garbage rare: full ones stop everybody while they walk through all that is loaded.
 
-    With hundreds of requests on their way there would be several a second. What models leave behind is collected
-    when they go.
+    With hundreds of requests on their way there would be several a second. What models and large requests leave
+    behind is collected when they go.
     """
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, _MIDDLE_COLLECTIONS)
+    gc.set_threshold(_YOUNG_OBJECTS, gc.get_threshold()[1], _MIDDLE_COLLECTIONS)
+
+
+def collect_young() -> None:
+    """Collects what the last requests left in cycles: few objects, but those of a large request may be large."""
+    gc.collect(0)
 
 
 def give_back_soon() -> None:

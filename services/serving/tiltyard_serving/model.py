@@ -11,10 +11,16 @@ from tiltyard.pyfunc.payload import Body, Payload
 from tiltyard_serving.batcher import Batcher, Limits, Steps, Times, Waiter
 from tiltyard_serving.isolation.model import IsolatedModel
 from tiltyard_serving.isolation.process import ProcessState
-from tiltyard_serving.memory import give_back_soon
+from tiltyard_serving.memory import collect_young, give_back_soon
 from tiltyard_serving.telemetry import ModelMeter
 
 Encode = Callable[[Any], bytes]
+
+# Larger bodies are decoded off the event loop. A parse holds the interpreter wherever it runs, for 5 ms before
+# another thread gets it: smaller ones would delay everybody just as much from a thread.
+DECODE_INLINE_BYTES = 512 * 1024
+# Those that are only looked at take microseconds, but one that turns out to be something else has to be read.
+IN_PLACE_INLINE_BYTES = 8 * 1024 * 1024
 
 # Source: mlflow/pyfunc/scoring_server/__init__.py, the answer when a model raises.
 MODEL_FAILED = (
@@ -82,8 +88,18 @@ class LoadedModel:
         """How many requests are accepted and not yet answered."""
         return self._batcher.queued_requests
 
+    def is_brief(self, body: Body, content_type: str | None) -> bool:
+        """Whether the body is decoded so quickly that this may be done in the event loop."""
+        size_bytes = len(body)
+        return size_bytes <= DECODE_INLINE_BYTES or (
+            size_bytes <= IN_PLACE_INLINE_BYTES and self._decode.is_in_place(content_type)
+        )
+
     def decode(self, body: Body, content_type: str | None) -> Payload:
         """The payload of a request body, checked against the signature."""
+        if len(body) > DECODE_INLINE_BYTES:
+            # What the last large one left must not wait for ten thousand others.
+            collect_young()
         return self._decode(body, content_type)
 
     def submit(

@@ -57,9 +57,9 @@ class DirectConnection(HttpToolsProtocol):
         if self._between and self._is_free():
             end = data.find(b"\r\n\r\n") + 4
             head = self.direct.heads.known(data[:end])
-            if head is not None and len(data) == end + head.size_bytes:
-                self._unset_keepalive_if_required()
-                self._exchange(head).take(data[end:])
+            missing_bytes = 0 if head is None else end + head.size_bytes - len(data)
+            if head is not None and (missing_bytes == 0 or missing_bytes >= LARGE_BYTES):
+                self._known(head, data, end, missing_bytes)
                 return
             self._head = data[:end] if end > 3 else b""
         super().data_received(data)
@@ -67,6 +67,18 @@ class DirectConnection(HttpToolsProtocol):
         cycle: object = self.cycle
         if isinstance(cycle, Exchange) and cycle.missing_bytes >= LARGE_BYTES and not self.transport.is_closing():
             LargeBody(self, cycle).receive()
+
+    def _known(self, head: Head, data: bytes, end: int, missing_bytes: int) -> None:
+        """Takes a request whose head, which is known, ends there in the data; none of it gets to the parser."""
+        self._unset_keepalive_if_required()
+        if not missing_bytes:
+            self._exchange(head).take(data[end:])
+            return
+        self.on_message_begin()
+        exchange = self._exchange(head)
+        exchange.add(data[end:])
+        self.arrived(len(data))
+        LargeBody(self, exchange).receive()
 
     def on_message_begin(self) -> None:
         self._between = False

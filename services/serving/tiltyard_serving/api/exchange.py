@@ -9,7 +9,7 @@ from tiltyard.errors import InternalError
 from tiltyard.pyfunc.payload import Body, Payload
 from tiltyard_serving.api.head import Head
 from tiltyard_serving.api.in_flight import ClientDisconnected, Pending
-from tiltyard_serving.api.invocations import DECODE_INLINE_BYTES, Way
+from tiltyard_serving.api.invocations import Way
 from tiltyard_serving.api.replies import Reply
 from tiltyard_serving.batcher import Times
 from tiltyard_serving.model import LoadedModel
@@ -100,7 +100,7 @@ class Exchange(Pending):
             self.model = model = lease.__enter__()
             self.trial = way.served.trial
             self._began_s = time.perf_counter()
-            if len(body) <= DECODE_INLINE_BYTES:
+            if model.is_brief(body, head.content_type):
                 self._submit(model, model.decode(body, head.content_type))
             else:
                 loop = asyncio.get_running_loop()

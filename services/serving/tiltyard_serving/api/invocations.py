@@ -26,10 +26,6 @@ from tiltyard_serving.telemetry import Telemetry
 
 MODEL_HEADER = b"x-tiltyard-model"
 
-# Larger bodies are decoded off the event loop. A parse holds the interpreter wherever it runs, for 5 ms before
-# another thread gets it: smaller ones would delay everybody just as much from a thread.
-DECODE_INLINE_BYTES = 512 * 1024
-
 
 class Way(NamedTuple):
     """What answers a request, and what gets a copy of it."""
@@ -152,7 +148,7 @@ async def _predict(
     call: Call, model: LoadedModel, body: bytes, content_type: str | None, encode: Encode | None
 ) -> bytes:
     began_s = time.perf_counter()
-    if len(body) <= DECODE_INLINE_BYTES:
+    if model.is_brief(body, content_type):
         payload = model.decode(body, content_type)
     else:
         payload = await asyncio.to_thread(model.decode, body, content_type)

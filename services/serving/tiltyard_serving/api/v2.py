@@ -13,10 +13,10 @@ from tiltyard.errors import BadRequest, EndpointNotFound, ResourceDoesNotExist, 
 from tiltyard_serving import open_inference
 from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
 from tiltyard_serving.api.in_flight import Call, InFlight
-from tiltyard_serving.api.invocations import DECODE_INLINE_BYTES, Invocations, Way, submit
+from tiltyard_serving.api.invocations import Invocations, Way, submit
 from tiltyard_serving.api.replies import JSON, Reply, error_reply, method_not_allowed, respond
 from tiltyard_serving.endpoints import Endpoints
-from tiltyard_serving.model import LoadedModel
+from tiltyard_serving.model import DECODE_INLINE_BYTES, LoadedModel
 from tiltyard_serving.open_inference import InferRequest, RequestedOutput
 from tiltyard_serving.payload_log import PayloadLog
 from tiltyard_serving.settings import Settings
