@@ -71,10 +71,10 @@ def bare(work: Callable[[], Any]) -> Turn:
     return turn
 
 
-def rounds(**turns: Turn) -> dict[str, list[Any]]:
-    """What came of each turn, taken one after another in every round."""
+def rounds(times: int = 1, /, **turns: Turn) -> dict[str, list[Any]]:
+    """What came of each turn, taken one after another in every round; `times` as many rounds where little differs."""
     found: dict[str, list[Any]] = {name: [] for name in turns}
-    for _ in range(ROUNDS):
+    for _ in range(times * ROUNDS):
         for name, turn in turns.items():
             found[name].append(turn())
     return found
@@ -133,7 +133,7 @@ def _iris(table: Table, folder: Path) -> None:
         alone = rounds(one=asking(at["ours"], one, connections=1), bare=bare(lambda: estimator.predict(rows[:1])))
         over_ms = latency(alone["one"], 0.5) - median(alone["bare"])
         table.at_most("iris, one client, p50 over the bare model", over_ms, 0.6, "ms")
-        crowd = rounds(few=asking(at["ours"], one), many=asking(at["ours"], one, connections=512))
+        crowd = rounds(3, few=asking(at["ours"], one), many=asking(at["ours"], one, connections=512))
         table.at_least("iris, 512 connections to 16", speed(crowd["many"]) / speed(crowd["few"]), 1)
         table.at_most("iris, 512 connections, p99", latency(crowd["many"], 0.99), CROWD_P99_MS, "ms")
         print("  requests/s:", ", ".join(f"{kind} {speed(loads):.0f}" for kind, loads in found.items()))
@@ -192,7 +192,7 @@ def _arrow(table: Table, folder: Path) -> None:
             answer: asking(at["ours"], data, connections=4, content_type=ARROW, accept=accept)
             for answer, accept in (("Arrow", ARROW), ("JSON", "application/json"))
         }
-        found = rounds(**turns, bare=bare(lambda: estimator.predict(rows)))
+        found = rounds(3, **turns, bare=bare(lambda: estimator.predict(rows)))
         for answer in turns:
             share = speed(found[answer]) * median(found["bare"]) / 1000
             table.at_least(f"boosting, 10,000 rows as Arrow, to bare, answer {answer}", share, 0.9)

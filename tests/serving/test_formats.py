@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.serving.http_calls import Answer, request
@@ -146,6 +146,68 @@ def test_an_arrow_table_of_numbers_is_read_as_one_matrix(kind: DataType) -> None
         pd.testing.assert_frame_equal(read.build([read.data]), plain.build([plain.data]))
     for table in (frame[["b", "a", "c"]], pa.Table.from_pandas(frame[5:])):
         assert read_arrow(arrow(table), schema).merge_key is None
+
+
+def in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of any size are looked at where they are."""
+    monkeypatch.setattr("tiltyard.pyfunc.arrow._LARGE_CELLS", 1)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_numbers_are_the_same_where_they_lie_and_copied(data: st.DataObject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the columns lie in the body: sliced, with nulls, in batches, off their alignment."""
+    kind = data.draw(st.sampled_from([DataType.double, DataType.float]))
+    names = [f"c{number}" for number in range(data.draw(st.integers(1, 5)))]
+    rows = data.draw(st.integers(1, 40))
+    start = data.draw(st.integers(0, rows - 1))
+    nulls = data.draw(st.sampled_from([0.0, 0.1]))
+    random = np.random.default_rng(rows)
+    columns = [pa.array(random.normal(size=rows).astype(kind.dtype), mask=random.random(rows) < nulls) for _ in names]
+    table = pa.table(columns, names=names).slice(start)
+    body = arrow(table) if data.draw(st.booleans()) else arrow_whole(table)
+    off = data.draw(st.integers(0, 9))
+    place = memoryview(bytearray(b"x" * off + body))[off:]
+    schema = Schema(tuple(ColSpec(kind, name) for name in names))
+    copied = read_arrow(body, schema)
+    in_place(monkeypatch)
+    for sent in (body, place):
+        found = read_arrow(sent, schema)
+        assert found.merge_key == copied.merge_key
+        np.testing.assert_array_equal(found.data, copied.data)
+        frame = found.build([found.data])
+        frame.iloc[:, 0] = 0.0
+        frame.to_numpy()[:] = 0.0
+        del frame
+        np.testing.assert_array_equal(read_arrow(sent, schema).data, copied.data)
+
+
+def test_large_columns_are_not_copied() -> None:
+    """The matrix lies in the body, cannot be written to, and keeps the body as long as it is there."""
+    body = bytearray(arrow_whole(pa.table({name: np.arange(20_000) / 7 for name in "abc"})))
+    matrix = read_arrow(memoryview(body), Schema(tuple(ColSpec(DataType.double, name) for name in "abc"))).data
+    assert np.shares_memory(matrix, np.frombuffer(body, dtype=np.uint8))
+    assert not matrix.flags.writeable
+    with pytest.raises(BufferError):
+        body.clear()
+    assert (matrix == (np.arange(20_000) / 7)[:, None]).all()
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_numbers_are_refused_where_they_lie(data: st.DataObject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream with changed bytes is read or refused as the caller's fault, and nothing else."""
+    in_place(monkeypatch)
+    body = bytearray(arrow_whole(pa.table({name: np.arange(9.0) for name in "abc"})))
+    for _ in range(data.draw(st.integers(1, 4))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    schema = Schema(tuple(ColSpec(DataType.double, name) for name in "abc"))
+    try:
+        read = read_arrow(bytes(body[: data.draw(st.integers(0, len(body)))]), schema)
+        assert read.data is not None
+        float(np.nansum(read.data)) if isinstance(read.data, np.ndarray) else None
+    except TiltyardError as error:
+        assert error.code in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE") or isinstance(error, PayloadTooLarge)
 
 
 def test_a_table_that_is_too_large_is_refused() -> None:
