@@ -1,6 +1,7 @@
 """A load generator that costs little: keep-alive connections, each with one request at a time."""
 
 import asyncio
+import gc
 import time
 from dataclasses import dataclass, field
 
@@ -80,7 +81,13 @@ def load(
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    return uvloop.run(_run(port, head.encode() + body, connections, seconds))
+    # With all that a process of tests has loaded, one collection of garbage would take as long as many answers.
+    gc.collect()
+    gc.disable()
+    try:
+        return uvloop.run(_run(port, head.encode() + body, connections, seconds))
+    finally:
+        gc.enable()
 
 
 async def _run(port: int, request: bytes, connections: int, seconds: float) -> Load:
