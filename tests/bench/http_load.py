@@ -31,6 +31,9 @@ class _Connection(asyncio.Protocol):
         self._request = request
         self._load = load
         self._read = b""
+        # Of the answer whose head is there.
+        self._missing_bytes = 0
+        self._status = 0
         self._began_s = 0.0
         self._transport: asyncio.WriteTransport | None = None
 
@@ -40,19 +43,24 @@ class _Connection(asyncio.Protocol):
         self._ask()
 
     def data_received(self, data: bytes) -> None:
-        self._read = self._read + data if self._read else data
-        head, found, body = self._read.partition(b"\r\n\r\n")
-        if not found:
+        if self._missing_bytes:
+            self._missing_bytes -= len(data)
+        else:
+            self._read = self._read + data if self._read else data
+            end = self._read.find(b"\r\n\r\n") + 4
+            if end < 4:
+                return
+            head = self._read[:end].lower()
+            length = head.partition(b"content-length:")[2].split(b"\r\n")[0]
+            self._missing_bytes = end + int(length or b"0") - len(self._read)
+            self._status = int(head[9:12])
+            if self._status == 503 and b"retry-after:" not in head:
+                self._load.without_retry_after += 1
+            self._read = b""
+        if self._missing_bytes:
             return
-        length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
-        if len(body) < int(length or b"0"):
-            return
-        status = int(head[9:12])
         self._load.seconds.append(time.perf_counter() - self._began_s)
-        self._load.statuses[status] = self._load.statuses.get(status, 0) + 1
-        if status == 503 and b"retry-after:" not in head.lower():
-            self._load.without_retry_after += 1
-        self._read = b""
+        self._load.statuses[self._status] = self._load.statuses.get(self._status, 0) + 1
         self._ask()
 
     def _ask(self) -> None:
