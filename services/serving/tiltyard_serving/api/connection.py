@@ -129,6 +129,9 @@ class DirectConnection(HttpToolsProtocol):
             transport.write(b"".join(parts))
             if not exchange.keep_alive:
                 transport.close()
+        if self.cycle is exchange and not exchange.more_body:  # type: ignore[comparison-overlap]  # as `_exchange` made it
+            # It can go at once, while the processor still has it at hand.
+            self.cycle = None  # type: ignore[assignment]  # as before the first request
         self.on_response_complete()
 
     def _exchange(self, head: Head) -> Exchange:
