@@ -29,7 +29,11 @@ def post_json(url: str, body: dict) -> dict:
 
 
 def median_s(service: Service, path: str) -> float:
-    """The median time of sequential GETs over one kept connection."""
+    """The median time of sequential GETs over one kept connection, at best of three."""
+    return min(_median_s(service, path) for _ in range(3))
+
+
+def _median_s(service: Service, path: str) -> float:
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
     times_s = []
     for _ in range(101):
