@@ -204,8 +204,8 @@ def test_damaged_numbers_are_refused_where_they_lie(data: st.DataObject, monkeyp
     schema = Schema(tuple(ColSpec(DataType.double, name) for name in "abc"))
     try:
         read = read_arrow(bytes(body[: data.draw(st.integers(0, len(body)))]), schema)
-        assert read.data is not None
-        float(np.nansum(read.data)) if isinstance(read.data, np.ndarray) else None
+        # All of it can be looked at.
+        assert np.asarray(read.build([read.data])).tobytes() is not None
     except TiltyardError as error:
         assert error.code in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE") or isinstance(error, PayloadTooLarge)
 

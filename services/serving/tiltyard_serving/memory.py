@@ -21,9 +21,6 @@ _SELDOM_S = 5.0
 _YOUNG_OBJECTS = 10_000
 _MIDDLE_COLLECTIONS = 1000
 
-_pending = threading.Lock()
-_last_s = -_SELDOM_S
-
 
 def collect_seldom() -> None:
     """Makes collections of garbage rare: full ones stop everybody while they walk through all that is loaded.
@@ -39,19 +36,32 @@ def collect_young() -> None:
     gc.collect(0)
 
 
+class _Occasion:
+    """When memory is given back next."""
+
+    def __init__(self) -> None:
+        self._pending = threading.Lock()
+        self._last_s = -_SELDOM_S
+
+    def soon(self) -> None:
+        """In a moment, in a thread."""
+        if self._pending.acquire(blocking=False):
+            timer = threading.Timer(max(_SOON_S, self._last_s + _SELDOM_S - time.monotonic()), self._now)
+            timer.daemon = True
+            timer.start()
+
+    def _now(self) -> None:
+        self._last_s = time.monotonic()
+        self._pending.release()
+        give_back()
+
+
+_occasion = _Occasion()
+
+
 def give_back_soon() -> None:
     """Gives back what is free, a little later, in a thread."""
-    if _pending.acquire(blocking=False):
-        timer = threading.Timer(max(_SOON_S, _last_s + _SELDOM_S - time.monotonic()), _now)
-        timer.daemon = True
-        timer.start()
-
-
-def _now() -> None:
-    global _last_s  # noqa: PLW0603 - memory belongs to the process
-    _last_s = time.monotonic()
-    _pending.release()
-    give_back()
+    _occasion.soon()
 
 
 def give_back() -> None:

@@ -7,6 +7,7 @@ not even get to the parser. Every other request takes the ordinary way through `
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -46,6 +47,8 @@ class DirectConnection(HttpToolsProtocol):
     """uvicorn's connection, that answers plain scoring requests by itself."""
 
     direct: Direct
+    # An exchange or uvicorn's own; None where no request is known.
+    cycle: Any
     # Told of each part of a request that did not come in one piece.
     arrived: Callable[[int], None]
     # Between two requests, or in the middle of one.
@@ -64,7 +67,7 @@ class DirectConnection(HttpToolsProtocol):
             self._head = data[:end] if end > 3 else b""
         super().data_received(data)
         self._head = b""
-        cycle: object = self.cycle
+        cycle = self.cycle
         if isinstance(cycle, Exchange) and cycle.missing_bytes >= LARGE_BYTES and not self.transport.is_closing():
             LargeBody(self, cycle).receive()
 
@@ -99,7 +102,7 @@ class DirectConnection(HttpToolsProtocol):
         self._exchange(head)
 
     def on_body(self, body: bytes) -> None:
-        cycle: object = self.cycle
+        cycle = self.cycle
         if isinstance(cycle, Exchange):
             # Reading is not paused: the body was told to be within the limit.
             cycle.add(body)
@@ -129,14 +132,13 @@ class DirectConnection(HttpToolsProtocol):
             transport.write(b"".join(parts))
             if not exchange.keep_alive:
                 transport.close()
-        if self.cycle is exchange and not exchange.more_body:  # type: ignore[comparison-overlap]  # as `_exchange` made it
+        if self.cycle is exchange and not exchange.more_body:
             # It can go at once, while the processor still has it at hand.
-            self.cycle = None  # type: ignore[assignment]  # as before the first request
+            self.cycle = None
         self.on_response_complete()
 
     def _exchange(self, head: Head) -> Exchange:
-        exchange = Exchange(self, head)
-        self.cycle = exchange  # type: ignore[assignment]  # what is used of a cycle, it has
+        exchange = self.cycle = Exchange(self, head)
         return exchange
 
     def _is_free(self) -> bool:

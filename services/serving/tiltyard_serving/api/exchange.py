@@ -93,7 +93,7 @@ class Exchange(Pending):
         self._body = body
         head = self.head
         try:
-            self.limit(head.timeout_s)
+            self.limit(head.timeout)
             self._way = way = head.find(head.scope)
             # Until it is done, whatever comes of it.
             self._lease = lease = way.served.slot.lease()
@@ -163,6 +163,6 @@ class Exchange(Pending):
             self._lease.__exit__(None, None, None)
         if not isinstance(failure, ClientDisconnected):
             self._connection.write(self, direct.invocations.finished(self, reply, failure))
-        # The connection knows its last request until the next one: that must keep neither a body nor a model.
+        # A connection whose caller sends on knows it for longer: it must keep neither a body nor a model.
         self._body, self.model, self._way, self._lease = b"", None, None, None
         self._chunks.clear()

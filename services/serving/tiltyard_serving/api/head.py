@@ -24,7 +24,7 @@ _MAX_KNOWN_BYTES = 1024
 class Head:
     """What the head of one request says. Shared by requests: nothing of it is changed."""
 
-    __slots__ = ("content_type", "find", "format", "keep_alive", "named", "scope", "size_bytes", "timeout_s")
+    __slots__ = ("content_type", "find", "format", "keep_alive", "named", "scope", "size_bytes", "timeout")
 
     def __init__(
         self,
@@ -43,7 +43,8 @@ class Head:
         self.keep_alive = keep_alive
         self.content_type = _text(first, b"content-type")
         self.format = wanted(_text(first, b"accept"))
-        self.timeout_s = _text(first, TIMEOUT_HEADER)
+        # The text of the header: whether it is a time is said when the request is answered.
+        self.timeout = _text(first, TIMEOUT_HEADER)
         self.named = valid_request_id(_text(first, b"x-request-id"))
 
 
