@@ -153,9 +153,9 @@ def test_long_polls_learn_that_the_process_drains(tiny: StartTiny) -> None:
 
 def test_during_the_drain_delay_health_says_no_and_requests_are_answered(tiny: StartTiny) -> None:
     """A load balancer can see the end coming while nothing is refused yet."""
-    service = tiny(1, drain_delay_s=1.5)
+    service = tiny(1, drain_delay_s=4)
     service.signal(signal.SIGTERM)
-    assert eventually(lambda: not service.healthy(), 1)
+    assert eventually(lambda: not service.healthy(), 3)
     assert get(service, "/pid") == str(service.pid)
     assert service.wait(10) == 0
 

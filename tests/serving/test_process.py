@@ -34,13 +34,13 @@ def test_sigterm_finishes_what_is_in_flight(
     model_dir: Callable[[str], Path], serving: StartService, without_mlflow: dict[str, str]
 ) -> None:
     """After SIGTERM the health check says no, requests in flight are answered, and the process ends with 0."""
-    service = serving("--model", str(model_dir("obedient")), "--drain-delay-s", "1", env=without_mlflow)
+    service = serving("--model", str(model_dir("obedient")), "--drain-delay-s", "4", env=without_mlflow)
     maps = Path(f"/proc/{service.pid}/maps").read_text()
     assert "sklearn" not in maps, "scikit-learn was loaded for a model that does not need it"
     answers: list[Any] = []
 
     def ask() -> None:
-        answers.append(score(service.port, do("sleep 1.5")))
+        answers.append(score(service.port, do("sleep 4.5")))
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
