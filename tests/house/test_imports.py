@@ -53,8 +53,12 @@ LAW: dict[str, str] = {
     "tiltyard_registry.app": "tiltyard.* tiltyard_registry.*",
     "tiltyard_serving": "",
     "tiltyard_serving.settings": "tiltyard.errors",
-    "tiltyard_serving.batcher": "tiltyard.errors",
-    "tiltyard_serving.telemetry": "tiltyard_serving.batcher",
+    "tiltyard_serving.batch": "",
+    "tiltyard_serving.pace": "",
+    "tiltyard_serving.batcher": "tiltyard.errors tiltyard_serving.batch tiltyard_serving.pace",
+    "tiltyard_serving.openmp": "",
+    "tiltyard_serving.telemetry": "",
+    "tiltyard_serving.meter": "tiltyard_serving.batch tiltyard_serving.telemetry",
     "tiltyard_serving.logs": "",
     "tiltyard_serving.payload_log": "tiltyard.errors tiltyard.storage",
     "tiltyard_serving.slot": "tiltyard.errors",
@@ -63,10 +67,11 @@ LAW: dict[str, str] = {
     "tiltyard_serving.warm_up": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.answers",
     # Its worker runs without the server: what it imports must be there with numpy, pandas and msgspec alone.
     "tiltyard_serving.isolation": "tiltyard tiltyard.errors tiltyard.pyfunc tiltyard_serving",
-    "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batcher tiltyard_serving.telemetry "
-    "tiltyard_serving.isolation tiltyard_serving.memory",
+    "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batch tiltyard_serving.batcher "
+    "tiltyard_serving.meter tiltyard_serving.isolation tiltyard_serving.memory tiltyard_serving.openmp",
     "tiltyard_serving.loading": "tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.models tiltyard.storage "
-    "tiltyard_serving.isolation tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.batcher "
+    "tiltyard_serving.isolation tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.meter "
+    "tiltyard_serving.batch "
     "tiltyard_serving.memory "
     "tiltyard_serving.model "
     "tiltyard_serving.warm_up",
@@ -95,7 +100,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.api": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.settings "
     "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served "
     "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial "
-    "tiltyard_serving.open_inference tiltyard_serving.batcher tiltyard_serving.payload_log "
+    "tiltyard_serving.open_inference tiltyard_serving.batch tiltyard_serving.payload_log "
     "tiltyard_serving.shared_endpoints",
     "tiltyard_serving.app": "tiltyard.* tiltyard_serving.*",
 }

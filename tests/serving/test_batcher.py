@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiltyard.errors import TemporarilyUnavailable
-from tiltyard_serving.batcher import Batch, Batcher, Limits, Steps
+from tiltyard_serving.batch import Batch, Limits, Steps
+from tiltyard_serving.batcher import Batcher
 
 LIMITS = Limits(requests=1000, rows=100_000, batch_rows=64, wait_s=60.0)
 POISON = -1
@@ -27,6 +28,9 @@ class Doubler:
         self.pause_s = pause_s
         self.hold = hold
         self.error: BaseException = ValueError("poisoned")
+        self.among: list[int] = []
+        self.at_once = 0
+        self.most_at_once = 0
 
     def merge(self, items: Sequence[Sequence[int]]) -> list[int]:
         return [row for item in items for row in item]
@@ -36,8 +40,11 @@ class Doubler:
             self.hold.wait(10)
         self.batches.append(rows)
         self.threads.append(threading.get_ident())
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
         if self.pause_s:
             time.sleep(self.pause_s)
+        self.at_once -= 1
         if POISON in rows:
             raise self.error
         return [2 * row for row in rows if row != ABSENT]
@@ -52,9 +59,9 @@ class Doubler:
         return parts
 
     def steps(
-        self, encode: Callable[[Any], Any] = tuple, *, brief: bool = False
+        self, encode: Callable[[Any], Any] = tuple, *, brief: bool = False, at_once: int = 1
     ) -> Steps[Sequence[int], tuple[int, ...]]:
-        return Steps(self.merge, self.predict, self.split, encode, brief)
+        return Steps(self.merge, self.predict, self.split, encode, brief, at_once, self.among.append)
 
 
 def submit(batcher: Batcher[Any, Any], item: Sequence[int], key: object = "same") -> "asyncio.Future[tuple[int, ...]]":
@@ -81,12 +88,23 @@ ITEMS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(items=ITEMS, merging=st.booleans(), batch_rows=st.integers(1, 20), brief=st.booleans())
-async def test_every_item_gets_its_own_answer(items: list[Any], merging: bool, batch_rows: int, brief: bool) -> None:
+@given(
+    items=ITEMS,
+    merging=st.booleans(),
+    batch_rows=st.integers(1, 20),
+    brief=st.booleans(),
+    at_once=st.integers(1, 3),
+    all_are_long=st.booleans(),
+)
+async def test_every_item_gets_its_own_answer(
+    items: list[Any], merging: bool, batch_rows: int, brief: bool, at_once: int, all_are_long: bool
+) -> None:
     """Whoever is cancelled or poisoned, each other item gets the answer it would get alone, and none hangs."""
     model = Doubler()
     limits = Limits(requests=1000, rows=100_000, batch_rows=batch_rows, wait_s=60.0)
-    batcher = Batcher("doubler", model.steps(brief=brief), limits, merging=merging)
+    batcher = Batcher("doubler", model.steps(brief=brief, at_once=at_once), limits, merging=merging)
+    if all_are_long:
+        batcher.long_rows, batcher.long_s = 0, 0.0
     futures = []
     for number, (plain, key, fate, breathe) in enumerate(items):
         rows = [row if row == POISON else row + 10 * number for row in plain]
@@ -103,9 +121,11 @@ async def test_every_item_gets_its_own_answer(items: list[Any], merging: bool, b
         expected = ValueError if POISON in rows else tuple(2 * row for row in rows)
         assert came == expected or (fate != "keep" and came is asyncio.CancelledError)
     batcher.close()
-    await asyncio.to_thread(batcher._thread.join, 10)
+    threads = [batcher._thread, *batcher._beside]
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 10)
     await asyncio.sleep(0)
-    assert not batcher._thread.is_alive()
+    assert not any(thread.is_alive() for thread in threads)
     assert (batcher.queued_requests, batcher.queued_rows) == (0, 0)
 
 
@@ -125,18 +145,47 @@ async def test_what_arrived_during_a_prediction_is_the_next_batch() -> None:
 
 
 async def test_what_is_brief_is_predicted_in_the_event_loop() -> None:
-    """Once it is known to be quick; what arrived in one turn is one batch. A long one goes to the thread."""
+    """Once it is known to be quick; what arrived in one turn is one batch. What turns out long goes to the thread."""
     model = Doubler()
     batcher = Batcher("doubler", model.steps(brief=True), LIMITS, merging=True)
     assert await submit(batcher, [1]) == (2,)
     assert model.threads[0] != threading.get_ident()
     assert await asyncio.gather(*(submit(batcher, [number]) for number in range(5))) == [(2 * n,) for n in range(5)]
     assert (model.batches[1], model.threads[1]) == (list(range(5)), threading.get_ident())
-    model.pause_s = 0.05
-    assert await submit(batcher, [1]) == (2,)
-    for _ in range(3):
+    model.pause_s = 0.02
+    for _ in range(12):
         assert await submit(batcher, [1, 2, 3]) == (2, 4, 6)
-        assert model.threads[-1] != threading.get_ident()
+    assert model.threads[-1] != threading.get_ident()
+    batcher.close()
+
+
+async def test_one_prediction_that_was_held_up_changes_nothing() -> None:
+    """What is brief stays in the event loop, though a busy machine kept one prediction waiting."""
+    model = Doubler()
+    batcher = Batcher("doubler", model.steps(brief=True), LIMITS, merging=True)
+    for pause_s in (0.0, 0.0, 0.05, 0.0):
+        model.pause_s = pause_s
+        assert await submit(batcher, [1]) == (2,)
+    assert set(model.threads[1:]) == {threading.get_ident()}
+    batcher.close()
+
+
+@pytest.mark.parametrize(
+    ("rows", "at_once", "expected"),
+    [(600, 2, 2), (600, 3, 3), (600, 1, 1), (100, 3, 1)],
+    ids=["two", "three", "one by one", "few rows"],
+)
+async def test_long_batches_are_predicted_at_once(rows: int, at_once: int, expected: int) -> None:
+    """As many as the steps allow, each knowing among how many; one that is alone has the machine to itself."""
+    model = Doubler(pause_s=0.03)
+    batcher = Batcher("doubler", model.steps(at_once=at_once), LIMITS, merging=True)
+    assert len(await submit(batcher, [1] * rows, None)) == rows
+    answers = await asyncio.gather(*(submit(batcher, [number] * rows, None) for number in range(8)))
+    assert answers == [(2 * number,) * rows for number in range(8)]
+    assert model.most_at_once == expected
+    assert max(model.among) == expected
+    await submit(batcher, [1] * rows, None)
+    assert (model.among[0], model.among[-1]) == (1, 1)
     batcher.close()
 
 

@@ -302,6 +302,9 @@ class Wire:
         """Nothing is known of the other side."""
         return default
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        """It never has more than it can send."""
+
     def is_closing(self) -> bool:
         """It stays open."""
         return False

@@ -32,11 +32,13 @@ class Shortcut:
         key: the merge key of payloads whose matrix it takes as it is; None when it takes DataFrames only.
         trees: how trees are answered, for operators: up to how many rows compiled, or why not; None: no trees.
         brief: whether a few rows take microseconds, all of them spent on arithmetic.
+        reentrant: whether several threads may predict at once, and are not in each other's way.
     """
 
     key: Hashable | None
     trees: str | None
     brief: bool
+    reentrant: bool
     _of_matrix: Callable[[Any], Any]
     _of_frame: Callable[[Any], Any]
 
@@ -91,7 +93,8 @@ def find_shortcut(
     if key is None and report is None:
         return None
     brief = linear is not None or (trees is not None and key is not None)
-    return Shortcut(key, report, brief, linear or of_matrix, of_frame)
+    # Scikit-learn itself asks the trees of a forest from several threads, and the boosted ones without a lock.
+    return Shortcut(key, report, brief, is_ensemble(last), linear or of_matrix, of_frame)
 
 
 def _boosted(model: Any, inputs: Schema | None, example: Any | None, compiled: bool) -> Shortcut:
@@ -106,9 +109,9 @@ def _boosted(model: Any, inputs: Schema | None, example: Any | None, compiled: b
         trees, report = _compiled(lambda: compile_boosted(model, inputs.name_tuple))
         if trees is not None:
             if example is None or same(_try(answer, example), _try(trees, np.ascontiguousarray(example, dtype=dtype))):
-                return Shortcut(("matrix", np.dtype(dtype).char, inputs.name_tuple), report, True, trees, answer)
+                return Shortcut(("matrix", np.dtype(dtype).char, inputs.name_tuple), report, True, False, trees, answer)
             report = "not compiled: it answered the input example differently"
-    return Shortcut(None, report, False, answer, answer)
+    return Shortcut(None, report, False, False, answer, answer)
 
 
 def _compile(estimator: Any, method: str, compiled: bool) -> tuple[CompiledTrees | None, str | None]:

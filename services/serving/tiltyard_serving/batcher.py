@@ -8,6 +8,10 @@ Accepting and answering happen in the event loop, merging and predicting in the 
 accepted and not yet answered need no lock. What arrived in one turn of the loop is handed over at its end, or as
 soon as it is many. Where a prediction takes less than that would, it is made in the loop instead, as long as the
 thread is idle.
+
+Long batches that may be predicted at once, and wait for each other, go to threads beside the first. Each then has
+its share of the processors to itself: threads that work on one batch together wait for the slowest of them again
+and again, and whatever else the machine does holds up one of them.
 """
 
 import asyncio
@@ -15,19 +19,14 @@ import logging
 import math
 import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 from tiltyard.errors import TemporarilyUnavailable
+from tiltyard_serving.batch import Batch, Groups, Item, Limits, Result, RowsDoNotAddUp, Steps, Times, Waiter, Waiting
+from tiltyard_serving.pace import Pace
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Answered_contra = TypeVar("Answered_contra", contravariant=True)
-
-_SMOOTHING = 0.2
 _MAX_RETRY_AFTER_S = 30
 # What is predicted in the event loop may hold up everybody else for about so long.
 _BRIEF_S = 0.0005
@@ -37,115 +36,22 @@ _TOGETHER = 64
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Steps(Generic[Item, Result]):
-    """How items become results. They run in the batcher's thread, one batch at a time.
-
-    `split` gives one part per count of rows, or None when the output has another number of rows. `brief` says
-    that a few rows take microseconds and wait for nothing: then they may run in the event loop.
-    """
-
-    merge: Callable[[Sequence[Item]], Any]
-    predict: Callable[[Any], Any]
-    split: Callable[[Any, Sequence[int]], Sequence[Any] | None]
-    encode: Callable[[Any], Result]
-    brief: bool = False
-
-
-class Waiter(Protocol[Answered_contra]):
-    """Who waits for a result, such as a future. Used in the event loop; `done` in the batcher's thread too."""
-
-    def done(self) -> bool:
-        """Whether nobody waits any more."""
-
-    def set_result(self, result: Answered_contra, /) -> None:
-        """Takes the result; only as long as it is not done."""
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """Takes an error instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one batcher. `wait_s` is the longest estimated wait with which an item is still accepted."""
-
-    requests: int
-    rows: int
-    batch_rows: int
-    wait_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one prediction did: how many items and rows, how long it took, how long its first item waited.
-
-    `encode_s` is for all its results.
-    """
-
-    requests: int
-    rows: int
-    predict_s: float
-    queue_s: float
-    encode_s: float = 0.0
-
-
-class Times:
-    """How long the phases of one item took, filled in before its result is there."""
-
-    __slots__ = ("encode_s", "predict_s", "queue_s")
-
-    def __init__(self) -> None:
-        self.queue_s = self.predict_s = self.encode_s = 0.0
-
-
-class _Waiting(Generic[Item, Result]):
-    """An item on its way, and then what came of it: a result, an error, or neither when its caller had gone."""
-
-    __slots__ = ("accepted_s", "encode", "error", "item", "key", "result", "rows", "times", "waiter")
-
-    def __init__(
-        self,
-        item: Item,
-        rows: int,
-        key: Hashable,
-        waiter: Waiter[Result],
-        encode: Callable[[Any], Result] | None,
-        times: Times | None,
-    ) -> None:
-        self.item = item
-        self.rows = rows
-        self.key = key
-        self.waiter = waiter
-        self.encode = encode
-        self.times = times
-        self.accepted_s = time.perf_counter()
-        self.result: Result | None = None
-        self.error: BaseException | None = None
-
-    def fail(self, error: BaseException) -> None:
-        # A future refuses StopIteration, and SystemExit would end the loop: neither may lose the caller.
-        if isinstance(error, StopIteration) or not isinstance(error, Exception):
-            self.error = RuntimeError(f"a step raised {type(error).__name__}")
-            self.error.__cause__ = error
-        else:
-            self.error = error
-
-
-_Group = deque[_Waiting[Item, Result]]
-_Deliver = Callable[[Sequence[_Waiting[Item, Result]]], object]
-
-
-class _RowsDoNotAddUp(Exception):
-    """The output of a merged batch has another number of rows than its input."""
+_Deliver = Callable[[Sequence[Waiting[Item, Result]]], object]
 
 
 class Batcher(Generic[Item, Result]):
-    """Answers items through one thread, merging those that may be merged.
+    """Answers items through one thread, or several, merging those that may be merged.
 
     Every accepted item gets exactly one result or error, unless its waiter is done before (its caller was
     cancelled or ran out of time): then it is skipped. Made and used in one event loop.
+
+    Attributes:
+        long_rows, long_s: from how many rows and seconds on a batch is worth a thread beside the first. A single
+            row that takes long would not take less long so.
     """
+
+    long_rows = 512
+    long_s = 0.004
 
     def __init__(
         self,
@@ -163,15 +69,21 @@ class Batcher(Generic[Item, Result]):
         self._steps = steps
         self._limits = limits
         self._observe = observe
-        self._seconds_per_row = 0.0
+        self._pace = Pace()
         self._loop = asyncio.get_running_loop()
-        # What arrived in this turn of the loop, and how many items are with the thread.
-        self._arrived: list[_Waiting[Item, Result]] = []
+        # What arrived in this turn of the loop, and how many items are with the threads.
+        self._arrived: list[Waiting[Item, Result]] = []
         self._handed_over = 0
-        self._inbox: SimpleQueue[list[_Waiting[Item, Result]] | None] = SimpleQueue()
-        # A daemon: a prediction that never ends must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=f"predict {name}", daemon=True)
-        self._thread.start()
+        self._inbox: SimpleQueue[list[Waiting[Item, Result]] | None] = SimpleQueue()
+        # Who takes a batch has the lock: the first thread keeps it while it waits for something to do.
+        self._taking = threading.Lock()
+        self._groups: Groups[Item, Result] = Groups()
+        self._closing = False
+        # The threads that predict, and how often one beside the first is wanted.
+        self._at_work: set[threading.Thread] = set()
+        self._wanted = threading.Semaphore(0)
+        self._beside: list[threading.Thread] = []
+        self._thread = self._start(self._run)
 
     def submit(
         self,
@@ -208,14 +120,14 @@ class Batcher(Generic[Item, Result]):
         key = merge_key if self.merging and merge_key is not None else object()
         self.queued_requests += 1
         self.queued_rows += rows
-        self._arrived.append(_Waiting(item, rows, key, waiter, encode, times))
+        self._arrived.append(Waiting(item, rows, key, waiter, encode, times))
         if len(self._arrived) == 1:
             self._loop.call_soon(self._hand_over)
         elif len(self._arrived) == _TOGETHER:
             self._hand_over()
 
     def close(self) -> None:
-        """Ends the thread once all that was accepted is answered. Nothing is submitted afterwards."""
+        """Ends the threads once all that was accepted is answered. Nothing is submitted afterwards."""
         self._hand_over()
         self._inbox.put(None)
 
@@ -224,7 +136,7 @@ class Batcher(Generic[Item, Result]):
             # However large, an item that finds nobody before it may try.
             return
         limits = self._limits
-        wait_s = self.queued_rows * self._seconds_per_row
+        wait_s = self.queued_rows * self._pace.seconds_per_row
         if self.queued_requests >= limits.requests or self.queued_rows + rows > limits.rows or wait_s > limits.wait_s:
             raise TemporarilyUnavailable(
                 f"The model {self._name} has too many requests waiting: {self.queued_requests} requests with "
@@ -236,62 +148,87 @@ class Batcher(Generic[Item, Result]):
         arrived, self._arrived = self._arrived, []
         if not arrived:
             return
-        if self._steps.brief and not self._handed_over and 0 < self.queued_rows * self._seconds_per_row < _BRIEF_S:
-            groups: OrderedDict[Hashable, _Group[Item, Result]] = OrderedDict()
-            _gather(arrived, groups)
-            while groups:
-                if batch := self._next(groups, self._resolve):
-                    self._answer(batch, self._resolve)
-            return
+        if self._steps.brief and not self._handed_over:
+            groups: Groups[Item, Result] = Groups()
+            groups.add(arrived)
+            if sum(map(self._pace.expected_s, groups.rows())) < _BRIEF_S:
+                while groups:
+                    if batch := groups.next(self._limits.batch_rows, self._resolve):
+                        self._answer(batch, self._resolve)
+                return
         self._handed_over += len(arrived)
         self._inbox.put(arrived)
 
-    # --- The thread, or the event loop when a prediction is brief ---------------------------------------
+    # --- The threads ----------------------------------------------------------------------------------
+
+    def _start(self, run: Callable[[], None]) -> threading.Thread:
+        # A daemon: a prediction that never ends must not keep the process from ending.
+        thread = threading.Thread(target=run, name=f"predict {self._name}", daemon=True)
+        thread.start()
+        return thread
 
     def _run(self) -> None:
-        groups: OrderedDict[Hashable, _Group[Item, Result]] = OrderedDict()
-        closing = False
-        while groups or not closing:
+        while (turn := self._take(wait=True)) is not None:
+            self._work(*turn)
+        for _thread in self._beside:
+            self._wanted.release()
+
+    def _run_beside(self) -> None:
+        while self._wanted.acquire() and not self._closing:
+            while (turn := self._take(wait=False)) is not None:
+                self._work(*turn)
+
+    def _work(self, batch: Sequence[Waiting[Item, Result]], among: int) -> None:
+        self._steps.share(among)
+        if batch:
+            self._answer(batch, self._send, among)
+        self._at_work.discard(threading.current_thread())
+
+    def _take(self, *, wait: bool) -> tuple[list[Waiting[Item, Result]], int] | None:
+        """The next batch, empty if nobody wants it any more, and how many are predicted at once.
+
+        None when there is, or comes, nothing for this thread.
+        """
+        if not self._taking.acquire(blocking=wait):
+            return None
+        try:
+            groups = self._groups
             try:
-                # Waits only when there is nothing to do.
-                while (arrived := self._inbox.get(block=not groups and not closing)) is not None:
-                    _gather(arrived, groups)
-                closing = True
+                while (arrived := self._inbox.get(block=wait and not groups and not self._closing)) is not None:
+                    groups.add(arrived)
+                self._closing = True
             except Empty:
                 pass
-            if groups and (batch := self._next(groups, self._send)):
-                self._answer(batch, self._send)
+            if not groups or not (wait or self._is_long(groups.first_rows)):
+                return None
+            batch = groups.next(self._limits.batch_rows, self._send)
+            self._at_work.add(threading.current_thread())
+            among = len(self._at_work)
+            if among < self._steps.at_once and self._is_long(groups.first_rows):
+                self._call()
+                among += 1
+            return batch, among
+        finally:
+            self._taking.release()
 
-    def _next(
-        self, groups: OrderedDict[Hashable, _Group[Item, Result]], deliver: _Deliver[Item, Result]
-    ) -> list[_Waiting[Item, Result]]:
-        """The longest waiting item still wanted, and those that may go with it up to the limit of rows."""
-        key, group = next(iter(groups.items()))
-        batch: list[_Waiting[Item, Result]] = []
-        rows = 0
-        while group and (not batch or rows + group[0].rows <= self._limits.batch_rows):
-            waiting = group.popleft()
-            if waiting.waiter.done():
-                deliver([waiting])
-            else:
-                batch.append(waiting)
-                rows += waiting.rows
-        if group:
-            # Others have waited longer than what newly joined this group.
-            groups.move_to_end(key)
-        else:
-            del groups[key]
-        return batch
+    def _is_long(self, rows: int) -> bool:
+        return rows >= self.long_rows and rows * self._pace.seconds_per_row >= self.long_s
 
-    def _answer(self, batch: Sequence[_Waiting[Item, Result]], deliver: _Deliver[Item, Result]) -> None:
+    def _call(self) -> None:
+        """One more thread, to take the next batch."""
+        if len(self._beside) < len(self._at_work):
+            self._beside.append(self._start(self._run_beside))
+        self._wanted.release()
+
+    def _answer(self, batch: Sequence[Waiting[Item, Result]], deliver: _Deliver[Item, Result], among: int = 1) -> None:
         try:
-            self._predict(batch)
+            self._predict(batch, among)
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].fail(error)
                 deliver(batch)
                 return
-            if isinstance(error, _RowsDoNotAddUp):
+            if isinstance(error, RowsDoNotAddUp):
                 _log.warning("%s is not row-wise after all: its requests are no longer merged", self._name)
                 self.merging = False
         else:
@@ -301,9 +238,9 @@ class Batcher(Generic[Item, Result]):
             if waiting.waiter.done():
                 deliver([waiting])
             else:
-                self._answer([waiting], deliver)
+                self._answer([waiting], deliver, among)
 
-    def _predict(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
+    def _predict(self, batch: Sequence[Waiting[Item, Result]], among: int) -> None:
         steps = self._steps
         began_s = time.perf_counter()
         output = steps.predict(steps.merge([waiting.item for waiting in batch]))
@@ -311,7 +248,7 @@ class Batcher(Generic[Item, Result]):
         counts = [waiting.rows for waiting in batch]
         parts = [output] if len(batch) == 1 else steps.split(output, counts)
         if parts is None:
-            raise _RowsDoNotAddUp
+            raise RowsDoNotAddUp
         encoding_s = predicted_s = began_s + predict_s
         for waiting, part in zip(batch, parts, strict=True):
             try:
@@ -325,14 +262,11 @@ class Batcher(Generic[Item, Result]):
                 times.encode_s = encoded_s - encoding_s
             encoding_s = encoded_s
         queue_s = began_s - batch[0].accepted_s
-        self._measure(Batch(len(batch), sum(counts), predict_s, queue_s, encoding_s - predicted_s))
+        rows = sum(counts)
+        self._pace.took(rows, predict_s, among)
+        self._observe(Batch(len(batch), rows, predict_s, queue_s, encoding_s - predicted_s))
 
-    def _measure(self, batch: Batch) -> None:
-        now = batch.predict_s / max(1, batch.rows)
-        self._seconds_per_row += _SMOOTHING * (now - self._seconds_per_row)
-        self._observe(batch)
-
-    def _send(self, answered: Sequence[_Waiting[Item, Result]]) -> None:
+    def _send(self, answered: Sequence[Waiting[Item, Result]]) -> None:
         try:
             self._loop.call_soon_threadsafe(self._take_back, answered)
         except RuntimeError:
@@ -340,11 +274,11 @@ class Batcher(Generic[Item, Result]):
 
     # --- The event loop again -------------------------------------------------------------------------
 
-    def _take_back(self, answered: Sequence[_Waiting[Item, Result]]) -> None:
+    def _take_back(self, answered: Sequence[Waiting[Item, Result]]) -> None:
         self._handed_over -= len(answered)
         self._resolve(answered)
 
-    def _resolve(self, answered: Sequence[_Waiting[Item, Result]]) -> None:
+    def _resolve(self, answered: Sequence[Waiting[Item, Result]]) -> None:
         for waiting in answered:
             self.queued_requests -= 1
             self.queued_rows -= waiting.rows
@@ -359,8 +293,3 @@ class Batcher(Generic[Item, Result]):
             except Exception:
                 # The others of the batch wait too.
                 _log.exception("%s: an answer could not be given", self._name)
-
-
-def _gather(arrived: Sequence[_Waiting[Item, Result]], groups: OrderedDict[Hashable, _Group[Item, Result]]) -> None:
-    for waiting in arrived:
-        groups.setdefault(waiting.key, deque()).append(waiting)

@@ -1,5 +1,6 @@
 """A named endpoint: which of its models answers a request."""
 
+import asyncio
 import random
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,6 +50,8 @@ class Endpoint:
         )
         self.sticky_header = self.config.sticky_header.lower().encode()
         self.requests = [0] * len(self.members)
+        self._counted = list(self.requests)
+        self._noted = False
         self._counters = [telemetry.endpoint_requests.labels(name, member.served.label) for member in self.members]
         self._ends = list(accumulate(member.traffic_percentage for member in self.members))
         self._only = len(self.members) == 1
@@ -58,11 +61,21 @@ class Endpoint:
             yield member.served
 
     def choose(self, headers: Iterable[tuple[bytes, bytes]]) -> Served:
-        """The model that answers a request with `headers`."""
+        """The model that answers a request with `headers`. Called in the event loop."""
         number = 0 if self._only else self._drawn(headers)
         self.requests[number] += 1
-        self._counters[number].inc()
+        if not self._noted:
+            # Counting all of one turn of the event loop at its end costs little more than counting one.
+            self._noted = True
+            asyncio.get_running_loop().call_soon(self._count)
         return self.members[number].served
+
+    def _count(self) -> None:
+        self._noted = False
+        for number, requests in enumerate(self.requests):
+            if more := requests - self._counted[number]:
+                self._counters[number].inc(more)
+                self._counted[number] = requests
 
     def _drawn(self, headers: Iterable[tuple[bytes, bytes]]) -> int:
         point = random.random()  # noqa: S311 - shares traffic, guards nothing

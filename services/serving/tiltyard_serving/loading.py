@@ -13,13 +13,14 @@ from tiltyard.models import ModelReference
 from tiltyard.pyfunc import PyFunc
 from tiltyard.storage.cache import ModelCache, release
 from tiltyard.uri import format_model_uri
-from tiltyard_serving.batcher import Limits
+from tiltyard_serving.batch import Limits
 from tiltyard_serving.isolation.model import IsolatedModel, isolated
 from tiltyard_serving.isolation.process import Limits as ProcessLimits
 from tiltyard_serving.memory import size_of
+from tiltyard_serving.meter import ModelMeter, process_meter
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.settings import Isolation, Settings
-from tiltyard_serving.telemetry import ModelMeter, Telemetry, process_meter
+from tiltyard_serving.telemetry import Telemetry
 from tiltyard_serving.warm_up import warm_up
 
 T = TypeVar("T")
@@ -121,6 +122,7 @@ class Loader:
             coerce=self._settings.coerce,
             meter=ModelMeter(self._telemetry, fetched.name, fetched.version),
             size_bytes=fetched.size_bytes,
+            processes=self._settings.workers,
             on_closed=lambda: release(fetched.directory),
         )
 

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
 
 from tiltyard.errors import BadRequest, DeadlineExceeded, InternalError, TemporarilyUnavailable, TiltyardError
 from tiltyard.pyfunc import PyFunc, Signature, output, payload
 from tiltyard.pyfunc.payload import Body, Payload
-from tiltyard_serving.batcher import Batcher, Limits, Steps, Times, Waiter
+from tiltyard_serving.batch import Limits, Steps, Times, Waiter
+from tiltyard_serving.batcher import Batcher
 from tiltyard_serving.isolation.model import IsolatedModel
 from tiltyard_serving.isolation.process import ProcessState
 from tiltyard_serving.memory import collect_young, give_back_soon
-from tiltyard_serving.telemetry import ModelMeter
+from tiltyard_serving.meter import ModelMeter
+from tiltyard_serving.openmp import OpenMP
 
 Encode = Callable[[Any], bytes]
 
@@ -47,6 +50,7 @@ class LoadedModel:
         coerce: Literal["strict", "lenient"],
         meter: ModelMeter,
         size_bytes: int = 0,
+        processes: int = 1,
         on_closed: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name
@@ -59,7 +63,7 @@ class LoadedModel:
         self._model = model
         self._decode = payload.Decoder(model.signature, coerce=coerce)
         self._batcher: Batcher[Payload, bytes] = Batcher(
-            f"{name}/{version}", steps(model), limits, merging=merging, observe=meter.predicted
+            f"{name}/{version}", steps(model, processes), limits, merging=merging, observe=meter.predicted
         )
 
     @property
@@ -141,11 +145,12 @@ def _merge_key(item: Payload) -> Hashable | None:
     return item.merge_key if item.rows else None
 
 
-def steps(model: PyFunc) -> Steps[Payload, bytes]:
+def steps(model: PyFunc, processes: int = 1) -> Steps[Payload, bytes]:
     """How payloads become answers of `model`, with every failure as the error that a caller may see.
 
-    The cause stays on the error for the log.
+    The cause stays on the error for the log. `processes` like this one share the machine.
     """
+    shortcut = model.shortcut
     faults = _FAULTS if isinstance(model, IsolatedModel) else ()
 
     def merge(items: Sequence[Payload]) -> tuple[Any, dict[str, Any] | None]:
@@ -156,15 +161,19 @@ def steps(model: PyFunc) -> Steps[Payload, bytes]:
         data, params = arguments
         return model.predict_enforced(data, params)
 
-    return Steps(
+    plain: Steps[Payload, bytes] = Steps(
         merge=_or_else(merge, InternalError, "The input could not be given to the model.", passed=(TiltyardError,)),
         predict=_or_else(predict, BadRequest, MODEL_FAILED, passed=faults),
         split=output.split,
         encode=_or_else(
             output.encode, InternalError, "The model's output cannot be written as JSON.", passed=(TiltyardError,)
         ),
-        brief=model.shortcut is not None and model.shortcut.brief,
+        brief=shortcut is not None and shortcut.brief,
     )
+    if shortcut is None or not shortcut.reentrant:
+        return plain
+    openmp = OpenMP(processes)
+    return replace(plain, at_once=openmp.at_once, share=openmp.share)
 
 
 def _or_else(

@@ -6,6 +6,7 @@ within the limit and is not encoded, is answered from the parser's callbacks ins
 not even get to the parser. Every other request takes the ordinary way through `Invocations`, with the same answer.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,12 @@ class DirectConnection(HttpToolsProtocol):
     _between = True
     # The head that has come, if the data that is being parsed begins with one.
     _head = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        # An answer is sent when it is there, and not at the end of the turn of the event loop: among hundreds of
+        # connections, all that belongs to it would be out of the processor's cache again.
+        transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
         if self._between and self._is_free():

@@ -11,7 +11,7 @@ from tiltyard_serving.api.head import Head
 from tiltyard_serving.api.in_flight import ClientDisconnected, Pending
 from tiltyard_serving.api.invocations import Way
 from tiltyard_serving.api.replies import Reply
-from tiltyard_serving.batcher import Times
+from tiltyard_serving.batch import Times
 from tiltyard_serving.model import LoadedModel
 
 if TYPE_CHECKING:

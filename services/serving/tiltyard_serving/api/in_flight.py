@@ -13,7 +13,7 @@ from litestar.types import Receive
 
 from tiltyard.errors import BadRequest, DeadlineExceeded
 from tiltyard.pyfunc.payload import Payload
-from tiltyard_serving.batcher import Times
+from tiltyard_serving.batch import Times
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.trial import Trial
 
@@ -67,8 +67,7 @@ class Pending(ABC):
         ended_s = time.perf_counter()
         parsed_s = payload.parsed_at_s or ended_s
         self.parse_s, self.validate_s = parsed_s - began_s, ended_s - parsed_s
-        model.meter.parsed(self.parse_s)
-        model.meter.validated(self.validate_s)
+        model.meter.read(self.parse_s, self.validate_s)
 
     def expire(self) -> None:
         """Ends it because its time is over: the server's fault only once the server has the body."""

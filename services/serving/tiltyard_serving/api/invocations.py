@@ -16,7 +16,7 @@ from tiltyard_serving.api.accept import Format, wanted
 from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
 from tiltyard_serving.api.in_flight import TIMEOUT_HEADER, Call, ClientDisconnected, InFlight, Pending
 from tiltyard_serving.api.replies import Reply, error_reply, method_not_allowed, respond
-from tiltyard_serving.batcher import Times
+from tiltyard_serving.batch import Times
 from tiltyard_serving.model import Encode, LoadedModel
 from tiltyard_serving.payload_log import PayloadLog
 from tiltyard_serving.served import Served

@@ -28,9 +28,14 @@ class IsolatedModel(PyFunc):
         """As there. It is taken where the estimator is, and again after each restart."""
         found = self._process.arrange("take_shortcut", example, compiled)
         if found["taken"]:
-            # Never brief: an answer that crosses to another process is waited for.
+            # Never brief: an answer that crosses to another process is waited for. There it is one at a time.
             self.shortcut = Shortcut(
-                key=found["key"], trees=found["trees"], brief=False, _of_matrix=self._ask, _of_frame=self._ask
+                key=found["key"],
+                trees=found["trees"],
+                brief=False,
+                reentrant=False,
+                _of_matrix=self._ask,
+                _of_frame=self._ask,
             )
 
     @property
