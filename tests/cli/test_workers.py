@@ -1,5 +1,6 @@
 """Processes of a service: they share a port, replace their dead, drain, and never outlive their parent."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -51,8 +52,13 @@ def get(service: Service, path: str) -> str:
 
 def workers_of(service: Service) -> set[int]:
     """The process ids of the living workers."""
-    children = psutil.Process(service.pid).children(recursive=True)
-    return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
+    living = set()
+    for child in psutil.Process(service.pid).children(recursive=True):
+        # One that has just ended may be gone by now.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                living.add(child.pid)
+    return living
 
 
 def pids_seen(service: Service, wanted: int) -> set[int]:
