@@ -1,6 +1,5 @@
 """Processes of a service: they share a port, replace their dead, drain, and never outlive their parent."""
 
-import contextlib
 import http.client
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.fixtures.processes import living_children
 from tests.fixtures.services import Service
 
 StartTiny = Callable[..., Service]
@@ -52,13 +52,7 @@ def get(service: Service, path: str) -> str:
 
 def workers_of(service: Service) -> set[int]:
     """The process ids of the living workers."""
-    living = set()
-    for child in psutil.Process(service.pid).children(recursive=True):
-        # One that has just ended may be gone by now.
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if child.status() != psutil.STATUS_ZOMBIE:
-                living.add(child.pid)
-    return living
+    return living_children(service.pid)
 
 
 def pids_seen(service: Service, wanted: int) -> set[int]:

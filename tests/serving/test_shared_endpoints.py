@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from tests.fixtures.processes import living_children
 from tests.fixtures.services import Service
 from tests.serving.http_calls import request, score
 from tests.serving.in_process import App, running
@@ -118,8 +118,7 @@ def workers(registry: Service, tmp_path: Path) -> Iterator[Service]:
 
 def pids(service: Service) -> set[int]:
     """The living workers."""
-    children = psutil.Process(service.pid).children()
-    return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
+    return living_children(service.pid)
 
 
 def counted(service: Service, name: str) -> float:

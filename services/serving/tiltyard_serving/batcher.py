@@ -267,6 +267,8 @@ class Batcher(Generic[Item, Result]):
         self._observe(Batch(len(batch), rows, predict_s, queue_s, encoding_s - predicted_s))
 
     def _send(self, answered: Sequence[Waiting[Item, Result]]) -> None:
+        # First of all: who has this answer may ask again before the thread goes on.
+        self._at_work.discard(threading.current_thread())
         try:
             self._loop.call_soon_threadsafe(self._take_back, answered)
         except RuntimeError:

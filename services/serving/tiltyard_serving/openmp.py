@@ -17,8 +17,8 @@ class OpenMP:
         from threadpoolctl import ThreadpoolController
 
         self._runtimes: list[Any] = ThreadpoolController().select(user_api="openmp").lib_controllers
-        self._processors = max((runtime.num_threads for runtime in self._runtimes), default=1) // processes
-        self.at_once = max(1, min(_MAX_AT_ONCE, self._processors))
+        self._processors = max((runtime.num_threads for runtime in self._runtimes), default=1)
+        self.at_once = max(1, min(_MAX_AT_ONCE, self._processors // processes))
 
     def share(self, among: int) -> None:
         """The calling thread uses its part of the processors only, as one `among` so many. Costs microseconds."""
