@@ -71,6 +71,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.meter tiltyard_serving.isolation tiltyard_serving.memory tiltyard_serving.openmp",
     "tiltyard_serving.loading": "tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.models tiltyard.storage "
     "tiltyard_serving.isolation tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.meter "
+    "tiltyard_serving.openmp "
     "tiltyard_serving.batch "
     "tiltyard_serving.memory "
     "tiltyard_serving.model "

@@ -1,6 +1,5 @@
 """A named endpoint: which of its models answers a request."""
 
-import asyncio
 import random
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +11,7 @@ from tiltyard.uri import ModelUri
 from tiltyard_serving.endpoint_config import EndpointConfig, ServedEntity
 from tiltyard_serving.served import Served
 from tiltyard_serving.shadow import Shadow
-from tiltyard_serving.telemetry import Telemetry
+from tiltyard_serving.telemetry import Telemetry, Turn
 
 _KEY_SPACE = 2**64
 
@@ -51,7 +50,7 @@ class Endpoint:
         self.sticky_header = self.config.sticky_header.lower().encode()
         self.requests = [0] * len(self.members)
         self._counted = list(self.requests)
-        self._noted = False
+        self._turn = Turn(self._count)
         self._counters = [telemetry.endpoint_requests.labels(name, member.served.label) for member in self.members]
         self._ends = list(accumulate(member.traffic_percentage for member in self.members))
         self._only = len(self.members) == 1
@@ -64,14 +63,11 @@ class Endpoint:
         """The model that answers a request with `headers`. Called in the event loop."""
         number = 0 if self._only else self._drawn(headers)
         self.requests[number] += 1
-        if not self._noted:
-            # Counting all of one turn of the event loop at its end costs little more than counting one.
-            self._noted = True
-            asyncio.get_running_loop().call_soon(self._count)
+        if not self._turn.noted:
+            self._turn.note()
         return self.members[number].served
 
     def _count(self) -> None:
-        self._noted = False
         for number, requests in enumerate(self.requests):
             if more := requests - self._counted[number]:
                 self._counters[number].inc(more)

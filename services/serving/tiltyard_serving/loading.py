@@ -19,6 +19,7 @@ from tiltyard_serving.isolation.process import Limits as ProcessLimits
 from tiltyard_serving.memory import size_of
 from tiltyard_serving.meter import ModelMeter, process_meter
 from tiltyard_serving.model import LoadedModel
+from tiltyard_serving.openmp import OpenMP
 from tiltyard_serving.settings import Isolation, Settings
 from tiltyard_serving.telemetry import Telemetry
 from tiltyard_serving.warm_up import warm_up
@@ -56,6 +57,7 @@ class _Fetched(NamedTuple):
     merging: bool
     directory: Path
     size_bytes: int
+    openmp: OpenMP | None
 
 
 class Loader:
@@ -122,7 +124,7 @@ class Loader:
             coerce=self._settings.coerce,
             meter=ModelMeter(self._telemetry, fetched.name, fetched.version),
             size_bytes=fetched.size_bytes,
-            processes=self._settings.workers,
+            openmp=fetched.openmp,
             on_closed=lambda: release(fetched.directory),
         )
 
@@ -161,7 +163,9 @@ class Loader:
             release(directory)
             raise
         resident_bytes = model.resident_bytes if isinstance(model, IsolatedModel) else None
-        return _Fetched(model, name, version, merging, directory, resident_bytes or size_of(directory))
+        reentrant = model.shortcut is not None and model.shortcut.reentrant
+        openmp = OpenMP(settings.workers) if reentrant else None
+        return _Fetched(model, name, version, merging, directory, resident_bytes or size_of(directory), openmp)
 
 
 def _target(found: ModelReference) -> Target:

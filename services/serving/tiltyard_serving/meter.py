@@ -1,21 +1,16 @@
 """What one model version counts and times. Its metrics are looked up once and not for every request."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 
 from prometheus_client import Counter as CounterMetric
 
 from tiltyard_serving.batch import Batch
-from tiltyard_serving.telemetry import Telemetry
+from tiltyard_serving.telemetry import Telemetry, Turn
 
 
 class ModelMeter:
-    """Counts requests and predictions.
-
-    A metric is locked for each change, and changing those of one request costs as much as decoding it. So what
-    belongs to requests is noted, and counted for all of them at the end of the turn of the event loop.
-    """
+    """Counts requests, those of one turn of the event loop together, and predictions."""
 
     def __init__(self, telemetry: Telemetry, name: str, version: str) -> None:
         labels = self._labels = name, version
@@ -29,7 +24,7 @@ class ModelMeter:
         self._predict_seconds = telemetry.predict_seconds.labels(*labels)
         self._queue_seconds = telemetry.queue_seconds.labels(*labels)
         self._encode_seconds = telemetry.encode_seconds.labels(*labels)
-        self._noted = False
+        self._turn = Turn(self._count)
         self._parsed_s: list[float] = []
         self._validated_s: list[float] = []
         self._statuses: list[int] = []
@@ -39,15 +34,15 @@ class ModelMeter:
         """Counts one body that became a payload. Called in the event loop."""
         self._parsed_s.append(parse_s)
         self._validated_s.append(validate_s)
-        if not self._noted:
-            self._note()
+        if not self._turn.noted:
+            self._turn.note()
 
     def answered(self, status: int, seconds: float) -> None:
         """Counts one request. Called in the event loop."""
         self._statuses.append(status)
         self._answered_s.append(seconds)
-        if not self._noted:
-            self._note()
+        if not self._turn.noted:
+            self._turn.note()
 
     def predicted(self, batch: Batch) -> None:
         """Counts one prediction. Called from any thread."""
@@ -57,12 +52,7 @@ class ModelMeter:
         self._queue_seconds.observe(batch.queue_s)
         self._encode_seconds.observe(batch.encode_s)
 
-    def _note(self) -> None:
-        self._noted = True
-        asyncio.get_running_loop().call_soon(self._count)
-
     def _count(self) -> None:
-        self._noted = False
         if self._parsed_s:
             self._parse_seconds.observe_all(self._parsed_s)
             self._validate_seconds.observe_all(self._validated_s)

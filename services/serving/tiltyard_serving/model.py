@@ -50,7 +50,7 @@ class LoadedModel:
         coerce: Literal["strict", "lenient"],
         meter: ModelMeter,
         size_bytes: int = 0,
-        processes: int = 1,
+        openmp: OpenMP | None = None,
         on_closed: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name
@@ -63,7 +63,7 @@ class LoadedModel:
         self._model = model
         self._decode = payload.Decoder(model.signature, coerce=coerce)
         self._batcher: Batcher[Payload, bytes] = Batcher(
-            f"{name}/{version}", steps(model, processes), limits, merging=merging, observe=meter.predicted
+            f"{name}/{version}", steps(model, openmp), limits, merging=merging, observe=meter.predicted
         )
 
     @property
@@ -145,12 +145,11 @@ def _merge_key(item: Payload) -> Hashable | None:
     return item.merge_key if item.rows else None
 
 
-def steps(model: PyFunc, processes: int = 1) -> Steps[Payload, bytes]:
+def steps(model: PyFunc, openmp: OpenMP | None = None) -> Steps[Payload, bytes]:
     """How payloads become answers of `model`, with every failure as the error that a caller may see.
 
-    The cause stays on the error for the log. `processes` like this one share the machine.
+    The cause stays on the error for the log. With `openmp`, several predictions may be made at once.
     """
-    shortcut = model.shortcut
     faults = _FAULTS if isinstance(model, IsolatedModel) else ()
 
     def merge(items: Sequence[Payload]) -> tuple[Any, dict[str, Any] | None]:
@@ -168,12 +167,9 @@ def steps(model: PyFunc, processes: int = 1) -> Steps[Payload, bytes]:
         encode=_or_else(
             output.encode, InternalError, "The model's output cannot be written as JSON.", passed=(TiltyardError,)
         ),
-        brief=shortcut is not None and shortcut.brief,
+        brief=model.shortcut is not None and model.shortcut.brief,
     )
-    if shortcut is None or not shortcut.reentrant:
-        return plain
-    openmp = OpenMP(processes)
-    return replace(plain, at_once=openmp.at_once, share=openmp.share)
+    return plain if openmp is None else replace(plain, at_once=openmp.at_once, share=openmp.share)
 
 
 def _or_else(

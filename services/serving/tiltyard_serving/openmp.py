@@ -10,6 +10,7 @@ class OpenMP:
     """The processors that OpenMP would use for one prediction, shared among several.
 
     `at_once` is how many predictions may go on at the same time, when the machine has `processes` such processes.
+    Made off the event loop: to find the runtimes takes milliseconds.
     """
 
     def __init__(self, processes: int = 1) -> None:

@@ -38,5 +38,7 @@ class Pace:
         size = rows.bit_length()
         if (known_s := self._seconds.get(size)) is not None:
             return known_s
-        smaller = max((known for known in self._seconds if known < size), default=None)
-        return math.inf if smaller is None else self._seconds[smaller] * 2.0 ** (size - smaller)
+        for smaller in range(size - 1, -1, -1):
+            if (known_s := self._seconds.get(smaller)) is not None:
+                return known_s * 2.0 ** (size - smaller)
+        return math.inf
