@@ -26,6 +26,7 @@ class Doubler:
         self.batches: list[list[int]] = []
         self.threads: list[int] = []
         self.pause_s = pause_s
+        self.work_s = 0.0
         self.hold = hold
         self.error: BaseException = ValueError("poisoned")
         self.among: list[int] = []
@@ -44,6 +45,9 @@ class Doubler:
         self.most_at_once = max(self.at_once, self.most_at_once)
         if self.pause_s:
             time.sleep(self.pause_s)
+        until_s = time.thread_time() + self.work_s
+        while time.thread_time() < until_s:
+            pass
         self.at_once -= 1
         if POISON in rows:
             raise self.error
@@ -152,7 +156,7 @@ async def test_what_is_brief_is_predicted_in_the_event_loop() -> None:
     assert model.threads[0] != threading.get_ident()
     assert await asyncio.gather(*(submit(batcher, [number]) for number in range(5))) == [(2 * n,) for n in range(5)]
     assert (model.batches[1], model.threads[1]) == (list(range(5)), threading.get_ident())
-    model.pause_s = 0.02
+    model.work_s = 0.02
     for _ in range(12):
         assert await submit(batcher, [1, 2, 3]) == (2, 4, 6)
     assert model.threads[-1] != threading.get_ident()
@@ -163,8 +167,8 @@ async def test_one_prediction_that_was_held_up_changes_nothing() -> None:
     """What is brief stays in the event loop, though a busy machine kept one prediction waiting."""
     model = Doubler()
     batcher = Batcher("doubler", model.steps(brief=True), LIMITS, merging=True)
-    for pause_s in (0.0, 0.0, 0.05, 0.0):
-        model.pause_s = pause_s
+    for pause_s, work_s in ((0.0, 0.0), (0.0, 0.0), (0.05, 0.0), (0.0, 0.02), (0.0, 0.0)):
+        model.pause_s, model.work_s = pause_s, work_s
         assert await submit(batcher, [1]) == (2,)
     assert set(model.threads[1:]) == {threading.get_ident()}
     batcher.close()

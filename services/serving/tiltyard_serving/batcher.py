@@ -70,6 +70,8 @@ class Batcher(Generic[Item, Result]):
         self._limits = limits
         self._observe = observe
         self._pace = Pace()
+        # What is brief waits for nothing but the interpreter's lock, in the thread: that is not its own time.
+        self._clock = time.thread_time if steps.brief else time.perf_counter
         self._loop = asyncio.get_running_loop()
         # What arrived in this turn of the loop, and how many items are with the threads.
         self._arrived: list[Waiting[Item, Result]] = []
@@ -242,9 +244,9 @@ class Batcher(Generic[Item, Result]):
 
     def _predict(self, batch: Sequence[Waiting[Item, Result]], among: int) -> None:
         steps = self._steps
-        began_s = time.perf_counter()
+        began_s, clock_s = time.perf_counter(), self._clock()
         output = steps.predict(steps.merge([waiting.item for waiting in batch]))
-        predict_s = time.perf_counter() - began_s
+        took_s, predict_s = self._clock() - clock_s, time.perf_counter() - began_s
         counts = [waiting.rows for waiting in batch]
         parts = [output] if len(batch) == 1 else steps.split(output, counts)
         if parts is None:
@@ -263,7 +265,7 @@ class Batcher(Generic[Item, Result]):
             encoding_s = encoded_s
         queue_s = began_s - batch[0].accepted_s
         rows = sum(counts)
-        self._pace.took(rows, predict_s, among)
+        self._pace.took(rows, took_s, among)
         self._observe(Batch(len(batch), rows, predict_s, queue_s, encoding_s - predicted_s))
 
     def _send(self, answered: Sequence[Waiting[Item, Result]]) -> None:
