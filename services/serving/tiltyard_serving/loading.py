@@ -75,6 +75,7 @@ class Loader:
             batch_rows=settings.batch_rows,
             wait_s=settings.request_timeout_s,
         )
+        self._bounds = settings.bounds
         self._process_limits = ProcessLimits(
             memory_bytes=settings.isolation_memory_bytes or None,
             predict_s=settings.request_timeout_s if settings.end_overdue else None,
@@ -122,6 +123,7 @@ class Loader:
             merging=fetched.merging,
             limits=self._limits,
             coerce=self._settings.coerce,
+            bounds=self._bounds,
             meter=ModelMeter(self._telemetry, fetched.name, fetched.version),
             size_bytes=fetched.size_bytes,
             openmp=fetched.openmp,
