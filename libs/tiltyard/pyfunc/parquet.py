@@ -13,25 +13,27 @@ from tiltyard.pyfunc.bounds import Bounds
 from tiltyard.pyfunc.enforce import enforce
 from tiltyard.pyfunc.footprint import footprint
 from tiltyard.pyfunc.form import Body, Payload
-from tiltyard.pyfunc.parquet_layout import Damaged, Page, Steps, check_schema, pages
+from tiltyard.pyfunc.parquet_layout import TEXT, Chunk, Page, pages, read_layout
 from tiltyard.pyfunc.schema import Schema
+from tiltyard.pyfunc.thrift import Damaged, Steps
 
-_WIDTH_BYTES = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
-_OFFSET_BYTES = 4
+# What a cell takes at least, and each level of lists and structs above it.
+_CELL_BYTES = 8
+_LEVEL_BYTES = 8
 
 # Encodings of a page, by their numbers in the format, in which a value takes fewer bytes than it has.
 _DICTIONARY = (2, 8)
 _DELTA = 7
 
 
-class _Chunk(NamedTuple):
-    """What one column of one row group may become: bytes as such, and bytes that its texts have at most."""
+class _Size(NamedTuple):
+    """What a chunk may become: bytes as such, and bytes that its texts have at most beside them."""
 
-    path: str
-    size_bytes: int
-    text_bytes: int
+    column: int
+    plain_bytes: int
+    text_bytes: int = 0
     # The longest text that a page of deltas could have; 0 where there is no such page.
-    delta_bytes: int
+    delta_bytes: int = 0
 
 
 def read_parquet(body: Body, schema: Schema | None, bounds: Bounds = default.DEFAULT) -> Payload:
@@ -62,43 +64,29 @@ def _table(body: Body, bounds: Bounds) -> Any:
     import pyarrow.parquet as pq
 
     steps = Steps()
-    check_schema(body, steps, bounds.columns)
+    layout = read_layout(body, steps, bounds)
+    sizes = [_size(body, chunk, steps) for chunk in layout.chunks]
+    plain_bytes = sum(size.plain_bytes for size in sizes)
+    bounds.check_table(plain_bytes, len(body))
     whole = pa.py_buffer(body)
+    if plain_bytes + sum(size.text_bytes for size in sizes) > bounds.table_bytes_for(len(body)):
+        _check_texts(whole, sizes, plain_bytes, bounds)
     with pq.ParquetFile(pa.BufferReader(whole)) as file:
-        bounds.check_rows(file.metadata.num_rows)
-        chunks = list(_chunks(file, body, steps))
-        plain_bytes = sum(chunk.size_bytes for chunk in chunks)
-        bounds.check_table(plain_bytes, len(body))
-        if plain_bytes + sum(chunk.text_bytes for chunk in chunks) > bounds.table_bytes_for(len(body)):
-            _check_texts(whole, chunks, plain_bytes, bounds)
         return file.read()
 
 
-def _chunks(file: Any, body: Body, steps: Steps) -> Iterator[_Chunk]:
-    about = file.metadata
-    for number in range(about.num_row_groups):
-        group = about.row_group(number)
-        for column in range(group.num_columns):
-            steps.take(16)
-            chunk = group.column(column)
-            if chunk.num_values < 0 or chunk.total_compressed_size < 0:
-                raise Damaged("A column of the file has a size below 0.")
-            leaf = file.schema.column(column)
-            width = _WIDTH_BYTES.get(chunk.physical_type, max(0, leaf.length or 0))
-            levels = leaf.max_definition_level + leaf.max_repetition_level
-            size_bytes = chunk.num_values * (max(8, width) + _OFFSET_BYTES * levels)
-            texts = chunk.physical_type == "BYTE_ARRAY"
-            if not texts and chunk.compression == "UNCOMPRESSED":
-                yield _Chunk(chunk.path_in_schema, size_bytes, 0, 0)
-                continue
-            start = chunk.data_page_offset
-            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-                start = chunk.dictionary_page_offset
-            found = list(pages(body, start, chunk.total_compressed_size, steps))
-            pages_bytes = sum(page.size_bytes for page in found)
-            text_bytes = sum(_texts(found)) if texts else 0
-            delta_bytes = max((page.size_bytes for page in found if page.encoding == _DELTA), default=0) if texts else 0
-            yield _Chunk(chunk.path_in_schema, max(size_bytes, pages_bytes), text_bytes, delta_bytes)
+def _size(body: Body, chunk: Chunk, steps: Steps) -> _Size:
+    is_text = chunk.leaf.type == TEXT
+    width_bytes = max(_CELL_BYTES, 0 if is_text else chunk.leaf.width_bytes)
+    plain_bytes = chunk.values * (width_bytes + _LEVEL_BYTES * (chunk.leaf.depth - 1))
+    if not is_text and not chunk.is_compressed:
+        return _Size(chunk.column, plain_bytes)
+    found = list(pages(body, chunk, steps))
+    plain_bytes = max(plain_bytes, sum(page.size_bytes for page in found))
+    if not is_text:
+        return _Size(chunk.column, plain_bytes)
+    delta_bytes = max((page.size_bytes for page in found if page.encoding == _DELTA), default=0)
+    return _Size(chunk.column, plain_bytes, sum(_texts(found)), delta_bytes)
 
 
 def _texts(found: list[Page]) -> Iterator[int]:
@@ -114,19 +102,22 @@ def _texts(found: list[Page]) -> Iterator[int]:
             yield page.values * page.size_bytes
 
 
-def _check_texts(whole: Any, chunks: list[_Chunk], plain_bytes: int, bounds: Bounds) -> None:
+def _check_texts(whole: Any, sizes: list[_Size], plain_bytes: int, bounds: Bounds) -> None:
     """Nothing, if the texts of the file are within the bounds: read as they are kept, or a few at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     limit_bytes = bounds.table_bytes_for(whole.size)
     size_bytes = plain_bytes
-    for path in dict.fromkeys(chunk.path for chunk in chunks if chunk.text_bytes):
-        delta_bytes = max(chunk.delta_bytes for chunk in chunks if chunk.path == path)
+    for column in dict.fromkeys(size.column for size in sizes if size.text_bytes):
+        delta_bytes = max(size.delta_bytes for size in sizes if size.column == column)
+        # Of deltas only so many at a time as cannot be too much together.
+        rows = max(1, limit_bytes // (4 * delta_bytes)) if delta_bytes else bounds.rows
+        with pq.ParquetFile(pa.BufferReader(whole)) as file:
+            path = file.schema.column(column).path
         with pq.ParquetFile(pa.BufferReader(whole), read_dictionary=[] if delta_bytes else [path]) as file:
-            rows = file.metadata.num_rows if not delta_bytes else max(1, limit_bytes // (4 * delta_bytes))
-            for batch in file.iter_batches(max(1, rows), columns=[path], use_threads=False):
-                size_bytes += sum(footprint(column) for column in batch.columns)
+            for batch in file.iter_batches(rows, columns=[path], use_threads=False):
+                size_bytes += sum(map(footprint, batch.columns))
                 bounds.check_table(size_bytes, whole.size)
 
 
