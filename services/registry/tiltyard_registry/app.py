@@ -14,6 +14,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
+from tiltyard.server.host_guard import HostGuard, Origins
 from tiltyard.storage import open_store
 from tiltyard_registry.api import (
     aliases,
@@ -39,9 +40,9 @@ from tiltyard_registry.api.artifact_pages import artifact_page_routes
 from tiltyard_registry.api.artifacts import artifact_routes
 from tiltyard_registry.api.binding import ProtocolRequest
 from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
-from tiltyard_registry.api.guard import Guard
 from tiltyard_registry.api.hot_reads import HotReads
 from tiltyard_registry.api.hot_writes import HotWrites
+from tiltyard_registry.api.nul_bytes import NulBytes, refuse
 from tiltyard_registry.api.prefix import AjaxPrefix
 from tiltyard_registry.auth.providers import Authentication, load_providers, principal_of
 from tiltyard_registry.logs import json_logs
@@ -119,7 +120,7 @@ def create_app(settings: Settings) -> Litestar:
     schema: Schema = app.state.schema
     reads = HotReads(app.asgi_handler, database, schema)
     hot = HotWrites(reads, database, schema, max_body_bytes=settings.max_body_bytes)
-    guarded = Guard(AjaxPrefix(hot), host=settings.host, allowed_hosts=settings.allowed_hosts)
+    guarded = HostGuard(NulBytes(AjaxPrefix(hot)), Origins(settings.host, settings.allowed_hosts), refuse)
     known = Authentication(guarded, load_providers(settings.auth))
     # Outermost first: measure, ask who it is, keep other sites away, find the route.
     app.asgi_handler = Telemetry(known, measured, lambda: database.connections_in_use)
