@@ -20,6 +20,7 @@ class Version:
     def __init__(self, target: Target) -> None:
         self.name, self.version = target.name, target.version
         self.merging = True
+        self.warning: str | None = None
         self.closed = False
 
     def close(self) -> None:
