@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.serving.in_process import running
 from tests.serving.models import column, signature, tensor
+from tiltyard import pyfunc
 from tiltyard.pyfunc import MLModel, PyFunc, output, payload
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.row_wise import is_row_wise
@@ -271,3 +274,20 @@ def test_which_estimators_answer_each_row_by_itself() -> None:
     fitted = FRAME.to_numpy()
     assert [is_row_wise(each.fit(fitted, LABELS)) for each in row_wise] == [True] * len(row_wise)
     assert [is_row_wise(each.fit(fitted, LABELS)) for each in others] == [False] * len(others)
+
+
+async def test_a_model_that_fails_for_its_example_is_served_and_says_so(tmp_path: Path) -> None:
+    """What is wrong with an example, or with what it needs, does not keep a model from its callers."""
+
+    def predict(frame: Any) -> Any:
+        if (frame["a"] == 7).any():
+            raise ConnectionError("the service is down")
+        return frame["a"].to_numpy()
+
+    pyfunc.save_model(predict, tmp_path / "m", input_example=pd.DataFrame({"a": [7.0]}), pip_requirements=[])
+    async with running(models=(f"m={tmp_path / 'm'}",), cache_dir=str(tmp_path / "cache")) as app:
+        asked = await app.request("POST", "/serving-endpoints/m/invocations", {"dataframe_records": [{"a": 2.0}]})
+        assert asked.json == {"predictions": [2.0]}
+        (state,) = (await app.request("GET", "/api/tiltyard/v1/models")).json["models"]
+        assert "ConnectionError" in state["warning"]
+        assert "down" not in state["warning"]
