@@ -154,6 +154,8 @@ class Loader:
         try:
             if isolation == "none":
                 model = pyfunc.load(directory)
+                if model.caution is not None:
+                    _log.warning("%s/%s: %s", name, version, model.caution)
             else:
                 cache, meter = ModelCache(settings.cache_dir).root, process_meter(self._telemetry, name, version)
                 model = isolated(f"{name}/{version}", verified_again, cache, self._process_limits, meter)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from tiltyard.errors import TemporarilyUnavailable, TiltyardError
+from tiltyard.errors import MissingPackage, TemporarilyUnavailable, TiltyardError
 from tiltyard_serving.loading import Target
 from tiltyard_serving.memory import give_back_soon
 from tiltyard_serving.model import LoadedModel
@@ -226,4 +226,6 @@ def _shown(target: Target) -> str | None:
 
 def _reason(error: Exception) -> str:
     """Why, for those who may ask this server about its models: no path and no text of a library."""
+    if isinstance(error, MissingPackage):
+        return str(error)
     return error.message if isinstance(error, TiltyardError) else type(error).__name__
