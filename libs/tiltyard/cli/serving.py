@@ -57,6 +57,7 @@ def _bound(flag: str, default: int, what: str) -> Callable[[Any], Any]:
 @options.listening
 @options.port("--port", "serving", 5001)
 @options.workers("--workers", "serving")
+@options.allowed_hosts
 @models
 @options.option(
     "--config",
