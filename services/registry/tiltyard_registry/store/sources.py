@@ -124,14 +124,20 @@ def _checked_source(artifacts: Artifacts, source: str) -> str:
     scheme = match.group(1).lower() if match else ""
     ours = scheme in ("", "file", "models", "runs", PROXY_SCHEME) or _proxied(source, scheme) is not None
     if ours or not _names_a_store(source) or artifacts.prefix_of(source) is not None:
-        return _check_shortest(source)
+        return check_source(source)
     check_no_way_out(source, parameter="source")
     if not source.partition("://")[2].strip("/") and scheme not in _WITHOUT_HOST:
         raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. It names no place.")
     return source
 
 
-def _check_shortest(source: str) -> str:
+def check_source(source: str) -> str:
+    """`source` if it may be recorded as a place of our own.
+
+    Raises:
+        InvalidParameterValue: too long, a control character, `..` in any encoding, or slashes that mean nothing.
+    """
+    check_length(source, limits.MAX_SOURCE_CHARS, "source")
     path = source
     match = _SCHEME.match(source)
     if match is not None:
@@ -141,6 +147,7 @@ def _check_shortest(source: str) -> str:
         raise InvalidParameterValue(
             f"Invalid model version source: '{source[:300]}'. Its path is empty, or not in its shortest form."
         )
+    _check_uri(source)
     return source
 
 
