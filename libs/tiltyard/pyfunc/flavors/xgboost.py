@@ -10,7 +10,7 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path, missing_packages
+from tiltyard.pyfunc.flavors.code_path import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.mlmodel import MLModel
 
@@ -26,7 +26,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     flavor = metadata.flavors.get("xgboost", {})
     path = model_file(directory, metadata, flavor)
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata):
         import xgboost
 
