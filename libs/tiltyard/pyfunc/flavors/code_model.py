@@ -16,7 +16,7 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import missing_packages
+from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_imports import asking
 from tiltyard.pyfunc.flavors.model_modules import ModelModules
 from tiltyard.pyfunc.flavors.python_model import predictor_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import missing_packages
+from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_pickle import Unpickler
 from tiltyard.pyfunc.flavors.module import predictor_of
 from tiltyard.pyfunc.mlmodel import MLModel

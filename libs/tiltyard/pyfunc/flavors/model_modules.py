@@ -32,8 +32,24 @@ from tiltyard.uri import contain
 
 # Loaded before any program: whoever writes `import os` means Python's, also beside an `os.py`.
 _ALWAYS_PYTHONS = frozenset(
-    "__main__ __mp_main__ _collections_abc _sitebuiltins abc codecs encodings genericpath importlib io ntpath os "
-    "posixpath site stat zipimport".split()
+    [
+        "__main__",
+        "__mp_main__",
+        "_collections_abc",
+        "_sitebuiltins",
+        "abc",
+        "codecs",
+        "encodings",
+        "genericpath",
+        "importlib",
+        "io",
+        "ntpath",
+        "os",
+        "posixpath",
+        "site",
+        "stat",
+        "zipimport",
+    ]
 ).union(sys.builtin_module_names)
 
 _numbers = itertools.count(1)
@@ -167,8 +183,8 @@ class ModelModules:
     def _import(
         self,
         name: str,
-        globals: Mapping[str, Any] | None = None,  # noqa: A002 - as Python calls them
-        locals: Mapping[str, Any] | None = None,  # noqa: A002
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import missing_packages
+from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_imports import import_module
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, MissingPackage
-from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors import model_pickle
-from tiltyard.pyfunc.flavors.code_path import missing_packages
+from tiltyard.pyfunc.flavors import Predictor, model_pickle
+from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_imports import import_module
 from tiltyard.pyfunc.flavors.module import takes_params
 from tiltyard.pyfunc.flavors.stand_ins import NAMES, PythonModelContext
