@@ -54,15 +54,11 @@ def on_behalf_of(modules: "ModelModules") -> Iterator[None]:
 def asking() -> "ModelModules | None":
     """The modules of the model for which this thread runs at this moment, if it runs for one."""
     found: ModelModules | None = getattr(_asking, "modules", None)
-    if found is not None:
-        return found
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
+    while found is None and frame is not None:
         found = frame.f_builtins.get(OWNER)
-        if found is not None:
-            return found
         frame = frame.f_back
-    return None
+    return found
 
 
 @contextmanager
@@ -155,8 +151,7 @@ class _Finder(MetaPathFinder):
         modules = asking()
         if modules is None or not modules.owns(fullname) or _is_shared_statement(modules):
             return None
-        module = modules.load(fullname)
-        return ModuleSpec(module.__name__, _Ready(module))
+        return _ready(modules.load(fullname))
 
 
 class _Ready(Loader):
@@ -166,6 +161,9 @@ class _Ready(Loader):
         self._module = module
         self._spec = module.__spec__
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(self._spec, "loader", None), name)
+
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The module."""
         del spec
@@ -174,6 +172,14 @@ class _Ready(Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Nothing is left to do but to leave it as it was."""
         module.__spec__ = self._spec
+
+
+def _ready(module: ModuleType) -> ModuleSpec:
+    found, known = ModuleSpec(module.__name__, _Ready(module)), module.__spec__
+    if known is not None:
+        found.origin, found.has_location = known.origin, known.has_location
+        found.submodule_search_locations = known.submodule_search_locations
+    return found
 
 
 def _is_shared_statement(modules: "ModelModules") -> bool:

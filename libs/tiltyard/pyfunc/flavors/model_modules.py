@@ -11,12 +11,10 @@ code is calling (`model_imports`). What does not lie in the model's directory is
 
 import builtins
 import contextlib
-import hashlib
 import importlib
 import itertools
 import os
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
@@ -27,6 +25,7 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import model_imports
+from tiltyard.pyfunc.flavors.shared_libraries import check_libraries
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
 
@@ -54,10 +53,6 @@ _ALWAYS_PYTHONS = frozenset(
 
 _numbers = itertools.count(1)
 
-# Files that the dynamic loader knows by their name alone, once loaded: name to digest.
-_libraries: dict[str, str] = {}
-_libraries_lock = threading.Lock()
-
 
 class ModelModules:
     """The modules of one load of one model.
@@ -69,7 +64,7 @@ class ModelModules:
     """
 
     def __init__(self, directory: Path, metadata: MLModel) -> None:
-        """Raises: InvalidParameterValue: the `code` directory lies outside the model, or holds what cannot be its own."""
+        """Raises: InvalidParameterValue: the `code` directory lies elsewhere, or holds what cannot be told apart."""
         code = metadata.pyfunc.get("code")
         folder = contain(directory, code, parameter="code") if isinstance(code, str) and code else None
         self.root = f"{model_imports.ROOT}{next(_numbers)}"
@@ -93,7 +88,7 @@ class ModelModules:
         # A directory may have been written anew since another model was read there.
         self._drop_listings()
         if folder is not None:
-            _check_libraries(folder)
+            check_libraries(folder)
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -306,7 +301,7 @@ class _Own:
         super().exec_module(module)  # type: ignore[misc]  # that of the loader it is mixed into
 
 
-class _Source(_Own, SourceFileLoader):
+class _Source(_Own, SourceFileLoader):  # type: ignore[misc]  # typeshed's own bases disagree
     def __init__(self, name: str, path: str, owner: ModelModules) -> None:
         super().__init__(name, path)
         self.owner = owner
@@ -326,21 +321,3 @@ class _Bytecode(_Own, SourcelessFileLoader):
 def _is_namespace(spec: ModuleSpec | None) -> bool:
     """Whether it is a package without a file of its own, or nothing at all."""
     return spec is None or (spec.submodule_search_locations is not None and not spec.has_location)
-
-
-def _check_libraries(folder: Path) -> None:
-    """Refuses a shared library that the process would take for another of the same name, loaded before.
-
-    Extension modules are told apart by their paths; what they are linked against, by its name.
-    """
-    for path in sorted(folder.rglob("lib*.so*")):
-        if not path.is_file():
-            continue
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        with _libraries_lock:
-            known = _libraries.setdefault(path.name, digest)
-        if known != digest:
-            raise InvalidParameterValue(
-                f"The model brings the shared library '{path.name[:80]}', and another model in this process brings "
-                "another one of that name: serve it with isolation 'process'."
-            )

@@ -47,7 +47,7 @@ class Unpickler(_PlainUnpickler):
 
 def install() -> None:
     """Has everything that reads pickles ask for whom it reads."""
-    readers = {"load": (_plain_load, _load), "loads": (_plain_loads, _loads)}
+    readers: dict[str, tuple[Any, Any]] = {"load": (_plain_load, _load), "loads": (_plain_loads, _loads)}
     for name in ("pickle", "cloudpickle", "cloudpickle.cloudpickle", "joblib.externals.cloudpickle"):
         found = vars(sys.modules[name]) if name in sys.modules else {}
         for function, (plain, ours) in readers.items():
