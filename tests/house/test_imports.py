@@ -64,11 +64,16 @@ LAW: dict[str, str] = {
     "tiltyard_serving.slot": "tiltyard.errors",
     "tiltyard_serving.entities": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard_serving.settings",
     "tiltyard_serving.answers": "",
-    "tiltyard_serving.warm_up": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.answers",
+    "tiltyard_serving.layout": "",
+    "tiltyard_serving.generated_rows": "tiltyard.errors tiltyard.pyfunc",
+    "tiltyard_serving.row_proof": "tiltyard.pyfunc tiltyard_serving.answers tiltyard_serving.layout "
+    "tiltyard_serving.generated_rows",
+    "tiltyard_serving.warm_up": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.layout tiltyard_serving.row_proof",
     # Its worker runs without the server: what it imports must be there with numpy, pandas and msgspec alone.
     "tiltyard_serving.isolation": "tiltyard tiltyard.errors tiltyard.pyfunc tiltyard_serving",
     "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batch tiltyard_serving.batcher "
-    "tiltyard_serving.meter tiltyard_serving.isolation tiltyard_serving.memory tiltyard_serving.openmp",
+    "tiltyard_serving.meter tiltyard_serving.isolation tiltyard_serving.layout tiltyard_serving.memory "
+    "tiltyard_serving.openmp",
     "tiltyard_serving.loading": "tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.models tiltyard.storage "
     "tiltyard_serving.isolation tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.meter "
     "tiltyard_serving.openmp "
@@ -98,7 +103,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.supply tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow "
     "tiltyard_serving.shared_endpoints",
     "tiltyard_serving.open_inference": "tiltyard.errors tiltyard.pyfunc",
-    "tiltyard_serving.api": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.settings "
+    "tiltyard_serving.api": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.pyfunc tiltyard_serving.settings "
     "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served "
     "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial "
     "tiltyard_serving.open_inference tiltyard_serving.batch tiltyard_serving.payload_log "

@@ -228,7 +228,7 @@ def test_what_is_missing_is_named_as_the_author_knows_it(tmp_path: Path) -> None
     """A module that one model brings is missing to another, by its own name, and to everybody else."""
     first = pyfunc.load(write(tmp_path / "1", {**own(1), "entry.py": entry("import helper\nreturn 1")}))
     assert first.predict(ROWS) == 1
-    with pytest.raises(MissingPackage, match="needs the package 'helper'"):
+    with pytest.raises(MissingPackage, match="needs the module 'helper'"):
         pyfunc.load(write(tmp_path / "2", {"entry.py": entry("return 1", top="import helper")}))
     late = pyfunc.load(write(tmp_path / "3", {"entry.py": entry("import helper\nreturn 1")}))
     with pytest.raises(ModuleNotFoundError, match="No module named 'helper'"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor, load_predictor
+from tiltyard.pyfunc.flavors.missing_packages import caution
 from tiltyard.pyfunc.flavors.model_imports import collided
 from tiltyard.pyfunc.flavors.model_modules import ModelModules
 from tiltyard.pyfunc.mlmodel import MLModel
@@ -33,6 +34,7 @@ class PyFunc:
         signature: what it takes and gives, or None: then nothing is enforced.
         row_wise: True only when every row's answer is known not to depend on the other rows.
         shortcut: a shorter way to the same answers, once one was taken.
+        caution: why its answers may not be those that it gave where it was saved, or None.
     """
 
     def __init__(self, metadata: MLModel, predictor: Predictor, directory: Path | None = None) -> None:
@@ -45,6 +47,7 @@ class PyFunc:
         # The author's word wins: an estimator of his own may be said to be row-wise, or not to be.
         self.row_wise: bool = predictor.row_wise if declared is None else declared is True
         self.shortcut: Shortcut | None = None
+        self.caution: str | None = None
         self._example: Any = None
         if self.signature is not None and self.signature.type_hint_from_example:
             self._example = self.input_example()
@@ -168,6 +171,7 @@ def _load(directory: Path, metadata: MLModel) -> PyFunc:
         predictor = load_predictor(directory, metadata)
     found = PyFunc(metadata, predictor, directory)
     weakref.finalize(found, modules.forget).atexit = False
+    found.caution = caution(directory, metadata)
     return found
 
 
