@@ -50,6 +50,7 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 @options.listening
 @options.port("--port", "serving", 5001)
 @options.workers("--workers", "serving")
+@options.allowed_hosts
 @models
 @options.option(
     "--config",
@@ -148,14 +149,14 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
     type=click.IntRange(1),
     default=_DEFAULT.queue_requests,
     show_default=True,
-    help="Requests that one model may have waiting before more are answered 503.",
+    help="Requests that one model may have waiting before more are answered 429.",
 )
 @options.option(
     "--queue-rows",
     type=click.IntRange(1),
     default=_DEFAULT.queue_rows,
     show_default=True,
-    help="Rows that one model may have waiting before more are answered 503.",
+    help="Rows that one model may have waiting before more are answered 429.",
 )
 @options.option(
     "--batch-rows",

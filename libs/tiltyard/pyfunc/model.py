@@ -1,12 +1,16 @@
 """A loaded model: metadata, enforcement and prediction in one object."""
 
 import logging
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor, load_predictor
+from tiltyard.pyfunc.flavors.missing_packages import caution
+from tiltyard.pyfunc.flavors.model_imports import collided
+from tiltyard.pyfunc.flavors.model_modules import ModelModules
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.params import validate_params
 from tiltyard.pyfunc.signature import Signature
@@ -19,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 ROW_WISE = "tiltyard.row_wise"
 
+LOAD_TRIES = 3
+
 
 class PyFunc:
     """A `python_function` model.
@@ -28,6 +34,7 @@ class PyFunc:
         signature: what it takes and gives, or None: then nothing is enforced.
         row_wise: True only when every row's answer is known not to depend on the other rows.
         shortcut: a shorter way to the same answers, once one was taken.
+        caution: why its answers may not be those that it gave where it was saved, or None.
     """
 
     def __init__(self, metadata: MLModel, predictor: Predictor, directory: Path | None = None) -> None:
@@ -40,6 +47,7 @@ class PyFunc:
         # The author's word wins: an estimator of his own may be said to be row-wise, or not to be.
         self.row_wise: bool = predictor.row_wise if declared is None else declared is True
         self.shortcut: Shortcut | None = None
+        self.caution: str | None = None
         self._example: Any = None
         if self.signature is not None and self.signature.type_hint_from_example:
             self._example = self.input_example()
@@ -147,7 +155,24 @@ def load(path: Path | str) -> PyFunc:
     directory = Path(path)
     metadata = MLModel.load(directory)
     _check_tensors(metadata.signature)
-    return PyFunc(metadata, load_predictor(directory, metadata), directory)
+    for _ in range(LOAD_TRIES - 1):
+        try:
+            return _load(directory, metadata)
+        except Exception as error:
+            if not collided(error):
+                raise
+            _log.info("loading a model again: its imports met those of another thread", exc_info=error)
+    return _load(directory, metadata)
+
+
+def _load(directory: Path, metadata: MLModel) -> PyFunc:
+    modules = ModelModules(directory, metadata)
+    with modules.loading():
+        predictor = load_predictor(directory, metadata)
+    found = PyFunc(metadata, predictor, directory)
+    weakref.finalize(found, modules.forget).atexit = False
+    found.caution = caution(directory, metadata)
+    return found
 
 
 def _check_tensors(signature: Signature | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.names import parse_model_name
+from tiltyard.names import DEFAULT_CATALOG, DEFAULT_SCHEMA, parse_model_name
 from tiltyard.uri import (
     AliasUri,
     DirectoryUri,
@@ -98,6 +98,14 @@ def full_name(name: str | None) -> str | None:
     return None if name is None else parse_model_name(name).full
 
 
+def full_pattern(pattern: str) -> str:
+    """The pattern of full names that `pattern` means: one without a dot is of models in the built-in schema.
+
+    `*` alone means every model.
+    """
+    return pattern if "." in pattern or pattern == "*" else f"{DEFAULT_CATALOG}.{DEFAULT_SCHEMA}.{pattern}"
+
+
 @functools.lru_cache(maxsize=1024)
 def asked_for(name: str, selector: str) -> RegisteredUri | None:
     """What `/model/{name}/{selector}` asks for, with the full name; None when that can name nothing.
@@ -108,14 +116,28 @@ def asked_for(name: str, selector: str) -> RegisteredUri | None:
         full = parse_model_name(name).full
     except InvalidParameterValue:
         return None
-    for text in (f"models:/{full}/{selector}", f"models:/{full}@{selector}"):
-        try:
-            parsed = parse_model_uri(text)
-        except InvalidParameterValue:
-            continue
-        if isinstance(parsed, RegisteredUri) and parsed.name == full:
-            return parsed
-    return None
+    return _of(full, f"models:/{full}/{selector}") or _of(full, f"models:/{full}@{selector}")
+
+
+@functools.lru_cache(maxsize=1024)
+def named_by_alias(name: str, alias: str) -> RegisteredUri | None:
+    """What `NAME@ALIAS` asks for, as in a URI, with the full name; None when that can name nothing.
+
+    An alias may be called as a stage or a version is.
+    """
+    try:
+        full = parse_model_name(name).full
+    except InvalidParameterValue:
+        return None
+    return _of(full, f"models:/{full}@{alias}")
+
+
+def _of(full: str, text: str) -> RegisteredUri | None:
+    try:
+        parsed = parse_model_uri(text)
+    except InvalidParameterValue:
+        return None
+    return parsed if isinstance(parsed, RegisteredUri) and parsed.name == full else None
 
 
 def registered_uri(names: RegisteredUri) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
+from tiltyard.pyfunc.flavors.row_wise import is_row_wise
 from tiltyard.pyfunc.mlmodel import MLModel
 
 _BOOSTER = "xgboost.core.Booster"
@@ -27,7 +27,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     flavor = metadata.flavors.get("xgboost", {})
     path = model_file(directory, metadata, flavor)
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata):
         import xgboost
 
@@ -50,4 +49,4 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
         return model.predict(data, **({"validate_features": True} | known))
 
     takes_params = metadata.signature is not None and metadata.signature.params is not None
-    return Predictor(predict, model, takes_params=takes_params, row_wise=True)
+    return Predictor(predict, model, takes_params=takes_params, row_wise=is_row_wise(model))
