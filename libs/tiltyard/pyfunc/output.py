@@ -50,7 +50,9 @@ def encode(predictions: Any) -> bytes:
         why = unsayable.why
     except (TypeError, ValueError, RecursionError, OverflowError):
         pass
-    raise InternalError(f"The model's output of type '{type(predictions).__name__}' cannot be written as JSON: {why}.")
+    kind = type(predictions).__name__
+    why = "JSON has no such value" if why == f"it holds a '{kind}'" else why
+    raise InternalError(f"The model's output of type '{kind}' cannot be written as JSON: {why}.")
 
 
 def to_jsonable(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of value
