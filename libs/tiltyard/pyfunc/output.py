@@ -45,7 +45,7 @@ def encode(predictions: Any) -> bytes:
         try:
             return _encoder.encode({"predictions": said})
         except UnicodeEncodeError:
-            return _encoder.encode({"predictions": _escaped(said)})
+            return _encoder.encode({"predictions": escaped(said)})
     except Unsayable as unsayable:
         why = unsayable.why
     except (TypeError, ValueError, RecursionError, OverflowError):
@@ -77,7 +77,7 @@ def to_jsonable(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of va
     return _scalar(value)
 
 
-def _escaped(value: Any) -> Any:
+def escaped(value: Any) -> Any:
     """`value` with texts of half a character as JSON's escapes, which alone can say them; UTF-8 cannot."""
     if isinstance(value, str):
         try:
@@ -85,10 +85,10 @@ def _escaped(value: Any) -> Any:
         except UnicodeEncodeError:
             return msgspec.Raw(json.dumps(value).encode())
     if isinstance(value, dict):
-        if any(_escaped(name) is not name for name in value):
+        if any(escaped(name) is not name for name in value):
             raise Unsayable("the name of a value is no text of whole characters")
-        return {name: _escaped(item) for name, item in value.items()}
-    return [_escaped(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: escaped(item) for name, item in value.items()}
+    return [escaped(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _array(value: "np.ndarray[Any, Any]") -> Any:

@@ -51,7 +51,7 @@ def _exact_tensor(raw: Vector, data: Any, dtype: "np.dtype[Any]") -> Vector:
             raise Refused(-1, f"A null is not of type '{dtype}'.")
         if dtype.kind == "b":
             raise Refused(-1, "Only true, false, 1 and 0 are booleans.")
-        return _check_exact(data, result)
+        return check_exact(data, result)
     with np.errstate(over="ignore", invalid="ignore"):
         if raw.dtype.kind == "f" and dtype.kind in "iuf" and bool((np.abs(raw) >= _exact_limit(dtype)).any()):
             # Beside a decimal, or beyond 64 bits with a sign, numpy has made floats of integers already.
@@ -76,7 +76,7 @@ def _exact_items(data: Any, dtype: "np.dtype[Any]") -> Vector:
         for number, made in zip(items.flat, result.flat, strict=True):
             if isinstance(number, float) and math.isinf(made) and not math.isinf(number):
                 raise Refused(-1, f"{quote(number)} is out of range.")
-        return _check_exact(data, result)
+        return check_exact(data, result)
     whole = np.empty(items.shape, dtype=object)
     for i, number in enumerate(items.flat):
         if isinstance(number, float) and not number.is_integer():
@@ -88,7 +88,7 @@ def _exact_items(data: Any, dtype: "np.dtype[Any]") -> Vector:
     return whole.astype(dtype)
 
 
-def _check_exact(data: Any, result: Vector) -> Vector:
+def check_exact(data: Any, result: Vector) -> Vector:
     """`result` if its floats are the integers in `data`, where it has integers."""
     if result.dtype.kind == "f":
         for number, made in zip(np.array(data, dtype=object).flat, result.flat, strict=True):
