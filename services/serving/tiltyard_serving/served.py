@@ -198,9 +198,11 @@ class Served:
         before.hold()
         timer = asyncio.get_running_loop().call_later(limits.time_s, self._end_trial)
         self._fallback = _Fallback(before, target, timer)
-        self.trial = Trial(model, limits.requests, limits.max_error_rate, self._decide)
+        self.trial = Trial(model, before, limits.requests, limits.max_error_rate, self._decide)
 
     def _end_trial(self) -> None:
+        if self.trial is not None:
+            self.trial.close()
         self.trial = None
         if self._fallback is not None:
             fallback, self._fallback = self._fallback, None

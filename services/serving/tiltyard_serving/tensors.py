@@ -170,7 +170,8 @@ def to_bytes(name: str, output: Output) -> bytes:
     if isinstance(values, list) and any(value is None for value in values):
         if not output.datatype.startswith("FP"):
             raise BadRequest(
-                f"Output {quote(name)} has missing values, which binary data of {output.datatype} cannot say; ask for JSON."
+                f"Output {quote(name)} has missing values, which binary data of {output.datatype} cannot say; "
+                "ask for JSON."
             )
         values = np.array(values, dtype=DTYPES[output.datatype])
     if output.datatype != BYTES:
@@ -218,7 +219,8 @@ def _output(value: Any) -> Output:
 def _array(value: Any) -> Any:
     """An array of one dtype, or of objects where a common one would change a value."""
     if isinstance(value, np.ma.MaskedArray):
-        return value if not np.ma.is_masked(value) else value.astype(object).filled(None)
+        objects: Any = value.astype(object)
+        return objects.filled(None) if np.ma.is_masked(value) else np.asarray(value)
     if isinstance(value, pd.Series):
         return value.to_numpy()
     if not isinstance(value, list | tuple):
