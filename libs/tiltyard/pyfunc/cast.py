@@ -122,7 +122,7 @@ def _to_int(value: Any, row: int) -> int:
     if isinstance(value, int):
         return int(value)
     if is_missing(value):
-        raise Refused(row, "A null is not an integer.")
+        raise Refused(row, "A null is not an integer; leave the column out if it is optional, or declare it as double.")
     if isinstance(value, float):
         if not value.is_integer():
             raise Refused(row, f"{quote(value)} has a fraction, which the cast would drop.")

@@ -74,7 +74,7 @@ def _with_own_names(data: Any, schema: Schema) -> Any:
     if not isinstance(data, pd.DataFrame | Mapping):
         return data
     given = list(data.columns if isinstance(data, pd.DataFrame) else data)
-    names = schema.own_names(given)
+    names: Any = schema.own_names(given)
     if names is given:
         return data
     return (

@@ -45,10 +45,10 @@ def _exact_tensor(raw: Vector, data: Any, dtype: "np.dtype[Any]") -> Vector:
     if raw.dtype.kind == "O" and _depth_is_ragged(raw):
         raise Refused(-1, "The nested lists do not have one shape.")
     if raw.dtype.kind in "USO":
-        # Text and nulls: numpy parses them, and refuses those that are not of the dtype.
-        result = np.array(data, dtype=dtype)
         if raw.dtype.kind == "O" and dtype.kind in "iub" and any(value is None for value in raw.flat):
             raise Refused(-1, f"A null is not of type '{dtype}'.")
+        # Text and nulls: numpy parses them, and refuses those that are not of the dtype.
+        result = np.array(data, dtype=dtype)
         if dtype.kind == "b":
             raise Refused(-1, "Only true, false, 1 and 0 are booleans.")
         return check_exact(data, result)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
 from tiltyard.pyfunc.cast import cast_column, object_array
-from tiltyard.pyfunc.enforce import enforce
+from tiltyard.pyfunc.enforce import check_missing, enforce
 from tiltyard.pyfunc.json_body import decode_json, without_constants
 from tiltyard.pyfunc.output import escaped, to_jsonable
 from tiltyard.pyfunc.params import validate_params
@@ -142,9 +142,8 @@ def to_payload(request: InferRequest, arrays: dict[str, Any], signature: Signatu
         (array,) = arrays.values()
         payload = Payload.tensor(array)
     else:
-        frame = _frame(arrays, schema)
-        enforced = frame if schema is None else enforce(frame, schema)
-        payload = _payload(enforced)
+        frame, cast = _frame(arrays, schema)
+        payload = _payload(frame if schema is None else _enforced(frame, cast, schema))
     if signature is not None and signature.params is not None:
         known = {spec.name for spec in signature.params.params}
         if params := {name: value for name, value in request.parameters.items() if name in known}:
@@ -224,7 +223,8 @@ def _leaf(kind: Type) -> tuple[Type, int]:
 # --- Columns ----------------------------------------------------------------------------------------------
 
 
-def _frame(arrays: dict[str, Any], schema: Schema | None) -> pd.DataFrame:
+def _frame(arrays: dict[str, Any], schema: Schema | None) -> tuple[pd.DataFrame, set[Name]]:
+    """A table of the tensors, and which of its columns are cast already."""
     names = list(arrays) if schema is None else list(schema.own_names(list(arrays)))
     if len(arrays) == 1 and schema is not None:
         ((name, array),) = zip(names, arrays.values(), strict=True)
@@ -237,18 +237,31 @@ def _frame(arrays: dict[str, Any], schema: Schema | None) -> pd.DataFrame:
     return _framed(list(arrays.values()), names, schema)
 
 
-def _framed(arrays: Sequence[Any], names: Sequence[Name], schema: Schema | None) -> pd.DataFrame:
+def _framed(arrays: Sequence[Any], names: Sequence[Name], schema: Schema | None) -> tuple[pd.DataFrame, set[Name]]:
     specs = {} if schema is None else dict(zip(schema.names, schema.columns, strict=True))
     is_named = schema is None or schema.is_named
-    known = [specs.get(name if is_named else number) for number, name in enumerate(names)]
-    columns = map(_cells, names, arrays, known)
-    frame = pd.DataFrame(dict(enumerate(columns)))
-    frame.columns = pd.Index(names) if is_named else pd.RangeIndex(len(names))
-    return frame
+    labels = list(names) if is_named else list(range(len(names)))
+    cells = [_cells(name, array, specs.get(label)) for name, array, label in zip(names, arrays, labels, strict=True)]
+    frame = pd.DataFrame({number: values for number, (values, _) in enumerate(cells)})
+    frame.columns = pd.Index(labels) if is_named else pd.RangeIndex(len(labels))
+    return frame, {label for label, (_, is_cast) in zip(labels, cells, strict=True) if is_cast}
 
 
-def _cells(name: Name, array: Any, spec: ColSpec | None) -> Any:
-    """One column; what came as objects is read as it is in JSON bodies."""
+def _enforced(frame: pd.DataFrame, cast: set[Name], schema: Schema) -> pd.DataFrame:
+    """The table as the model takes it; what is cast is of its type already."""
+    if not cast:
+        return pd.DataFrame(enforce(frame, schema))
+    check_missing(set(frame.columns), schema)
+    specs = [spec for spec, name in zip(schema.columns, schema.names, strict=True) if name in frame.columns]
+    names = [name for name in schema.names if name in frame.columns]
+    others = [(name, spec) for name, spec in zip(names, specs, strict=True) if name not in cast]
+    rest = frame[[name for name, _ in others]]
+    enforced = enforce(rest, Schema(tuple(spec for _, spec in others))) if others else rest
+    return pd.concat([frame[[name for name in names if name in cast]], enforced], axis=1)[names]
+
+
+def _cells(name: Name, array: Any, spec: ColSpec | None) -> tuple[Any, bool]:
+    """One column, and whether it is cast already: what came as objects or lists is, as it is in JSON bodies."""
     kind = None if spec is None else spec.type
     dimensions = 1 if kind is None else _leaf(kind)[1]
     if dimensions > 1 and array.ndim != dimensions:
@@ -261,18 +274,20 @@ def _cells(name: Name, array: Any, spec: ColSpec | None) -> Any:
             f"Input {quote(name)} is a column, expected the shape [n] or [n, 1], got {list(array.shape)}."
         )
     if kind is DataType.binary:
-        return object_array([value.encode() if isinstance(value, str) else value for value in array.reshape(-1)])
+        cells = [value.encode() if isinstance(value, str) else value for value in array.reshape(-1)]
+        return object_array(cells), False
     if array.dtype == object and any(isinstance(value, bytes) for value in array.flat):
         raise SchemaEnforcementFailed(f"Input {quote(name)} is no column of binary type, and is not valid UTF-8.")
     if spec is None or kind is DataType.string or isinstance(kind, AnyType):
-        return array.reshape(-1)
+        return array.reshape(-1), False
     if dimensions > 1:
-        return cast_column(array.tolist(), spec, name)
+        return cast_column(array.tolist(), spec, name), True
     flat = array.reshape(-1)
     if isinstance(kind, DataType):
-        by_text = kind is DataType.datetime or None in flat if array.dtype == object else False
-        return cast_column(flat.tolist(), spec, name) if by_text else flat
-    return cast_column([_spelled(name, value) for value in flat.tolist()], spec, name)
+        values = flat.tolist() if array.dtype == object else []
+        is_cast = bool(values) and (kind is DataType.datetime or None in values)
+        return (cast_column(values, spec, name), True) if is_cast else (flat, False)
+    return cast_column([_spelled(name, value) for value in flat.tolist()], spec, name), True
 
 
 def _spelled(name: Name, text: Any) -> Any:

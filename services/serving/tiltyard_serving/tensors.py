@@ -93,7 +93,7 @@ def from_json(tensor: Tensor, shape: tuple[int, ...]) -> Any:
             else:
                 array = np.array(values, dtype=dtype)
     except Refused as refused:
-        raise bad(tensor, refused.why) from None
+        raise bad(tensor, refused.why.rstrip(".")) from None
     except (OverflowError, FloatingPointError, ValueError):
         raise bad(tensor, f"a value is out of the range of {tensor.datatype}") from None
     return _reshaped(tensor, array, shape)
@@ -216,13 +216,17 @@ def _output(value: Any) -> Output:
     return Output(BYTES, shape, [None if item is None else _text(item) for item in values])
 
 
-def _array(value: Any) -> Any:
+def _array(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of value
     """An array of one dtype, or of objects where a common one would change a value."""
     if isinstance(value, np.ma.MaskedArray):
-        objects: Any = value.astype(object)
-        return objects.filled(None) if np.ma.is_masked(value) else np.asarray(value)
+        if not np.ma.is_masked(value):
+            return np.asarray(value)
+        data: Any = np.array(value, dtype=None if value.dtype.kind == "M" else object)
+        data[np.ma.getmaskarray(value)] = np.datetime64("NaT") if value.dtype.kind == "M" else None
+        return data
     if isinstance(value, pd.Series):
-        return value.to_numpy()
+        # Types of pandas' own would become floats beside what is missing.
+        return value.to_numpy() if isinstance(value.dtype, np.dtype) else value.astype(object).to_numpy()
     if not isinstance(value, list | tuple):
         return np.asarray(plain(value))
     if not _kinds(value) <= {int, float, bool}:
