@@ -1,6 +1,10 @@
 """The `tiltyard` command. Subcommands are a table of dotted paths, each imported when it is first called."""
 
 import importlib
+import signal
+import sys
+import threading
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -39,8 +43,14 @@ COMMANDS: dict[str, Subcommand] = {
     "gc": Subcommand(
         "tiltyard.cli.gc:gc", "Purge what was deleted long ago; find leftovers.", "registry", _REGISTRY
     ),
-    "models": Subcommand("tiltyard.cli.models:models", "List, show and register models."),
+    "status": Subcommand("tiltyard.cli.status:status", "Whether both services work, and what is served."),
+    "models": Subcommand("tiltyard.cli.models:models", "List, show, register, change and compare models."),
     "aliases": Subcommand("tiltyard.cli.aliases:aliases", "Show, move and roll back aliases."),
+    "experiments": Subcommand("tiltyard.cli.experiments:experiments", "List, show and change experiments."),
+    "runs": Subcommand("tiltyard.cli.runs:runs", "List, show, delete and restore runs."),
+    "events": Subcommand("tiltyard.cli.events:events", "What changed in the registry, by whom and when."),
+    "endpoints": Subcommand("tiltyard.cli.endpoints:endpoints", "List, show and change scoring endpoints."),
+    "predict": Subcommand("tiltyard.cli.predict:predict", "Ask the scoring service for predictions."),
     "score": Subcommand(
         "tiltyard.cli.score:score",
         "Score a table with one model version on Spark.",
@@ -52,6 +62,9 @@ COMMANDS: dict[str, Subcommand] = {
         (*_REGISTRY, *_SERVING, "pyspark", "sklearn"),
     ),
 }  # fmt: skip
+
+
+_SERVICES = ("up", "registry", "serving")
 
 
 def _missing(command: Subcommand) -> list[str]:
@@ -87,6 +100,13 @@ class LazyGroup(click.Group):
             )
         found: click.Command = getattr(importlib.import_module(module), attribute)
         return found
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        """Runs the command. A service that is told to stop while it is still being imported ends in order."""
+        words = sys.argv[1:] if args is None else args
+        if words and words[0] in _SERVICES and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda _sig, _frame: sys.exit(0))
+        return super().main(args, *more, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the subcommand; what it refuses is one line on standard error and exit status 1."""
