@@ -6,6 +6,7 @@
     ├── MissingPackage                  a model or a feature needs a package that is not installed
     └── TiltyardError                   an answer arrived (or is about to be given) and it says no
         ├── InvalidParameterValue       a rule or a type says no; the message names the parameter
+        │   └── InvalidModelInput       the model's type hint or its loader refuses the input
         ├── BadRequest                  a scoring body is unreadable, a prediction input is refused
         ├── ResourceAlreadyExists       the name is taken
         ├── Unauthenticated             no credentials, or bad ones
@@ -15,11 +16,11 @@
         ├── ResourceConflict            compare-and-set lost, or the thing is pinned
         ├── PayloadTooLarge             the body is over the limit
         ├── UnsupportedMediaType        the scoring body's content type is not one we read
-        ├── RequestLimitExceeded        too many requests
+        ├── RequestLimitExceeded        too many requests, or a full queue: nothing was done; carries retry-after
         ├── ResourceLimitExceeded       a run or an experiment would hold more than its quota
         ├── NotImplementedYet           the server lacks the feature the client may probe for
         ├── InternalError               everything else; the cause goes to the log only
-        └── TemporarilyUnavailable      queue full, no model yet, database away; carries retry-after
+        └── TemporarilyUnavailable      no model yet, database away; carries retry-after
 
 The server raises these, the clients raise the same classes again. Domain code never names an HTTP
 status; only `TABLE` does.
@@ -59,6 +60,10 @@ class InvalidParameterValue(TiltyardError):
 
 class SchemaEnforcementFailed(InvalidParameterValue):
     """A scoring input does not fit the model's signature."""
+
+
+class InvalidModelInput(InvalidParameterValue):
+    """An input that is not what the model's type hint or its loader takes: the caller's fault, in our own words."""
 
 
 class BadRequest(TiltyardError):
