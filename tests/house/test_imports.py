@@ -98,7 +98,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.supply tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow "
     "tiltyard_serving.shared_endpoints",
     "tiltyard_serving.open_inference": "tiltyard.errors tiltyard.pyfunc",
-    "tiltyard_serving.api": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.settings "
+    "tiltyard_serving.api": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.pyfunc tiltyard_serving.settings "
     "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served "
     "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial "
     "tiltyard_serving.open_inference tiltyard_serving.batch tiltyard_serving.payload_log "

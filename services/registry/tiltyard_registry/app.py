@@ -40,9 +40,11 @@ from tiltyard_registry.api.artifacts import artifact_routes
 from tiltyard_registry.api.binding import ProtocolRequest
 from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
 from tiltyard_registry.api.guard import Guard
+from tiltyard_registry.api.head_requests import HeadRequests
 from tiltyard_registry.api.hot_reads import HotReads
 from tiltyard_registry.api.hot_writes import HotWrites
 from tiltyard_registry.api.prefix import AjaxPrefix
+from tiltyard_registry.api.query_in_body import QueryInBody
 from tiltyard_registry.auth.providers import Authentication, load_providers, principal_of
 from tiltyard_registry.logs import json_logs
 from tiltyard_registry.rules.quotas import Quotas
@@ -119,9 +121,11 @@ def create_app(settings: Settings) -> Litestar:
     schema: Schema = app.state.schema
     reads = HotReads(app.asgi_handler, database, schema)
     hot = HotWrites(reads, database, schema, max_body_bytes=settings.max_body_bytes)
-    guarded = Guard(AjaxPrefix(hot), host=settings.host, allowed_hosts=settings.allowed_hosts)
+    plain = HeadRequests(QueryInBody(AjaxPrefix(hot), max_body_bytes=settings.max_body_bytes))
+    guarded = Guard(plain, host=settings.host, allowed_hosts=settings.allowed_hosts)
     known = Authentication(guarded, load_providers(settings.auth))
-    # Outermost first: measure, ask who it is, keep other sites away, find the route.
+    # Outermost first: measure, ask who it is, keep other sites away, make HEAD and GET with a body plain GETs, find
+    # the route.
     app.asgi_handler = Telemetry(known, measured, lambda: database.connections_in_use)
     return app
 

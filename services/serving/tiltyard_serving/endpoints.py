@@ -6,7 +6,7 @@ registered model, or of one that the operator lets callers name: that one is loa
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from tiltyard.client.address import registry_url
@@ -127,6 +127,11 @@ class Endpoints:
     def by_name(self) -> Mapping[str, Endpoint]:
         """The named endpoints."""
         return self._by_name
+
+    @property
+    def unnamed(self) -> Sequence[Endpoint]:
+        """The configured models that are no named endpoint."""
+        return self._unnamed
 
     @property
     def missing(self) -> list[Served]:

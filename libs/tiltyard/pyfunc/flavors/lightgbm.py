@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path, missing_packages
+from tiltyard.pyfunc.flavors.code_path import add_code_path
+from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.flavors.sklearn import load_estimator
 from tiltyard.pyfunc.mlmodel import MLModel

@@ -33,6 +33,7 @@ from tiltyard.storage import ArtifactStore, Entry
 from tiltyard.wire.artifacts import FileInfo, FilesReply
 from tiltyard.wire.tags import Empty
 from tiltyard_registry.api.direct_transfers import DirectTransfers
+from tiltyard_registry.api.head_requests import is_head
 from tiltyard_registry.api.raw import ClientGone, Headers, Request, Response, body, path_text
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
@@ -131,7 +132,7 @@ class ArtifactProxy:
         below = raw.partition(b"?")[0].partition(_MARK)[2]
         resource, _, path = below.partition(b"/")
         return Request(
-            scope["method"],
+            "HEAD" if is_head(scope) else scope["method"],
             resource.decode("ascii", "replace"),
             path_text(unquote_to_bytes(path)),
             scope.get("query_string", b""),

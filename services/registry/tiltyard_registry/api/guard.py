@@ -12,7 +12,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from tiltyard.errors import InvalidParameterValue, PermissionDenied, TiltyardError
-from tiltyard_registry.api.errors import shape
+from tiltyard_registry.api.errors import refuse
 
 _EXEMPT = frozenset({"/health", "/livez", "/readyz", "/startupz", "/metrics", "/version", "/ping"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -33,10 +33,7 @@ class Guard:
         if refusal is None:
             await self._app(scope, receive, send)
             return
-        status, body = shape(refusal, path=scope["path"], request_id=None)
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        await refuse(refusal, scope, send)
 
     def _refusal(self, scope: Scope) -> TiltyardError | None:
         headers: dict[bytes, bytes] = dict(scope["headers"])

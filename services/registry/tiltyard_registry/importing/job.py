@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from tiltyard.errors import BadRequest
 from tiltyard_registry.importing import conflicts, files, nouns, registered_models
@@ -24,6 +24,7 @@ from tiltyard_registry.importing.report import Report
 from tiltyard_registry.importing.rows import Compared
 from tiltyard_registry.importing.source import DEFAULT_WORKSPACE, MLflowDatabase, open_mlflow, open_ours
 from tiltyard_registry.importing.versions import Versions
+from tiltyard_registry.store import experiments
 from tiltyard_registry.store.migrations import is_current
 from tiltyard_registry.store.session import Database
 from tiltyard_registry.tables import registered_models as our_models
@@ -41,13 +42,6 @@ _LEFT_OUT = {
     "scorers": "scorers",
     "webhooks": "webhooks",
 }
-
-
-_NUMBER_BEHIND = text(
-    "SELECT setval(sequence, greatest(coalesce(pg_sequence_last_value(sequence), 1), "
-    "(SELECT max(experiment_id) FROM experiments), 1)) "
-    "FROM (SELECT pg_get_serial_sequence('experiments', 'experiment_id')::regclass AS sequence) AS named"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +108,8 @@ class Import:
         for owner in self._owners:
             with self._counted(owner.noun) as done:
                 await owner.copy(self._source, self._database, done)
-        await _free_new_ids(self._database)
+        async with self._database.write() as session:
+            await experiments.free_new_ids(session)
         if self._files is not None:
             with self._counted(files.NOUN) as done:
                 await self._files.copy(self._database, IMPORTER, done)
@@ -223,10 +218,3 @@ async def _has_schema(database: Database) -> bool:
         return False
     async with database.read() as session:
         return await is_current(session)
-
-
-async def _free_new_ids(database: Database) -> None:
-    """Has PostgreSQL number new experiments behind those that came with their ids; SQLite does so by itself."""
-    async with database.write() as session:
-        if not session.is_sqlite:
-            await session.execute(_NUMBER_BEHIND)

@@ -14,6 +14,8 @@ from tiltyard_serving import open_inference
 from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
 from tiltyard_serving.api.in_flight import Call, InFlight
 from tiltyard_serving.api.invocations import Invocations, Way, submit
+from tiltyard_serving.api.model_repository import EXTENSIONS as REPOSITORY_EXTENSIONS
+from tiltyard_serving.api.model_repository import ModelRepository
 from tiltyard_serving.api.replies import JSON, Reply, error_reply, method_not_allowed, respond
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.model import DECODE_INLINE_BYTES, LoadedModel
@@ -25,7 +27,7 @@ from tiltyard_serving.telemetry import Telemetry
 
 BINARY = b"application/octet-stream"
 JSON_LENGTH = b"inference-header-content-length"
-EXTENSIONS = ["binary_tensor_data"]
+EXTENSIONS = ["binary_tensor_data", *REPOSITORY_EXTENSIONS]
 
 _GZIP_FROM_BYTES = 1024
 
@@ -117,6 +119,7 @@ class V2:
         payload_log: PayloadLog | None = None,
     ) -> None:
         self._endpoints = endpoints
+        self._repository = ModelRepository(endpoints, telemetry, self.find)
         self._infer = Infer(settings, telemetry, self._way, in_flight, payload_log)
         self._draining = draining
 
@@ -126,7 +129,10 @@ class V2:
             await self._infer(scope, receive, send)
             return
         try:
-            reply = await self._about(request)
+            if ModelRepository.has(_parts(request)):
+                reply = await self._repository.reply(_parts(request), request, receive)
+            else:
+                reply = await self._about(request)
         except Exception as error:
             reply = refusal(error)
         await respond(send, reply)
@@ -135,7 +141,7 @@ class V2:
         parts = _parts(request)
         allowed = "POST" if parts[-1] == "infer" else "GET"
         if request["method"] != allowed:
-            return _in_shape(method_not_allowed(request["method"], allowed))
+            return in_shape(method_not_allowed(request["method"], allowed))
         match parts:
             case [""]:
                 return _json({"name": "tiltyard", "version": version("tiltyard"), "extensions": EXTENSIONS})
@@ -145,11 +151,11 @@ class V2:
                 self._check_ready()
                 return _json({"ready": True})
             case ["models", *rest] if rest and rest[-1] == "ready":
-                way = await self._named(rest[:-1])
+                way = await self.find(rest[:-1])
                 with way.served.slot.lease() as model:
                     return _json({"name": rest[0], "ready": not model.closed})
             case ["models", *rest]:
-                way = await self._named(rest)
+                way = await self.find(rest)
                 with way.served.slot.lease() as model:
                     return _json(open_inference.about(rest[0], model.version, model.signature))
         raise EndpointNotFound("No endpoint has this path.")
@@ -165,9 +171,9 @@ class V2:
         parts = _parts(request)
         if parts[0] != "models":
             raise EndpointNotFound("No endpoint has this path.")
-        return await self._named(parts[1:-1], request)
+        return await self.find(parts[1:-1], request)
 
-    async def _named(self, parts: list[str], request: HTTPScope | None = None) -> Way:
+    async def find(self, parts: list[str], request: HTTPScope | None = None) -> Way:
         """The model of NAME or NAME/versions/VERSION: a named endpoint, or a registered model as `NAME@ALIAS`."""
         match parts:
             case [name] if name in self._endpoints.by_name:
@@ -192,10 +198,11 @@ class V2:
 
 def refusal(error: Exception, request_id: str | None = None) -> Reply:
     """The answer that says what is wrong, in this protocol's shape."""
-    return _in_shape(error_reply(error, request_id))
+    return in_shape(error_reply(error, request_id))
 
 
-def _in_shape(reply: Reply) -> Reply:
+def in_shape(reply: Reply) -> Reply:
+    """The refusal `reply` as this protocol words it."""
     try:
         message = msgspec.json.decode(reply.body)["message"]
     except (msgspec.MsgspecError, KeyError, TypeError):
