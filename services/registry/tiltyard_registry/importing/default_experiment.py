@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from tiltyard.errors import ResourceConflict
 from tiltyard_registry.importing.source import MLflowDatabase
-from tiltyard_registry.rules.experiments import DEFAULT_EXPERIMENT_ID, check_experiment_name
+from tiltyard_registry.rules.experiments import DEFAULT_EXPERIMENT_ID, MAX_COUNTED_ID, check_experiment_name
 from tiltyard_registry.store.session import Database
 from tiltyard_registry.tables import experiments
 
@@ -35,7 +35,8 @@ async def new_default(source: MLflowDatabase, database: Database | None, name: s
     """
     check_experiment_name(name, parameter="default_as")
     table = source.table("experiments")
-    numbers = [await source.scalar(select(func.max(table.c.experiment_id)))]
+    counted = table.c.experiment_id <= MAX_COUNTED_ID
+    numbers = [await source.scalar(select(func.max(table.c.experiment_id)).where(counted))]
     if await source.scalar(select(func.count()).select_from(table).where(table.c.name == name)):
         raise ResourceConflict(f"An experiment there is called '{name}' already (--default-as).")
     created = 0
@@ -44,7 +45,8 @@ async def new_default(source: MLflowDatabase, database: Database | None, name: s
     if database is not None:
         async with database.read() as session:
             here = await session.one(select(experiments).where(experiments.c.name == name))
-            numbers.append(await session.scalar(select(func.max(experiments.c.experiment_id))))
+            ours = experiments.c.experiment_id
+            numbers.append(await session.scalar(select(func.max(ours)).where(ours <= MAX_COUNTED_ID)))
         if here is not None and here["creation_time"] == created:
             return NewDefault(here["experiment_id"], name)
         if here is not None:

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tiltyard_registry.store.engines import POSTGRESQL_ARGUMENTS, Connections
 from tiltyard_registry.store.events import CHANNEL
 from tiltyard_registry.store.session import Database
 
@@ -111,10 +112,15 @@ class Changes:
             await asyncio.sleep(_RECONNECT_S)
 
     async def _listen_once(self) -> None:
-        engine = create_async_engine(self._database.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        lost = asyncio.Event()
+        engine = create_async_engine(
+            self._database.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=POSTGRESQL_ARGUMENTS
+        )
+        connections, lost = Connections(), asyncio.Event()
+        connections.watch(engine)
         try:
-            async with engine.connect() as connection:
+            connection = engine.connect()
+            await connection.start()
+            try:
                 raw: Any = (await connection.get_raw_connection()).driver_connection
                 raw.add_termination_listener(lambda _connection: lost.set())
                 await raw.add_listener(CHANNEL, lambda *_: self.notify())
@@ -128,5 +134,10 @@ class Changes:
                     # A connection that died without a word is found by using it.
                     async with asyncio.timeout(_KEEP_ALIVE_S):
                         await raw.execute("SELECT 1")
+            finally:
+                # Without a goodbye: the server may be silent, and there is nothing to lose.
+                connections.terminate()
+                with contextlib.suppress(Exception):
+                    await connection.close()
         finally:
-            await engine.dispose()
+            await engine.dispose(close=False)
