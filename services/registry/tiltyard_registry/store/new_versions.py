@@ -68,18 +68,18 @@ async def _located(
 ) -> Location:
     """Where the source leads. What has to be asked of the store is asked while no connection is held."""
     answers: dict[str, bool] = {}
+    asked: set[str] = set()
+
+    async def has_files(prefix: str) -> bool:
+        asked.add(prefix)
+        return answers.get(prefix, True)
+
     while True:
-        asked: set[str] = set()
-
-        async def has_files(prefix: str, asked: set[str] = asked) -> bool:
-            asked.add(prefix)
-            return answers.get(prefix, True)
-
         async with database.read() as session:
             found = await locate(session, artifacts, source, run_id=run_id, model_id=model_id, has_files=has_files)
         if asked <= answers.keys():
             return found
-        answers |= {prefix: await _has_files(artifacts, prefix) for prefix in asked}
+        answers.update({prefix: await _has_files(artifacts, prefix) for prefix in asked})
 
 
 async def _has_files(artifacts: Artifacts, prefix: str) -> bool:
