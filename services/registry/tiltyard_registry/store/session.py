@@ -63,13 +63,15 @@ class Session:
     """One connection, for the length of one request.
 
     `before_commit` holds what shall run last in the transaction, `after_commit` what shall run once it is
-    durable, and never when it is rolled back. `events` are the registry's changes so far, not yet written.
+    durable, and never when it is rolled back. `events` are the registry's changes so far, not yet written, and
+    `concerned` the models that they are of, by name; None when they may concern any.
     """
 
     __slots__ = (
         "_limit_s",
         "after_commit",
         "before_commit",
+        "concerned",
         "connection",
         "events",
         "is_sqlite",
@@ -93,6 +95,7 @@ class Session:
         self.before_commit: list[Callable[[], Awaitable[None]]] = []
         self.after_commit: list[Callable[[], Awaitable[None]]] = []
         self.events: list[dict[str, Any]] = []
+        self.concerned: set[str] | None = None
 
     @property
     def dialect(self) -> Literal["sqlite", "postgresql"]:
@@ -158,14 +161,15 @@ class Database:
 
     On PostgreSQL they share one pool of `max_connections`; who finds it empty waits, then is told to come again.
 
-    Every function in `listeners` is called after a commit that changed registry state.
+    Every function in `listeners` is called after a commit that changed registry state, with the names of the models
+    concerned; None is any.
     """
 
     def __init__(self, url: str, *, max_connections: int = 16, quotas: Quotas = UNLIMITED) -> None:
         self.url: URL = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.quotas = quotas
-        self.listeners: list[Callable[[], None]] = []
+        self.listeners: list[Callable[[set[str] | None], None]] = []
         self.is_full = False
         """Whether the last write found the disk full."""
 
@@ -211,7 +215,7 @@ class Database:
         self.is_full = False
         if session.events:
             for listener in self.listeners:
-                listener()
+                listener(session.concerned)
         for callback in session.after_commit:
             await callback()
 
