@@ -223,6 +223,13 @@ class Telemetry:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.model_warned = Gauge(
+            "tiltyard_serving_model_warned",
+            "1 when what is served does not answer its own input example, else 0.",
+            ("served",),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self.registry_connected = Gauge(
             "tiltyard_serving_registry_connected",
             "1 while the registry answers what is followed, else 0.",

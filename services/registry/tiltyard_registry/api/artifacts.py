@@ -29,11 +29,11 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from tiltyard import errors
+from tiltyard.server.head_requests import is_head
 from tiltyard.storage import ArtifactStore, Entry
 from tiltyard.wire.artifacts import FileInfo, FilesReply
 from tiltyard.wire.tags import Empty
 from tiltyard_registry.api.direct_transfers import DirectTransfers
-from tiltyard_registry.api.head_requests import is_head
 from tiltyard_registry.api.raw import ClientGone, Headers, Request, Response, body, path_text
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal

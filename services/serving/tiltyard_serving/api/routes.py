@@ -7,6 +7,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import EndpointNotFound
+from tiltyard.server.host_guard import Origins
 from tiltyard_serving.api.connection import Direct
 from tiltyard_serving.api.head import Heads
 from tiltyard_serving.api.in_flight import InFlight
@@ -25,6 +26,7 @@ def scoring_routes(
     telemetry: Telemetry,
     endpoints: Endpoints,
     draining: asyncio.Event,
+    origins: Origins,
     payload_log: PayloadLog | None = None,
 ) -> tuple[list[ASGIRouteHandler], Direct]:
     """The ways to ask for predictions: mounted as raw ASGI applications, and on the connections themselves."""
@@ -75,7 +77,7 @@ def scoring_routes(
 
     invocations = Invocations(settings, telemetry, of_default, in_flight, payload_log)
     paths, mounts = {"/invocations": now_of_default}, {"/serving-endpoints": now_of_endpoint}
-    direct = Direct(invocations, in_flight, Heads(invocations, paths, mounts))
+    direct = Direct(invocations, in_flight, Heads(invocations, origins, paths, mounts))
     handlers = [
         open_inference,
         kserve,

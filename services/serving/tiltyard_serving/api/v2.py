@@ -3,13 +3,20 @@
 import asyncio
 import gzip
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from tiltyard.errors import BadRequest, EndpointNotFound, ResourceDoesNotExist, TemporarilyUnavailable
+from tiltyard.errors import (
+    BadRequest,
+    EndpointNotFound,
+    ResourceDoesNotExist,
+    TemporarilyUnavailable,
+    UnsupportedMediaType,
+)
 from tiltyard_serving import open_inference
 from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
 from tiltyard_serving.api.in_flight import Call, InFlight
@@ -30,6 +37,7 @@ JSON_LENGTH = b"inference-header-content-length"
 EXTENSIONS = ["binary_tensor_data", *REPOSITORY_EXTENSIONS]
 
 _GZIP_FROM_BYTES = 1024
+_OF_FORMS = frozenset({"text/plain", "multipart/form-data", "application/x-www-form-urlencoded"})
 
 
 class Infer(Invocations):
@@ -38,6 +46,7 @@ class Infer(Invocations):
     async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
         body = await read_body(request, receive, self.max_body_bytes)
         call.has_body = True
+        _check_media_type(header(request, b"content-type"))
         if encoding := header(request, b"content-encoding"):
             body = await inflated(body, encoding, self.max_body_bytes)
         json_bytes = _json_bytes(header(request, JSON_LENGTH))
@@ -54,6 +63,7 @@ class Infer(Invocations):
         given: list[Any] = []
         with way.served.slot.lease() as model:
             call.model, call.trial = model, way.served.trial
+            call.ask = partial(_ask_again, asked, arrays)
             name, number = model.name, model.version
 
             def encode(predictions: Any) -> bytes:
@@ -89,6 +99,11 @@ class Infer(Invocations):
     def refusal(self, error: Exception, named: str | None) -> Reply:
         """The answer that says what is wrong, in this protocol's shape."""
         return refusal(error, named)
+
+
+async def _ask_again(asked: InferRequest, arrays: dict[str, Any], model: LoadedModel) -> object:
+    payload = await asyncio.to_thread(open_inference.to_payload, asked, arrays, model.signature)
+    return await model.submit(payload)
 
 
 def _mirror(shadow: Shadow, asked: InferRequest, arrays: dict[str, Any], predictions: Any) -> None:
@@ -183,7 +198,7 @@ class V2:
                 return Way(endpoint.choose(request["headers"]), endpoint.shadow)
             case [name] if "@" in name:
                 model, _, alias = name.partition("@")
-                return Way(await self._endpoints.of_model(model, alias))
+                return Way(await self._endpoints.of_alias(model, alias))
             case [name, "versions", number] if name in self._endpoints.by_name:
                 for served in self._endpoints.named(name):
                     if served.slot.current is not None and served.slot.current.version == number:
@@ -199,6 +214,17 @@ class V2:
 def refusal(error: Exception, request_id: str | None = None) -> Reply:
     """The answer that says what is wrong, in this protocol's shape."""
     return in_shape(error_reply(error, request_id))
+
+
+def _check_media_type(content_type: str | None) -> None:
+    """Refuses what any page may send to any site, without a browser asking first whether it may.
+
+    Raises:
+        UnsupportedMediaType
+    """
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type in _OF_FORMS:
+        raise UnsupportedMediaType(f"The content type '{media_type}' is not read here, expected application/json.")
 
 
 def in_shape(reply: Reply) -> Reply:

@@ -1,9 +1,9 @@
-"""HEAD wherever GET is: the same status and headers, and no body."""
+"""HEAD wherever GET is: the same status and headers, and no body. For uptime checks, `curl -I`, load balancers."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 _ASKED = "asked_for_head"
 
@@ -14,11 +14,12 @@ class HeadRequests:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or scope["method"] != "HEAD":
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The ASGI application."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        scope["state"][_ASKED] = True
+        scope.setdefault("state", {})[_ASKED] = True
         # The server below goes on knowing the request as it came.
         asked: Any = {**scope, "method": "GET"}
 
