@@ -53,7 +53,7 @@ def unmeasured(spark: "SparkSession") -> Iterator[None]:
     with _counting:
         before, count = _unmeasured.get(key, (None, 0))
         if not count:
-            before = _told(spark, MAX_BYTES)
+            before = _setting(spark, MAX_BYTES)
             if before is not None:
                 spark.conf.set(MAX_BYTES, _UNMEASURED)
         _unmeasured[key] = before, count + 1
@@ -70,11 +70,16 @@ def unmeasured(spark: "SparkSession") -> Iterator[None]:
 
 def _told(spark: "SparkSession", key: str) -> str | None:
     """What the session says of a setting, without the unit of bytes; None when this Spark does not know it."""
+    said = _setting(spark, key)
+    return None if said is None else said.strip().lower().removesuffix("b")
+
+
+def _setting(spark: "SparkSession", key: str) -> str | None:
     from pyspark.errors import PySparkException
 
     try:
         # Asked with a default Spark would answer that, even where it has one of its own.
-        return str(spark.conf.get(key)).strip().lower().removesuffix("b")
+        return str(spark.conf.get(key))
     except PySparkException:
         return None
 
