@@ -29,6 +29,7 @@ LAW: dict[str, str] = {
     "tiltyard.storage tiltyard.pyfunc",
     "tiltyard.spark": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client tiltyard.storage "
     "tiltyard.models",
+    "tiltyard.server": "tiltyard.errors",
     "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store "
     "tiltyard_registry.importing tiltyard_registry.gc tiltyard_registry.rules tiltyard_serving.settings",
     "tiltyard_registry": "",
@@ -47,6 +48,7 @@ LAW: dict[str, str] = {
     "tiltyard_registry.rules tiltyard_registry.store tiltyard_registry.tables",
     "tiltyard_registry.auth": "tiltyard.errors tiltyard_registry.rules tiltyard_registry.store",
     "tiltyard_registry.api": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.wire tiltyard.storage "
+    "tiltyard.server "
     "tiltyard_registry.settings tiltyard_registry.rules tiltyard_registry.search tiltyard_registry.store "
     "tiltyard_registry.auth",
     "tiltyard_registry.console": "tiltyard.errors tiltyard_registry.store tiltyard_registry.auth",
@@ -64,11 +66,16 @@ LAW: dict[str, str] = {
     "tiltyard_serving.slot": "tiltyard.errors",
     "tiltyard_serving.entities": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard_serving.settings",
     "tiltyard_serving.answers": "",
-    "tiltyard_serving.warm_up": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.answers",
+    "tiltyard_serving.layout": "",
+    "tiltyard_serving.generated_rows": "tiltyard.errors tiltyard.pyfunc",
+    "tiltyard_serving.row_proof": "tiltyard.pyfunc tiltyard_serving.answers tiltyard_serving.layout "
+    "tiltyard_serving.generated_rows",
+    "tiltyard_serving.warm_up": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.layout tiltyard_serving.row_proof",
     # Its worker runs without the server: what it imports must be there with numpy, pandas and msgspec alone.
     "tiltyard_serving.isolation": "tiltyard tiltyard.errors tiltyard.pyfunc tiltyard_serving",
     "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batch tiltyard_serving.batcher "
-    "tiltyard_serving.meter tiltyard_serving.isolation tiltyard_serving.memory tiltyard_serving.openmp",
+    "tiltyard_serving.meter tiltyard_serving.isolation tiltyard_serving.layout tiltyard_serving.memory "
+    "tiltyard_serving.openmp",
     "tiltyard_serving.loading": "tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.models tiltyard.storage "
     "tiltyard_serving.isolation tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.meter "
     "tiltyard_serving.openmp "
@@ -98,7 +105,8 @@ LAW: dict[str, str] = {
     "tiltyard_serving.supply tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow "
     "tiltyard_serving.shared_endpoints",
     "tiltyard_serving.open_inference": "tiltyard.errors tiltyard.pyfunc",
-    "tiltyard_serving.api": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.settings "
+    "tiltyard_serving.api": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.pyfunc tiltyard.server "
+    "tiltyard_serving.settings "
     "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served "
     "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial "
     "tiltyard_serving.open_inference tiltyard_serving.batch tiltyard_serving.payload_log "
@@ -109,6 +117,7 @@ LAW: dict[str, str] = {
 # Packages of others that a room must do without, because it is to stay pure, light or safe.
 FORBIDDEN: dict[str, set[str]] = {
     "tiltyard.wire": {"httpx2", "litestar", "sqlalchemy"},
+    "tiltyard.server": {"litestar", "numpy"},
     "tiltyard_registry.rules": {"sqlalchemy", "litestar", "msgspec", "asyncio", "time", "datetime"},
     "tiltyard_registry.store": {"litestar"},
     "tiltyard_registry.search": {"litestar"},

@@ -118,6 +118,33 @@ def test_a_second_import_brings_what_came_later(
         assert [json.loads(side) for side in moved] == [{"version": 1}, {"version": 2}]
 
 
+def test_experiments_with_long_ids_are_reached_after_the_move(
+    furnished: Furnished,
+    mlflow_package: ModuleType,
+    copied: Callable[..., Path],
+    database_url: str,
+    registry: StartService,
+    tmp_path: Path,
+) -> None:
+    """Ids of 18 digits, as file stores give, are kept and found; experiments made later are counted as before."""
+    old, long = furnished.house.experiment_id, "690606685351533641"
+    tables = ("experiments", "experiment_tags", "runs", "datasets", "logged_models")
+    source = copied(
+        "PRAGMA foreign_keys = OFF",
+        *(f"UPDATE {table} SET experiment_id = {long} WHERE experiment_id = {old}" for table in tables),
+    )
+    arguments = ("--database-url", database_url, "--artifact-root", tmp_path / "root")
+    done = imported("--from", f"sqlite:///{source}", "--artifacts", furnished.server.artifacts, *arguments)
+    assert done.exit_code == 0, done.output
+    service = registry(*map(str, arguments))
+    client = mlflow_package.MlflowClient(service.url, service.url)
+    assert client.get_experiment(long).name == client.get_experiment_by_name("moving-house").name
+    assert furnished.house.run_id in {run.info.run_id for run in client.search_runs([long])}
+    client.set_tag(client.create_run(long).info.run_id, "k", "v")
+    new = client.create_experiment("after the move")
+    assert int(new) < 100 and client.get_experiment(new).lifecycle_stage == "active"
+
+
 def test_files_that_are_here_already_are_pinned_where_they_are(
     furnished: Furnished, copied: Callable[..., Path], sqlite_url: str, tmp_path: Path
 ) -> None:

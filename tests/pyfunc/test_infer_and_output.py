@@ -3,7 +3,6 @@
 import datetime as dt
 import decimal
 import json
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -117,36 +116,6 @@ JSON = st.recursive(
 def test_any_plain_value_is_valid_json(value: Any) -> None:
     """Strict parsers read whatever plain Python values a model returns."""
     json.loads(output.encode(value), parse_constant=pytest.fail)
-
-
-@pytest.mark.parametrize(
-    "whole",
-    [
-        np.arange(6),
-        np.arange(12).reshape(6, 2),
-        pd.DataFrame({"a": range(6)}),
-        pd.Series(range(6)),
-        list(range(6)),
-        {"a": np.arange(6), "b": list("abcdef")},
-    ],
-    ids=["vector", "matrix", "frame", "series", "list", "dict"],
-)
-def test_merged_answers_are_split_by_rows(whole: Any) -> None:
-    """The parts of a merged answer are those rows, in order; together they are the whole."""
-    parts = output.split(whole, [1, 2, 3])
-    assert parts is not None
-    said = [json.loads(output.encode(part))["predictions"] for part in parts]
-    together = json.loads(output.encode(whole))["predictions"]
-    if isinstance(whole, dict):
-        assert {key: list(chain(*(part[key] for part in said))) for key in whole} == together
-    else:
-        assert list(chain(*said)) == together
-
-
-@pytest.mark.parametrize("whole", [np.arange(5), np.array(1), 3, "abcdef", None, {}, {"a": np.arange(5)}])
-def test_answers_that_are_not_row_by_row_are_not_split(whole: Any) -> None:
-    """A wrong number of rows, or no rows at all, is told, so that each request is answered alone."""
-    assert output.split(whole, [1, 2, 3]) is None
 
 
 def test_the_peer_is_the_pinned_one() -> None:

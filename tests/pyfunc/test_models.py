@@ -236,8 +236,9 @@ def test_a_directory_that_is_no_model_says_why(tmp_path: Path, text: str | None,
 
 def test_a_missing_package_names_what_to_install(tmp_path: Path) -> None:
     """The error of an absent package names it, and says how to get it."""
-    (tmp_path / "MLmodel").write_text("flavors: {python_function: {loader_module: mlflow.no_such_flavor_xyz}}\n")
-    with pytest.raises(MissingPackage, match="pip install"):
+    (tmp_path / "MLmodel").write_text("flavors: {python_function: {loader_module: no_such_loader_xyz}}\n")
+    (tmp_path / "requirements.txt").write_text("no-such-loader-xyz==1.2\n")
+    with pytest.raises(MissingPackage, match=r"pip install 'no-such-loader-xyz==1\.2'"):
         pyfunc.load(tmp_path)
 
 

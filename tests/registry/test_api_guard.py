@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.registry.api_app import JSON, MODELS, OWN, Api, opened
-from tiltyard_registry.api.guard import Names
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.server.host_guard import Names, parse_allowed_hosts
 
 GET = f"{MODELS}/get?name=gone"
 LOCAL = [
@@ -123,3 +124,66 @@ def test_names_follow_from_where_the_server_listens(
     assert names.is_host(name) == is_host
     assert names.is_origin(name, "the.host") == is_origin
     assert names.is_origin("the.host", "the.host")
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        (("mlflow.example:5000",), ("mlflow.example",)),
+        (("mlflow.example:*", "[::1]:5000", "::1"), ("mlflow.example", "::1", "::1")),
+        (("a.example,B.example.", " c "), ("a.example", "b.example", "c")),
+        (("b\u00fccher.example", "*", ""), ("xn--bcher-kva.example", "*")),
+    ],
+)
+def test_names_are_understood_as_other_servers_write_them(given: tuple[str, ...], means: tuple[str, ...]) -> None:
+    """With a port, with commas, in capitals or in another alphabet."""
+    assert parse_allowed_hosts(given) == means
+
+
+@pytest.mark.parametrize(
+    "given", ["http://ml.example", "ml.example/x", "a b", "ml.example:x", "[::1", "..", "a..b", "a:1:2"]
+)
+def test_a_name_that_no_host_can_have_is_refused(given: str) -> None:
+    """What could never match anything is told at the start, and by which setting."""
+    with pytest.raises(InvalidParameterValue, match="--allowed-hosts"):
+        parse_allowed_hosts([given])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "inside", "outside"),
+    [
+        ("*.example", "ml.example", "example"),
+        (".example", "a.b.example", "example"),
+        ("10.0.*", "10.0.3.4", "10.1.0.1"),
+        ("ml-*.example", "ml-1.example", "mlx1.example"),
+        ("mlflow.example:5000", "mlflow.example", "a.mlflow.example"),
+    ],
+)
+def test_patterns_stand_for_names(pattern: str, inside: str, outside: str) -> None:
+    """`*` is any characters, a dot at the beginning all names below."""
+    names = Names("127.0.0.1", (pattern,))
+    assert names.is_host(inside) and names.is_origin(inside, None)
+    assert not names.is_host(outside) and not names.is_origin(outside, None)
+
+
+async def test_two_hosts_are_none(embedded_api: Api) -> None:
+    """A request with two Host headers, or two Origins, is a 400, whichever of them is ours."""
+    for name, values in (
+        ("host", ("evil", "127.0.0.1")),
+        ("host", ("127.0.0.1", "evil")),
+        ("origin", ("null", "null")),
+    ):
+        headers = [(name, value) for value in values]
+        assert (await embedded_api.refused("GET", GET, headers=headers))[:2] == (400, "BAD_REQUEST")
+
+
+async def test_a_program_may_use_a_short_name_and_a_page_may_not(embedded_api: Api) -> None:
+    """A name without a dot is one of the local network; whatever a browser sends gives itself away."""
+    host = {"host": "registry:5000"}
+    assert (
+        await embedded_api.ask("POST", f"{MODELS}/create", b'{"name": "m"}', headers=JSON | host)
+    ).status_code == 200
+    for sign in ({"origin": "http://registry:5000"}, {"sec-fetch-site": "same-origin"}, {"referer": "http://registry"}):
+        found = await embedded_api.refused("POST", f"{MODELS}/create", b"{}", headers=JSON | host | sign)
+        assert found[:2] == (403, "PERMISSION_DENIED")
+    assert (await embedded_api.refused("GET", GET, headers=host))[0] == 403

@@ -27,6 +27,8 @@ class App:
         sent = [(name.lower().encode(), value.encode()) for name, value in headers]
         if not any(name == b"content-type" for name, _ in sent):
             sent.append((b"content-type", b"application/json"))
+        if not any(name == b"host" for name, _ in sent):
+            sent.append((b"host", b"127.0.0.1"))
         raw_path, _, query = path.partition("?")
         scope: Any = {
             "type": "http",

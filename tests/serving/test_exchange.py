@@ -211,6 +211,22 @@ def test_an_odd_head_means_the_same_whenever_it_comes(head: str, port: int) -> N
     assert said() == said() == said()
 
 
+@pytest.mark.parametrize("before", [b"", b"\r\n", b"\r\n\r\n", b"\r\n\r\n\r\n", b"\n", b"\n\r\n", b"\r\n\r\n\n"])
+def test_nothing_is_taken_for_the_body_of_an_earlier_request(before: bytes, port: int) -> None:
+    """Empty lines before a request belong to no head: whoever sends them next is read from their first line on."""
+    for asked in (b"GET /version HTTP/1.1\r\nHost: here\r\n\r\n", direct(GOOD)):
+        with connect(port) as connection, connect(port) as other:
+            connection.sendall(before + asked)
+            ((status, _, body),) = answers(connection)
+            for pieces in ((before + direct(b"x" * len(asked)),), (before, direct(b"x" * len(before + asked)))):
+                for piece in pieces:
+                    other.sendall(piece)
+                assert answers(other)[0][0] == 400
+            for _ in range(2):
+                connection.sendall(before + asked)
+                assert [(answer[0], answer[2]) for answer in answers(connection)] == [(status, body)]
+
+
 BLANKS = GOOD.replace(b", ", b",\r\n\r\n")
 SEQUENCE = st.lists(
     st.sampled_from([direct(GOOD), direct(BLANKS), direct(b"{}"), direct(b"nothing"), chunked(GOOD)]),

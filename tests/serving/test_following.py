@@ -209,6 +209,19 @@ def test_versions_aliases_and_stages_on_demand(
     until(lambda: answered_by(service, DEMANDED, "latest") == "3")
 
 
+def test_an_alias_may_be_called_as_a_stage_or_a_version_is(store: tuple[Service, Client], service: Service) -> None:
+    """Under /v2/ `NAME@ALIAS` is that alias, as in a URI, whatever a stage or a version of that name would be."""
+    _, client = store
+    client.transition_model_version_stage(DEMANDED, 2, "Production")
+    body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", "data": SETOSA}]}
+    for alias in ("production", "latest-good"):
+        client.set_alias(DEMANDED, alias, 1)
+        answer = score(service.port, body, f"/v2/models/{DEMANDED}@{alias}/infer")
+        assert answer.json["model_version"] == "1"
+    assert answered_by(service, DEMANDED, "Production") == "2"
+    assert score(service.port, body, f"/v2/models/{DEMANDED}@2/infer").status == 404
+
+
 def test_plain_invocations_are_the_first_model(service: Service) -> None:
     """Of several models without a name the first one answers `/invocations`."""
     assert score(service.port, BODY).headers["x-tiltyard-model"].startswith(f"{PROMOTED}/")

@@ -20,6 +20,7 @@ class Version:
     def __init__(self, target: Target) -> None:
         self.name, self.version = target.name, target.version
         self.merging = True
+        self.warning: str | None = None
         self.closed = False
 
     def close(self) -> None:
@@ -180,3 +181,31 @@ async def test_closing_retires_the_version_when_its_lease_ends() -> None:
     assert loads.given[0].closed
     with pytest.raises(TemporarilyUnavailable):
         served.slot.lease()
+
+
+async def test_what_does_not_answer_its_example_replaces_nothing_that_does() -> None:
+    """A version with a warning is served where there is no other, and where the one before it has a warning too."""
+    telemetry = Telemetry()
+    warned = {TWO, THREE}
+
+    class Warned(Loads):
+        async def __call__(self, target: Target) -> Any:
+            version = await super().__call__(target)
+            version.warning = "no answer to its example" if target in warned else None
+            return version
+
+    served = Served("m", "m", Warned(), telemetry, first_retry_s=60)
+    served.want(TWO)
+    await served.settled()
+    assert served.current == TWO
+    assert 'tiltyard_serving_model_warned{served="m"} 1.0' in telemetry.text().decode()
+    served.want(THREE)
+    await until(lambda: served.current == THREE)
+    served.want(ONE)
+    await until(lambda: served.current == ONE)
+    assert 'tiltyard_serving_model_warned{served="m"} 0.0' in telemetry.text().decode()
+    served.want(TWO)
+    await until(lambda: served.problem is not None)
+    assert served.current == ONE
+    assert "example" in str(served.problem)
+    served.close()

@@ -22,11 +22,13 @@ class Patience(msgspec.Struct, frozen=True):
 
     `request_s` is how long a request's head may take, and a body that brings less than `MIN_BYTES_PER_S`.
     `keep_alive_s` is how long a connection may be idle; idle connections should outlive the pools of common
-    clients and proxies, so that those never write into a closing one.
+    clients and proxies, so that those never write into a closing one. `trusted_proxies` are the addresses and
+    networks of those whose word on who their clients are is believed.
     """
 
     request_s: float = 20.0
     keep_alive_s: int = 75
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class _Arrival:

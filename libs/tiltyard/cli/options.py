@@ -1,6 +1,7 @@
 """Options that several commands share. Each flag has a `TILTYARD_…` variable."""
 
 import functools
+import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,43 @@ database_url = option(
 artifact_root = option(
     "--artifact-root",
     help="Where artifacts are kept: a folder or s3://bucket/prefix; without it, the data folder.",
+)
+
+
+def _parsed(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    from tiltyard.server.host_guard import parse_allowed_hosts
+
+    return parse_allowed_hosts(given)
+
+
+allowed_hosts = option(
+    "--allowed-hosts",
+    metavar="NAME",
+    multiple=True,
+    callback=_parsed,
+    help="A host name, besides loopback, under which requests may come: ml.example, .ml.example for all below it, a "
+    "pattern with *, or * for any. A port is passed over. May be repeated; commas separate names, in the variable "
+    "blanks too.",
+)
+
+
+def _networks(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    networks = tuple(name.strip() for value in given for name in value.split(",") if name.strip())
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise click.BadParameter(f"{network!r} is no address and no network, such as 10.0.0.0/8.") from None
+    return networks
+
+
+_trusted_proxies = option(
+    "--trusted-proxies",
+    metavar="ADDRESS",
+    multiple=True,
+    callback=_networks,
+    help="A proxy, by its address or network, whose X-Forwarded-For and X-Forwarded-Proto are believed; without it, "
+    "nobody's. May be repeated; in the variable, blanks separate them.",
 )
 _drain_delay_s = option(
     "--drain-delay-s",
@@ -124,12 +162,12 @@ def patient(command: Callable[..., Any]) -> Any:
     """Adds what is put up with from clients, which the command gets as `patience`."""
 
     @functools.wraps(command)
-    def gathered(*, slow_client_s: float, keep_alive_s: int, **rest: Any) -> Any:
+    def gathered(*, slow_client_s: float, keep_alive_s: int, trusted_proxies: tuple[str, ...], **rest: Any) -> Any:
         from tiltyard.cli.connections import Patience
 
-        return command(patience=Patience(slow_client_s, keep_alive_s), **rest)
+        return command(patience=Patience(slow_client_s, keep_alive_s, trusted_proxies), **rest)
 
-    return _slow_client_s(_keep_alive_s(gathered))
+    return _slow_client_s(_keep_alive_s(_trusted_proxies(gathered)))
 
 
 def exit_with(status: int) -> None:

@@ -55,13 +55,7 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
     is_flag=True,
     help="Bring the schema up to date first, on PostgreSQL too; SQLite always is.",
 )
-@options.option(
-    "--allowed-hosts",
-    metavar="NAME",
-    multiple=True,
-    help="A host name, besides loopback, under which requests may come; * allows any. May be repeated; in the "
-    "variable, blanks separate them.",
-)
+@options.allowed_hosts
 @options.option(
     "--max-connections",
     type=click.IntRange(1),

@@ -50,6 +50,7 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
 @options.listening
 @options.port("--port", "serving", 5001)
 @options.workers("--workers", "serving")
+@options.allowed_hosts
 @models
 @options.option(
     "--config",

@@ -21,6 +21,7 @@ from tiltyard.cli.workers import run
 @models
 @options.workers("--registry-workers", "registry")
 @options.workers("--serving-workers", "serving")
+@options.allowed_hosts
 @options.draining
 @options.patient
 def up(
@@ -31,12 +32,18 @@ def up(
     models: tuple[str, ...],
     registry_workers: int,
     serving_workers: int,
+    allowed_hosts: tuple[str, ...],
     drain: Drain,
     patience: Patience,
 ) -> None:
     """Registry and scoring service on an embedded database and local artifacts."""
     registry = registry_fleet(
-        Address(host, registry_port), registry_workers, data_dir=data_dir, drain=drain, patience=patience
+        Address(host, registry_port),
+        registry_workers,
+        data_dir=data_dir,
+        allowed_hosts=allowed_hosts,
+        drain=drain,
+        patience=patience,
     )
     serving = serving_fleet(
         Address(host, serving_port),
@@ -45,6 +52,7 @@ def up(
         patience=patience,
         registry_url=registry.url,
         models=models,
+        allowed_hosts=allowed_hosts,
         cache_dir=(data_dir / "cache").resolve(),
     )
 

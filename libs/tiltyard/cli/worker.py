@@ -121,6 +121,9 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # Whoever connects from this machine may be anybody: they are nobody's proxy until the operator says so.
+                proxy_headers=bool(job.patience.trusted_proxies),
+                forwarded_allow_ips=list(job.patience.trusted_proxies),
                 timeout_keep_alive=job.patience.keep_alive_s,
                 timeout_graceful_shutdown=max(1, round(job.drain.timeout_s)),
             )

@@ -1,5 +1,6 @@
 """From a reference to verified files, and to a loaded model."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from tiltyard.uri import DirectoryUri
 
 if TYPE_CHECKING:
     from tiltyard.pyfunc import PyFunc
+
+_log = logging.getLogger(__name__)
 
 
 def fetch(
@@ -71,7 +74,10 @@ def load_model(
     from tiltyard import pyfunc
 
     reference = resolve(uri, registry_url=registry_url)
-    return pyfunc.load(fetch(reference, cache_dir=cache_dir, accept_unverified=accept_unverified))
+    model = pyfunc.load(fetch(reference, cache_dir=cache_dir, accept_unverified=accept_unverified))
+    if model.caution is not None:
+        _log.warning("%s: %s", reference.uri, model.caution)
+    return model
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor, load_predictor
+from tiltyard.pyfunc.flavors.missing_packages import caution
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.params import validate_params
 from tiltyard.pyfunc.signature import Signature
@@ -28,6 +29,7 @@ class PyFunc:
         signature: what it takes and gives, or None: then nothing is enforced.
         row_wise: True only when every row's answer is known not to depend on the other rows.
         shortcut: a shorter way to the same answers, once one was taken.
+        caution: why its answers may not be those that it gave where it was saved, or None.
     """
 
     def __init__(self, metadata: MLModel, predictor: Predictor, directory: Path | None = None) -> None:
@@ -40,6 +42,7 @@ class PyFunc:
         # The author's word wins: an estimator of his own may be said to be row-wise, or not to be.
         self.row_wise: bool = predictor.row_wise if declared is None else declared is True
         self.shortcut: Shortcut | None = None
+        self.caution: str | None = None
         self._example: Any = None
         if self.signature is not None and self.signature.type_hint_from_example:
             self._example = self.input_example()
@@ -147,7 +150,9 @@ def load(path: Path | str) -> PyFunc:
     directory = Path(path)
     metadata = MLModel.load(directory)
     _check_tensors(metadata.signature)
-    return PyFunc(metadata, load_predictor(directory, metadata), directory)
+    model = PyFunc(metadata, load_predictor(directory, metadata), directory)
+    model.caution = caution(directory, metadata)
+    return model
 
 
 def _check_tensors(signature: Signature | None) -> None:

@@ -1,4 +1,4 @@
-"""What a model returned, as the answer's JSON, and split again into the answers of merged requests.
+"""What a model returned, as the answer's JSON.
 
 The answer is always valid RFC 8259: NaN, infinities and missing values are `null`. Bytes are base64 without
 the line end that upstream appends.
@@ -8,8 +8,7 @@ Source: mlflow/pyfunc/scoring_server/__init__.py (predictions_to_json) at v3.17.
 
 import base64
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -35,28 +34,6 @@ def encode(predictions: Any) -> bytes:
         raise InternalError(
             f"The model's output of type '{type(predictions).__name__}' cannot be written as JSON."
         ) from None
-
-
-def split(predictions: Any, counts: Sequence[int]) -> list[Any] | None:
-    """The predictions of each of several merged requests; None if they are not one row per input row.
-
-    Args:
-        counts: how many rows each request had, in the order in which they were merged.
-    """
-    if isinstance(predictions, Mapping):
-        parts = {name: split(value, counts) for name, value in predictions.items()}
-        if not parts or any(part is None for part in parts.values()):
-            return None
-        return [{name: part[i] for name, part in parts.items() if part is not None} for i in range(len(counts))]
-    if not isinstance(predictions, list) and not hasattr(predictions, "shape"):
-        return None
-    shape = getattr(predictions, "shape", None)
-    rows = len(predictions) if shape is None else (shape[0] if shape else -1)
-    if rows != sum(counts):
-        return None
-    taken = predictions.iloc if hasattr(predictions, "iloc") else predictions
-    bounds = np.cumsum([0, *counts]).tolist()
-    return [taken[start:end] for start, end in pairwise(bounds)]
 
 
 def to_jsonable(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of value

@@ -40,6 +40,8 @@ catalogs = Table(
     Column("uuid", String(36), nullable=False),
     Column("name", String(255), nullable=False, unique=True),
     Column("comment", Text),
+    # JSON object of texts; null where none were given.
+    Column("properties", Text),
     Column("owner", String(255)),
     Column("created_at", Millis, nullable=False),
     Column("created_by", String(255)),
@@ -55,6 +57,8 @@ schemas = Table(
     Column("catalog_id", ForeignKey("catalogs.id"), nullable=False),
     Column("name", String(255), nullable=False),
     Column("comment", Text),
+    # JSON object of texts; null where none were given.
+    Column("properties", Text),
     Column("owner", String(255)),
     Column("created_at", Millis, nullable=False),
     Column("created_by", String(255)),
@@ -229,7 +233,7 @@ files = Table(
 experiments = Table(
     "experiments",
     metadata,
-    Column("experiment_id", Integer, primary_key=True, autoincrement=True),
+    Column("experiment_id", Id, primary_key=True, autoincrement=True),
     Column("name", String(500), nullable=False, unique=True),
     Column("artifact_location", Text, nullable=False),
     Column("lifecycle_stage", String(16), nullable=False, server_default=text("'active'")),
@@ -321,6 +325,8 @@ dataset_inputs = Table(
     metadata,
     Column("run", child_of("runs.id"), primary_key=True, autoincrement=False),
     Column("dataset_id", child_of("datasets.id"), primary_key=True, autoincrement=False),
+    # Its place among those that were logged, for the order in which they are shown.
+    Column("position", Integer, nullable=False, server_default=text("0")),
 )
 
 dataset_input_tags = Table(

@@ -13,20 +13,28 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
+from litestar.types import Scope, Send
 
+from tiltyard.errors import TiltyardError
+from tiltyard.server.head_requests import HeadRequests
+from tiltyard.server.host_guard import PROBES, HostGuard, Origins
 from tiltyard_serving.api.connection import DirectConnection
 from tiltyard_serving.api.documentation import Document
 from tiltyard_serving.api.endpoints import HANDLERS as ENDPOINT_HANDLERS
 from tiltyard_serving.api.probes import HANDLERS
-from tiltyard_serving.api.replies import http_error_reply
+from tiltyard_serving.api.replies import error_reply, http_error_reply, respond
 from tiltyard_serving.api.routes import scoring_routes
 from tiltyard_serving.api.straight import Straight
+from tiltyard_serving.api.v2 import refusal
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.logs import json_lines
 from tiltyard_serving.memory import collect_seldom
 from tiltyard_serving.payload_log import PayloadLog, open_sink
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
+
+# Whether the process is well may be asked under any name.
+_EXEMPT = PROBES | {"/v2/health/live", "/v2/health/ready"}
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -72,7 +80,8 @@ def create_app(settings: Settings) -> Litestar:
                 if payload_log is not None:
                     await asyncio.to_thread(payload_log.close)
 
-    scoring, direct = scoring_routes(settings, telemetry, endpoints, draining, payload_log)
+    origins = Origins(settings.host, settings.allowed_hosts)
+    scoring, direct = scoring_routes(settings, telemetry, endpoints, draining, origins, payload_log)
     app = _App(
         route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring],
         lifespan=[lifespan],
@@ -87,7 +96,8 @@ def create_app(settings: Settings) -> Litestar:
         ),
         logging_config=None,
     )
-    app.asgi_handler = Straight(app.asgi_handler, scoring)
+    guarded = HostGuard(Straight(app.asgi_handler, scoring), origins, _keep_away, exempt=_EXEMPT)
+    app.asgi_handler = HeadRequests(guarded)
     # For the process that serves it: what the connections of this application do by themselves.
     app.state.connection = type("Connection", (DirectConnection,), {"direct": direct})
     return app
@@ -99,6 +109,11 @@ class _App(Litestar):
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
         return [*plugins, MsgspecDIPlugin()]
+
+
+async def _keep_away(scope: Scope, send: Send, error: TiltyardError) -> None:
+    """Answers a request that comes from another site, in the shape of the protocol that it speaks."""
+    await respond(send, refusal(error) if scope["path"].startswith("/v2/") else error_reply(error))
 
 
 def _refuse(request: Request[object, object, State], error: Exception) -> Response[bytes]:

@@ -6,7 +6,7 @@ registered model, or of one that the operator lets callers name: that one is loa
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from tiltyard.client.address import registry_url
@@ -14,7 +14,7 @@ from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, Tiltyar
 from tiltyard.uri import DirectoryUri, ModelUri, RegisteredUri, VersionUri
 from tiltyard_serving.endpoint import Endpoint, Member
 from tiltyard_serving.endpoint_config import EndpointConfig, check_name, read_file
-from tiltyard_serving.entities import DEFAULT, asked_for, full_name, parse_entities
+from tiltyard_serving.entities import DEFAULT, asked_for, full_name, named_by_alias, parse_entities
 from tiltyard_serving.on_demand import OnDemand
 from tiltyard_serving.served import Served
 from tiltyard_serving.settings import Settings
@@ -127,6 +127,11 @@ class Endpoints:
     def by_name(self) -> Mapping[str, Endpoint]:
         """The named endpoints."""
         return self._by_name
+
+    @property
+    def unnamed(self) -> Sequence[Endpoint]:
+        """The configured models that are no named endpoint."""
+        return self._unnamed
 
     @property
     def missing(self) -> list[Served]:
@@ -259,9 +264,15 @@ class Endpoints:
             ResourceDoesNotExist: nothing of that model is configured here, or it has no such version.
             TemporarilyUnavailable: it is not loaded, and cannot be now.
         """
-        asked = asked_for(name, selector)
+        return await self._asked(asked_for(name, selector), f"'{name[:300]}' with '{selector[:300]}'")
+
+    async def of_alias(self, name: str, alias: str) -> Served:
+        """The model that serves `models:/NAME@ALIAS`. Raises: as `of_model`."""
+        return await self._asked(named_by_alias(name, alias), f"'{name[:300]}@{alias[:300]}'")
+
+    async def _asked(self, asked: RegisteredUri | None, shown: str) -> Served:
         if asked is None or not self._may_be_asked(asked.name):
-            raise ResourceDoesNotExist(f"The model '{name[:300]}' with '{selector[:300]}' is not served here.")
+            raise ResourceDoesNotExist(f"The model {shown} is not served here.")
         return self._loaded(asked) or await self._on_demand.open(asked)
 
     def _loaded(self, asked: RegisteredUri) -> Served | None:

@@ -108,14 +108,28 @@ def asked_for(name: str, selector: str) -> RegisteredUri | None:
         full = parse_model_name(name).full
     except InvalidParameterValue:
         return None
-    for text in (f"models:/{full}/{selector}", f"models:/{full}@{selector}"):
-        try:
-            parsed = parse_model_uri(text)
-        except InvalidParameterValue:
-            continue
-        if isinstance(parsed, RegisteredUri) and parsed.name == full:
-            return parsed
-    return None
+    return _of(full, f"models:/{full}/{selector}") or _of(full, f"models:/{full}@{selector}")
+
+
+@functools.lru_cache(maxsize=1024)
+def named_by_alias(name: str, alias: str) -> RegisteredUri | None:
+    """What `NAME@ALIAS` asks for, as in a URI, with the full name; None when that can name nothing.
+
+    An alias may be called as a stage or a version is.
+    """
+    try:
+        full = parse_model_name(name).full
+    except InvalidParameterValue:
+        return None
+    return _of(full, f"models:/{full}@{alias}")
+
+
+def _of(full: str, text: str) -> RegisteredUri | None:
+    try:
+        parsed = parse_model_uri(text)
+    except InvalidParameterValue:
+        return None
+    return parsed if isinstance(parsed, RegisteredUri) and parsed.name == full else None
 
 
 def registered_uri(names: RegisteredUri) -> str:

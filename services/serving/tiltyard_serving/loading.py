@@ -22,7 +22,7 @@ from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.openmp import OpenMP
 from tiltyard_serving.settings import Isolation, Settings
 from tiltyard_serving.telemetry import Telemetry
-from tiltyard_serving.warm_up import warm_up
+from tiltyard_serving.warm_up import WarmUp, warm_up
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class _Fetched(NamedTuple):
     model: PyFunc
     name: str
     version: str
-    merging: bool
+    warmed: WarmUp
     directory: Path
     size_bytes: int
     openmp: OpenMP | None
@@ -119,7 +119,8 @@ class Loader:
             fetched.model,
             name=fetched.name,
             version=fetched.version,
-            merging=fetched.merging,
+            layout=fetched.warmed.layout,
+            warning=fetched.warmed.warning,
             limits=self._limits,
             coerce=self._settings.coerce,
             meter=ModelMeter(self._telemetry, fetched.name, fetched.version),
@@ -153,10 +154,12 @@ class Loader:
         try:
             if isolation == "none":
                 model = pyfunc.load(directory)
+                if model.caution is not None:
+                    _log.warning("%s/%s: %s", name, version, model.caution)
             else:
                 cache, meter = ModelCache(settings.cache_dir).root, process_meter(self._telemetry, name, version)
                 model = isolated(f"{name}/{version}", verified_again, cache, self._process_limits, meter)
-            merging = warm_up(model, directory, settings.coerce, compiled=settings.compiled)
+            warmed = warm_up(model, directory, settings.coerce, compiled=settings.compiled)
         except BaseException:
             if isinstance(model, IsolatedModel):
                 model.close()
@@ -165,7 +168,7 @@ class Loader:
         resident_bytes = model.resident_bytes if isinstance(model, IsolatedModel) else None
         reentrant = model.shortcut is not None and model.shortcut.reentrant
         openmp = OpenMP(settings.workers) if reentrant else None
-        return _Fetched(model, name, version, merging, directory, resident_bytes or size_of(directory), openmp)
+        return _Fetched(model, name, version, warmed, directory, resident_bytes or size_of(directory), openmp)
 
 
 def _target(found: ModelReference) -> Target:

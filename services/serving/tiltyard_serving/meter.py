@@ -1,5 +1,6 @@
 """What one model version counts and times. Its metrics are looked up once and not for every request."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -16,6 +17,9 @@ class ModelMeter:
         labels = self._labels = name, version
         self._requests = telemetry.requests
         self._by_status: dict[int, CounterMetric] = {}
+        # When the last request was answered, in milliseconds since 1970; 0 for never.
+        self.last_answer_ms = 0
+        self._failed_seconds = telemetry.failed_request_seconds.labels(*labels)
         self._request_seconds = telemetry.request_seconds.labels(*labels)
         self._parse_seconds = telemetry.parse_seconds.labels(*labels)
         self._validate_seconds = telemetry.validate_seconds.labels(*labels)
@@ -62,6 +66,10 @@ class ModelMeter:
             self._request_seconds.observe_all(self._answered_s)
             for status, times in Counter(self._statuses).items():
                 self._with_status(status).inc(times)
+                if status != 200:
+                    seconds = zip(self._statuses, self._answered_s, strict=True)
+                    self._failed_seconds.inc(sum(each_s for each, each_s in seconds if each == status))
+            self.last_answer_ms = time.time_ns() // 1_000_000
             self._answered_s.clear()
             self._statuses.clear()
 

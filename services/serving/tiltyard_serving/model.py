@@ -13,6 +13,7 @@ from tiltyard_serving.batch import Limits, Steps, Times, Waiter
 from tiltyard_serving.batcher import Batcher
 from tiltyard_serving.isolation.model import IsolatedModel
 from tiltyard_serving.isolation.process import ProcessState
+from tiltyard_serving.layout import Layout
 from tiltyard_serving.memory import collect_young, give_back_soon
 from tiltyard_serving.meter import ModelMeter
 from tiltyard_serving.openmp import OpenMP
@@ -37,7 +38,11 @@ _FAULTS = (DeadlineExceeded, InternalError, TemporarilyUnavailable)
 
 
 class LoadedModel:
-    """Answers requests with one version: decodes by its signature, predicts in its own thread."""
+    """Answers requests with one version: decodes by its signature, predicts in its own thread.
+
+    Attributes:
+        warning: what is wrong with it, although it is served; None if nothing is.
+    """
 
     def __init__(
         self,
@@ -45,25 +50,31 @@ class LoadedModel:
         *,
         name: str,
         version: str,
-        merging: bool,
+        layout: Layout | None,
         limits: Limits,
         coerce: Literal["strict", "lenient"],
         meter: ModelMeter,
         size_bytes: int = 0,
         openmp: OpenMP | None = None,
+        warning: str | None = None,
         on_closed: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name
         self.version = version
         self.meter = meter
         self.size_bytes = size_bytes
+        self.warning = warning
         self._on_closed = on_closed
         self.header = quote(f"{name}/{version}", safe="/ !#$&'()*+,:;=?@[]~").encode("ascii")
         self._users = 1
         self._model = model
         self._decode = payload.Decoder(model.signature, coerce=coerce)
         self._batcher: Batcher[Payload, bytes] = Batcher(
-            f"{name}/{version}", steps(model, openmp), limits, merging=merging, observe=meter.predicted
+            f"{name}/{version}",
+            steps(model, layout, openmp),
+            limits,
+            merging=layout is not None,
+            observe=meter.predicted,
         )
 
     @property
@@ -145,10 +156,11 @@ def _merge_key(item: Payload) -> Hashable | None:
     return item.merge_key if item.rows else None
 
 
-def steps(model: PyFunc, openmp: OpenMP | None = None) -> Steps[Payload, bytes]:
+def steps(model: PyFunc, layout: Layout | None = None, openmp: OpenMP | None = None) -> Steps[Payload, bytes]:
     """How payloads become answers of `model`, with every failure as the error that a caller may see.
 
-    The cause stays on the error for the log. With `openmp`, several predictions may be made at once.
+    The cause stays on the error for the log. Without a `layout` nothing can be merged; with `openmp`, several
+    predictions may be made at once.
     """
     faults = _FAULTS if isinstance(model, IsolatedModel) else ()
 
@@ -163,13 +175,17 @@ def steps(model: PyFunc, openmp: OpenMP | None = None) -> Steps[Payload, bytes]:
     plain: Steps[Payload, bytes] = Steps(
         merge=_or_else(merge, InternalError, "The input could not be given to the model.", passed=(TiltyardError,)),
         predict=_or_else(predict, BadRequest, MODEL_FAILED, passed=faults),
-        split=output.split,
+        split=_never if layout is None else layout.split,
         encode=_or_else(
             output.encode, InternalError, "The model's output cannot be written as JSON.", passed=(TiltyardError,)
         ),
         brief=model.shortcut is not None and model.shortcut.brief,
     )
     return plain if openmp is None else replace(plain, at_once=openmp.at_once, share=openmp.share)
+
+
+def _never(_output: Any, _counts: Sequence[int]) -> None:
+    """No part of an output is known to be that of one request."""
 
 
 def _or_else(

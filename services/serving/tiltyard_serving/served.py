@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from tiltyard.errors import TemporarilyUnavailable, TiltyardError
+from tiltyard.errors import MissingPackage, TemporarilyUnavailable, TiltyardError
 from tiltyard_serving.loading import Target
 from tiltyard_serving.memory import give_back_soon
 from tiltyard_serving.model import LoadedModel
@@ -149,6 +149,11 @@ class Served:
             self.report(f"{_shown(target) or self.label} could not be loaded: {_reason(error)}")
             self._settled.set()
             return False
+        if self._is_worse(model):
+            model.close()
+            loads.labels(self.label, "failed").inc()
+            self.report(f"{_shown(target) or self.label} does not replace the version before it: {model.warning}")
+            return False
         loads.labels(self.label, "loaded").inc()
         if self.current is not None and self._wanted == self.current:
             model.close()
@@ -161,9 +166,12 @@ class Served:
         self.report(None)
         self._telemetry.load_seconds.labels(self.label).observe(seconds)
         self._telemetry.model_ready.labels(self.label).set(1)
+        self._telemetry.model_warned.labels(self.label).set(1 if model.warning else 0)
         self._settled.set()
         # Loading took more than the model keeps.
         give_back_soon()
+        if model.warning:
+            _log.warning("%s: %s/%s is served nevertheless: %s", self.uri, model.name, model.version, model.warning)
         _log.info(
             "%s: serving %s/%s after %.2f s%s",
             self.uri,
@@ -173,6 +181,11 @@ class Served:
             "" if model.merging else ", requests are not merged",
         )
         return True
+
+    def _is_worse(self, model: LoadedModel) -> bool:
+        """Whether there is something wrong with `model`, and nothing with what is served."""
+        current = self.slot.current
+        return current is not None and model.warning is not None and current.warning is None
 
     # --- The trial of a version that replaces another -------------------------------------------------
 
@@ -185,9 +198,11 @@ class Served:
         before.hold()
         timer = asyncio.get_running_loop().call_later(limits.time_s, self._end_trial)
         self._fallback = _Fallback(before, target, timer)
-        self.trial = Trial(model, limits.requests, limits.max_error_rate, self._decide)
+        self.trial = Trial(model, before, limits.requests, limits.max_error_rate, self._decide)
 
     def _end_trial(self) -> None:
+        if self.trial is not None:
+            self.trial.close()
         self.trial = None
         if self._fallback is not None:
             fallback, self._fallback = self._fallback, None
@@ -213,4 +228,6 @@ def _shown(target: Target) -> str | None:
 
 def _reason(error: Exception) -> str:
     """Why, for those who may ask this server about its models: no path and no text of a library."""
+    if isinstance(error, MissingPackage):
+        return str(error)
     return error.message if isinstance(error, TiltyardError) else type(error).__name__

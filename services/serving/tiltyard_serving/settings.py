@@ -35,6 +35,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 5001
     workers: int = 1
+    # Host names, besides those of loopback, under which requests may come. A server that listens beyond loopback
+    # and was given none answers to every name.
+    allowed_hosts: tuple[str, ...] = ()
 
     # "lenient" restores the peer's lossy casts of JSON values.
     coerce: Literal["strict", "lenient"] = "strict"

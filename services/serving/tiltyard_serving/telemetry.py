@@ -7,7 +7,7 @@ import asyncio
 import os
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from prometheus_client import (
@@ -25,6 +25,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# Numbers of model versions, by the name of the sample and its labels: the model, the version, and what else there is.
+Samples = Mapping[tuple[str, tuple[str, ...]], float]
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -82,6 +85,12 @@ class Telemetry:
             "Seconds from the start of a scoring request to its answer.",
             model,
             buckets=_SECONDS,
+            registry=registry,
+        )
+        self.failed_request_seconds = Counter(
+            "tiltyard_serving_failed_request_seconds",
+            "Seconds of the scoring requests that were not answered with 200.",
+            model,
             registry=registry,
         )
         self.rows = Counter("tiltyard_serving_rows", "Rows predicted, by model and version.", model, registry=registry)
@@ -214,6 +223,13 @@ class Telemetry:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.model_warned = Gauge(
+            "tiltyard_serving_model_warned",
+            "1 when what is served does not answer its own input example, else 0.",
+            ("served",),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self.registry_connected = Gauge(
             "tiltyard_serving_registry_connected",
             "1 while the registry answers what is followed, else 0.",
@@ -226,11 +242,28 @@ class Telemetry:
 
     def text(self) -> bytes:
         """All of it in the text format, over all processes."""
+        return generate_latest(self._together())
+
+    def samples(self) -> Samples:
+        """The numbers of each model version, over all processes, without the buckets of histograms."""
+        return {
+            (sample.name, _values(sample.labels)): sample.value
+            for metric in self._together().collect()
+            for sample in metric.samples
+            if "model" in sample.labels and "le" not in sample.labels
+        }
+
+    def _together(self) -> CollectorRegistry:
         if not _shared():
-            return generate_latest(self._registry)
+            return self._registry
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        return together
+
+
+def _values(labels: Mapping[str, str]) -> tuple[str, ...]:
+    first = labels["model"], labels["version"]
+    return *first, *(value for name, value in labels.items() if name not in ("model", "version", "pid"))
 
 
 def _shared() -> bool:

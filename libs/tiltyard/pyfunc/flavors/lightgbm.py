@@ -7,8 +7,10 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path, missing_packages
+from tiltyard.pyfunc.flavors.code_path import add_code_path
+from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
+from tiltyard.pyfunc.flavors.row_wise import is_row_wise
 from tiltyard.pyfunc.flavors.sklearn import load_estimator
 from tiltyard.pyfunc.mlmodel import MLModel
 
@@ -45,4 +47,4 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
         else:
             form = str(flavor.get("serialization_format") or "cloudpickle")
             model = load_estimator(path, form, trusted_types=_TRUSTED)
-    return Predictor(model.predict, model, row_wise=type(model).__module__.startswith("lightgbm."))
+    return Predictor(model.predict, model, row_wise=is_row_wise(model))

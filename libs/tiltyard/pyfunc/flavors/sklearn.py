@@ -11,8 +11,10 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path, missing_packages
+from tiltyard.pyfunc.flavors.code_path import add_code_path
+from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.module import predictor_of
+from tiltyard.pyfunc.flavors.row_wise import is_row_wise
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
 
@@ -40,8 +42,8 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
         estimator = load_estimator(path, str(flavor.get("serialization_format") or "pickle"))
     method = str(settings.get("predict_fn") or "predict")
     predictor = predictor_of(estimator, method)
-    # No estimator of scikit-learn looks at other rows to predict one, save those that score the whole input.
-    row_wise = method in ("predict", "predict_proba", "predict_log_proba") and _is_own(estimator)
+    # `score` has one answer for all rows.
+    row_wise = method in ("predict", "predict_proba", "predict_log_proba") and is_row_wise(estimator)
     return Predictor(predictor.predict, estimator, takes_params=False, row_wise=row_wise)
 
 
@@ -67,16 +69,4 @@ def load_estimator(path: Path, serialization_format: str, *, trusted_types: Iter
             raise InvalidParameterValue("The model's file is not a pickle.") from None
     raise InvalidParameterValue(
         f"Unrecognized serialization format: '{serialization_format[:40]}'. Expected one of {', '.join(FORMATS)}."
-    )
-
-
-def _is_own(estimator: Any) -> bool:
-    """Whether the estimator, and every estimator that is a parameter of it, is scikit-learn's own class."""
-    if not hasattr(estimator, "get_params"):
-        return False
-    parts = [estimator, *(part for part in estimator.get_params(deep=True).values() if hasattr(part, "get_params"))]
-    return all(
-        type(part).__module__.startswith("sklearn.") and type(part).__name__ != "FunctionTransformer"
-        for part in parts
-        if not isinstance(part, type)
     )

@@ -10,8 +10,10 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path, missing_packages
+from tiltyard.pyfunc.flavors.code_path import add_code_path
+from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
+from tiltyard.pyfunc.flavors.row_wise import is_row_wise
 from tiltyard.pyfunc.mlmodel import MLModel
 
 _BOOSTER = "xgboost.core.Booster"
@@ -49,4 +51,4 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
         return model.predict(data, **({"validate_features": True} | known))
 
     takes_params = metadata.signature is not None and metadata.signature.params is not None
-    return Predictor(predict, model, takes_params=takes_params, row_wise=True)
+    return Predictor(predict, model, takes_params=takes_params, row_wise=is_row_wise(model))

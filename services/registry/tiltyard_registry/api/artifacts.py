@@ -29,6 +29,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from tiltyard import errors
+from tiltyard.server.head_requests import is_head
 from tiltyard.storage import ArtifactStore, Entry
 from tiltyard.wire.artifacts import FileInfo, FilesReply
 from tiltyard.wire.tags import Empty
@@ -131,7 +132,7 @@ class ArtifactProxy:
         below = raw.partition(b"?")[0].partition(_MARK)[2]
         resource, _, path = below.partition(b"/")
         return Request(
-            scope["method"],
+            "HEAD" if is_head(scope) else scope["method"],
             resource.decode("ascii", "replace"),
             path_text(unquote_to_bytes(path)),
             scope.get("query_string", b""),

@@ -100,8 +100,17 @@ def _check_content_type(content_type: str | None) -> None:
 
 
 def _decode_with_care(body: bytes, kind: type[T]) -> T:
+    return convert(json_object(body), kind)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`, with snake_case names and without what is null; nothing at all is an empty one.
+
+    Raises:
+        InvalidParameterValue: it is not JSON, not an object, or spells a parameter twice.
+    """
     try:
-        raw = _load(body)
+        raw = _load(body or b"{}")
         if isinstance(raw, str):
             # Old clients send JSON within a JSON text.
             raw = _load(raw.encode())
@@ -110,7 +119,7 @@ def _decode_with_care(body: bytes, kind: type[T]) -> T:
         raise InvalidParameterValue("The request body is nested too deeply.") from None
     if not isinstance(raw, dict):
         raise InvalidParameterValue(f"The request body must be a JSON object, got {_json_type(raw)}.")
-    return convert(raw, kind)
+    return raw
 
 
 def convert(raw: dict[str, Any], kind: type[T]) -> T:
@@ -123,7 +132,7 @@ def convert(raw: dict[str, Any], kind: type[T]) -> T:
         value = msgspec.convert(raw, kind, strict=False)
     except msgspec.ValidationError as error:
         raise refusal(str(error), raw) from None
-    _check_leaves(msgspec.to_builtins(value), "")
+    check_leaves(msgspec.to_builtins(value), "")
     return value
 
 
@@ -202,14 +211,14 @@ def camel(name: str) -> str:
     return first + "".join(other.capitalize() for other in others)
 
 
-def _check_leaves(value: Any, path: str) -> None:
+def check_leaves(value: Any, path: str) -> None:
     """Refuses what no database column holds: integers beyond 64 bits, NUL in a text."""
     if isinstance(value, dict):
         for name, item in value.items():
-            _check_leaves(item, f"{path}.{name}" if path else name)
+            check_leaves(item, f"{path}.{name}" if path else name)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _check_leaves(item, f"{path}[{index}]")
+            check_leaves(item, f"{path}[{index}]")
     elif isinstance(value, str):
         if "\0" in value:
             raise InvalidParameterValue(invalid(path, value, "A text may not hold the NUL character"))

@@ -68,10 +68,25 @@ def answer(error: TiltyardError, *, path: str, request_id: str | None) -> Respon
     status, body = shape(error, path=path, request_id=request_id)
     headers = {}
     if status in (429, 503):
-        headers["retry-after"] = str(max(1, round(error.retry_after_s or 1)))
+        headers["retry-after"] = retry_after(error)
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Basic realm="tiltyard"'
     return Response(content=body, status_code=status, media_type="application/json", headers=headers)
+
+
+async def refuse(error: TiltyardError, scope: Any, send: Any) -> None:
+    """Answers a request with `error`, outside the framework."""
+    status, body = shape(error, path=scope["path"], request_id=scope["state"].get("request_id"))
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status in (429, 503):
+        headers.append((b"retry-after", retry_after(error).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def retry_after(error: TiltyardError) -> str:
+    """The seconds after which the caller may come again, as the header has them."""
+    return str(max(1, round(error.retry_after_s or 1)))
 
 
 def shape(error: TiltyardError, *, path: str, request_id: str | None) -> tuple[int, bytes]:

@@ -14,7 +14,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from tiltyard.errors import TemporarilyUnavailable, TiltyardError
 from tiltyard.names import MAX_ALIAS_CHARS, parse_model_name
 from tiltyard_registry.api.dependencies import Schema
-from tiltyard_registry.api.errors import shape
+from tiltyard_registry.api.errors import refuse
 from tiltyard_registry.auth.providers import principal_of
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
@@ -46,14 +46,14 @@ class HotReads:
         if answer is None or scope.get("method") != "GET":
             await self._app(scope, receive, send)
             return
-        status, headers = 200, [(b"content-type", b"application/json")]
         try:
             await self._schema.check(self._database)
             body = await answer(principal_of(scope), scope["query_string"])
         except TemporarilyUnavailable as error:
             # Not handed on: the caller has waited for a connection already.
-            status, body = shape(error, path=scope["path"], request_id=scope["state"].get("request_id"))
-            headers.append((b"retry-after", str(max(1, round(error.retry_after_s or 1))).encode()))
+            scope["path_template"] = scope["path"]
+            await refuse(error, scope, send)
+            return
         except TiltyardError:
             body = None
         except Exception:
@@ -63,8 +63,8 @@ class HotReads:
             await self._app(scope, receive, send)
             return
         scope["path_template"] = scope["path"]
-        headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _run(self, who: Principal, query: bytes) -> bytes | None:

@@ -17,7 +17,7 @@ from tiltyard.wire import runs as wire
 from tiltyard.wire.tags import Tag
 from tiltyard_registry.api.binding import camel
 from tiltyard_registry.api.dependencies import Schema
-from tiltyard_registry.api.errors import shape
+from tiltyard_registry.api.errors import refuse
 from tiltyard_registry.auth.providers import principal_of
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
@@ -79,15 +79,16 @@ class HotWrites:
             await self._app(scope, receive, send)
             return
         received, body = await self._receive(receive)
-        status, headers, answer = 200, [(b"content-type", b"application/json")], None
+        answer = None
         try:
             if body is not None and not _needs_care(body):
                 await self._schema.check(self._database)
                 answer = await write(principal_of(scope), body)
         except TemporarilyUnavailable as error:
             # Not handed on: the caller has waited for a connection already.
-            status, answer = shape(error, path=scope["path"], request_id=scope["state"].get("request_id"))
-            headers.append((b"retry-after", str(max(1, round(error.retry_after_s or 1))).encode()))
+            scope["path_template"] = scope["path"]
+            await refuse(error, scope, send)
+            return
         except (TiltyardError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
         except Exception:
@@ -96,8 +97,8 @@ class HotWrites:
             await self._app(scope, _again(received, receive), send)
             return
         scope["path_template"] = scope["path"]
-        headers.append((b"content-length", str(len(answer)).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer, "more_body": False})
 
     async def _receive(self, receive: Receive) -> tuple[list[Any], bytes | None]:

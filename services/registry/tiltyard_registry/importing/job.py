@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from tiltyard.errors import BadRequest
 from tiltyard_registry.importing import conflicts, files, nouns, registered_models
@@ -19,6 +19,7 @@ from tiltyard_registry.importing.registered_models import IMPORTER, RegisteredMo
 from tiltyard_registry.importing.rows import Compared
 from tiltyard_registry.importing.source import DEFAULT_WORKSPACE, MLflowDatabase, open_mlflow, open_ours
 from tiltyard_registry.importing.versions import Versions
+from tiltyard_registry.store import experiments
 from tiltyard_registry.store.migrations import is_current
 from tiltyard_registry.store.session import Database
 
@@ -35,13 +36,6 @@ _LEFT_OUT = {
     "scorers": "scorers",
     "webhooks": "webhooks",
 }
-
-
-_NUMBER_BEHIND = text(
-    "SELECT setval(sequence, greatest(coalesce(pg_sequence_last_value(sequence), 1), "
-    "(SELECT max(experiment_id) FROM experiments), 1)) "
-    "FROM (SELECT pg_get_serial_sequence('experiments', 'experiment_id')::regclass AS sequence) AS named"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +107,8 @@ class Import:
         await self._look_for_what_stays()
         for owner in self._owners:
             await owner.copy(self._source, self._database, self._counter(owner.noun))
-        await _free_new_ids(self._database)
+        async with self._database.write() as session:
+            await experiments.free_new_ids(session)
         if self._files is not None:
             await self._files.copy(self._database, IMPORTER, self._counter(files.NOUN))
             self.report.refused_files = self._files.refused
@@ -188,10 +183,3 @@ async def _has_schema(database: Database) -> bool:
         return False
     async with database.read() as session:
         return await is_current(session)
-
-
-async def _free_new_ids(database: Database) -> None:
-    """Has PostgreSQL number new experiments behind those that came with their ids; SQLite does so by itself."""
-    async with database.write() as session:
-        if not session.is_sqlite:
-            await session.execute(_NUMBER_BEHIND)

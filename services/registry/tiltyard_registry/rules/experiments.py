@@ -7,11 +7,14 @@ import re
 from urllib.parse import urlsplit
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard_registry.rules.keys import check_length
+from tiltyard_registry.rules.keys import MAX_INT64, check_length
 
 MAX_NAME_CHARS = 500
 MAX_ARTIFACT_LOCATION_CHARS = 2048
-MAX_EXPERIMENT_ID = 2**31 - 1
+MAX_EXPERIMENT_ID = MAX_INT64
+MAX_COUNTED_ID = 10**9
+"""Ids above it came with an import (file stores and managed services invent ids of up to 18 digits); new experiments
+are numbered behind the others."""
 DEFAULT_EXPERIMENT_ID = 0
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import RowMapping, bindparam, insert, select, update
+from sqlalchemy import RowMapping, bindparam, insert, select, text, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
 
@@ -11,6 +11,7 @@ from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_experiment_tag, last_of_each
 from tiltyard_registry.rules.experiments import (
+    MAX_COUNTED_ID,
     below,
     check_artifact_location,
     check_experiment_name,
@@ -30,6 +31,21 @@ ARTIFACT_ROOT = "mlflow-artifacts:/"
 DEFAULT_PAGE, MAX_PAGE = 1000, 50_000
 
 _INFO = ("name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time")
+# SQLite would number on from the greatest id there is, also from one that came with an import.
+_NEXT_OF_SQLITE = text(
+    "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'experiments' AND seq <= :counted), "
+    "(SELECT max(experiment_id) FROM experiments WHERE experiment_id <= :counted), 0) + 1"
+)
+_FREE_OF_POSTGRESQL = text(
+    "SELECT setval(sequence, greatest(coalesce(pg_sequence_last_value(sequence), 1), "
+    "(SELECT max(experiment_id) FROM experiments WHERE experiment_id <= :counted), 1)) "
+    "FROM (SELECT pg_get_serial_sequence('experiments', 'experiment_id')::regclass AS sequence) AS named"
+)
+_FREE_OF_SQLITE = text(
+    "UPDATE sqlite_sequence SET seq = "
+    "(SELECT coalesce(max(experiment_id), 0) FROM experiments WHERE experiment_id <= :counted) "
+    "WHERE name = 'experiments' AND seq > :counted"
+)
 _BY_ID = select(experiments).where(experiments.c.experiment_id == bindparam("experiment_id"))
 _BY_NAME = select(experiments).where(experiments.c.name == bindparam("name"))
 
@@ -53,13 +69,12 @@ async def create_experiment(
     location = check_artifact_location(artifact_location) if artifact_location else ""
     entries = last_of_each([check_experiment_tag(*tag) for tag in tags])
     now = now_ms()
+    row: Row = {"name": name, "artifact_location": location, "creation_time": now, "last_update_time": now}
+    if session.is_sqlite:
+        row["experiment_id"] = await session.scalar(_NEXT_OF_SQLITE, {"counted": MAX_COUNTED_ID})
     try:
         async with session.connection.begin_nested():
-            experiment_id = await session.scalar(
-                insert(experiments)
-                .values(name=name, artifact_location=location, creation_time=now, last_update_time=now)
-                .returning(experiments.c.experiment_id)
-            )
+            experiment_id = await session.scalar(insert(experiments).values(row).returning(experiments.c.experiment_id))
     except IntegrityError:
         raise ResourceAlreadyExists(f"Experiment(name={name}) already exists.") from None
     if not location:
@@ -70,6 +85,12 @@ async def create_experiment(
         )
     await _set_tags(session, experiment_id, entries)
     return str(experiment_id)
+
+
+async def free_new_ids(session: Session) -> None:
+    """Has new experiments numbered behind those that came with their ids, but for the ids that nobody counted."""
+    statement = _FREE_OF_SQLITE if session.is_sqlite else _FREE_OF_POSTGRESQL
+    await session.execute(statement, {"counted": MAX_COUNTED_ID})
 
 
 async def get_experiment(session: Session, who: Principal, experiment_id: str) -> Row:

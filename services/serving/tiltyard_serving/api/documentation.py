@@ -70,7 +70,16 @@ def scoring_paths() -> Iterator[tuple[str, PathItem]]:
         "/v2/models/{name}/versions/{version}/infer",
         _post("inferVersion", "Inference with one version", infer, "name", "version"),
     )
+    yield (
+        "/v1/models/{name}:predict",
+        _post("predict", "Predictions by KServe's V1 protocol", invoke, "name"),
+    )
     for path, operation, summary in (
+        ("/v1/models", "v1Models", "The names of the models"),
+        ("/v1/models/{name}", "v1Model", "Whether a model is loaded"),
+        ("/v2/models/stats", "v2Statistics", "What every model did"),
+        ("/v2/models/{name}/stats", "v2ModelStatistics", "What a model did"),
+        ("/v2/models/{name}/config", "v2ModelConfig", "The configuration of a model, as Triton has it"),
         ("/v2", "v2Server", "The server and its extensions"),
         ("/v2/health/live", "v2Live", "Whether the process answers"),
         ("/v2/health/ready", "v2Ready", "Whether every configured model is loaded"),
@@ -82,13 +91,22 @@ def scoring_paths() -> Iterator[tuple[str, PathItem]]:
         names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
         answers: Responses = {"200": OpenAPIResponse(summary, content={"application/json": OpenAPIMediaType()})}
         about = Operation(
-            ["Open Inference Protocol"],
+            ["Open Inference Protocol" if path.startswith("/v2") else "KServe V1"],
             summary,
             operation_id=operation,
             parameters=_parameters(*names),
             responses=answers | _refusals("404", "503"),
         )
         yield path, PathItem(get=about)
+    entries: Responses = {"200": OpenAPIResponse("The index", content={"application/json": OpenAPIMediaType()})}
+    index = Operation(
+        ["Open Inference Protocol"],
+        "Every model and whether it is loaded",
+        operation_id="v2Index",
+        request_body=RequestBody({"application/json": _media(_object(ready=Schema(type=OpenAPIType.BOOLEAN)), {})}),
+        responses=entries | _refusals("400"),
+    )
+    yield "/v2/repository/index", PathItem(post=index)
 
 
 def _scoring(description: str, bodies: dict[str, OpenAPIMediaType], answers: dict[str, OpenAPIMediaType]) -> Operation:

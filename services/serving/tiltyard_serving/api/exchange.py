@@ -3,16 +3,18 @@
 import asyncio
 import time
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InternalError
 from tiltyard.pyfunc.payload import Body, Payload
 from tiltyard_serving.api.head import Head
 from tiltyard_serving.api.in_flight import ClientDisconnected, Pending
-from tiltyard_serving.api.invocations import Way
+from tiltyard_serving.api.invocations import Way, ask_again
 from tiltyard_serving.api.replies import Reply
 from tiltyard_serving.batch import Times
 from tiltyard_serving.model import LoadedModel
+from tiltyard_serving.trial import Ask
 
 if TYPE_CHECKING:
     from tiltyard_serving.api.connection import DirectConnection
@@ -130,6 +132,10 @@ class Exchange(Pending):
         """Answers the request with `reason`, unless it is answered."""
         if not self._done:
             self.set_exception(reason)
+
+    def asking(self) -> Ask | None:
+        """What asks another version the same."""
+        return partial(ask_again, self._body, self.head.content_type)
 
     def watch(self) -> None:
         """uvicorn tells at once of a caller who leaves."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar.types import HTTPScope
 
+from tiltyard.server.host_guard import Origins
 from tiltyard_serving.api.accept import wanted
 from tiltyard_serving.api.bodies import valid_request_id
 from tiltyard_serving.api.in_flight import TIMEOUT_HEADER
@@ -13,6 +14,8 @@ from tiltyard_serving.api.invocations import Invocations, Way
 
 Find = Callable[[HTTPScope], Way]
 
+# How the head of each request that is answered here begins.
+_REQUEST = b"POST /"
 # With these a request takes the ordinary way.
 _SPECIAL = (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
 
@@ -51,8 +54,11 @@ class Head:
 class Heads:
     """Which requests are answered on their connection: those to `paths`, and those below a path of `mounts`."""
 
-    def __init__(self, invocations: Invocations, paths: Mapping[str, Find], mounts: Mapping[str, Find]) -> None:
+    def __init__(
+        self, invocations: Invocations, origins: Origins, paths: Mapping[str, Find], mounts: Mapping[str, Find]
+    ) -> None:
         self._max_body_bytes = invocations.max_body_bytes
+        self._origins = origins
         self._paths = {path.encode(): find for path, find in paths.items()}
         self._mounts = {f"{path}/".encode(): find for path, find in mounts.items()}
         self._known: dict[bytes, Head] = {}
@@ -70,12 +76,17 @@ class Heads:
             return None
         if not 0 < int(length) <= self._max_body_bytes or any(name in first for name in _SPECIAL):
             return None
+        if self._origins.refusal("POST", headers) is not None:
+            return None
         return Head(*found, headers, first, keep_alive=keep_alive)
 
     def remember(self, data: bytes, head: Head) -> None:
-        """Knows `data`, the bytes of a whole head, when they come again."""
+        """Knows `data`, the bytes of a whole head, when they come again; from its first line on, or not at all."""
+        # A parser skips empty lines before a request: then these bytes are not its head, and could be anybody's.
+        if not data.startswith(_REQUEST) or len(data) > _MAX_KNOWN_BYTES:
+            return
         # Where a line ends with less than it should, a parser may see the end of the head elsewhere.
-        if head.keep_alive and len(data) <= _MAX_KNOWN_BYTES and data.count(b"\n") == data.count(b"\r\n"):
+        if head.keep_alive and data.count(b"\n") == data.count(b"\r\n"):
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             self._known[data] = head

@@ -15,7 +15,7 @@ from tiltyard.errors import BadRequest, DeadlineExceeded
 from tiltyard.pyfunc.payload import Payload
 from tiltyard_serving.batch import Times
 from tiltyard_serving.model import LoadedModel
-from tiltyard_serving.trial import Trial
+from tiltyard_serving.trial import Ask, Trial
 
 TIMEOUT_HEADER = b"x-request-timeout-s"
 
@@ -46,6 +46,10 @@ class Pending(ABC):
     @abstractmethod
     def end(self, reason: Exception) -> None:
         """Ends the request with `reason`, unless it is answered."""
+
+    @abstractmethod
+    def asking(self) -> Ask | None:
+        """What asks another version the same, if that is known; to be called before it is answered."""
 
     @abstractmethod
     def watch(self) -> None:
@@ -80,12 +84,13 @@ class Pending(ABC):
 class Call(Pending):
     """One request that a task answers."""
 
-    __slots__ = ("_receive", "_task", "_watch", "ended")
+    __slots__ = ("_receive", "_task", "_watch", "ask", "ended")
 
     def __init__(self, receive: Receive) -> None:
         super().__init__()
         # Why it was ended before it was answered.
         self.ended: Exception | None = None
+        self.ask: Ask | None = None
         self._receive = receive
         self._task = asyncio.current_task()
         self._watch: asyncio.Task[None] | None = None
@@ -95,6 +100,10 @@ class Call(Pending):
         if self.ended is None and self._task is not None:
             self.ended = reason
             self._task.cancel()
+
+    def asking(self) -> Ask | None:
+        """What asks another version the same."""
+        return self.ask
 
     def watch(self) -> None:
         """From now on, ends it when the caller leaves. Reading a body notices that by itself."""

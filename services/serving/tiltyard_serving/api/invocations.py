@@ -6,6 +6,7 @@ A raw ASGI application: the framework around it would cost more than the request
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple, cast
 
 from litestar.types import HTTPScope, Receive, Scope, Send
@@ -96,6 +97,8 @@ class Invocations:
         # From the route to the lease nothing is awaited: what a new configuration closes has no caller left.
         with way.served.slot.lease() as model:
             call.model, call.trial = model, way.served.trial
+            if call.trial is not None:
+                call.ask = partial(ask_again, body, content_type)
             answer = await _predict(call, model, body, content_type, form.encode)
         self.record(call, way, model, request_id(request), content_type, body, form, answer)
         return Reply(200, answer, form.content_type)
@@ -129,7 +132,7 @@ class Invocations:
             self._requests.labels("", "", str(reply.status)).inc()
             return reply
         if call.trial is not None:
-            call.trial.count(model, failure)
+            call.trial.count(model, failure, call.asking, time.perf_counter() - call.began_s)
         model.meter.answered(reply.status, time.perf_counter() - call.began_s)
         if (times := call.times) is None:
             return reply.adding(MODEL_HEADER, model.header)
@@ -153,6 +156,11 @@ async def _predict(
     else:
         payload = await asyncio.to_thread(model.decode, body, content_type)
     return await submit(call, model, payload, began_s, encode)
+
+
+async def ask_again(body: Body, content_type: str | None, model: LoadedModel) -> object:
+    """The answer of `model` to a body that another version was asked with."""
+    return await model.submit(await asyncio.to_thread(model.decode, body, content_type))
 
 
 async def submit(call: Call, model: LoadedModel, payload: Payload, began_s: float, encode: Encode | None) -> bytes:

@@ -22,6 +22,8 @@ class ServedState(msgspec.Struct):
     merging: bool | None
     trees: str | None
     problem: str | None
+    # What is wrong with the version that answers, although it is served.
+    warning: str | None
     # How the process of an isolated model is: running or restarting.
     process: str | None
 
@@ -75,6 +77,7 @@ def served_models(state: State) -> ModelsReply:
                 merging=model.merging if model else None,
                 trees=model.trees if model else None,
                 problem=served.problem,
+                warning=model.warning if model else None,
                 process=model.process.state if model and model.process else None,
             )
             for served in endpoints

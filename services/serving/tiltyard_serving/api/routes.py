@@ -7,10 +7,12 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import EndpointNotFound
+from tiltyard.server.host_guard import Origins
 from tiltyard_serving.api.connection import Direct
 from tiltyard_serving.api.head import Heads
 from tiltyard_serving.api.in_flight import InFlight
 from tiltyard_serving.api.invocations import Invocations, Route, Way
+from tiltyard_serving.api.kserve_v1 import V1
 from tiltyard_serving.api.v2 import V2
 from tiltyard_serving.endpoint import Endpoint
 from tiltyard_serving.endpoints import Endpoints
@@ -24,6 +26,7 @@ def scoring_routes(
     telemetry: Telemetry,
     endpoints: Endpoints,
     draining: asyncio.Event,
+    origins: Origins,
     payload_log: PayloadLog | None = None,
 ) -> tuple[list[ASGIRouteHandler], Direct]:
     """The ways to ask for predictions: mounted as raw ASGI applications, and on the connections themselves."""
@@ -66,11 +69,18 @@ def scoring_routes(
     async def open_inference(scope: Scope, receive: Receive, send: Send) -> None:
         await v2(scope, receive, send)
 
+    v1 = V1(settings, telemetry, endpoints, v2.find, in_flight, payload_log)
+
+    @asgi("/v1", is_mount=True, copy_scope=False)
+    async def kserve(scope: Scope, receive: Receive, send: Send) -> None:
+        await v1(scope, receive, send)
+
     invocations = Invocations(settings, telemetry, of_default, in_flight, payload_log)
     paths, mounts = {"/invocations": now_of_default}, {"/serving-endpoints": now_of_endpoint}
-    direct = Direct(invocations, in_flight, Heads(invocations, paths, mounts))
+    direct = Direct(invocations, in_flight, Heads(invocations, origins, paths, mounts))
     handlers = [
         open_inference,
+        kserve,
         route("/invocations", of_default, is_mount=False),
         route("/model", of_model, is_mount=True),
         route("/serving-endpoints", of_endpoint, is_mount=True),

@@ -3,17 +3,26 @@
 import asyncio
 import gzip
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from tiltyard.errors import BadRequest, EndpointNotFound, ResourceDoesNotExist, TemporarilyUnavailable
+from tiltyard.errors import (
+    BadRequest,
+    EndpointNotFound,
+    ResourceDoesNotExist,
+    TemporarilyUnavailable,
+    UnsupportedMediaType,
+)
 from tiltyard_serving import open_inference
 from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
 from tiltyard_serving.api.in_flight import Call, InFlight
 from tiltyard_serving.api.invocations import Invocations, Way, submit
+from tiltyard_serving.api.model_repository import EXTENSIONS as REPOSITORY_EXTENSIONS
+from tiltyard_serving.api.model_repository import ModelRepository
 from tiltyard_serving.api.replies import JSON, Reply, error_reply, method_not_allowed, respond
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.model import DECODE_INLINE_BYTES, LoadedModel
@@ -25,9 +34,10 @@ from tiltyard_serving.telemetry import Telemetry
 
 BINARY = b"application/octet-stream"
 JSON_LENGTH = b"inference-header-content-length"
-EXTENSIONS = ["binary_tensor_data"]
+EXTENSIONS = ["binary_tensor_data", *REPOSITORY_EXTENSIONS]
 
 _GZIP_FROM_BYTES = 1024
+_OF_FORMS = frozenset({"text/plain", "multipart/form-data", "application/x-www-form-urlencoded"})
 
 
 class Infer(Invocations):
@@ -36,6 +46,7 @@ class Infer(Invocations):
     async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
         body = await read_body(request, receive, self.max_body_bytes)
         call.has_body = True
+        _check_media_type(header(request, b"content-type"))
         if encoding := header(request, b"content-encoding"):
             body = await inflated(body, encoding, self.max_body_bytes)
         json_bytes = _json_bytes(header(request, JSON_LENGTH))
@@ -52,6 +63,7 @@ class Infer(Invocations):
         given: list[Any] = []
         with way.served.slot.lease() as model:
             call.model, call.trial = model, way.served.trial
+            call.ask = partial(_ask_again, asked, arrays)
             name, number = model.name, model.version
 
             def encode(predictions: Any) -> bytes:
@@ -89,6 +101,11 @@ class Infer(Invocations):
         return refusal(error, named)
 
 
+async def _ask_again(asked: InferRequest, arrays: dict[str, Any], model: LoadedModel) -> object:
+    payload = await asyncio.to_thread(open_inference.to_payload, asked, arrays, model.signature)
+    return await model.submit(payload)
+
+
 def _mirror(shadow: Shadow, asked: InferRequest, arrays: dict[str, Any], predictions: Any) -> None:
     """Asks the shadow the same; both answers are compared as JSON under one name."""
     outputs = None if asked.outputs is None else [RequestedOutput(output.name) for output in asked.outputs]
@@ -117,6 +134,7 @@ class V2:
         payload_log: PayloadLog | None = None,
     ) -> None:
         self._endpoints = endpoints
+        self._repository = ModelRepository(endpoints, telemetry, self.find)
         self._infer = Infer(settings, telemetry, self._way, in_flight, payload_log)
         self._draining = draining
 
@@ -126,7 +144,10 @@ class V2:
             await self._infer(scope, receive, send)
             return
         try:
-            reply = await self._about(request)
+            if ModelRepository.has(_parts(request)):
+                reply = await self._repository.reply(_parts(request), request, receive)
+            else:
+                reply = await self._about(request)
         except Exception as error:
             reply = refusal(error)
         await respond(send, reply)
@@ -135,7 +156,7 @@ class V2:
         parts = _parts(request)
         allowed = "POST" if parts[-1] == "infer" else "GET"
         if request["method"] != allowed:
-            return _in_shape(method_not_allowed(request["method"], allowed))
+            return in_shape(method_not_allowed(request["method"], allowed))
         match parts:
             case [""]:
                 return _json({"name": "tiltyard", "version": version("tiltyard"), "extensions": EXTENSIONS})
@@ -145,11 +166,11 @@ class V2:
                 self._check_ready()
                 return _json({"ready": True})
             case ["models", *rest] if rest and rest[-1] == "ready":
-                way = await self._named(rest[:-1])
+                way = await self.find(rest[:-1])
                 with way.served.slot.lease() as model:
                     return _json({"name": rest[0], "ready": not model.closed})
             case ["models", *rest]:
-                way = await self._named(rest)
+                way = await self.find(rest)
                 with way.served.slot.lease() as model:
                     return _json(open_inference.about(rest[0], model.version, model.signature))
         raise EndpointNotFound("No endpoint has this path.")
@@ -165,9 +186,9 @@ class V2:
         parts = _parts(request)
         if parts[0] != "models":
             raise EndpointNotFound("No endpoint has this path.")
-        return await self._named(parts[1:-1], request)
+        return await self.find(parts[1:-1], request)
 
-    async def _named(self, parts: list[str], request: HTTPScope | None = None) -> Way:
+    async def find(self, parts: list[str], request: HTTPScope | None = None) -> Way:
         """The model of NAME or NAME/versions/VERSION: a named endpoint, or a registered model as `NAME@ALIAS`."""
         match parts:
             case [name] if name in self._endpoints.by_name:
@@ -177,7 +198,7 @@ class V2:
                 return Way(endpoint.choose(request["headers"]), endpoint.shadow)
             case [name] if "@" in name:
                 model, _, alias = name.partition("@")
-                return Way(await self._endpoints.of_model(model, alias))
+                return Way(await self._endpoints.of_alias(model, alias))
             case [name, "versions", number] if name in self._endpoints.by_name:
                 for served in self._endpoints.named(name):
                     if served.slot.current is not None and served.slot.current.version == number:
@@ -192,10 +213,22 @@ class V2:
 
 def refusal(error: Exception, request_id: str | None = None) -> Reply:
     """The answer that says what is wrong, in this protocol's shape."""
-    return _in_shape(error_reply(error, request_id))
+    return in_shape(error_reply(error, request_id))
 
 
-def _in_shape(reply: Reply) -> Reply:
+def _check_media_type(content_type: str | None) -> None:
+    """Refuses what any page may send to any site, without a browser asking first whether it may.
+
+    Raises:
+        UnsupportedMediaType
+    """
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type in _OF_FORMS:
+        raise UnsupportedMediaType(f"The content type '{media_type}' is not read here, expected application/json.")
+
+
+def in_shape(reply: Reply) -> Reply:
+    """The refusal `reply` as this protocol words it."""
     try:
         message = msgspec.json.decode(reply.body)["message"]
     except (msgspec.MsgspecError, KeyError, TypeError):

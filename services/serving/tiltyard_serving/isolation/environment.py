@@ -24,14 +24,16 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from tiltyard.errors import InternalError, InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc import MLModel
+from tiltyard.pyfunc.flavors import FLAVORS
 
 BUILD_TIMEOUT_S = 1800.0
 LOWEST_PYTHON = (3, 11)
 
 # What the light library needs to read a model, beside what the model asks for.
 RUNTIME = ("msgspec", "pyyaml", "numpy", "pandas<3", "cloudpickle")
-# Loaders that do without MLflow: it is left out, though every model that was saved by it names it.
-WITHOUT_MLFLOW = ("mlflow.sklearn", "tiltyard_python_function")
+# Loaders that do without MLflow: it is left out, though every model that was saved by it names it. Python models may
+# use it when they predict.
+WITHOUT_MLFLOW = frozenset(FLAVORS) - {"mlflow.pyfunc.model", "mlflow.pyfunc.loaders.code_model"}
 
 _SERVER = "server"
 _MLFLOW = re.compile(r"mlflow(-skinny)?\b(?!-)", re.IGNORECASE)

@@ -19,7 +19,7 @@ from tiltyard_registry.store.session import Session, configure_sqlite, unavailab
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision; a test holds it equal to the newest file in `versions`."""
 
 _LOCK = 0x7469_6C74_7961_7264  # 'tiltyard'

@@ -1,0 +1,41 @@
+"""CatBoost models in CatBoost's own files, which run no code when they are read.
+
+Source: mlflow/catboost/__init__.py (_load_model, _CatboostModelWrapper) at v3.17.2.
+"""
+
+from pathlib import Path
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.flavors import Predictor
+from tiltyard.pyfunc.flavors.code_path import add_code_path
+from tiltyard.pyfunc.flavors.missing_packages import missing_packages
+from tiltyard.pyfunc.flavors.model_file import model_file
+from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.pyfunc.quote import quote
+
+_KINDS = ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker")
+
+
+def load(directory: Path, metadata: MLModel) -> Predictor:
+    """The predictor of a CatBoost model. As upstream, params are not handed on.
+
+    Raises:
+        MissingPackage: catboost is not installed.
+        ResourceDoesNotExist, InvalidParameterValue: there is no CatBoost model in the file.
+    """
+    flavor = metadata.flavors.get("catboost", {})
+    path = model_file(directory, metadata, flavor)
+    add_code_path(directory, metadata)
+    kind = str(flavor.get("model_type"))
+    if kind not in _KINDS:
+        raise InvalidParameterValue(f"Invalid 'model_type': {quote(kind)}. Expected one of {', '.join(_KINDS)}.")
+    with missing_packages(directory, metadata):
+        import catboost
+
+        model = getattr(catboost, kind)()
+        try:
+            model.load_model(str(path.absolute()), str(flavor.get("save_format") or "cbm"))
+        except catboost.CatBoostError:
+            raise InvalidParameterValue("The model's file is no CatBoost model.") from None
+    # Each row goes through the trees by itself.
+    return Predictor(model.predict, model, row_wise=True)

@@ -1,0 +1,69 @@
+"""Which estimators answer each row by itself: known classes all through, none random, none looking at other rows."""
+
+from typing import Any
+
+import numpy as np
+
+_OWNERS = ("sklearn", "xgboost", "lightgbm")
+# Where functions come from that treat each row, or each value, alike.
+_FUNCTIONS = (*_OWNERS, "numpy", "scipy", "builtins")
+# Their iterations end when all rows together are good enough.
+_ACROSS_ROWS = {"NMF", "MiniBatchNMF"}
+# Functions that are used to fit only.
+_FIT_ONLY = {"scoring", "scorer_", "refit", "score_func", "objective", "_objective", "eval_metric"}
+_PLAIN = (str, bytes, int, float, complex, type(None), type)
+_MAX_PARTS = 100_000
+
+
+def is_row_wise(model: Any) -> bool:
+    """Whether the estimator and everything fitted inside it are known to answer each row by itself.
+
+    True for boosters of XGBoost and LightGBM, and for estimators of theirs and of scikit-learn that hold no class
+    and no function of somebody else. Random estimators, and those that look at all rows at once, are not.
+    """
+    if not hasattr(model, "get_params"):
+        return _owner(type(model)) in ("xgboost", "lightgbm")
+    seen: set[int] = set()
+    pending: list[Any] = [model]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, _PLAIN) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        if len(seen) > _MAX_PARTS:
+            return False
+        if isinstance(part, dict):
+            pending.extend(value for name, value in part.items() if name not in _FIT_ONLY)
+        elif isinstance(part, list | tuple | set | frozenset):
+            pending.extend(part)
+        elif isinstance(part, np.ndarray):
+            if part.dtype.hasobject:
+                pending.extend(part.ravel().tolist())
+        elif hasattr(part, "get_params"):
+            if not _is_known(part):
+                return False
+            pending.append(getattr(part, "__dict__", {}))
+        elif callable(part) and _owner(part) not in _FUNCTIONS:
+            return False
+    return True
+
+
+def _is_known(estimator: Any) -> bool:
+    kind = type(estimator)
+    if _owner(kind) not in _OWNERS or kind.__name__ in _ACROSS_ROWS:
+        return False
+    if kind.__name__ == "DummyClassifier":
+        return getattr(estimator, "strategy", None) not in ("stratified", "uniform")
+    if kind.__name__ == "IterativeImputer":
+        return not getattr(estimator, "sample_posterior", False)
+    if kind.__name__ == "FunctionTransformer":
+        # A ufunc looks at one value; any other function may look at all of them.
+        functions = (estimator.func, estimator.inverse_func)
+        return all(function is None or isinstance(function, np.ufunc) for function in functions)
+    return True
+
+
+def _owner(part: Any) -> str:
+    """The package of a class, a function or a callable object."""
+    module = getattr(part, "__module__", None) or type(part).__module__
+    return str(module).partition(".")[0]

@@ -1,0 +1,48 @@
+"""Results of statsmodels, in its own pickles. Unpickling runs their author's code.
+
+Source: mlflow/statsmodels/__init__.py (_load_model, _StatsmodelsModelWrapper) at v3.17.2.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.flavors import Predictor
+from tiltyard.pyfunc.flavors.code_path import add_code_path
+from tiltyard.pyfunc.flavors.missing_packages import missing_packages
+from tiltyard.pyfunc.flavors.model_file import model_file
+from tiltyard.pyfunc.mlmodel import MLModel
+
+
+def load(directory: Path, metadata: MLModel) -> Predictor:
+    """The predictor of fitted results; of a time series it takes one row, the `start` and `end` of a forecast.
+
+    Not row-wise: a formula may look at the whole column, and a series is of one row.
+
+    Raises:
+        MissingPackage: statsmodels, or a module that the pickle names, is not installed.
+        ResourceDoesNotExist, InvalidParameterValue: there are no results in the file.
+    """
+    path = model_file(directory, metadata, metadata.flavors.get("statsmodels", {}))
+    add_code_path(directory, metadata)
+    with missing_packages(directory, metadata):
+        from statsmodels.iolib.api import load_pickle
+        from statsmodels.tsa.base.tsa_model import TimeSeriesModel
+
+        try:
+            results = load_pickle(str(path))
+        except (pickle.UnpicklingError, EOFError):
+            raise InvalidParameterValue("The model's file is not a pickle.") from None
+    if not callable(getattr(results, "predict", None)):
+        raise InvalidParameterValue("The model's file holds no results that predict.")
+    if isinstance(getattr(results, "model", None), TimeSeriesModel):
+        return Predictor(lambda data: _forecast(results, data), results)
+    return Predictor(results.predict, results)
+
+
+def _forecast(results: Any, data: Any) -> Any:
+    columns = getattr(data, "columns", ())
+    if len(data) != 1 or "start" not in columns or "end" not in columns:
+        raise InvalidParameterValue("A time series predicts for one row with the columns 'start' and 'end'.")
+    return results.predict(start=data["start"].iloc[0], end=data["end"].iloc[0])
