@@ -17,8 +17,9 @@ FORMS: dict[str, tuple[str, str]] = {
     "vector": ("np.arange(n) + 0.5", "double"),
     "vector as array": ("np.arange(n) + 0.5", "array<double>"),
     "integers": ("np.arange(n)", "long"),
+    "the first integer": ("pd.DataFrame({'p': 0.25, 'n': np.arange(n)})", "long"),
     "small integers": ("np.arange(n, dtype='int32')", "int"),
-    "integers as numbers": ("np.arange(n)", "float"),
+    "integers as numbers": ("np.arange(n)", "double"),
     "matrix": ("np.arange(3.0 * n).reshape(n, 3)", "array<double>"),
     "left of matrix": ("np.arange(3.0 * n).reshape(n, 3)", "double"),
     "matrix as texts": ("np.arange(2 * n).reshape(n, 2)", "array<string>"),
@@ -27,44 +28,54 @@ FORMS: dict[str, tuple[str, str]] = {
     "missing in a series": ("pd.Series(np.where(np.arange(n) % 2, np.nan, 1.0))", "double"),
     "missing in a frame": ("pd.DataFrame({'p': np.where(np.arange(n) % 2, np.nan, 1.0)})", "double"),
     "missing in a list": ("[None if i % 2 else 1.0 for i in range(n)]", "double"),
-    "missing in a struct": ("pd.DataFrame({'p': np.where(np.arange(n) % 2, np.nan, 1.0)})", "p double"),
-    "missing within": ("[{'p': [1.0, float('nan')]}] * n", "p array<double>"),
-    "texts": ("['a'] * n", "string"),
+    "missing in arrays": ("[[1.0, None if i % 2 else 2.0] for i in range(n)]", "array<double>"),
+    "the first number": ("pd.DataFrame({'label': ['x'] * n, 'flag': True, 'p': 0.25})", "double"),
+    "left of dicts": ("[{'label': 'x', 'score': 0.5}] * n", "double"),
+    "a dict of one column": ("{'p': np.arange(n) + 0.5}", "double"),
+    "texts": ("['a'] * n", "array<string>"),
     "booleans": ("np.arange(n) % 2 == 0", "boolean"),
-    "text enums": ("[Label.FRAUD] * n", "array<string>"),
+    "the first boolean": ("pd.DataFrame({'n': np.arange(n), 'flag': True})", "boolean"),
     "a label beside": ("pd.DataFrame({'label': ['x'] * n, 'p0': 0.25, 'p1': 0.75})", "array<double>"),
     "a label as text": ("pd.DataFrame({'label': ['x'] * n, 'p0': 0.25, 'p1': 0.75})", "array<string>"),
-    "the first number": ("pd.DataFrame({'label': ['x'] * n, 'flag': True, 'p': 0.25})", "double"),
-    "the first integer": ("pd.DataFrame({'p': 0.25, 'n': np.arange(n)})", "long"),
-    "the first boolean": ("pd.DataFrame({'n': np.arange(n), 'flag': True})", "boolean"),
-    "a frame as struct": ("pd.DataFrame({'b': np.arange(n), 'a': 0.5, 'c': 'x'})", "a double, b int"),
-    "dicts": ("[{'a': i, 'b': 'x'} for i in range(n)]", "a int, b string"),
-    "dicts with a gap": ("[{'a': i} if i % 2 else {'a': i, 'b': 1.5} for i in range(n)]", "a long, b double"),
-    "left of dicts": ("[{'label': 'x', 'score': 0.5}] * n", "double"),
-    "a dict of columns": ("{'p': np.arange(2.0 * n).reshape(n, 2), 'l': ['x'] * n}", "p array<double>, l string"),
-    "a dict of one column": ("{'p': np.arange(n) + 0.5}", "double"),
-    "a struct within": ("[{'a': {'x': i, 'y': [0.5]}} for i in range(n)]", "a struct<x: int, y: array<double>>"),
-    "structs in an array": ("[{'a': [{'x': 1}, {'x': 2}]}] * n", "a array<struct<x: int>>"),
-    "a map within": ("[{'a': {'k': i}} for i in range(n)]", "a map<string, long>"),
-    "arrays within arrays": ("[{'a': [[1.0], [2.0, 3.0]]}] * n", "a array<array<double>>"),
-    "a column of arrays as struct": ("pd.DataFrame({'a': [np.arange(2.0)] * n})", "a array<float>"),
+    "a frame": ("pd.DataFrame({'b': ['x'] * n, 'a': 0.5, 'c': 'x'})", "a double, b string"),
+    "a frame with gaps": ("pd.DataFrame({'a': np.where(np.arange(n) % 2, np.nan, 1), 'b': 'x'})", "a double, b string"),
+    "dicts": ("[{'a': i, 'b': 'x'} for i in range(n)]", "a double, b string"),
+    "dicts with gaps": ("[{'b': 'x'} if i % 2 else {'a': i, 'b': 'x'} for i in range(n)]", "a double, b string"),
+    "models": ("[Answer(a=i, b='x') for i in range(n)]", "a double, b string"),
+    "a dict of columns": ("{'a': np.arange(n), 'b': ['x'] * n}", "a double, b string"),
+    "nested": ("[dict(NESTED) for i in range(n)]", "NESTED"),
+    "nested in columns": ("{name: [value] * n for name, value in NESTED.items()}", "NESTED"),
+    "nested in a frame": ("pd.DataFrame([dict(NESTED) for i in range(n)])", "NESTED"),
 }  # fmt: skip
+
+NESTED = {
+    "s": {"x": 1, "y": [0.5]},
+    "list": [{"x": 1}, {"x": 2}],
+    "map": {"k": 3},
+    "lists": [[1.0], [2.0, 3.0]],
+    "array": [0.5, 1.5],
+}
+NESTED_TYPE = (
+    "s struct<x: int, y: array<double>>, list array<struct<x: int>>, map map<string, long>, "
+    "lists array<array<double>>, array array<float>"
+)
 
 
 def forms() -> Any:
+    nested = NESTED
     told = {name: code for name, (code, _) in FORMS.items()}
 
     class Forms:  # within the function, so that it travels by value
         def predict(self, model_input: Any) -> Any:
-            import enum
-
             import numpy as np
             import pandas as pd
+            import pydantic
 
-            class Label(str, enum.Enum):  # noqa: UP042 - the older form is what users have
-                FRAUD = "fraud"
+            class Answer(pydantic.BaseModel):
+                a: float
+                b: str
 
-            known = {"np": np, "pd": pd, "Label": Label, "n": len(model_input)}
+            known = {"np": np, "pd": pd, "Answer": Answer, "NESTED": nested, "n": len(model_input)}
             return eval(told[model_input.iloc[0, 0]], known)
 
     return Forms()
@@ -139,13 +150,17 @@ def test_every_form_of_output_is_as_with_mlflow(spark: Any, tmp_path: Path):
     makers = both(forms(), tmp_path / "model")
     for kind in dict.fromkeys(kind for _, kind in FORMS.values()):
         names = [name for name, (_, own) in FORMS.items() if own == kind]
+        asked_for = NESTED_TYPE if kind == "NESTED" else kind
         # Each form in a partition of its own, so in a batch of its own.
         asked = functions.element_at(
             functions.array(*map(functions.lit, names)), (functions.col("id") / 4 + 1).cast("int")
         )
         df = spark.range(0, 4 * len(names), 1, len(names)).select(asked.alias("form"))
         ours, theirs = (
-            [row.asDict(recursive=True) for row in df.select("form", make(spark, kind)("form").alias("p")).collect()]
+            [
+                row.asDict(recursive=True)
+                for row in df.select("form", make(spark, asked_for)("form").alias("p")).collect()
+            ]
             for make in makers
         )
         assert ours == theirs

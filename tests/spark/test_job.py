@@ -47,6 +47,34 @@ def test_modes_replace_append_or_refuse(spark: Any, registry_url: str, source: s
     assert left_beside(target) == []
 
 
+def test_tables_are_read_and_written(spark: Any, registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
+    """From a table to a table: made, refused when it is there, appended to by the names of its columns, replaced."""
+    spark.sql(f"create database scored location '{tmp_path / 'scored'}'")
+    try:
+        spark.createDataFrame(flowers).write.saveAsTable("scored.flowers")
+
+        def run(mode: str, **options: Any) -> Any:
+            return score_path(
+                *(spark, CHAMPION, "table:scored.flowers", "table:scored.out"),
+                **{"mode": mode, "registry_url": registry_url, "keep": ["b"], **options},
+            )
+
+        first = run("errorifexists")
+        assert (first.rows, sum((first.counts or {}).values())) == (1000, 1000)
+        with pytest.raises(ResourceAlreadyExists, match=r"table 'scored\.out' exists"):
+            run("errorifexists")
+        run("append")
+        assert spark.table("scored.out").count() == 2000
+        with pytest.raises(InvalidParameterValue, match=r"has the columns \['b', 'prediction'\]"):
+            run("append", keep=["c"])
+        run("overwrite", where="b > 0")
+        assert spark.table("scored.out").count() == int((flowers["b"] > 0).sum())
+        with pytest.raises(InvalidParameterValue, match=r"'table:scored\.nothing' cannot be read"):
+            prepare_job(spark, CHAMPION, "table:scored.nothing", "table:scored.out", registry_url=registry_url)
+    finally:
+        spark.sql("drop database scored cascade")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
