@@ -6,6 +6,7 @@
     ├── MissingPackage                  a model or a feature needs a package that is not installed
     └── TiltyardError                   an answer arrived (or is about to be given) and it says no
         ├── InvalidParameterValue       a rule or a type says no; the message names the parameter
+        │   └── InvalidModelInput       the model's type hint or its loader refuses the input
         ├── BadRequest                  a scoring body is unreadable, a prediction input is refused
         ├── ResourceAlreadyExists       the name is taken
         ├── Unauthenticated             no credentials, or bad ones
@@ -59,6 +60,10 @@ class InvalidParameterValue(TiltyardError):
 
 class SchemaEnforcementFailed(InvalidParameterValue):
     """A scoring input does not fit the model's signature."""
+
+
+class InvalidModelInput(InvalidParameterValue):
+    """An input that is not what the model's type hint or its loader takes: the caller's fault, in our own words."""
 
 
 class BadRequest(TiltyardError):

@@ -1,4 +1,4 @@
-"""`tiltyard models` and `tiltyard aliases`, run as commands against a running registry."""
+"""The commands that ask a registry, run against a running one."""
 
 import json
 import uuid
@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.client.server import Reply, ScriptedServer, error
+from tests.fixtures.processes import unused_port
 from tests.fixtures.services import Service
-from tiltyard.cli import main
+from tiltyard.cli import calling, main
+from tiltyard.client import Client
+from tiltyard.wire.runs import MetricIn as Metric
 
 # Which database is behind the registry makes no difference to a command.
 pytestmark = pytest.mark.parametrize("shared_registry", ["sqlite"], indirect=True)
@@ -49,7 +53,7 @@ def parsed(result: Result) -> Any:
 def test_a_model_from_directory_to_rollback(tiltyard: Callable[..., Result], name: str, directory: str) -> None:
     """Register twice, promote, look at history, roll back: each command says what is so now."""
     assert tiltyard("models", "register", directory, name, "--alias", "champion").output == (
-        f"Registered version 1 of '{name}'. 'champion' names it now.\n"
+        f"Registered version 1 of '{name}'. 'champion' points to it.\n"
     )
     second = tiltyard("models", "register", f"models:/{name}/1", name, "--tag", "a=b=c", "--json")
     assert parsed(second) == {"name": name, "version": 2, "alias": None}
@@ -123,9 +127,76 @@ def test_a_lost_race_is_told(tiltyard: Callable[..., Result], name: str, directo
 
 
 def test_no_address(tiltyard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an address the command says which settings it looks for."""
+    """Without an address this machine's registry is asked; when none answers, the command says how to go on."""
     monkeypatch.delenv("TILTYARD_REGISTRY_URL")
-    assert "TILTYARD_REGISTRY_URL" in tiltyard("models", "list", status=1).output
+    monkeypatch.setattr(calling, "LOCAL_REGISTRY_URL", url := f"http://127.0.0.1:{unused_port()}")
+    output = tiltyard("models", "list", status=1).output
+    assert f"No registry answers at {url}." in output
+    assert "tiltyard up" in output
+
+
+def test_another_server_is_told(tiltyard: Callable[..., Result], server: ScriptedServer) -> None:
+    """A server that is no registry of ours is named as that, whatever it answers."""
+    for answer in (Reply(404, b"<html>no</html>"), Reply(200, b"<html>"), error(404, "ENDPOINT_NOT_FOUND")):
+        server.answers(answer)
+        output = tiltyard("models", "list", "--registry-url", server.url, status=1).output
+        assert output.startswith(f"Error: The server at {server.url} is not a Tiltyard registry.")
+
+
+def test_a_model_is_changed(tiltyard: Callable[..., Result], name: str, directory: str) -> None:
+    """Tags, stage, copy, rename and deletion; what an alias points to is deleted only by force."""
+    tiltyard("models", "register", directory, name, "--alias", "champion")
+    tagged = parsed(tiltyard("models", "tag", name, "1", "--set", "team=risk", "--set", "a=b=c", "--json"))
+    assert tagged["tags"] == {"team": "risk", "a": "b=c"}
+    assert parsed(tiltyard("models", "tag", name, "1", "--delete", "a", "--json"))["tags"] == {"team": "risk"}
+    assert parsed(tiltyard("models", "tag", name, "--set", "owner=ann", "--json"))["tags"] == {"owner": "ann"}
+    assert parsed(tiltyard("models", "tag", name, "--delete", "owner", "--json"))["tags"] == {}
+    assert "KEY=VALUE" in tiltyard("models", "tag", name, "--set", "team", status=2).output
+    assert "stage Production" in tiltyard("models", "stage", name, "1", "production").output
+    assert parsed(tiltyard("models", "copy", f"models:/{name}@champion", name, "--json"))["version"] == 2
+    [file] = [
+        row for row in parsed(tiltyard("models", "diff", name, "champion", "2", "--json")) if row["what"] == "tag team"
+    ]
+    assert (file["before"], file["after"]) == ("risk", None)
+    assert parsed(tiltyard("models", "diff", name, "2", "2", "--json")) == []
+    assert "'champion'" in tiltyard("models", "delete", name, "1", status=1).output
+    assert tiltyard("models", "delete", name, "2").output == f"Deleted version 2 of '{name}'.\n"
+    tiltyard("models", "rename", name, f"{name}x")
+    tiltyard("models", "delete", f"{name}x", status=1)
+    tiltyard("models", "delete", f"{name}x", "--force")
+    assert "not found" in tiltyard("models", "show", f"{name}x", status=1).output
+    actions = [event["action"] for event in parsed(tiltyard("events", "--model", name, "--json"))]
+    assert len(actions) >= 8
+    assert "alias" in tiltyard("events", "--model", name).output
+    assert parsed(tiltyard("events", "--model", name, "--until", "2001-01-01", "--json")) == []
+
+
+def test_experiments_and_runs(tiltyard: Callable[..., Result], shared_registry: Service) -> None:
+    """An experiment and its runs are made, listed, deleted and restored, by name and by id."""
+    name = f"cli-{uuid.uuid4().hex[:12]}"
+    made = parsed(tiltyard("experiments", "create", name, "--json"))
+    with Client(shared_registry.url) as client:
+        runs = [client.create_run(made["experiment_id"], run_name=f"run {number}") for number in range(3)]
+        client.log_batch(runs[0].info.run_id, metrics=[Metric("auc", 0.75, 1)], params={"depth": "5"})
+    ids = {run.info.run_id for run in runs}
+    assert {run["run_id"] for run in parsed(tiltyard("runs", "list", name, "--json"))} == ids
+    assert len(parsed(tiltyard("runs", "list", name, "--max-results", "2", "--json"))) == 2
+    [found] = parsed(tiltyard("runs", "list", made["experiment_id"], "--filter", "metrics.auc > 0.5", "--json"))
+    assert (found["metrics"], found["params"]) == (["auc=0.75"], ["depth=5"])
+    run_id = found["run_id"]
+    assert parsed(tiltyard("runs", "show", run_id, "--json"))["metrics"] == {"auc": 0.75}
+    assert "auc=0.75" in tiltyard("runs", "show", run_id).output
+    tiltyard("runs", "delete", run_id)
+    assert [run["run_id"] for run in parsed(tiltyard("runs", "list", name, "--deleted", "--json"))] == [run_id]
+    tiltyard("runs", "restore", run_id)
+    tiltyard("experiments", "rename", name, f"{name}-b")
+    tiltyard("experiments", "delete", f"{name}-b")
+    listed = ("experiments", "list", "--filter", f"name LIKE '{name}%'", "--json")
+    assert parsed(tiltyard(*listed)) == []
+    assert [each["name"] for each in parsed(tiltyard(*listed, "--deleted"))] == [f"{name}-b"]
+    tiltyard("experiments", "restore", made["experiment_id"])
+    assert parsed(tiltyard("experiments", "show", f"{name}-b", "--json"))["lifecycle_stage"] == "active"
+    assert "cli-absent" in tiltyard("runs", "list", "cli-absent", status=1).output
 
 
 def test_stored_text_cannot_move_the_cursor(tiltyard: Callable[..., Result], name: str, directory: str) -> None:

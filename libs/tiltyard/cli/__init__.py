@@ -39,8 +39,14 @@ COMMANDS: dict[str, Subcommand] = {
     "gc": Subcommand(
         "tiltyard.cli.gc:gc", "Purge what was deleted long ago; find leftovers.", "registry", _REGISTRY
     ),
-    "models": Subcommand("tiltyard.cli.models:models", "List, show and register models."),
+    "status": Subcommand("tiltyard.cli.status:status", "Whether both services work, and what is served."),
+    "models": Subcommand("tiltyard.cli.models:models", "List, show, register, change and compare models."),
     "aliases": Subcommand("tiltyard.cli.aliases:aliases", "Show, move and roll back aliases."),
+    "experiments": Subcommand("tiltyard.cli.experiments:experiments", "List, show and change experiments."),
+    "runs": Subcommand("tiltyard.cli.runs:runs", "List, show, delete and restore runs."),
+    "events": Subcommand("tiltyard.cli.events:events", "What changed in the registry, by whom and when."),
+    "endpoints": Subcommand("tiltyard.cli.endpoints:endpoints", "List, show and change scoring endpoints."),
+    "predict": Subcommand("tiltyard.cli.predict:predict", "Ask the scoring service for predictions."),
     "score": Subcommand(
         "tiltyard.cli.score:score",
         "Score a table with one model version on Spark.",

@@ -1,11 +1,10 @@
 """`tiltyard aliases`: show, move and roll back aliases."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from tiltyard.cli.calling import Show, asking, time_of
+from tiltyard.cli.calling import Show, asking, milliseconds, time_of
 from tiltyard.cli.options import option
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 _expected = option(
     "--expected-version",
     metavar="VERSION",
-    help="Do it only if the alias names this version now; '' means that it must be absent.",
+    help="Only if the alias points to this version now; '' means that it must not exist yet.",
 )
 
 
@@ -29,7 +28,7 @@ def aliases() -> None:
 @asking
 def list_aliases(client: "Client", show: Show, name: str, at: str | None) -> None:
     """The aliases of a model and the versions they name."""
-    found = client.get_aliases(name, at_ms=None if at is None else _milliseconds(at))
+    found = client.get_aliases(name, at_ms=None if at is None else milliseconds(at, "--at"))
     rows = ((state.alias, int(state.version)) for state in found)
     show.rows(("alias", "version"), rows, empty=f"'{name}' has no aliases.")
 
@@ -41,7 +40,7 @@ def list_aliases(client: "Client", show: Show, name: str, at: str | None) -> Non
 @_expected
 @asking
 def set_alias(client: "Client", show: Show, name: str, alias: str, version: str, expected_version: str | None) -> None:
-    """Have ALIAS of the model NAME name VERSION."""
+    """Make ALIAS of the model NAME point to VERSION."""
     state = client.set_alias(name, alias, version, expected_version=expected_version)
     show.done(
         f"'{state.alias}' of '{name}' names version {state.version}.",
@@ -57,13 +56,13 @@ def set_alias(client: "Client", show: Show, name: str, alias: str, version: str,
     env="FROM_ALIAS",
     default="challenger",
     show_default=True,
-    help="The alias to take the version of.",
+    help="The alias whose version is promoted.",
 )
-@option("--to", "target", env="TO_ALIAS", default="champion", show_default=True, help="The alias that shall name it.")
+@option("--to", "target", env="TO_ALIAS", default="champion", show_default=True, help="The alias that moves to it.")
 @_expected
 @asking
 def promote(client: "Client", show: Show, name: str, source: str, target: str, expected_version: str | None) -> None:
-    """Have the champion of the model NAME be what its challenger is."""
+    """Make the challenger of the model NAME its champion."""
     version = client.get_alias(name, source).version
     state = client.set_alias(name, target, version, expected_version=expected_version)
     show.done(
@@ -78,7 +77,7 @@ def promote(client: "Client", show: Show, name: str, source: str, target: str, e
 @_expected
 @asking
 def rollback(client: "Client", show: Show, name: str, alias: str, expected_version: str | None) -> None:
-    """Have ALIAS name again what it named before."""
+    """Move ALIAS back to the version that it pointed to before."""
     state = client.rollback_alias(name, alias, expected_version=expected_version)
     show.done(
         f"'{state.alias}' of '{name}' names version {state.version} again.",
@@ -107,11 +106,3 @@ def history(client: "Client", show: Show, name: str, alias: str, max_results: in
     page = client.alias_history(name, alias, max_results=max_results)
     rows = ((time_of(move.time), move.principal, move.from_version, move.to_version) for move in page.moves)
     show.rows(("time", "principal", "from", "to"), rows, empty=f"'{alias}' of '{name}' was never set.")
-
-
-def _milliseconds(text: str) -> int:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(f"'{text}' is not an ISO 8601 time.", param_hint="--at") from None
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -1,18 +1,30 @@
 """How a command asks the registry and shows what it says: as a table to people, as JSON to scripts."""
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 import msgspec
 
 from tiltyard.cli.options import option
+from tiltyard.errors import PermissionDenied, TiltyardError, TransportError, Unauthenticated
+
+if TYPE_CHECKING:
+    from tiltyard.client import Client
+
+# Where `tiltyard up` and `tiltyard registry` listen unless told otherwise.
+LOCAL_REGISTRY_URL = "http://127.0.0.1:5000"
+# A command answers its user soon, whatever the registry does: no call is repeated later than this.
+RETRY_S = 1.5
+CONNECT_S = 1.5
 
 _registry_url = option(
     "--registry-url",
-    help="Address of the registry; else MLFLOW_REGISTRY_URI or MLFLOW_TRACKING_URI.",
+    help=f"Address of the registry; else MLFLOW_REGISTRY_URI or MLFLOW_TRACKING_URI, else {LOCAL_REGISTRY_URL}.",
 )
 _as_json = option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
@@ -21,13 +33,68 @@ def asking(command: Callable[..., Any]) -> Any:
     """Gives the command a connected `client` and `show`."""
 
     @functools.wraps(command)
-    def asked(*, registry_url: str | None, as_json: bool, **rest: Any) -> None:
+    def asked(*, registry_url: str | None, **rest: Any) -> None:
         from tiltyard.client import Client
+        from tiltyard.client.address import VARIABLES
 
-        with Client(registry_url) as client:
-            command(client=client, show=Show(as_json=as_json), **rest)
+        if not registry_url and not any(os.environ.get(name) for name in VARIABLES):
+            registry_url = LOCAL_REGISTRY_URL
+        with Client(registry_url, retry_s=RETRY_S, connect_timeout_s=CONNECT_S) as client:
+            try:
+                command(client=client, **rest)
+            except (TransportError, TiltyardError) as error:
+                raise _explained(error, client) from None
 
-    return _registry_url(_as_json(asked))
+    return _registry_url(showing(asked))
+
+
+def showing(command: Callable[..., Any]) -> Any:
+    """Gives the command `show`."""
+
+    @functools.wraps(command)
+    def shown(*, as_json: bool, **rest: Any) -> None:
+        command(show=Show(as_json=as_json), **rest)
+
+    return _as_json(shown)
+
+
+def _explained(error: Exception, client: "Client") -> click.ClickException:
+    """What a command says when it got no answer, or one that a registry of ours does not give."""
+    if isinstance(error, TransportError):
+        return click.ClickException(
+            f"No registry answers at {client.url}. Start one with 'tiltyard up', or name another with --registry-url."
+        )
+    try:
+        client.events(max_results=1)
+    except (Unauthenticated, PermissionDenied):
+        pass
+    except (TransportError, TiltyardError):
+        return click.ClickException(
+            f"The server at {client.url} is not a Tiltyard registry. Name another with --registry-url."
+        )
+    return click.ClickException(str(error))
+
+
+class _Page(Protocol):
+    next_page_token: str | None
+
+
+P = TypeVar("P", bound=_Page)
+T = TypeVar("T")
+
+
+def pages(fetch: Callable[[str | None], P], rows: Callable[[P], Iterable[T]], max_results: int) -> Iterator[T]:
+    """The first `max_results` rows of a search, page by page; `fetch` gets the token of the page."""
+    token: str | None = None
+    left = max_results
+    while left:
+        page = fetch(token)
+        for row in islice(rows(page), left):
+            yield row
+            left -= 1
+        token = page.next_page_token
+        if not token:
+            return
 
 
 class Show:
@@ -71,6 +138,21 @@ class Show:
         click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 
+def milliseconds(text: str, parameter: str) -> int:
+    """The milliseconds since the epoch of an ISO 8601 time, in UTC unless it says otherwise.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}' is not an ISO 8601 time, such as 2026-11-29T08:30.", param_hint=parameter
+        ) from None
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
 def time_of(milliseconds: int | None) -> str | None:
     """Milliseconds since the epoch as a UTC time."""
     if milliseconds is None:
@@ -81,6 +163,8 @@ def time_of(milliseconds: int | None) -> str | None:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, dict):
+        value = [f"{name}={found}" for name, found in value.items()]
     if isinstance(value, list):
         return ", ".join(map(_text, value)) or "-"
     # A stored text may not move the cursor or colour the terminal.

@@ -1,11 +1,12 @@
-"""`tiltyard models`: list, show and register models."""
+"""`tiltyard models`: list, show, register and change models."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tiltyard.cli.calling import Show, asking, time_of
+from tiltyard.cli.calling import Show, asking, pages, time_of
+from tiltyard.cli.model_changes import copy_version, delete_model, parse_tags, rename_model, stage_version, tag_model
+from tiltyard.cli.model_diff import diff_versions
 from tiltyard.cli.options import option
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """List, show and register models."""
+    """List, show, register, change and compare models."""
+
+
+for command in (delete_model, rename_model, tag_model, stage_version, copy_version, diff_versions):
+    models.add_command(command)
 
 
 @models.command("list")
@@ -26,24 +31,21 @@ def models() -> None:
 @asking
 def list_models(client: "Client", show: Show, filter_text: str | None, max_results: int) -> None:
     """The registered models, their latest version and their aliases."""
-    found: list[tuple[Any, ...]] = []
-    for model in _pages(client, filter_text):
-        if len(found) == max_results:
-            break
-        latest = max((int(version.version) for version in model.latest_versions), default=None)
-        aliases = [f"{alias.alias} -> {alias.version}" for alias in model.aliases]
-        found.append((model.name, latest, aliases, time_of(model.last_updated_timestamp)))
-    show.rows(("name", "latest_version", "aliases", "updated"), found, empty="No registered models.")
-
-
-def _pages(client: "Client", filter_text: str | None) -> "Iterator[RegisteredModel]":
-    token = None
-    while True:
-        page = client.search_registered_models(filter_text, page_token=token)
-        yield from page.registered_models
-        token = page.next_page_token
-        if not token:
-            return
+    found = pages(
+        lambda token: client.search_registered_models(filter_text, page_token=token),
+        lambda page: page.registered_models,
+        max_results,
+    )
+    rows = (
+        (
+            model.name,
+            max((int(version.version) for version in model.latest_versions), default=None),
+            [f"{alias.alias} -> {alias.version}" for alias in model.aliases],
+            time_of(model.last_updated_timestamp),
+        )
+        for model in found
+    )
+    show.rows(("name", "latest_version", "aliases", "updated"), rows, empty="No registered models.")
 
 
 @models.command("show")
@@ -113,7 +115,7 @@ def _job_line(job: "BatchJob") -> str:
 @click.argument("name")
 @option("--tag", "tags", env="TAGS", multiple=True, metavar="KEY=VALUE", help="A tag of the version; may be repeated.")
 @option("--description", help="What the version is.")
-@option("--alias", help="An alias that shall name the new version.")
+@option("--alias", help="An alias to point to the new version.")
 @asking
 def register_model(
     client: "Client",
@@ -124,19 +126,19 @@ def register_model(
     description: str | None,
     alias: str | None,
 ) -> None:
-    """Make what URI names the next version of the model NAME.
+    """Register what URI names as the next version of the model NAME.
 
     URI is models:/MODEL_ID, runs:/RUN_ID/PATH, models:/OTHER/VERSION, models:/OTHER@ALIAS, the URI of an object store,
     or a local model directory, which is uploaded.
     """
     from tiltyard.models import register_model as register
 
-    version: ModelVersion = register(uri, name, tags=_tags(tags), description=description, client=client)
+    version: ModelVersion = register(uri, name, tags=parse_tags(tags, "--tag"), description=description, client=client)
     if alias is not None:
         client.set_alias(name, alias, version.version)
     said = f"Registered version {version.version} of '{version.name}'."
     if alias is not None:
-        said += f" '{alias}' names it now."
+        said += f" '{alias}' points to it."
     show.done(said, {"name": version.name, "version": int(version.version), "alias": alias})
 
 
@@ -145,13 +147,6 @@ def _aliases_by_version(model: "RegisteredModel") -> dict[str, list[str]]:
     for alias in model.aliases:
         found.setdefault(alias.version, []).append(alias.alias)
     return found
-
-
-def _tags(tags: tuple[str, ...]) -> dict[str, str]:
-    for tag in tags:
-        if not tag.partition("=")[0] or "=" not in tag:
-            raise click.BadParameter(f"'{tag}' is not KEY=VALUE.", param_hint="--tag")
-    return dict(tag.split("=", 1) for tag in tags)
 
 
 def _quoted(text: str) -> str:

@@ -37,8 +37,9 @@ class AsyncClient:
         credentials: Credentials | None = None,
         timeout_s: float = http.TIMEOUT_S,
         retry_s: float = TOTAL_S,
+        connect_timeout_s: float = http.CONNECT_TIMEOUT_S,
     ) -> None:
-        self._settings = http.Settings(url, credentials, timeout_s)
+        self._settings = http.Settings(url, credentials, timeout_s, connect_timeout_s)
         self._retry_s = retry_s
         self._http = httpx2.AsyncClient(**self._settings.options)
 
@@ -142,6 +143,7 @@ class AsyncClient:
     rename_registered_model = _sent(calls.rename_registered_model)
     delete_registered_model = _sent(calls.delete_registered_model)
     set_registered_model_tag = _sent(calls.set_registered_model_tag)
+    delete_registered_model_tag = _sent(calls.delete_registered_model_tag)
     get_latest_versions = _sent(calls.get_latest_versions)
     get_model_version_by_alias = _sent(calls.get_model_version_by_alias)
     create_model_version = _sent(calls.create_model_version)
@@ -152,6 +154,7 @@ class AsyncClient:
     transition_model_version_stage = _sent(calls.transition_model_version_stage)
     delete_model_version = _sent(calls.delete_model_version)
     set_model_version_tag = _sent(calls.set_model_version_tag)
+    delete_model_version_tag = _sent(calls.delete_model_version_tag)
     set_alias = _sent(calls.set_alias)
     get_alias = _sent(calls.get_alias)
     delete_alias = _sent(calls.delete_alias)
@@ -167,10 +170,16 @@ class AsyncClient:
     create_experiment = _sent(calls.create_experiment)
     get_experiment = _sent(calls.get_experiment)
     get_experiment_by_name = _sent(calls.get_experiment_by_name)
+    search_experiments = _sent(calls.search_experiments)
+    rename_experiment = _sent(calls.rename_experiment)
+    delete_experiment = _sent(calls.delete_experiment)
+    restore_experiment = _sent(calls.restore_experiment)
     create_run = _sent(calls.create_run)
     get_run = _sent(calls.get_run)
     search_runs = _sent(calls.search_runs)
     update_run = _sent(calls.update_run)
+    delete_run = _sent(calls.delete_run)
+    restore_run = _sent(calls.restore_run)
     log_batch = _sent(calls.log_batch)
     log_outputs = _sent(calls.log_outputs)
     create_logged_model = _sent(calls.create_logged_model)

@@ -27,9 +27,16 @@ _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 class Settings:
     """How one client reaches one registry."""
 
-    def __init__(self, url: str | None, credentials: Credentials | None, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str | None,
+        credentials: Credentials | None,
+        timeout_s: float,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
         self.url, in_url = without_credentials(registry_url(url))
         self.timeout_s = timeout_s
+        self.connect_timeout_s = min(connect_timeout_s, timeout_s)
         known = credentials or in_url or Credentials.from_environment()
         headers = {"User-Agent": "tiltyard", "Accept": "application/json"}
         auth = None
@@ -48,7 +55,7 @@ class Settings:
 
     def timeout(self, wait_s: float) -> httpx2.Timeout:
         """Time limits of a request whose answer the server may hold back for `wait_s`."""
-        return httpx2.Timeout(self.timeout_s + wait_s, connect=min(CONNECT_TIMEOUT_S, self.timeout_s))
+        return httpx2.Timeout(self.timeout_s + wait_s, connect=self.connect_timeout_s)
 
     def request(self, call: Call[Any]) -> dict[str, Any]:
         """The arguments of one request. The shared client itself is never changed for it."""

@@ -6,7 +6,14 @@ from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
 
-from tiltyard.errors import BadRequest, DeadlineExceeded, InternalError, TemporarilyUnavailable, TiltyardError
+from tiltyard.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    InternalError,
+    InvalidModelInput,
+    TemporarilyUnavailable,
+    TiltyardError,
+)
 from tiltyard.pyfunc import PyFunc, Signature, output, payload
 from tiltyard.pyfunc.payload import Body, Payload
 from tiltyard_serving.batch import Limits, Steps, Times, Waiter
@@ -162,7 +169,8 @@ def steps(model: PyFunc, layout: Layout | None = None, openmp: OpenMP | None = N
     The cause stays on the error for the log. Without a `layout` nothing can be merged; with `openmp`, several
     predictions may be made at once.
     """
-    faults = _FAULTS if isinstance(model, IsolatedModel) else ()
+    # A type hint's or a loader's refusal of the input is in words of ours.
+    passed = (InvalidModelInput, *(_FAULTS if isinstance(model, IsolatedModel) else ()))
 
     def merge(items: Sequence[Payload]) -> tuple[Any, dict[str, Any] | None]:
         # Payloads with params are never merged.
@@ -174,7 +182,7 @@ def steps(model: PyFunc, layout: Layout | None = None, openmp: OpenMP | None = N
 
     plain: Steps[Payload, bytes] = Steps(
         merge=_or_else(merge, InternalError, "The input could not be given to the model.", passed=(TiltyardError,)),
-        predict=_or_else(predict, BadRequest, MODEL_FAILED, passed=faults),
+        predict=_or_else(predict, BadRequest, MODEL_FAILED, passed=passed),
         split=_never if layout is None else layout.split,
         encode=_or_else(
             output.encode, InternalError, "The model's output cannot be written as JSON.", passed=(TiltyardError,)

@@ -7,6 +7,7 @@ from tiltyard.client.calls.parts import MLFLOW, Tags, given, tag_list
 from tiltyard.wire.model_versions import (
     CreateModelVersion,
     DeleteModelVersion,
+    DeleteModelVersionTag,
     DownloadUriReply,
     ModelVersion,
     ModelVersionReply,
@@ -85,3 +86,9 @@ def set_model_version_tag(name: str, version: int | str, key: str, value: str) -
     """Sets a tag of a version."""
     request = SetModelVersionTag(name, str(version), key, value)
     return Call("POST", f"{MLFLOW}/model-versions/set-tag", nothing, request)
+
+
+def delete_model_version_tag(name: str, version: int | str, key: str) -> Call[None]:
+    """Removes a tag of a version."""
+    request = DeleteModelVersionTag(name, str(version), key)
+    return Call("DELETE", f"{MLFLOW}/model-versions/delete-tag", nothing, request)

@@ -11,6 +11,7 @@ from tiltyard.wire.model_versions import (
 from tiltyard.wire.registered_models import (
     CreateRegisteredModel,
     DeleteRegisteredModel,
+    DeleteRegisteredModelTag,
     GetLatestVersions,
     LatestVersionsReply,
     RegisteredModel,
@@ -76,6 +77,12 @@ def set_registered_model_tag(name: str, key: str, value: str) -> Call[None]:
     """Sets a tag of a registered model."""
     request = SetRegisteredModelTag(name, key, value)
     return Call("POST", f"{MLFLOW}/registered-models/set-tag", nothing, request)
+
+
+def delete_registered_model_tag(name: str, key: str) -> Call[None]:
+    """Removes a tag of a registered model."""
+    request = DeleteRegisteredModelTag(name, key)
+    return Call("DELETE", f"{MLFLOW}/registered-models/delete-tag", nothing, request)
 
 
 def get_latest_versions(name: str, stages: Sequence[str] = ()) -> Call[list[ModelVersion]]:

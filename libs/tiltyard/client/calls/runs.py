@@ -6,14 +6,23 @@ from collections.abc import Sequence
 import msgspec
 
 from tiltyard.client.call import Call, nothing, reply
-from tiltyard.client.calls.parts import MLFLOW, Tags, tag_list
-from tiltyard.wire.experiments import CreateExperiment, CreateExperimentReply, Experiment, ExperimentReply
+from tiltyard.client.calls.parts import MLFLOW, Tags, given, tag_list
+from tiltyard.wire.experiments import (
+    CreateExperiment,
+    CreateExperimentReply,
+    Experiment,
+    ExperimentId,
+    ExperimentReply,
+    ExperimentsPage,
+    UpdateExperiment,
+)
 from tiltyard.wire.runs import (
     CreateRun,
     LogBatch,
     LogOutputs,
     ModelOutput,
     Run,
+    RunId,
     RunInfo,
     RunInfoReply,
     RunReply,
@@ -41,6 +50,36 @@ def get_experiment_by_name(name: str) -> Call[Experiment]:
     """The experiment of that name, deleted or not."""
     read = reply(ExperimentReply, "experiment")
     return Call("GET", f"{MLFLOW}/experiments/get-by-name", read, query={"experiment_name": name})
+
+
+def search_experiments(
+    filter: str | None = None,
+    *,
+    view_type: str = "ACTIVE_ONLY",
+    order_by: Sequence[str] = (),
+    max_results: int = 1000,
+    page_token: str | None = None,
+) -> Call[ExperimentsPage]:
+    """One page of experiments, and the token of the next."""
+    query = given(
+        filter=filter, view_type=view_type, order_by=list(order_by), max_results=max_results, page_token=page_token
+    )
+    return Call("GET", f"{MLFLOW}/experiments/search", reply(ExperimentsPage), query=query)
+
+
+def rename_experiment(experiment_id: str, new_name: str) -> Call[None]:
+    """Gives an experiment another name."""
+    return Call("POST", f"{MLFLOW}/experiments/update", nothing, UpdateExperiment(experiment_id, new_name))
+
+
+def delete_experiment(experiment_id: str) -> Call[None]:
+    """Deletes an experiment with its runs; it can be restored until it is purged."""
+    return Call("POST", f"{MLFLOW}/experiments/delete", nothing, ExperimentId(experiment_id))
+
+
+def restore_experiment(experiment_id: str) -> Call[None]:
+    """Takes the deletion of an experiment back."""
+    return Call("POST", f"{MLFLOW}/experiments/restore", nothing, ExperimentId(experiment_id))
 
 
 def create_run(
@@ -79,6 +118,16 @@ def update_run(run_id: str, *, status: str | None = None, end_time_ms: int | Non
     """Ends a run, or changes its status."""
     request = UpdateRun(run_id, run_id, status, end_time_ms)
     return Call("POST", f"{MLFLOW}/runs/update", reply(RunInfoReply, "run_info"), request)
+
+
+def delete_run(run_id: str) -> Call[None]:
+    """Deletes a run; it can be restored until it is purged."""
+    return Call("POST", f"{MLFLOW}/runs/delete", nothing, RunId(run_id))
+
+
+def restore_run(run_id: str) -> Call[None]:
+    """Takes the deletion of a run back."""
+    return Call("POST", f"{MLFLOW}/runs/restore", nothing, RunId(run_id))
 
 
 def log_batch(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import InvalidParameterValue
+from tiltyard.errors import InvalidModelInput, InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
@@ -56,8 +56,8 @@ class _Graph:
         """The graph's answer.
 
         Raises:
-            InvalidParameterValue: an array was given to a graph with several inputs.
-            TypeError: the input is neither a DataFrame, an array nor a dict.
+            InvalidModelInput: an array was given to a graph with several inputs, or neither a DataFrame, an array nor
+                a dict.
         """
         feed = {name: self._fitting(name, values) for name, values in self._feed(data).items()}
         answers = dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
@@ -73,9 +73,9 @@ class _Graph:
                 return {name: data[name].to_numpy() for name in self._inputs}
             return {name: data.to_numpy() for name in self._inputs}
         if not isinstance(data, np.ndarray):
-            raise TypeError(f"expected a DataFrame, an array or a dict of arrays, got {type(data).__name__}")
+            raise InvalidModelInput(f"Expected a DataFrame, an array or a dict of arrays, got {type(data).__name__}.")
         if len(self._inputs) != 1:
-            raise InvalidParameterValue(
+            raise InvalidModelInput(
                 f"The model has several inputs, {name_list(self._inputs)}: expected an array for each, got one array."
             )
         return dict.fromkeys(self._inputs, data)

@@ -11,15 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tiltyard.errors import InvalidParameterValue, MissingPackage
+from tiltyard.errors import InvalidModelInput, InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.module import takes_params
 from tiltyard.pyfunc.flavors.stand_ins import NAMES, PythonModelContext
-from tiltyard.pyfunc.flavors.type_hints import from_frame, input_hint, takes_context
+from tiltyard.pyfunc.flavors.type_hints import check_hint, from_frame, input_hint, plain_hint, takes_context
 from tiltyard.pyfunc.mlmodel import MLModel
-from tiltyard.pyfunc.schema import Schema
 from tiltyard.uri import contain
 
 _OPEN: dict[str, Callable[..., Any]] = {"lzma": lzma.open, "bzip2": bz2.open, "gzip": gzip.open}
@@ -87,28 +86,43 @@ def predictor_of(model: Any, directory: Path, metadata: MLModel) -> Predictor:
     leading = (context,) if takes_context(model.predict) else ()
     has_params = takes_params(model.predict)
     saved = getattr(model, "predict_type_hints", None)
-    hint = getattr(saved, "input", None) or input_hint(model.predict)
-    inputs = metadata.signature.inputs if metadata.signature is not None else None
+    hint = plain_hint(getattr(saved, "input", None) or input_hint(model.predict))
+    is_checked = hint is not None and getattr(model.predict, "_is_pyfunc", False)
 
     def predict(model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        converted = _convert(model_input, hint, inputs)
-        return model.predict(*leading, converted, **({"params": params} if has_params else {}))
+        converted = _convert(model_input, hint)
+        try:
+            return model.predict(*leading, converted, **({"params": params} if has_params else {}))
+        except Exception as error:
+            # Where MLflow is installed it is MLflow that checks the input of a model from code, without telling its
+            # refusals from what the model raises.
+            if is_checked and type(error).__module__.startswith("mlflow."):
+                check_hint(from_frame(converted, hint), hint)
+            raise
 
     return Predictor(predict, model, takes_params=True)
 
 
-def _convert(data: Any, hint: Any, inputs: Schema | None) -> Any:
+def _convert(data: Any, hint: Any) -> Any:
     """A DataFrame as the list of texts, or of objects with texts, that the hint asks for."""
-    if hint == list[str] and hasattr(data, "iloc"):
-        for name in range(data.shape[1]):
-            column = data.iloc[:, name]
-            if len(column) and isinstance(column.iloc[0], str):
-                return column.tolist()
-        raise InvalidParameterValue("Expected model input to contain at least one string column")
+    if not hasattr(data, "iloc"):
+        return data
+    if hint == list[str]:
+        texts = _texts(data)
+        if texts is None and len(data):
+            raise InvalidModelInput("Expected model input to contain at least one string column")
+        return [] if texts is None else data.iloc[:, texts].tolist()
     if hint == list[dict[str, str]]:
-        return from_frame(data, hint)
-    del inputs
+        # One column without a name holds the objects themselves.
+        return data.iloc[:, 0].tolist() if list(data.columns) == [0] else data.to_dict(orient="records")
     return data
+
+
+def _texts(data: Any) -> int | None:
+    """The first column whose first value is a text."""
+    if not len(data):
+        return None
+    return next((number for number, value in enumerate(data.iloc[0]) if isinstance(value, str)), None)
 
 
 def _import(name: str) -> Any:

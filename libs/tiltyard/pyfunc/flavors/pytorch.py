@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.errors import InvalidModelInput, InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
@@ -73,27 +73,41 @@ class _Module:
         """The module's answer.
 
         Raises:
-            InvalidParameterValue: it is for a device that is set when the model is loaded.
-            TypeError: the input is neither a DataFrame nor an array, or the output is not one tensor.
+            InvalidModelInput: the input is neither a DataFrame nor an array, it is of another precision than the
+                module's numbers, or a param names the device.
+            TypeError: the output is not one tensor.
         """
         if params and "device" in params:
-            raise InvalidParameterValue("The device is set when the model is loaded ('model_config'), not by params.")
+            raise InvalidModelInput("The device is set when the model is loaded ('model_config'), not by params.")
         is_frame = isinstance(data, pd.DataFrame)
         if not is_frame and (self._forecasts or not isinstance(data, np.ndarray)):
             expected = "a DataFrame" if self._forecasts else "a DataFrame or an array"
-            raise TypeError(f"expected {expected}, got {type(data).__name__}")
+            raise InvalidModelInput(f"Expected {expected}, got {type(data).__name__}.")
         with self._torch.no_grad():
             if self._forecasts:
                 answer = self._model.predict(data)
             else:
                 rows = data.to_numpy(dtype=np.float32) if is_frame else data
-                answer = self._model(self._torch.from_numpy(rows).to(self._device), **(params or {}))
+                answer = self._answer(rows, params or {})
             if not isinstance(answer, self._torch.Tensor):
                 raise TypeError(f"expected the module to return one tensor, got {type(answer).__name__}")
             array = answer.to("cpu").numpy()
         if is_frame and not self._forecasts:
             return pd.DataFrame(array, index=data.index)
         return array
+
+    def _answer(self, rows: Any, params: dict[str, Any]) -> Any:
+        tensor = self._torch.from_numpy(rows).to(self._device)
+        try:
+            return self._model(tensor, **params)
+        except RuntimeError as error:
+            first = next(self._model.parameters(), tensor)
+            if tensor.dtype == self._torch.float64 and first.dtype != tensor.dtype:
+                raise InvalidModelInput(
+                    f"The model's numbers are {first.dtype}, the input's {tensor.dtype}: give the model a signature "
+                    "that says so, or send a DataFrame."
+                ) from error
+            raise
 
 
 def _unpickled(torch: Any, path: Path, module: ModuleType) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import yaml
 
-from tiltyard.errors import InvalidParameterValue
+from tiltyard.errors import InvalidModelInput
 from tiltyard.pyfunc.flavors import type_hints
 from tiltyard.pyfunc.flavors.type_hints import TypeFromExample, input_hint
 
@@ -73,11 +73,11 @@ class FunctionPythonModel(PythonModel):
 
 
 def validate_model_input(args: Any, kwargs: Any, index: int, hint: Any, name: str) -> Any:
-    """The arguments with the input checked. Raises: InvalidModelInput, which the model's own wrapper lets through."""
+    """The arguments with the input checked. Raises: RefusedInput, which the model's own wrapper lets through."""
     try:
         return type_hints.validate_model_input(args, kwargs, index, hint, name)
-    except InvalidParameterValue as error:
-        raise InvalidModelInput(error.message) from None
+    except InvalidModelInput as error:
+        raise RefusedInput(error.message) from None
 
 
 class FuncInfo(NamedTuple):
@@ -100,11 +100,11 @@ class MlflowException(Exception):
         return cls(message)
 
 
-class InvalidModelInput(MlflowException, InvalidParameterValue):
-    """The input does not match the type hint of `predict`: the caller's fault, not the model's."""
+class RefusedInput(MlflowException, InvalidModelInput):
+    """The refusal of an input, as the kind of exception that a model's own code expects."""
 
     def __init__(self, message: str) -> None:
-        InvalidParameterValue.__init__(self, message)
+        InvalidModelInput.__init__(self, message)
 
 
 class ModelConfig:

@@ -7,7 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from tiltyard.errors import InvalidParameterValue
+from tiltyard.errors import InvalidModelInput, InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
@@ -44,5 +44,5 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
 def _forecast(results: Any, data: Any) -> Any:
     columns = getattr(data, "columns", ())
     if len(data) != 1 or "start" not in columns or "end" not in columns:
-        raise InvalidParameterValue("A time series predicts for one row with the columns 'start' and 'end'.")
+        raise InvalidModelInput("A time series predicts for one row with the columns 'start' and 'end'.")
     return results.predict(start=data["start"].iloc[0], end=data["end"].iloc[0])

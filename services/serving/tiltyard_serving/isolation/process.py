@@ -15,7 +15,13 @@ from typing import Any, Literal, NamedTuple
 
 import tiltyard
 import tiltyard_serving
-from tiltyard.errors import DeadlineExceeded, InternalError, InvalidParameterValue, TemporarilyUnavailable
+from tiltyard.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidModelInput,
+    InvalidParameterValue,
+    TemporarilyUnavailable,
+)
 from tiltyard_serving.isolation import codec, start, worker
 from tiltyard_serving.isolation.channel import receive, send
 from tiltyard_serving.isolation.environment import Environment
@@ -254,7 +260,7 @@ def _answered(connection: socket.socket) -> Any:
         return content[0]
     kind, message, trace = content
     if message is not None:
-        raise InvalidParameterValue(message)
+        raise InvalidModelInput(message) if kind == InvalidModelInput.__name__ else InvalidParameterValue(message)
     if kind == "MemoryError":
         raise InternalError("The model needs more memory than its process may have.")
     # Reports name the class: that of the model's own exception, as if it had been raised here.

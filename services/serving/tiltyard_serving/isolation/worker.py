@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tiltyard.errors import MissingPackage, TiltyardError
+from tiltyard.errors import InvalidModelInput, MissingPackage, TiltyardError
 from tiltyard.pyfunc import PyFunc, load
 from tiltyard_serving.isolation import codec
 from tiltyard_serving.isolation.channel import receive, send
@@ -77,7 +77,8 @@ def _outcome(work: Callable[[], Any]) -> bytes:
         shown = error.message if isinstance(error, TiltyardError) else None
         if isinstance(error, MissingPackage):
             shown = str(error)
-        return codec.encode([FAILED, type(error).__name__, shown, "".join(traceback.format_exception(error))])
+        kind = InvalidModelInput if isinstance(error, InvalidModelInput) else type(error)
+        return codec.encode([FAILED, kind.__name__, shown, "".join(traceback.format_exception(error))])
 
 
 def _end_with_server(connection: socket.socket) -> None:
