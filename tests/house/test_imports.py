@@ -30,13 +30,14 @@ LAW: dict[str, str] = {
     "tiltyard.spark": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client tiltyard.storage "
     "tiltyard.models",
     "tiltyard.server": "tiltyard.errors",
+    "tiltyard.telemetry": "",
     "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store "
     "tiltyard_registry.importing tiltyard_registry.gc tiltyard_registry.rules tiltyard_serving.settings",
     "tiltyard_registry": "",
     "tiltyard_registry.columns": "",
     "tiltyard_registry.tables": "tiltyard_registry.columns",
     "tiltyard_registry.settings": "tiltyard.errors",
-    "tiltyard_registry.logs": "",
+    "tiltyard_registry.logs": "tiltyard.telemetry",
     "tiltyard_registry.telemetry": "tiltyard_registry.logs",
     "tiltyard_registry.rules": "tiltyard.errors tiltyard.names",
     "tiltyard_registry.search": "tiltyard.errors tiltyard.names tiltyard_registry.tables",

@@ -362,5 +362,10 @@ def _translated(path: str) -> Iterator[None]:
             raise InvalidParameterValue(f"Invalid path '{path[:80]}': the store cannot hold such a name.") from None
         if error.errno in (errno.ENOTEMPTY, errno.ELOOP):
             raise InvalidParameterValue(f"Invalid path '{path}': a file and a directory meet there.") from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            log.warning("the disk of the artifact directory is full: %s", error)
+            raise TemporarilyUnavailable(
+                "The disk of the artifact store is full. Free some space on it.", retry_after_s=30.0
+            ) from None
         log.exception("the artifact directory fails")
         raise TemporarilyUnavailable("The artifact store fails.", retry_after_s=5.0) from None

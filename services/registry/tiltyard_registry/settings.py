@@ -4,9 +4,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tiltyard.errors import InvalidParameterValue
+
 _ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
+    "postgresql+psycopg2": "postgresql+asyncpg",
+    "postgresql+psycopg": "postgresql+asyncpg",
     "sqlite": "sqlite+aiosqlite",
 }
 
@@ -58,11 +62,22 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def resolved_database_url(self) -> str:
-        """The database's URL with an async driver; SQLite under `data_dir` when none is given."""
+        """The database's URL with an async driver; SQLite under `data_dir` when none is given.
+
+        Raises:
+            InvalidParameterValue: it is of a kind that cannot be used.
+        """
         if self.database_url is None:
             return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'tiltyard.db'}"
         scheme, separator, rest = self.database_url.partition("://")
-        return f"{_ASYNC_DRIVERS.get(scheme, scheme)}{separator}{rest}"
+        driver = _ASYNC_DRIVERS.get(scheme, scheme)
+        if driver not in _ASYNC_DRIVERS.values() or not separator:
+            named = f"the kind '{scheme[:40]}'" if separator else "no kind that is named"
+            raise InvalidParameterValue(
+                f"A database of {named} cannot be used (--database-url): expected postgresql+asyncpg://… or "
+                "sqlite+aiosqlite:///…"
+            )
+        return f"{driver}{separator}{rest}"
 
     @property
     def is_embedded(self) -> bool:
