@@ -51,7 +51,7 @@ from tiltyard_registry.auth.providers import Authentication, load_providers, pri
 from tiltyard_registry.logs import json_logs
 from tiltyard_registry.rules.quotas import Quotas
 from tiltyard_registry.settings import Settings
-from tiltyard_registry.store import migrations
+from tiltyard_registry.store import migrations, preflight
 from tiltyard_registry.store.changes import Changes
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.registrations import Registrations
@@ -170,16 +170,18 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
     changes: Changes = app.state.changes
     with json_logs(access=settings.access_log):
         if settings.is_embedded:
-            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             await asyncio.to_thread(migrations.upgrade, settings.resolved_database_url)
         await changes.start()
         registrations = Registrations(database, app.state.artifacts)
         await registrations.start()
         waker = asyncio.create_task(_wake_when_draining(app.state.draining, changes))
+        looking = asyncio.create_task(_tell_of_problems(database, app.state.artifacts))
         try:
             yield
         finally:
             waker.cancel()
+            looking.cancel()
             await registrations.stop()
             await changes.stop()
             await database.close()
@@ -189,3 +191,10 @@ async def _wake_when_draining(draining: asyncio.Event, changes: Changes) -> None
     """Lets blocking queries answer as soon as the server is told to stop."""
     await draining.wait()
     changes.notify()
+
+
+async def _tell_of_problems(database: Database, artifacts: Artifacts) -> None:
+    """Says in the log at once what requests would come upon later. The start waits for neither answer."""
+    for problem in await asyncio.gather(preflight.problem_of_database(database), preflight.problem_of_store(artifacts)):
+        if problem is not None:
+            logger.warning(problem)

@@ -1,9 +1,9 @@
 """Sampled requests and their answers as Parquet files, written by a thread that no request waits for."""
 
 import asyncio
-import os
 import io
 import logging
+import os
 import queue
 import random
 import threading
