@@ -39,7 +39,7 @@ async def test_a_store_that_cannot_be_used_is_said_with_what_to_do(
     assert await preflight.problem_of_store(Artifacts(open_store(s3_uri), s3_uri)) is None
     absent = f"{s3_uri}-absent"
     told = await preflight.problem_of_store(Artifacts(open_store(absent), absent))
-    assert told and f"'{absent}' does not exist. Create the bucket" in told
+    assert told and f"at '{absent}': The artifact store's bucket does not exist. Check --artifact-root" in told
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:1")
     told = await preflight.problem_of_store(Artifacts(open_store(s3_uri), s3_uri))

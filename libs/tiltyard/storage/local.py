@@ -48,7 +48,10 @@ class LocalStore:
     def __init__(self, uri: str | Path) -> None:
         self.root = _root_path(str(uri))
         with _translated(""):
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in reversed([self.root, *self.root.parents]):
+                # Those above that are missing are as private: `mkdir` would make the last alone so.
+                if not folder.is_dir():
+                    folder.mkdir(mode=0o700, exist_ok=True)
             self.root = self.root.resolve()
             (self.root / UPLOADS).mkdir(mode=0o700, exist_ok=True)
         self._swept = False

@@ -317,6 +317,9 @@ def _translated(path: str) -> Iterator[None]:
         raise InternalError("The artifact store refuses access.") from None
     except ValueError:
         raise InvalidParameterValue(f"Invalid path '{path[:80]}': the store cannot hold such a name.") from None
-    except (BaseError, OSError):
+    except (BaseError, OSError) as error:
+        if "NoSuchBucket" in str(error):
+            log.warning("the object store has no such bucket")
+            raise TemporarilyUnavailable("The artifact store's bucket does not exist.", retry_after_s=30.0) from None
         log.exception("the object store fails")
         raise TemporarilyUnavailable("The artifact store does not answer.", retry_after_s=5.0) from None

@@ -1,6 +1,6 @@
 """What a registry finds at its start: whether its store and its database can be used, and what to do if not."""
 
-from tiltyard.errors import InternalError, ResourceDoesNotExist, TemporarilyUnavailable, TiltyardError
+from tiltyard.errors import InternalError, TemporarilyUnavailable, TiltyardError
 from tiltyard_registry.store import migrations
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.session import Database
@@ -11,20 +11,14 @@ async def problem_of_store(artifacts: Artifacts) -> str | None:
     try:
         async for _ in artifacts.store.list("", recursive=True):
             break
-    except ResourceDoesNotExist:
-        wrong, remedy = "does not exist", "Create the bucket, or correct --artifact-root"
-    except InternalError:
-        wrong, remedy = "refuses access", "Check the credentials (AWS_…, GOOGLE_…, AZURE_…) or the folder's permissions"
-    except TemporarilyUnavailable:
-        wrong, remedy = (
-            "does not answer",
-            "Check --artifact-root, the network, and AWS_ENDPOINT_URL if the store has one",
-        )
+    except InternalError as error:
+        wrong: TiltyardError = error
+        remedy = "Check its credentials (AWS_…, GOOGLE_…, AZURE_…), or the folder's permissions."
     except TiltyardError as error:
-        wrong, remedy = f"cannot be used: {error.message}", "Correct --artifact-root"
+        wrong, remedy = error, "Check --artifact-root, the network, and AWS_ENDPOINT_URL if the store has an endpoint."
     else:
         return None
-    return f"The artifact store '{artifacts.root}' {wrong}. {remedy}. Until then no artifact can be read or written."
+    return f"No artifact can be read or written at '{artifacts.root}': {wrong.message} {remedy}"
 
 
 async def problem_of_database(database: Database) -> str | None:
