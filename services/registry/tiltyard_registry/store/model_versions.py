@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 
 from tiltyard.names import check_version, parse_model_name
-from tiltyard_registry.rules import access, limits, stages
+from tiltyard_registry.rules import access, limits, prompts, stages
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.search import MODEL_VERSIONS, Page
@@ -51,9 +51,11 @@ async def create_model_version(
 ) -> Row:
     """The model's next version. Its files are pinned where they lie.
 
-    The status is READY for a copy, and where another version pins the same; else PENDING_REGISTRATION until the files
-    were read, which `new_versions` and the background do: the store is not asked here. `seen` is where the source led
-    when it was asked.
+    A version with the prompt tag is a prompt: it has a text in a tag and no files, and is never served.
+
+    The status is READY for a prompt, for a copy, and where another version pins the same; else PENDING_REGISTRATION
+    until the files were read, which `new_versions` and the background do: the store is not asked here. `seen` is where
+    the source led when it was asked.
 
     Raises:
         ResourceDoesNotExist: the model, or the run, logged model or version that the source names, is missing.
@@ -67,12 +69,18 @@ async def create_model_version(
     checked = limits.check_tags(tags)
     # A version that is copied is held, and so is its model by who deletes it: of those two the model comes first.
     # In all other cases it comes last, for who holds it keeps all others from the next number.
-    held = await next_version(session, who, shown) if names_version(source) else None
+    held = None
 
     async def had_files(prefix: str) -> bool:
         return seen is None or seen.prefix == prefix
 
-    location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id, has_files=had_files)
+    if prompts.is_prompt(checked):
+        check_length(run_id or "", limits.MAX_RUN_ID_CHARS, "run_id")
+        prompts.check_source(source)
+        location = Location(prompts.LOCATION, None, run_id or None, None)
+    else:
+        held = await next_version(session, who, shown) if names_version(source) else None
+        location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id, has_files=had_files)
     status, digest = READY, location.manifest_digest
     if location.prefix is not None and digest is None:
         digest = await frozen_digest(session, location.prefix)

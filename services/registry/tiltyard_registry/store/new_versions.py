@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import parse_model_name
-from tiltyard_registry.rules import access
+from tiltyard_registry.rules import access, limits, prompts
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import contents, model_versions, reserved_versions
 from tiltyard_registry.store.places import Artifacts
@@ -43,8 +43,16 @@ async def create_version(
     """
     access.require(who, Action.UPDATE, f"registered model {parse_model_name(name).shown}")
 
-    seen = await _located(database, artifacts, source, run_id, model_id)
-    if seen.prefix is not None and seen.manifest_digest is None and not await _has_files(artifacts, seen.prefix):
+    # A prompt has no files to look at.
+    seen = None
+    if not prompts.is_prompt(limits.check_tags(tags)):
+        seen = await _located(database, artifacts, source, run_id, model_id)
+    if (
+        seen is not None
+        and seen.prefix is not None
+        and seen.manifest_digest is None
+        and not await _has_files(artifacts, seen.prefix)
+    ):
         raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. There are no files at it.")
     async with database.write(request_id=request_id) as session:
         row = await model_versions.create_model_version(
