@@ -89,6 +89,14 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
 @_quota("--max-points-per-run", "MAX_POINTS_PER_RUN", "points that the metrics of a run may have together")
 @_quota("--max-runs-per-experiment", "MAX_RUNS_PER_EXPERIMENT", "active runs that an experiment may have")
 @options.option(
+    "--max-request-entries",
+    env="MAX_REQUEST_ENTRIES",
+    type=click.IntRange(1),
+    default=_DEFAULT.max_request_entries,
+    show_default=True,
+    help="Most tags, or params, that one call which creates something may bring; log-batch has bounds of its own.",
+)
+@options.option(
     "--direct-transfers/--no-direct-transfers",
     default=_DEFAULT.direct_transfers,
     show_default=True,

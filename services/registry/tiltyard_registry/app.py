@@ -68,6 +68,7 @@ _OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
     batch_jobs.HANDLERS,
     bulk_runs.OWN_HANDLERS,
     run_table.HANDLERS,
+    model_versions.OWN_HANDLERS,
     documentation.HANDLERS,
 )
 _UNITY = (unity_namespaces.HANDLERS, unity_models.HANDLERS)
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> Litestar:
         tags=settings.max_tags_per_run,
         metric_points=settings.max_points_per_run,
         runs=settings.max_runs_per_experiment,
+        request_entries=settings.max_request_entries,
     )
     database = Database(settings.resolved_database_url, max_connections=settings.max_connections, quotas=quotas)
     root = settings.resolved_artifact_root

@@ -57,6 +57,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_runs_per_experiment: int | None = None
     """Active runs."""
 
+    max_request_entries: int = 1000
+    """Tags, or params, that one call may bring."""
+
     access_log: bool = True
     """One JSON line per request on standard error."""
 
