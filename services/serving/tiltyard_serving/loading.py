@@ -76,6 +76,7 @@ class Loader:
             wait_s=settings.request_timeout_s,
             inline=settings.inline_predictions,
         )
+        self._bounds = settings.bounds
         self._process_limits = ProcessLimits(
             memory_bytes=settings.isolation_memory_bytes or None,
             predict_s=settings.request_timeout_s if settings.end_overdue else None,
@@ -124,6 +125,7 @@ class Loader:
             warning=fetched.warmed.warning,
             limits=self._limits,
             coerce=self._settings.coerce,
+            bounds=self._bounds,
             meter=ModelMeter(self._telemetry, fetched.name, fetched.version),
             size_bytes=fetched.size_bytes,
             openmp=fetched.openmp,

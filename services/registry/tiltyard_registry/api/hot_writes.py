@@ -37,6 +37,8 @@ Write = Callable[[Principal, bytes], Awaitable[bytes | None]]
 """The reply to a body, None when its route shall answer."""
 
 _DONE = b"{}"
+# Larger bodies are decoded by their routes, in a thread. This is decoded in a few milliseconds, whatever it holds.
+_MAX_BYTES = 256 * 1024
 
 
 _BATCH = msgspec.json.Decoder(wire.LogBatch, strict=False)
@@ -60,7 +62,7 @@ class HotWrites:
         self._app = app
         self._database = database
         self._schema = schema
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes = min(max_body_bytes, _MAX_BYTES)
         self._writes: dict[str, Write] = {}
         # Quotas take a look before and after; that is the doors' work.
         if not database.is_sqlite and database.quotas == UNLIMITED:
