@@ -14,6 +14,7 @@ from tiltyard_serving.loading import LOADS_AT_ONCE, Loader, Target
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.supply import Supply
 from tiltyard_serving.telemetry import Telemetry
+from tiltyard_serving.warm_up import WarmUp
 
 
 class Held:
@@ -41,7 +42,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     def fetch(_loader: Loader, target: Target, _label: str, _isolation: str) -> Any:
         held.begun.release()
         held.go.wait()
-        return module._Fetched(Isolated(), "m", "1", False, Path(target.uri), 1, None)
+        return module._Fetched(Isolated(), "m", "1", WarmUp(None, None), Path(target.uri), 1, None)
 
     monkeypatch.setattr(Loader, "_fetch", fetch)
     monkeypatch.setattr(module, "release", held.released.append)
