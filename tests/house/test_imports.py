@@ -104,9 +104,10 @@ LAW: dict[str, str] = {
     "tiltyard_serving.telemetry tiltyard_serving.entities tiltyard_serving.on_demand tiltyard_serving.served "
     "tiltyard_serving.supply tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow "
     "tiltyard_serving.shared_endpoints",
-    "tiltyard_serving.open_inference": "tiltyard.errors tiltyard.pyfunc",
+    "tiltyard_serving.tensors": "tiltyard.errors tiltyard.pyfunc",
+    "tiltyard_serving.open_inference": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.tensors",
     "tiltyard_serving.api": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.pyfunc tiltyard.server "
-    "tiltyard_serving.settings "
+    "tiltyard_serving.settings tiltyard_serving.tensors "
     "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served "
     "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial "
     "tiltyard_serving.open_inference tiltyard_serving.batch tiltyard_serving.payload_log "

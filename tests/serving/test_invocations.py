@@ -112,7 +112,7 @@ BAD_BODIES: dict[str, tuple[Any, str]] = {
     "truncated": (json.dumps(SPLIT)[:-1], UNREADABLE),
     "not utf-8": (b'{"inputs": "\xff"}', UNREADABLE),
     "trailing": ("{} {}", UNREADABLE),
-    "NaN token": ('{"inputs": NaN}', UNREADABLE),
+    "NaN token": ('{"inputs": -NaN}', UNREADABLE),
     "nul": ("\x00", UNREADABLE),
     "deep": ("[" * 100_000, ""),
     "deep and closed": ('{"inputs":' + "[" * 5000 + "]" * 5000 + "}", ""),

@@ -16,11 +16,12 @@ import msgspec
 
 from tiltyard.errors import BadRequest, InvalidParameterValue, TiltyardError, UnsupportedMediaType
 from tiltyard.pyfunc.arrow import ARROW_STREAM, read_arrow, read_parquet
-from tiltyard.pyfunc.cast import Coerce
 from tiltyard.pyfunc.form import Body, Payload
 from tiltyard.pyfunc.frames import read_records, read_split
+from tiltyard.pyfunc.json_body import decode_json
 from tiltyard.pyfunc.params import validate_params
 from tiltyard.pyfunc.quote import name_list
+from tiltyard.pyfunc.refusal import Coerce
 from tiltyard.pyfunc.signature import Signature
 from tiltyard.pyfunc.tabular import read_csv
 from tiltyard.pyfunc.tf_serving import read_inputs, read_instances
@@ -44,7 +45,6 @@ _CHANGED = (
     "IMPORTANT: The MLflow Model scoring protocol has changed in MLflow version 2.0. If you are seeing this error, "
     "you are likely using an outdated scoring request format."
 )
-_json = msgspec.json.Decoder()
 
 
 class Decoder:
@@ -112,7 +112,7 @@ def _decode_json(body: Body, signature: Signature | None, coerce: Coerce) -> Pay
     if body[:3] == b"\xef\xbb\xbf":
         body = body[3:]
     try:
-        fields = _json.decode(body)
+        fields = decode_json(body)
     except RecursionError:
         raise BadRequest("Invalid input. The input is nested too deeply.") from None
     except (msgspec.MsgspecError, UnicodeError) as error:

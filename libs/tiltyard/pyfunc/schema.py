@@ -6,7 +6,7 @@ numpy nor pandas, so that a registry can read a signature without a data library
 Source: mlflow/types/schema.py at v3.17.2 for the JSON forms.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -15,6 +15,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from tiltyard.errors import InvalidParameterValue
+
+# Types are read, shown and enforced by recursion.
+MAX_TYPE_DEPTH = 64
 
 
 class DataType(Enum):
@@ -206,6 +209,18 @@ class Schema:
         return tuple(self.names)
 
     @cached_property
+    def names_by_text(self) -> dict[str, int] | None:
+        """The integer names, by their text, if all names are integers: of models fitted on bare arrays."""
+        names = {str(spec.name): spec.name for spec in self.inputs if isinstance(spec.name, int)}
+        return names if len(names) == len(self.inputs) else None
+
+    def own_names(self, names: Sequence[Any]) -> Sequence[Any]:
+        """What a caller calls inputs, in the names of the schema: most formats know integer names as texts only."""
+        if self.names_by_text is None or not all(isinstance(name, str) for name in names):
+            return names
+        return [self.names_by_text.get(name, name) for name in names]
+
+    @cached_property
     def required_names(self) -> list[Name]:
         """The names of the inputs that must be there."""
         return [name for name, spec in zip(self.names, self.inputs, strict=True) if spec.required]
@@ -255,29 +270,31 @@ def type_to_dict(kind: Type) -> dict[str, Any]:
     return {"type": "any"}
 
 
-def type_from_dict(entry: Any) -> Type:
-    """The type that JSON values spell.
+def type_from_dict(entry: Any, *, depth: int = 1) -> Type:
+    """The type that JSON values spell; `depth` says how many types hold it, itself included.
 
     Raises:
-        InvalidParameterValue: a key is missing or the type is unknown.
+        InvalidParameterValue: a key is missing, the type is unknown, or it is nested too deep.
     """
+    if depth > MAX_TYPE_DEPTH:
+        raise InvalidParameterValue(f"A signature's type is nested more than {MAX_TYPE_DEPTH} levels deep.")
     if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
         raise InvalidParameterValue("A signature's type needs a key 'type' that holds text.")
     name = entry["type"]
     if name == "array":
-        return Array(type_from_dict(entry.get("items")))
+        return Array(type_from_dict(entry.get("items"), depth=depth + 1))
     if name == "object":
         properties = entry.get("properties")
         if not isinstance(properties, dict):
             raise InvalidParameterValue("A signature's object type needs 'properties'.")
         return Object(
             tuple(
-                Property(str(key), type_from_dict(value), bool(value.get("required", True)))
+                Property(str(key), type_from_dict(value, depth=depth + 1), bool(value.get("required", True)))
                 for key, value in properties.items()
             )
         )
     if name == "map":
-        return Map(type_from_dict(entry.get("values")))
+        return Map(type_from_dict(entry.get("values"), depth=depth + 1))
     if name == "any":
         return AnyType()
     if name == "sparkml_vector":

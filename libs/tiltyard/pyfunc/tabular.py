@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from tiltyard.errors import BadRequest
-from tiltyard.pyfunc.cast import Coerce
 from tiltyard.pyfunc.enforce import enforce
 from tiltyard.pyfunc.form import Body, Payload
 from tiltyard.pyfunc.quote import quote
+from tiltyard.pyfunc.refusal import Coerce
 from tiltyard.pyfunc.schema import ColSpec, DataType, Schema
 
 # What pandas reads a column as; the narrow types are checked for range after it.
@@ -72,7 +72,9 @@ def _typed(text: str, schema: Schema, coerce: Coerce) -> pd.DataFrame:
     labels = list(_parse(text, None, rows=0).columns)
     by_label: dict[Any, ColSpec] = {}
     if schema.is_named:
-        by_label = {spec.name: spec for spec in schema.columns if spec.name in labels}
+        specs = dict(zip(schema.names, schema.columns, strict=True))
+        names = schema.own_names(labels)
+        by_label = {label: specs[name] for label, name in zip(labels, names, strict=True) if name in specs}
     else:
         by_label = dict(zip(labels, schema.columns, strict=False))
     frame = _parse(
