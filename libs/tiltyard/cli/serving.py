@@ -211,6 +211,21 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
     show_default=True,
     help="How large they may be together, counted as their files unpacked; the longest unused go first. 0: no bound.",
 )
+@options.option(
+    "--inline-predictions/--no-inline-predictions",
+    env="INLINE_PREDICTIONS",
+    default=_DEFAULT.inline_predictions,
+    show_default=True,
+    help="Whether predictions that are known to take microseconds may be made in the event loop; otherwise each model "
+    "predicts in its own thread alone.",
+)
+@options.option(
+    "--access-log/--no-access-log",
+    env="SERVING_ACCESS_LOG",
+    default=_DEFAULT.access_log,
+    show_default=True,
+    help="One JSON line per scoring request on standard error.",
+)
 @options.draining
 @options.patient
 def serving(host: str, port: int, workers: int, **settings: Any) -> None:

@@ -74,6 +74,7 @@ class Loader:
             rows=settings.queue_rows,
             batch_rows=settings.batch_rows,
             wait_s=settings.request_timeout_s,
+            inline=settings.inline_predictions,
         )
         self._process_limits = ProcessLimits(
             memory_bytes=settings.isolation_memory_bytes or None,

@@ -34,10 +34,8 @@ DECODE_INLINE_BYTES = 512 * 1024
 IN_PLACE_INLINE_BYTES = 8 * 1024 * 1024
 
 # Source: mlflow/pyfunc/scoring_server/__init__.py, the answer when a model raises.
-MODEL_FAILED = (
-    "Encountered an unexpected error while evaluating the model. Verify that the serialized input Dataframe is "
-    "compatible with the model for inference."
-)
+MODEL_RAISED = "Encountered an unexpected error while evaluating the model."
+MODEL_FAILED = f"{MODEL_RAISED} Verify that the serialized input Dataframe is compatible with the model for inference."
 
 
 # What the process of a model, and not the model, may say to a prediction.
@@ -72,6 +70,8 @@ class LoadedModel:
         self.size_bytes = size_bytes
         self.warning = warning
         self._on_closed = on_closed
+        # Whether its metrics go with it.
+        self.forgotten = False
         self.header = quote(f"{name}/{version}", safe="/ !#$&'()*+,:;=?@[]~").encode("ascii")
         self._users = 1
         self._model = model
@@ -143,6 +143,11 @@ class LoadedModel:
         self._users += 1
 
     @property
+    def users(self) -> int:
+        """How many use it."""
+        return self._users
+
+    @property
     def closed(self) -> bool:
         """Whether nobody uses it any more."""
         return not self._users
@@ -155,6 +160,7 @@ class LoadedModel:
             if isinstance(self._model, IsolatedModel):
                 self._model.close()
             self._on_closed()
+            self.meter.close(forget=self.forgotten)
             give_back_soon()
 
 
@@ -182,7 +188,9 @@ def steps(model: PyFunc, layout: Layout | None = None, openmp: OpenMP | None = N
 
     plain: Steps[Payload, bytes] = Steps(
         merge=_or_else(merge, InternalError, "The input could not be given to the model.", passed=(TiltyardError,)),
-        predict=_or_else(predict, BadRequest, MODEL_FAILED, passed=passed),
+        predict=_evaluating(
+            predict, passed, checked=model.signature is not None and model.signature.inputs is not None
+        ),
         split=_never if layout is None else layout.split,
         encode=_or_else(
             output.encode, InternalError, "The model's output cannot be written as JSON.", passed=(TiltyardError,)
@@ -194,6 +202,29 @@ def steps(model: PyFunc, layout: Layout | None = None, openmp: OpenMP | None = N
 
 def _never(_output: Any, _counts: Sequence[int]) -> None:
     """No part of an output is known to be that of one request."""
+
+
+def _evaluating(
+    predict: Callable[[Any], Any], passed: tuple[type[TiltyardError], ...], *, checked: bool
+) -> Callable[[Any], Any]:
+    """Predicts; what the model raises is its own fault where its input is `checked`, and else may be the caller's.
+
+    A `ValueError` is how code says that what it was given is of the right type and yet not right: a category that it
+    does not know, a missing value that it cannot take. A signature does not tell of such.
+    """
+
+    def run(argument: Any) -> Any:
+        try:
+            return predict(argument)
+        except BaseException as error:
+            if isinstance(error, passed):
+                raise
+            # Of what an isolated model raises, the name of its kind is known.
+            if checked and not (isinstance(error, ValueError) or type(error).__name__ == ValueError.__name__):
+                raise InternalError(MODEL_RAISED) from error
+            raise BadRequest(MODEL_FAILED) from error
+
+    return run
 
 
 def _or_else(

@@ -81,6 +81,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # How large they may be together; 0: no bound.
     model_budget_bytes: int = 0
 
+    # One line of the log for each scoring request.
+    access_log: bool = False
+    # Whether what is known to take microseconds may be predicted in the event loop; else always in the model's thread.
+    inline_predictions: bool = True
+
     # A folder that all workers of a service share, when there are several.
     shared_dir: Path | None = None
 

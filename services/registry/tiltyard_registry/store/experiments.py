@@ -11,6 +11,7 @@ from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.entries import Entry, check_experiment_tag, last_of_each
 from tiltyard_registry.rules.experiments import (
+    ARTIFACT_ROOT,
     MAX_COUNTED_ID,
     below,
     check_artifact_location,
@@ -24,9 +25,6 @@ from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.quotas import limited
 from tiltyard_registry.store.session import Row, Session, now_ms
 from tiltyard_registry.tables import experiment_tags, experiments, runs
-
-ARTIFACT_ROOT = "mlflow-artifacts:/"
-"""Where experiments keep their artifacts unless they say otherwise: behind the registry's own proxy."""
 
 DEFAULT_PAGE, MAX_PAGE = 1000, 50_000
 

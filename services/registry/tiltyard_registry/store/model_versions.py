@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 
 from tiltyard.names import check_version, parse_model_name
-from tiltyard_registry.rules import access, limits, stages
+from tiltyard_registry.rules import access, limits, prompts, stages
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.search import MODEL_VERSIONS, Page
@@ -17,8 +17,8 @@ from tiltyard_registry.store.logged_models import record_registration
 from tiltyard_registry.store.places import Artifacts, is_reserved
 from tiltyard_registry.store.registered_models import found, remembered, touch
 from tiltyard_registry.store.session import Row, Session
+from tiltyard_registry.store.sources import Location, locate
 from tiltyard_registry.store.sources import is_version as names_version
-from tiltyard_registry.store.sources import locate
 from tiltyard_registry.store.version_rows import (
     change_version,
     insert_version,
@@ -50,6 +50,8 @@ async def create_model_version(
 ) -> Row:
     """The model's next version. Its files are pinned where they lie, and their manifest is frozen.
 
+    A version with the prompt tag is a prompt: it has a text in a tag and no files, and is never served.
+
     The status is READY; or PENDING_REGISTRATION when many bytes that did not come through the registry must be
     read first, which happens in the background.
 
@@ -65,8 +67,14 @@ async def create_model_version(
     checked = limits.check_tags(tags)
     # A version that is copied is held, and so is its model by who deletes it: of those two the model comes first.
     # In all other cases it comes last, for who holds it keeps all others from the next number.
-    held = await next_version(session, who, shown) if names_version(source) else None
-    location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id)
+    held = None
+    if prompts.is_prompt(checked):
+        check_length(run_id or "", limits.MAX_RUN_ID_CHARS, "run_id")
+        prompts.check_source(source)
+        location = Location(prompts.LOCATION, None, run_id or None, None)
+    else:
+        held = await next_version(session, who, shown) if names_version(source) else None
+        location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id)
     status, digest = READY, location.manifest_digest
     if location.prefix is not None and digest is None:
         status, digest = await freeze_or_defer(session, artifacts, location.prefix, source)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, insert, select, update
 
-from tiltyard.errors import ResourceAlreadyExists, ResourceConflict, ResourceDoesNotExist
+from tiltyard.errors import ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import parse_model_name
 from tiltyard_registry.rules import access, limits, stages
 from tiltyard_registry.rules.access import Action, Principal
@@ -102,6 +102,8 @@ async def update_registered_model(session: Session, who: Principal, name: str, *
 async def rename_registered_model(session: Session, who: Principal, name: str, new_name: str) -> Row:
     """The model under its new name, with its versions, tags and aliases; the schema may be another one.
 
+    The name that it has already changes nothing.
+
     Raises:
         ResourceDoesNotExist: no model has the old name.
         ResourceAlreadyExists: the new name is taken.
@@ -113,7 +115,7 @@ async def rename_registered_model(session: Session, who: Principal, name: str, n
     schema_id = await schemas.ensure_schema(session, who, parsed.catalog, parsed.schema)
     model = await locked(session, who, Action.UPDATE, name)
     if shown == model["name"]:
-        raise ResourceAlreadyExists(_taken(shown))
+        return await _shown(session, shown)
     with already_exists(_taken(shown)):
         await touch(session, who, model, name=shown, schema_id=schema_id)
     events.record(

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import parse_model_name
 from tiltyard.uri import AliasUri, LatestUri, RegisteredUri, StageUri, VersionUri, parse_model_uri
-from tiltyard_registry.rules import access
+from tiltyard_registry.rules import access, prompts
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import children, rowsets
 from tiltyard_registry.store.aliases import no_alias, no_latest, no_version
@@ -70,7 +70,11 @@ class _LookUps:
         key = self.key_of(uri)
         if isinstance(key, TiltyardError):
             return key
-        return self.versions.get(key) or no_version(parse_model_name(uri.name).shown, key[1])
+        row = self.versions.get(key)
+        if row is None:
+            return no_version(parse_model_name(uri.name).shown, key[1])
+        is_prompt = prompts.is_prompt_version(row["storage_location"], row["tags"])
+        return prompts.refusal(row["name"], key[1]) if is_prompt else row
 
 
 def _read(who: Principal, uri: str) -> RegisteredUri | TiltyardError:

@@ -39,7 +39,7 @@ _RUN = nested_sql(
         ),
         "inputs": nested_sql(
             {
-                "dataset_inputs": list_sql(_INPUT, _INPUTS, "dataset_id"),
+                "dataset_inputs": list_sql(_INPUT, _INPUTS, "dataset_inputs.position, dataset_id"),
                 "model_inputs": list_sql(object_sql(MODEL_INPUT), "model_inputs WHERE run = runs.id", "model_id"),
             }
         ),

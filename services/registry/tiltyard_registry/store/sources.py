@@ -7,7 +7,7 @@
 | `runs:/id/path`                           | lie in the run that `run_id` names                 |
 | `mlflow-artifacts:/…`, our artifact URLs  | lie in the artifacts of that run or logged model   |
 | a local path, `file:`                     | the same                                           |
-| `s3://…` and other object stores          | inside our root: be one model; else it is external |
+| `s3://…`, any other store                 | inside our root: be one model; else it is external |
 
 Source: mlflow/server/handlers.py, `_validate_source_run`, `_validate_source_model`, tag v3.17.2.
 """
@@ -22,8 +22,8 @@ from sqlalchemy import desc, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.names import parse_model_name
-from tiltyard.uri import LoggedModelUri, RunUri, VersionUri, parse_model_uri, safe_relative_path
-from tiltyard_registry.rules import limits
+from tiltyard.uri import LoggedModelUri, RunUri, VersionUri, check_no_way_out, parse_model_uri, safe_relative_path
+from tiltyard_registry.rules import limits, prompts
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, PURGING
 from tiltyard_registry.store.artifacts import scope_of
@@ -32,12 +32,10 @@ from tiltyard_registry.store.session import Found, Session
 from tiltyard_registry.tables import logged_models, model_versions, registered_model_tags, registered_models, runs
 
 READY = "READY"
-PROMPT_TAG = "mlflow.prompt.is_prompt"
 
-_OBJECT_STORES = (
-    *("s3", "s3a", "s3n", "gs", "az", "azure", "abfs", "abfss", "adl", "wasb", "wasbs", "dbfs", "hdfs", "viewfs"),
-    *("oss", "r2", "b2", "memory", "ftp", "sftp", "http", "https"),
-)
+# Schemes that name a place elsewhere without `//` behind them, and those that name none at all.
+_WITHOUT_HOST = frozenset({"dbfs", "hdfs", "viewfs"})
+_NO_PLACES = frozenset({"javascript", "data", "vbscript", "about", "blob", prompts.LOCATION.partition(":")[0]})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?!$)")
 _ARTIFACT_API = re.compile(r"/(?:api|ajax-api)/2\.0/mlflow-artifacts/artifacts/(.*)")
 
@@ -76,7 +74,7 @@ async def locate(
         InvalidParameterValue: it proves too little, is unsafe, or is of no kind that can be registered.
         ResourceDoesNotExist: the run, logged model or version that it names is missing.
     """
-    request = _Request(check_source(source), run_id or None, model_id or None)
+    request = _Request(_checked_source(artifacts, source), run_id or None, model_id or None)
     if request.run_id:
         check_length(request.run_id, limits.MAX_RUN_ID_CHARS, "run_id")
     logged = await _logged_model(session, request.model_id) if request.model_id else None
@@ -91,7 +89,7 @@ async def locate(
         return await _of_proxy(session, artifacts, request, prefix)
     if scheme in ("", "file"):
         return await _of_path(session, artifacts, request)
-    if scheme not in _OBJECT_STORES:
+    if not _names_a_store(source):
         raise request.refuse(
             "Expected 'models:/…', 'runs:/…', 'mlflow-artifacts:/…', or the URI of a directory in an object store."
         )
@@ -103,8 +101,38 @@ def is_version(source: str) -> bool:
     return source.startswith("models:/") and isinstance(parse_model_uri(source), VersionUri)
 
 
+def _names_a_store(source: str) -> bool:
+    """Whether `source` is the URI of a place in some store, whichever that is."""
+    match = _SCHEME.match(source)
+    scheme = match.group(1).lower() if match else ""
+    # One letter is a drive.
+    if not match or len(scheme) == 1 or scheme in _NO_PLACES:
+        return False
+    return source[match.end() :].startswith("//") or scheme in _WITHOUT_HOST
+
+
+def _checked_source(artifacts: Artifacts, source: str) -> str:
+    """`source` by the rules of the store that it names: ours are none of another's.
+
+    Raises:
+        InvalidParameterValue: too long, no URI, a control character, `..` in any encoding; of our own places also
+            slashes that mean nothing.
+    """
+    check_length(source, limits.MAX_SOURCE_CHARS, "source")
+    _check_uri(source)
+    match = _SCHEME.match(source)
+    scheme = match.group(1).lower() if match else ""
+    ours = scheme in ("", "file", "models", "runs", PROXY_SCHEME) or _proxied(source, scheme) is not None
+    if ours or not _names_a_store(source) or artifacts.prefix_of(source) is not None:
+        return check_source(source)
+    check_no_way_out(source, parameter="source")
+    if not source.partition("://")[2].strip("/") and scheme not in _WITHOUT_HOST:
+        raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. It names no place.")
+    return source
+
+
 def check_source(source: str) -> str:
-    """`source` if it may be recorded as the source of a version.
+    """`source` if it may be recorded as a place of our own.
 
     Raises:
         InvalidParameterValue: too long, a control character, `..` in any encoding, or slashes that mean nothing.
@@ -119,11 +147,15 @@ def check_source(source: str) -> str:
         raise InvalidParameterValue(
             f"Invalid model version source: '{source[:300]}'. Its path is empty, or not in its shortest form."
         )
+    _check_uri(source)
+    return source
+
+
+def _check_uri(source: str) -> None:
     try:
         urlsplit(source)
     except ValueError:
         raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. It is not a URI.") from None
-    return source
 
 
 def _proxied(source: str, scheme: str) -> str | None:
@@ -163,8 +195,9 @@ async def _copy(session: Session, request: _Request, uri: VersionUri) -> Locatio
     if row is None:
         raise ResourceDoesNotExist(f"Model Version (name={shown}, version={uri.version}) not found")
     tag = registered_model_tags.c
-    prompt = select(tag.value).where(tag.registered_model_id == row["registered_model_id"], tag.key == PROMPT_TAG)
-    if str(await session.scalar(prompt)).lower() == "true":
+    of_model = tag.registered_model_id == row["registered_model_id"]
+    prompt = select(tag.value).where(of_model, tag.key == prompts.PROMPT_TAG)
+    if row["storage_location"] == prompts.LOCATION or str(await session.scalar(prompt)).lower() == "true":
         raise request.refuse("It is a prompt, not a model.")
     if row["status"] != READY:
         raise request.refuse(f"The version is not ready: its status is {row['status']}.")
