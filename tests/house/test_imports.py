@@ -72,7 +72,8 @@ LAW: dict[str, str] = {
     "tiltyard_serving.generated_rows",
     "tiltyard_serving.warm_up": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.layout tiltyard_serving.row_proof",
     # Its worker runs without the server: what it imports must be there with numpy, pandas and msgspec alone.
-    "tiltyard_serving.isolation": "tiltyard tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.storage tiltyard_serving",
+    "tiltyard_serving.isolation": "tiltyard tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.storage "
+    "tiltyard_serving",
     "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batch tiltyard_serving.batcher "
     "tiltyard_serving.meter tiltyard_serving.isolation tiltyard_serving.layout tiltyard_serving.memory "
     "tiltyard_serving.openmp",
