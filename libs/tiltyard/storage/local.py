@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import IO, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -145,6 +146,9 @@ class LocalStore:
         relative = "" if path == self.root else path.relative_to(self.root).as_posix()
         if path.is_dir():
             return Entry(relative, 0, is_dir=True)
+        if not S_ISREG(stat.st_mode):
+            # To open a named pipe would wait for whoever writes into it.
+            raise FileNotFoundError(path)
         return Entry(relative, stat.st_size, etag=_etag(stat), modified_ms=stat.st_mtime_ns // 1_000_000)
 
     def _scan(self, directory: Path) -> Sequence[Entry]:
@@ -301,8 +305,10 @@ def _etag(stat: os.stat_result) -> str:
 
 
 def _open_file(path: Path) -> IO[bytes]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
+        if not S_ISREG(mode := os.fstat(descriptor).st_mode) and not S_ISDIR(mode):
+            raise FileNotFoundError(path)
         return os.fdopen(descriptor, "rb", buffering=0)
     except OSError:
         # `fdopen` refuses directories and leaves the descriptor to its caller.

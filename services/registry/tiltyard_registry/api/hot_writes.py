@@ -89,6 +89,12 @@ class HotWrites:
             scope["path_template"] = scope["path"]
             await refuse(error, scope, send)
             return
+        except write_statements.OutcomeUnknown as error:
+            # Handed on it might be done twice.
+            logger.exception("nobody can say whether a write by one statement was done")
+            scope["path_template"] = scope["path"]
+            await refuse(error, scope, send)
+            return
         except (TiltyardError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
         except Exception:

@@ -85,7 +85,7 @@ async def rollback_alias(
     moves = await session.all(
         select(events.c.before)
         .where(events.c.registered_model_id == model["id"], events.c.alias == alias)
-        .order_by(desc(events.c.time), desc(events.c.id))
+        .order_by(desc(events.c.id))
         .limit(_MAX_STEPS_BACK)
     )
     if current is None and not moves:
@@ -259,7 +259,7 @@ async def _as_of(session: Session, model: Found, alias: str, at: int) -> int | N
     after = await session.scalar(
         select(events.c.after)
         .where(events.c.registered_model_id == model["id"], events.c.alias == alias, events.c.time <= at)
-        .order_by(desc(events.c.time), desc(events.c.id))
+        .order_by(desc(events.c.id))
         .limit(1)
     )
     return None if after is None else int(json.loads(after)["version"])

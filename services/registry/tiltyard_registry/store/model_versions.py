@@ -12,7 +12,7 @@ from tiltyard_registry.search import MODEL_VERSIONS, Page
 from tiltyard_registry.store import children, events
 from tiltyard_registry.store.aliases import drop, no_version
 from tiltyard_registry.store.artifacts import get_manifest as stored_manifest
-from tiltyard_registry.store.contents import READY, freeze_or_defer
+from tiltyard_registry.store.contents import PENDING, READY, frozen_digest
 from tiltyard_registry.store.logged_models import record_registration
 from tiltyard_registry.store.places import Artifacts, is_reserved
 from tiltyard_registry.store.registered_models import found, remembered, touch
@@ -47,17 +47,19 @@ async def create_model_version(
     description: str | None = None,
     run_link: str | None = None,
     tags: Sequence[Mapping[str, str]] = (),
+    seen: Location | None = None,
 ) -> Row:
-    """The model's next version. Its files are pinned where they lie, and their manifest is frozen.
+    """The model's next version. Its files are pinned where they lie.
 
     A version with the prompt tag is a prompt: it has a text in a tag and no files, and is never served.
 
-    The status is READY; or PENDING_REGISTRATION when many bytes that did not come through the registry must be
-    read first, which happens in the background.
+    The status is READY for a prompt, for a copy, and where another version pins the same; else PENDING_REGISTRATION
+    until the files were read, which `new_versions` and the background do: the store is not asked here. `seen` is where
+    the source led when it was asked.
 
     Raises:
         ResourceDoesNotExist: the model, or the run, logged model or version that the source names, is missing.
-        InvalidParameterValue: the source may not be registered, has no files, or a value breaks a rule.
+        InvalidParameterValue: the source may not be registered, or a value breaks a rule.
     """
     shown = parse_model_name(name).shown
     access.require(who, Action.UPDATE, f"registered model {shown}")
@@ -68,16 +70,21 @@ async def create_model_version(
     # A version that is copied is held, and so is its model by who deletes it: of those two the model comes first.
     # In all other cases it comes last, for who holds it keeps all others from the next number.
     held = None
+
+    async def had_files(prefix: str) -> bool:
+        return seen is None or seen.prefix == prefix
+
     if prompts.is_prompt(checked):
         check_length(run_id or "", limits.MAX_RUN_ID_CHARS, "run_id")
         prompts.check_source(source)
         location = Location(prompts.LOCATION, None, run_id or None, None)
     else:
         held = await next_version(session, who, shown) if names_version(source) else None
-        location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id)
+        location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id, has_files=had_files)
     status, digest = READY, location.manifest_digest
     if location.prefix is not None and digest is None:
-        status, digest = await freeze_or_defer(session, artifacts, location.prefix, source)
+        digest = await frozen_digest(session, location.prefix)
+        status = PENDING if digest is None else READY
     model, number = held or await next_version(session, who, shown)
     row = new_version(
         who,

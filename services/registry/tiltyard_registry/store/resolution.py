@@ -1,6 +1,7 @@
 """What model URIs name now: a handful of statements, however many URIs are asked."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sqlalchemy import func, select
 
@@ -33,6 +34,17 @@ async def resolve(session: Session, who: Principal, uris: Sequence[str]) -> list
         else:
             answers.append({**found, "uri": uri, "digest": found["manifest_digest"]})
     return answers
+
+
+def models_of(uris: Sequence[str]) -> set[str]:
+    """The shown names of the models that URIs name; what is wrong with a URI is for `resolve` to say."""
+    names = set()
+    for uri in uris:
+        with suppress(InvalidParameterValue):
+            parsed = parse_model_uri(uri)
+            if isinstance(parsed, VersionUri | AliasUri | StageUri | LatestUri):
+                names.add(parse_model_name(parsed.name).shown)
+    return names
 
 
 class _LookUps:

@@ -14,6 +14,7 @@ Source: mlflow/server/handlers.py, `_validate_source_run`, `_validate_source_mod
 
 import os
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -38,6 +39,9 @@ _WITHOUT_HOST = frozenset({"dbfs", "hdfs", "viewfs"})
 _NO_PLACES = frozenset({"javascript", "data", "vbscript", "about", "blob", prompts.LOCATION.partition(":")[0]})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?!$)")
 _ARTIFACT_API = re.compile(r"/(?:api|ajax-api)/2\.0/mlflow-artifacts/artifacts/(.*)")
+
+
+HasFiles = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,18 @@ class _Request:
 
 
 async def locate(
-    session: Session, artifacts: Artifacts, source: str, *, run_id: str | None, model_id: str | None
+    session: Session,
+    artifacts: Artifacts,
+    source: str,
+    *,
+    run_id: str | None,
+    model_id: str | None,
+    has_files: HasFiles,
 ) -> Location:
     """Where `source` leads, once it has proved what it must. It says nothing of files being there.
+
+    `has_files` says of a path below our root whether anything lies there. It is asked of a run's directory, which may
+    hold nothing when the model was logged beside it. Within a transaction it must not ask the store.
 
     Raises:
         InvalidParameterValue: it proves too little, is unsafe, or is of no kind that can be registered.
@@ -83,7 +96,7 @@ async def locate(
     if scheme == "models":
         return await _of_model(session, artifacts, request, logged)
     if scheme == "runs":
-        return await _of_run(session, artifacts, request)
+        return await _of_run(session, artifacts, request, has_files)
     prefix = _proxied(source, scheme)
     if prefix is not None:
         return await _of_proxy(session, artifacts, request, prefix)
@@ -209,14 +222,14 @@ async def _copy(session: Session, request: _Request, uri: VersionUri) -> Locatio
     )
 
 
-async def _of_run(session: Session, artifacts: Artifacts, request: _Request) -> Location:
+async def _of_run(session: Session, artifacts: Artifacts, request: _Request, has_files: HasFiles) -> Location:
     uri = parse_model_uri(request.source)
     if not isinstance(uri, RunUri) or uri.run_id != request.run_id:
         raise request.refuse("The request parameter 'run_id' has to name the same run.")
     run = await _run(session, uri.run_id)
     location = f"{run['artifact_uri'].rstrip('/')}/{uri.path}"
     prefix = artifacts.prefix_of(location)
-    if prefix is not None and not await _has_files(artifacts, prefix):
+    if prefix is not None and not await has_files(prefix):
         # Upstream's clients log a model beside the run's own artifacts, and still name it by the run.
         logged = await session.one(
             select(logged_models)
@@ -298,12 +311,6 @@ async def _logged_model(session: Session, model_id: str) -> Found:
     if row is None:
         raise ResourceDoesNotExist(f"Logged model with ID '{model_id}' not found.")
     return row
-
-
-async def _has_files(artifacts: Artifacts, prefix: str) -> bool:
-    async for _ in artifacts.store.list(prefix):
-        return True
-    return False
 
 
 def _normal(path: Path) -> str:

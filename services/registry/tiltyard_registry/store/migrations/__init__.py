@@ -39,7 +39,7 @@ def upgrade(database_url: str) -> None:
 
 async def is_current(session: Session) -> bool:
     """Whether the database of `session` has the schema that this code expects, or a newer one."""
-    return await session.connection.run_sync(_is_current)
+    return await session.run_sync(_is_current)
 
 
 def configuration(connection: Connection) -> "Config":
