@@ -62,7 +62,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.openmp": "",
     "tiltyard_serving.telemetry": "",
     "tiltyard_serving.meter": "tiltyard_serving.batch tiltyard_serving.telemetry",
-    "tiltyard_serving.logs": "",
+    "tiltyard_serving.logs": "tiltyard.telemetry",
     "tiltyard_serving.payload_log": "tiltyard.errors tiltyard.storage",
     "tiltyard_serving.slot": "tiltyard.errors",
     "tiltyard_serving.entities": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard_serving.settings",
