@@ -36,7 +36,7 @@ LAW: dict[str, str] = {
     "tiltyard_registry": "",
     "tiltyard_registry.columns": "",
     "tiltyard_registry.tables": "tiltyard_registry.columns",
-    "tiltyard_registry.settings": "tiltyard.errors",
+    "tiltyard_registry.settings": "tiltyard.errors tiltyard.telemetry",
     "tiltyard_registry.logs": "tiltyard.telemetry",
     "tiltyard_registry.telemetry": "tiltyard_registry.logs",
     "tiltyard_registry.rules": "tiltyard.errors tiltyard.names",
