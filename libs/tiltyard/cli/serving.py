@@ -217,8 +217,8 @@ def _bound(flag: str, default: int, what: str) -> Callable[[Any], Any]:
 @options.option(
     "--on-demand-models",
     type=click.IntRange(1),
-    help="How many versions that callers asked for, and that are not configured, are kept loaded at once; without it, as many "
-    "as --model-budget-bytes allows, else 8.",
+    help="How many versions that callers asked for, and that are not configured, are kept loaded at once; without it, "
+    "as many as --model-budget-bytes allows, else 8.",
 )
 @options.option(
     "--model-budget-bytes",
