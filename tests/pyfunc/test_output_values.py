@@ -118,6 +118,7 @@ def write(answer: Any, **parameters: Any) -> Any:
         ([2**53 + 1, 0.5], "FP64", [2**53 + 1, 0.5]),
         (np.ma.array([1, 99], mask=[False, True]), "INT64", [1, None]),
         (np.ma.array([1.0, 99.0], mask=[False, True]), "FP64", [1.0, None]),
+        (np.array([np.float32("nan"), np.float32(0.5)], dtype=object), "FP64", [None, 0.5]),
         ([b"a\x00"], "BYTES", ["YQA="]),
         ([{"a": None}], "BYTES", ['{"a":null}']),
         (["half \ud800"], "BYTES", ["half \ud800"]),

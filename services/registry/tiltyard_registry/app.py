@@ -42,6 +42,7 @@ from tiltyard_registry.api.artifact_pages import artifact_page_routes
 from tiltyard_registry.api.artifacts import artifact_routes
 from tiltyard_registry.api.binding import ProtocolRequest
 from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
+from tiltyard_registry.api.held_bodies import HeldBodies
 from tiltyard_registry.api.hot_reads import HotReads
 from tiltyard_registry.api.hot_writes import HotWrites
 from tiltyard_registry.api.nul_bytes import NulBytes
@@ -68,6 +69,7 @@ _OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
     batch_jobs.HANDLERS,
     bulk_runs.OWN_HANDLERS,
     run_table.HANDLERS,
+    model_versions.OWN_HANDLERS,
     documentation.HANDLERS,
 )
 _UNITY = (unity_namespaces.HANDLERS, unity_models.HANDLERS)
@@ -90,6 +92,7 @@ def create_app(settings: Settings) -> Litestar:
         tags=settings.max_tags_per_run,
         metric_points=settings.max_points_per_run,
         runs=settings.max_runs_per_experiment,
+        request_entries=settings.max_request_entries,
     )
     database = Database(settings.resolved_database_url, max_connections=settings.max_connections, quotas=quotas)
     root = settings.resolved_artifact_root
@@ -123,7 +126,7 @@ def create_app(settings: Settings) -> Litestar:
     schema: Schema = app.state.schema
     reads = HotReads(app.asgi_handler, database, schema)
     hot = HotWrites(reads, database, schema, max_body_bytes=settings.max_body_bytes)
-    plain = NulBytes(HeadRequests(QueryInBody(AjaxPrefix(hot), max_body_bytes=settings.max_body_bytes)))
+    plain = NulBytes(HeadRequests(QueryInBody(AjaxPrefix(HeldBodies(hot, settings.max_arriving_bytes)))))
     guarded = HostGuard(plain, Origins(settings.host, settings.allowed_hosts), _keep_away)
     known = Authentication(guarded, load_providers(settings.auth))
     # Outermost first: measure, ask who it is, keep other sites away, make HEAD and GET with a body plain GETs, find

@@ -46,6 +46,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 32 * 1024 * 1024
     """Largest JSON body; artifacts are streamed and not counted."""
 
+    max_values: int = 200_000
+    """Most values that a JSON body may hold, each list and object being one."""
+
+    max_arriving_bytes: int = 256 * 1024 * 1024
+    """What all JSON bodies that this process is receiving and answering may take together."""
+
     direct_transfers: bool = True
     """Whether clients may send and fetch large files past the registry, where the store offers it."""
 
@@ -56,6 +62,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     max_runs_per_experiment: int | None = None
     """Active runs."""
+
+    max_request_entries: int = 1000
+    """Tags, or params, that one call may bring."""
 
     access_log: bool = True
     """One JSON line per request on standard error."""

@@ -203,7 +203,7 @@ def _output(value: Any) -> Output:
     shape = list(array.shape)
     if str(array.dtype) in DATATYPES:
         return Output(DATATYPES[str(array.dtype)], shape, array.reshape(-1))
-    values = [None if is_missing(item) else plain(item) for item in array.reshape(-1).tolist()]
+    values = [_item(item) for item in array.reshape(-1).tolist()]
     if array.dtype.kind == "M":
         values = to_jsonable(array.reshape(-1))
     kinds = {type(item) for item in values if item is not None}
@@ -244,6 +244,13 @@ def _kinds(values: Sequence[Any]) -> set[type]:
         kinds |= _kinds(value) if isinstance(value, list | tuple) else set()
     # What numpy made has one kind already.
     return {kind for kind in kinds - {list, tuple} if not issubclass(kind, np.generic | np.ndarray)}
+
+
+def _item(value: Any) -> Any:
+    """A value among others, None if it is missing; times stay as they are."""
+    if isinstance(value, np.generic) and value.dtype.kind != "M":
+        value = value.item()
+    return None if value is np.ma.masked or is_missing(value) else plain(value)
 
 
 def _text(value: Any) -> str:
