@@ -16,11 +16,11 @@
         ├── ResourceConflict            compare-and-set lost, or the thing is pinned
         ├── PayloadTooLarge             the body is over the limit
         ├── UnsupportedMediaType        the scoring body's content type is not one we read
-        ├── RequestLimitExceeded        too many requests
+        ├── RequestLimitExceeded        too many requests, or a full queue: nothing was done; carries retry-after
         ├── ResourceLimitExceeded       a run or an experiment would hold more than its quota
         ├── NotImplementedYet           the server lacks the feature the client may probe for
         ├── InternalError               everything else; the cause goes to the log only
-        └── TemporarilyUnavailable      queue full, no model yet, database away; carries retry-after
+        └── TemporarilyUnavailable      no model yet, database away; carries retry-after
 
 The server raises these, the clients raise the same classes again. Domain code never names an HTTP
 status; only `TABLE` does.

@@ -17,7 +17,7 @@ class Load:
     requests_per_s: float = 0.0
     seconds: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
-    # Answers 503 that did not say when to come again.
+    # Answers 429 that did not say when to come again.
     without_retry_after: int = 0
 
     def quantile_ms(self, share: float) -> float:
@@ -54,7 +54,7 @@ class _Connection(asyncio.Protocol):
             length = head.partition(b"content-length:")[2].split(b"\r\n")[0]
             self._missing_bytes = end + int(length or b"0") - len(self._read)
             self._status = int(head[9:12])
-            if self._status == 503 and b"retry-after:" not in head:
+            if self._status == 429 and b"retry-after:" not in head:
                 self._load.without_retry_after += 1
             self._read = b""
         if self._missing_bytes:

@@ -49,8 +49,8 @@ def asking(
             content_type=content_type,
             accept=accept,
         )
-        assert set(result.statuses) <= ({200, 503} if connections > 16 else {200}), result.statuses
-        assert not result.without_retry_after, "a 503 did not say when to come again"
+        assert set(result.statuses) <= ({200, 429} if connections > 16 else {200}), result.statuses
+        assert not result.without_retry_after, "a 429 did not say when to come again"
         return result
 
     return turn

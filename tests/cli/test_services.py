@@ -9,8 +9,11 @@ import urllib.request
 from pathlib import Path
 
 import psutil
+from click.testing import CliRunner
 
+from tests.cli.test_workers import eventually, hears_sigterm
 from tests.fixtures.services import Service, StartService
+from tiltyard.cli import main
 
 MIB = 1024 * 1024
 
@@ -80,6 +83,22 @@ def test_variables_say_what_flags_say(registry: StartService, tmp_path: Path) ->
     )
     assert len(psutil.Process(service.pid).children()) == 2
     assert not other.exists()
+
+
+def test_a_service_told_to_stop_while_it_is_being_imported_ends_in_order(tmp_path: Path) -> None:
+    """SIGTERM exits 0 though nothing serves yet."""
+    service = Service("registry", "--data-dir", str(tmp_path / "data"), log=tmp_path / "log").start(wait=False)
+    assert eventually(lambda: hears_sigterm(service.pid))
+    assert service.terminate() == 0
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    """The folder is named, and the reason; nothing else is said."""
+    (tmp_path / "file").touch()
+    for command in ("registry", "up"):
+        result = CliRunner().invoke(main, [command, "--data-dir", str(tmp_path / "file" / "data")])
+        assert result.exit_code == 1
+        assert result.output == f"Error: --data-dir {tmp_path}/file/data cannot be written: Not a directory.\n"
 
 
 def test_one_ctrl_c_stops_both_services(up: StartService) -> None:

@@ -65,6 +65,12 @@ def pids_seen(service: Service, wanted: int) -> set[int]:
     return seen
 
 
+def hears_sigterm(pid: int) -> bool:
+    """Whether the process handles the signal."""
+    [caught] = re.findall(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(caught, 16) & 1 << (signal.SIGTERM - 1))
+
+
 def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
     """Whether `condition` became true in time."""
     deadline = time.monotonic() + timeout_s
@@ -183,6 +189,24 @@ def test_a_second_signal_ends_at_once(tiny: StartTiny) -> None:
         assert isinstance(slow.exception(5), OSError | http.client.HTTPException)
 
 
+def test_others_take_the_connections_of_one_that_is_away(tiny: StartTiny) -> None:
+    """The kernel goes on giving connections to a dead worker's socket; nobody waits for the one that replaces it."""
+    service = tiny(3, fail_after=3)
+    victim, *survivors = workers_of(service)
+    os.kill(victim, signal.SIGKILL)
+    with ThreadPoolExecutor(8) as pool:
+        answered = set(pool.map(lambda _: int(get(service, "/pid")), range(60)))
+    assert answered <= set(survivors)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_told_to_stop_before_it_serves_it_ends_in_order(tiny: StartTiny, workers: int) -> None:
+    """SIGTERM exits 0 from the moment on that it is listened to, and with several workers at any moment of theirs."""
+    service = tiny(workers, start=False).start(wait=False)
+    assert eventually(lambda: hears_sigterm(service.pid) and (workers == 1 or bool(workers_of(service))))
+    assert service.terminate() == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_application_that_cannot_start_ends_the_command(tiny: StartTiny, tmp_path: Path, workers: int) -> None:
     """The reason is printed without a traceback and the status is 1; nothing is tried again and again."""
@@ -213,6 +237,20 @@ def test_metrics_folder_is_gone_after_the_end(tiny: StartTiny) -> None:
     assert folder.is_dir()
     assert service.terminate() == 0
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_of_two_that_start_at_once_one_gets_the_port(tiny: StartTiny, workers: int) -> None:
+    """The other one ends with the same clear line, however long either takes until it serves."""
+    first = tiny(workers, start=False)
+    second = tiny(workers, start=False, port=first.port)
+    both = [service.start(wait=False) for service in (first, second)]
+    assert eventually(lambda: any("is taken" in service.logs for service in both))
+    [refused] = [service for service in both if "is taken" in service.logs]
+    [serves] = [service for service in both if service is not refused]
+    assert refused.wait(10) == 1
+    assert eventually(lambda: "ready" in serves.logs)
+    assert "ready" not in refused.logs
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiltyard.errors import TemporarilyUnavailable
+from tiltyard.errors import RequestLimitExceeded
 from tiltyard_serving.batch import Batch, Limits, Steps
 from tiltyard_serving.batcher import Batcher
 
@@ -261,7 +261,7 @@ async def test_a_full_queue_refuses_at_once_and_recovers() -> None:
         hold = threading.Event()
         batcher = Batcher("doubler", Doubler(hold=hold).steps(), limits, merging=True)
         accepted = [submit(batcher, [number]) for number in range(3)]
-        with pytest.raises(TemporarilyUnavailable) as refused:
+        with pytest.raises(RequestLimitExceeded) as refused:
             submit(batcher, [9])
         assert refused.value.retry_after_s is not None
         assert refused.value.retry_after_s >= 1
@@ -278,6 +278,21 @@ async def test_an_item_that_finds_nobody_before_it_may_be_of_any_size() -> None:
     batcher.close()
 
 
+@pytest.mark.parametrize("merging", [True, False])
+async def test_a_large_table_of_a_model_with_slow_calls_refuses_nobody(merging: bool) -> None:
+    """A call that takes its time whatever it gets keeps the next one waiting for one call, and not for each row."""
+    hold = threading.Event()
+    model = Doubler(hold=hold)
+    batcher = Batcher("doubler", model.steps(), Limits(100, 10_000, 64, 1.0), merging=merging)
+    for _ in range(20):
+        batcher._pace.took(1, 0.1)
+    table = submit(batcher, [1] * 1000)
+    others = [submit(batcher, [number]) for number in range(5)]
+    hold.set()
+    assert await asyncio.gather(table, *others) == [(2,) * 1000, *((2 * number,) for number in range(5))]
+    batcher.close()
+
+
 async def test_a_wait_over_budget_is_refused() -> None:
     """When the rows before it would take longer than the budget, an item is refused instead of waiting."""
     model = Doubler(pause_s=0.05)
@@ -285,7 +300,7 @@ async def test_a_wait_over_budget_is_refused() -> None:
     for _ in range(5):
         await submit(batcher, [1])
     accepted = []
-    with pytest.raises(TemporarilyUnavailable):
+    with pytest.raises(RequestLimitExceeded):
         for number in range(50):
             accepted.append(submit(batcher, [number]))
     assert 1 <= len(accepted) < 20

@@ -158,6 +158,41 @@ async def test_nobody_waits_for_the_shadow(folder: Path, tmp_path: Path) -> None
         assert shadow.counts.dropped >= 200 - IN_FLIGHT - 10
 
 
+@pytest.mark.parametrize("headers", [[], [("x-tiltyard-sticky", "a")]])
+async def test_the_share_of_a_model_that_is_missing_goes_to_the_others(
+    headers: Any, registry: tuple[Service, Client], tmp_path: Path
+) -> None:
+    """An alias that names nothing yet costs no request an answer, the state says so, and its share is its own again."""
+    service, client = registry
+    entities = [
+        {"model": f"models:/{NAME}@champion", "traffic_percentage": 10},
+        {"model": f"models:/{NAME}@later", "traffic_percentage": 90},
+    ]
+    config = write(tmp_path / "endpoints.yaml", served_entities=entities)
+    async with running(config=config, registry_url=service.url, cache_dir=tmp_path / "cache") as app:
+        assert await many(app, 50, lambda number: [(name, f"{value}{number}") for name, value in headers]) == [1] * 50
+        state = (await app.request("GET", f"{API}/tumor")).json
+        assert state["path"] == PATH
+        assert [entity["current_percentage"] for entity in state["served_entities"]] == [100, 0]
+        assert "names nothing" in state["served_entities"][1]["problem"]
+        client.set_alias(NAME, "later", 2)
+        async with asyncio.timeout(20):
+            while (await app.request("GET", f"{API}/tumor")).json["served_entities"][1]["current_percentage"] != 90:
+                await asyncio.sleep(0.02)
+        assert set(await many(app, 100)) == {1, 2}
+    client.delete_alias(NAME, "later")
+
+
+async def test_there_may_be_so_many_endpoints(
+    registry: tuple[Service, Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers cannot make more and more of them; those that are there may be changed."""
+    monkeypatch.setattr("tiltyard_serving.endpoints.MAX_ENDPOINTS", 1)
+    async with running(registry_url=registry[0].url, cache_dir=tmp_path / "cache") as app:
+        for name, status in (("a", 200), ("b", 400), ("a", 200)):
+            assert (await app.request("PUT", f"{API}/{name}", {"served_entities": [ONE]})).status == status
+
+
 async def test_a_caller_keeps_its_model(folder: Path, tmp_path: Path) -> None:
     """Requests with one value of the sticky header go to one model, also in another process of another day."""
     config = write(tmp_path / "endpoints.yaml", served_entities=split(folder, 90, 10), sticky_header="X-User")

@@ -6,7 +6,14 @@ import pytest
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.uri import AliasUri, LatestUri, StageUri, VersionUri
-from tiltyard_serving.entities import asked_for, parse_entities, parse_entity, registered_uri
+from tiltyard_serving.entities import (
+    asked_for,
+    full_pattern,
+    named_by_alias,
+    parse_entities,
+    parse_entity,
+    registered_uri,
+)
 
 MODEL_ID = "m-" + "0" * 32
 
@@ -74,3 +81,19 @@ def test_a_path_asks_for_a_version_a_stage_or_an_alias(name: str, selector: str,
     """The two parts of a path name a version, a stage, `latest` or an alias, or nothing."""
     found = asked_for(name, selector)
     assert (found and registered_uri(found)) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "means"),
+    [("tumor", "workspace.default.tumor"), ("t*", "workspace.default.t*"), ("*", "*"), ("main.ml.*", "main.ml.*")],
+)
+def test_a_pattern_without_a_dot_is_of_the_built_in_schema(pattern: str, means: str) -> None:
+    """Models there are called by their short names everywhere."""
+    assert full_pattern(pattern) == means
+
+
+def test_an_alias_may_have_any_name() -> None:
+    """`NAME@ALIAS` is never a stage, a version or `latest`."""
+    for alias in ("production", "3", "champion"):
+        assert named_by_alias("m", alias) == AliasUri("workspace.default.m", alias)
+    assert named_by_alias("a.b", "champion") is None

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,31 @@ def test_what_is_expected_is_rather_too_much(fixed_us: float, row_us: float, siz
         pace.took(rows, 1e-6 * (fixed_us + row_us * rows))
     for rows in (*sizes, 2 * max(sizes), 16 * max(sizes)):
         assert pace.expected_s(rows) >= 0.5e-6 * (fixed_us + row_us * rows)
+
+
+@given(fixed_us=st.floats(1, 1000), row_us=st.floats(0.001, 100), sizes=st.lists(st.integers(1, 4096), min_size=1))
+def test_the_least_is_rather_too_little(fixed_us: float, row_us: float, sizes: list[int]) -> None:
+    """Whatever was predicted, nobody is thought to wait for more than twice of what it will take."""
+    pace = Pace()
+    for rows in sizes:
+        pace.took(rows, 1e-6 * (fixed_us + row_us * rows))
+    for rows in (1, *sizes, 2 * max(sizes), 16 * max(sizes)):
+        assert pace.least_s(rows) <= 2.01e-6 * (fixed_us + row_us * rows)
+
+
+def test_what_single_rows_take_says_little_about_many() -> None:
+    """A call that takes its time whatever it gets is known to; what grows with the rows is known by two sizes."""
+    pace = Pace()
+    assert pace.least_s(1000) == 0
+    for _ in range(20):
+        pace.took(1, 0.1)
+    assert pace.least_s(1000) == pytest.approx(0.1)
+    pace.took(1000, 0.1)
+    assert pace.least_s(100_000) == pytest.approx(0.1)
+    growing = Pace()
+    growing.took(2, 0.002)
+    growing.took(16, 0.016)
+    assert growing.least_s(1600) > 0.8
 
 
 def test_nobody_knows_before_the_first_prediction() -> None:

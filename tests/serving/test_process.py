@@ -107,7 +107,7 @@ async def ready(client: httpx2.AsyncClient) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_full_queue_is_503_at_once(model_dir: Callable[[str], Path]) -> None:
+async def test_a_full_queue_is_429_at_once(model_dir: Callable[[str], Path]) -> None:
     """Beyond the queue's bound a request is refused without waiting, with the time to come back."""
     settings = Settings(models=(f"obedient={model_dir('obedient')}",), queue_requests=3)
     app = create_app(settings)
@@ -121,8 +121,8 @@ async def test_a_full_queue_is_503_at_once(model_dir: Callable[[str], Path]) -> 
         began = time.monotonic()
         refused = await client.post(OBEDIENT, json=do("text"))
         assert time.monotonic() - began < 0.9
-        assert refused.status_code == 503
-        assert refused.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+        assert refused.status_code == 429
+        assert refused.json()["error_code"] == "REQUEST_LIMIT_EXCEEDED"
         assert int(refused.headers["retry-after"]) >= 1
         answers = await asyncio.gather(*waiting)
         assert [answer.json() for answer in answers] == [{"predictions": "done"}] * 3

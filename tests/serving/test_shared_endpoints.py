@@ -1,5 +1,6 @@
 """Endpoints over several workers: a change reaches all of them, outlives each of them, and drops no request."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -21,7 +22,7 @@ from tests.serving.in_process import App, running
 from tests.serving.models import IRIS, SETOSA, column, signature
 from tiltyard import pyfunc
 from tiltyard.client import Client
-from tiltyard.errors import ResourceAlreadyExists
+from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists
 from tiltyard.models.logged import upload_model
 from tiltyard_serving.shared_endpoints import Progress, SharedEndpoints
 
@@ -92,17 +93,69 @@ async def test_a_change_at_one_worker_is_one_at_all(registry: Service, tmp_path:
             assert (await first.request("DELETE", API)).refusal() == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
+async def test_what_one_worker_cannot_serve_keeps_it_from_nothing_else(registry: Service, tmp_path: Path) -> None:
+    """It makes every other change, and the correction and the end of the one it could not make."""
+    settings: dict[str, Any] = {"registry_url": registry.url, "cache_dir": tmp_path / "cache", "workers": 2}
+    settings["shared_dir"] = tmp_path / "shared"
+    settings["shared_dir"].mkdir()
+    other = "/api/tiltyard/v1/endpoints/other"
+    async with running(**settings) as first, running(**settings) as second:
+        supply = second.app.state.endpoints._supply
+        loaded = supply.loaded
+
+        async def only_the_second(place: str, entity: Any) -> Any:
+            if entity.uri.endswith("/1"):
+                raise InvalidParameterValue(f"{place}: too large for this worker")
+            return await loaded(place, entity)
+
+        supply.loaded = only_the_second
+        changing = asyncio.create_task(first.request("PUT", API, serving_version(1)))
+        async with asyncio.timeout(20):
+            while "tumor" not in second.app.state.endpoints._problems:
+                await asyncio.sleep(0.01)
+        made = await second.request("PUT", other, serving_version(2))
+        assert (made.status, made.json["agreement"]["changed"]) == (200, 2)
+        assert (await second.request("DELETE", other)).json["agreement"]["changed"] == 2
+        corrected = await second.request("PUT", API, serving_version(2))
+        assert corrected.json["agreement"] == {"workers": 2, "changed": 2, "problems": []}
+        assert [await predicted(first), await predicted(second)] == [2, 2]
+        assert (await changing).status == 200
+
+
+async def test_a_disk_that_fails_once_ends_nothing(registry: Service, tmp_path: Path) -> None:
+    """Whoever could not read the changes once reads them later."""
+    settings: dict[str, Any] = {"registry_url": registry.url, "cache_dir": tmp_path / "cache", "workers": 2}
+    settings["shared_dir"] = tmp_path / "shared"
+    settings["shared_dir"].mkdir()
+    async with running(**settings) as first, running(**settings) as second:
+        shared = second.app.state.endpoints._shared
+        stamp, failed = shared.stamp, asyncio.Event()
+
+        def fails() -> Any:
+            failed.set()
+            raise OSError(5, "Input/output error")
+
+        shared.stamp = fails
+        await failed.wait()
+        shared.stamp = stamp
+        changed = await first.request("PUT", API, serving_version(1))
+        assert changed.json["agreement"]["changed"] == 2
+        assert await predicted(second) == 1
+
+
 async def test_who_cannot_follow_says_so(tmp_path: Path) -> None:
     """A worker without the change is counted as such with its reason; one that has died is not counted."""
     first, second = SharedEndpoints(tmp_path), SharedEndpoints(tmp_path)
     async with first.turn():
         number = first.publish("tumor", None).number
     first.report(Progress(number))
-    second.report(Progress(number - 1, "the model is too large"))
-    agreement = await first.agreement(number, 0.1)
+    second.report(Progress(number, {"tumor": "the model is too large"}))
+    agreement = await first.agreement("tumor", number, 0.1)
     assert (agreement.workers, agreement.changed, agreement.problems) == (2, 1, ["the model is too large"])
+    second.report(Progress(number, {f"other-{number}": "x" * 100 for number in range(20)}))
+    assert (await first.agreement("tumor", number, 0.1)).changed == 2
     second.close()
-    agreement = await first.agreement(number, 0.1)
+    agreement = await first.agreement("tumor", number, 0.1)
     assert (agreement.workers, agreement.changed) == (1, 1)
     first.close()
 

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import pytest
 import uvicorn
@@ -17,7 +17,7 @@ from tiltyard.errors import ResourceDoesNotExist
 from tiltyard_serving.loading import Target
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
-from tiltyard_serving.watcher import Watcher
+from tiltyard_serving.watcher import QUERY_BYTES, QUERY_URIS, Watcher
 
 
 class Registry:
@@ -28,6 +28,8 @@ class Registry:
         self.versions: dict[str, str] = {}
         self.status = "READY"
         self.fault: str | None = None
+        # What it takes in one query, and what it never takes.
+        self.most, self.refused = 256, ""
         self.queries: list[dict[str, list[str]]] = []
         self._changed = asyncio.Event()
         self._server: uvicorn.Server | None = None
@@ -92,6 +94,9 @@ class Registry:
             return
         if self.fault is not None:
             await answer(send, 500, self.fault.encode())
+            return
+        if len(query["uri"]) > self.most or self.refused in query["uri"]:
+            await answer(send, 400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}')
             return
         known = headers.get(b"if-none-match")
         until = time.monotonic() + float(query.get("wait", ["0"])[0])
@@ -271,6 +276,43 @@ async def test_followers_come_and_go(registry: Registry) -> None:
         before = len(registry.queries)
         await asyncio.sleep(0.2)
         assert len(registry.queries) == before
+
+
+async def test_however_many_are_followed_each_is_told(registry: Registry) -> None:
+    """No query asks for more than a registry and a proxy take, and a promotion arrives wherever it is asked for."""
+    uris = [f"models:/main.many.model{number}@champion" for number in range(700)]
+    long = "\U0001f600" * 255
+    uris += [f"models:/{long}.{number}.m@champion" for number in range(20)]
+    registry.versions = dict.fromkeys(uris, "1")
+    async with watching(registry, *uris, watch_wait_s=30.0) as (watcher, followers, connected):
+        await until(lambda: all(follower.wanted == ["1"] for follower in followers), 30)
+        assert connected()
+        for query in registry.queries:
+            assert len(query["uri"]) <= QUERY_URIS
+            assert len(urlencode(query, doseq=True)) <= QUERY_BYTES + 100
+        for at in (0, 699, -1):
+            await registry.set(uris[at], "2")
+            await until(lambda at=at: followers[at].wanted == ["1", "2"])
+        for follower in followers[1:]:
+            watcher.forget(follower)
+        asked = len(registry.queries)
+        await registry.set(uris[0], "3")
+        await until(lambda: followers[0].wanted[-1] == "3")
+        assert all(query["uri"] == uris[:1] for query in registry.queries[asked + 20 :])
+
+
+async def test_a_registry_that_takes_less_is_asked_for_less(registry: Registry) -> None:
+    """A query that is refused is split; who cannot be asked for at all is told so, and the others are followed."""
+    uris = [f"models:/main.many.model{number}@champion" for number in range(20)]
+    registry.versions = dict.fromkeys(uris, "1")
+    registry.most, registry.refused = 3, uris[7]
+    async with watching(registry, *uris, watch_wait_s=30.0) as (_, followers, connected):
+        others = [follower for follower in followers if follower.uri != registry.refused]
+        await until(lambda: all(follower.wanted == ["1"] for follower in others) and bool(followers[7].problems))
+        assert connected()
+        assert "cannot say" in followers[7].problems[-1]
+        await registry.set(uris[8], "2")
+        await until(lambda: followers[8].wanted == ["1", "2"])
 
 
 async def test_a_plain_mlflow_server_is_polled(registry: Registry) -> None:

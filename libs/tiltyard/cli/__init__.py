@@ -1,6 +1,10 @@
 """The `tiltyard` command. Subcommands are a table of dotted paths, each imported when it is first called."""
 
 import importlib
+import signal
+import sys
+import threading
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -60,6 +64,9 @@ COMMANDS: dict[str, Subcommand] = {
 }  # fmt: skip
 
 
+_SERVICES = ("up", "registry", "serving")
+
+
 def _missing(command: Subcommand) -> list[str]:
     return [package for package in dict.fromkeys(command.needs) if find_spec(package) is None]
 
@@ -93,6 +100,13 @@ class LazyGroup(click.Group):
             )
         found: click.Command = getattr(importlib.import_module(module), attribute)
         return found
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        """Runs the command. A service that is told to stop while it is still being imported ends in order."""
+        words = sys.argv[1:] if args is None else args
+        if words and words[0] in _SERVICES and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda _sig, _frame: sys.exit(0))
+        return super().main(args, *more, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the subcommand; what it refuses is one line on standard error and exit status 1."""

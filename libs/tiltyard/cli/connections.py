@@ -5,9 +5,11 @@ A request that arrives in one piece, as nearly all do, costs nothing here; one s
 
 import asyncio
 import time
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -15,6 +17,8 @@ SWEEP_S = 0.25
 MAX_HEAD_BYTES = 64 * 1024
 # What a body must bring on average once its time is over; a server that reads slowly itself is not counted.
 MIN_BYTES_PER_S = 1024
+# The headers of a wish for another protocol.
+_WISH = (b"upgrade", b"http2-settings")
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -77,6 +81,22 @@ class Arrivals:
             self._sweeping = loop.call_later(SWEEP_S, self._sweep, loop)
 
 
+class _Parser(httptools.HttpRequestParser):
+    """The parser of one connection. It hands over what follows the head of a request that wishes for an upgrade."""
+
+    def __init__(self, connection: "Connection", upgrade: Callable[[bytes], None]) -> None:
+        super().__init__(connection)
+        # So that a request may come with the one before it, whose answer closes the connection.
+        self.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._upgrade = upgrade
+
+    def feed_data(self, data: Any) -> None:
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, that is cut when a request arrives too slowly or its head is too large."""
 
@@ -84,6 +104,18 @@ class Connection(HttpToolsProtocol):
     _whole = True
     # By the clock of the event loop; None while there is a request.
     _idle_since_s: float | None = None
+    # Whether what has come could hold more of a head than is taken.
+    _may_be_large = False
+    # Whether the rest of the message is passed over: it is refused, or read again.
+    _skipped = False
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.renew_parser()
+
+    def renew_parser(self) -> None:
+        """Reads what comes from now on as a new request."""
+        self.parser = _Parser(self, self._without_upgrade)
 
     @property
     def has_head(self) -> bool:
@@ -102,6 +134,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         was_whole = self._whole
+        self._may_be_large = len(data) > MAX_HEAD_BYTES or not was_whole
         super().data_received(data)
         if not (was_whole and self._whole):
             self.arrived(len(data))
@@ -113,15 +146,43 @@ class Connection(HttpToolsProtocol):
         elif not self.transport.is_closing():
             size_bytes = self.arrivals.more(self, size_bytes)
             if size_bytes > MAX_HEAD_BYTES and not self.has_head:
-                self.cut(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
+                self._refuse_head()
 
     def on_message_begin(self) -> None:
-        self._whole = False
+        self._whole = self._skipped = False
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        if self._may_be_large and _size_bytes(self.url, self.headers) > MAX_HEAD_BYTES:
+            self._skipped = True
+            self._refuse_head()
+        elif self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            # Nobody has to follow such a wish (RFC 9110, 7.8). The parser has ended the message with its head.
+            self._skipped = True
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._skipped:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._whole = True
-        super().on_message_complete()
+        if not self._skipped:
+            super().on_message_complete()
+
+    def _refuse_head(self) -> None:
+        self.cut(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
+
+    def _without_upgrade(self, rest: bytes) -> None:
+        """Reads the request that wishes for another protocol once more, as if it did not, and what follows its head."""
+        if self.transport.is_closing():
+            return
+        parser = self.parser
+        head = b"%b %b HTTP/%b\r\n" % (parser.get_method(), self.url, parser.get_http_version().encode())
+        head += b"".join(b"%b: %b\r\n" % header for header in _without_wish(self.headers))
+        self.renew_parser()
+        self.parser.feed_data(head + b"\r\n" + rest)
 
     # A timer that is set and cancelled again for each request costs as much as reading its head. This one runs on,
     # and finds out by itself how long the connection has been idle.
@@ -167,6 +228,20 @@ class Connection(HttpToolsProtocol):
             )
             self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def _size_bytes(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def _without_wish(headers: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in headers:
+        if name == b"connection":
+            kept = [option for option in value.split(b",") if option.strip().lower() not in _WISH]
+            if kept:
+                yield name, b",".join(kept)
+        elif name not in _WISH:
+            yield name, value
 
 
 def connection_type(patience: Patience, own: type[HttpToolsProtocol] | None = None) -> type[HttpToolsProtocol]:

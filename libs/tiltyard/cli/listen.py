@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import click
 
+# How many connections wait until they are taken.
+_BACKLOG = 2048
+
 
 class Address(NamedTuple):
     """A host and a port. Port 0 asks for any free one."""
@@ -44,8 +47,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def bind(address: Address, workers: int = 1) -> list[socket.socket]:
-    """One bound socket per worker, all on the same port, none of them listening yet.
+    """One listening socket per worker, all on the same port.
 
+    They listen before anybody serves: who connects meanwhile waits, and a second service finds the port taken.
     Several workers share the port through SO_REUSEPORT, so the kernel spreads the connections. Each socket is
     made with its protocol named and TCP_NODELAY set: otherwise a reply can wait 40 ms for a delayed ACK.
 
@@ -53,19 +57,20 @@ def bind(address: Address, workers: int = 1) -> list[socket.socket]:
         click.ClickException: the port is taken, or the address cannot be bound.
     """
     try:
-        # SO_REUSEPORT would let a second service slip in beside a first one. A socket without it may not.
-        first = bind_one(address, shared=False)
-        if workers == 1:
-            return [first]
-        port = first.getsockname()[1]
-        first.close()
-        return [bind_one(Address(address.host, port), shared=True) for _ in range(workers)]
+        # SO_REUSEPORT would let a second service slip in beside a first one. A socket without it may not, and once it
+        # listens, no other may either: only from then on it is shared.
+        listeners = [bind_one(address, shared=False)]
+        if workers > 1:
+            listeners[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            port = listeners[0].getsockname()[1]
+            listeners += [bind_one(Address(address.host, port), shared=True) for _ in range(workers - 1)]
     except OSError as error:
         raise click.ClickException(_reason(address, error)) from None
+    return listeners
 
 
 def bind_one(address: Address, *, shared: bool) -> socket.socket:
-    """One bound socket; a `shared` one may have others on the same port.
+    """One listening socket; a `shared` one may have others on the same port.
 
     Raises:
         OSError: the address cannot be bound.
@@ -78,6 +83,7 @@ def bind_one(address: Address, *, shared: bool) -> socket.socket:
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
+        listener.listen(_BACKLOG)
     except BaseException:
         listener.close()
         raise

@@ -1,6 +1,8 @@
 """`tiltyard registry`: the registry alone."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,15 +22,26 @@ def registry_fleet(
     """The workers of a registry, ready to run: its port bound, and with `migrate` its schema up to date.
 
     Raises:
-        click.ClickException: the port is taken.
+        click.ClickException: the port is taken, or the data folder cannot be written.
         TemporarilyUnavailable: the database to migrate does not answer.
     """
+    if (data_dir := settings.get("data_dir")) is not None and not settings.get("database_url"):
+        _check_folder(data_dir)
     told = Settings(host=address.host, port=address.port, workers=workers, **settings)
     fleet = Fleet(work("registry", "tiltyard_registry.app:create_app", told, drain, patience), address, workers)
     # Embedded SQLite is brought up to date by the registry itself. A server's schema is its operator's to change.
     if migrate:
         upgrade(told)
     return fleet
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise click.ClickException(f"--data-dir {folder} cannot be written: {error.strerror or error}.") from None
 
 
 _DEFAULT = Settings()

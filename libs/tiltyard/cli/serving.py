@@ -149,14 +149,14 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
     type=click.IntRange(1),
     default=_DEFAULT.queue_requests,
     show_default=True,
-    help="Requests that one model may have waiting before more are answered 503.",
+    help="Requests that one model may have waiting before more are answered 429.",
 )
 @options.option(
     "--queue-rows",
     type=click.IntRange(1),
     default=_DEFAULT.queue_rows,
     show_default=True,
-    help="Rows that one model may have waiting before more are answered 503.",
+    help="Rows that one model may have waiting before more are answered 429.",
 )
 @options.option(
     "--batch-rows",

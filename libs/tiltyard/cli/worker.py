@@ -1,10 +1,12 @@
 """One server process: an application made from plain settings, run by uvicorn on a socket it is given.
 
-As `python -m tiltyard.cli.worker CHANNEL LISTENER` it is the child of a supervisor. CHANNEL and LISTENER are
-file descriptors: one line of JSON (a `Work`) comes in over the channel, `ready` goes out, and its end means
-that the supervisor is gone, however that happened.
+As `python -m tiltyard.cli.worker CHANNEL PLACE LISTENERS` it is the child of a supervisor. CHANNEL and LISTENERS are
+file descriptors, of which the one at PLACE is its own to serve on: one line of JSON (a `Work`) comes in over the
+channel, then `take N` and `leave N`, for the listeners of those that are away; `ready` goes out. The channel's end
+means that the supervisor is gone, however that happened.
 """
 
+import asyncio
 import gc
 import importlib
 import logging
@@ -13,10 +15,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import uvicorn
@@ -25,6 +27,7 @@ from tiltyard.cli.connections import Patience, connection_type
 from tiltyard.errors import MissingPackage, TiltyardError
 
 READY = b"ready\n"
+TAKE, LEAVE = b"take", b"leave"
 EXIT_GRACE_S = 10.0
 
 _PATIENT = Patience()
@@ -80,11 +83,18 @@ def create_app(job: Work) -> Any:
     return load(job.factory)(settings)
 
 
-def serve(job: Work, listener: socket.socket, *, on_ready: Callable[[], object]) -> int:
+def serve(
+    job: Work,
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[], object],
+    on_made: Callable[["Server"], object] = lambda _server: None,
+) -> int:
     """Serves until SIGTERM or SIGINT, finishes what is in flight and gives the exit status.
 
     An application with an `asyncio.Event` at `app.state.draining` finds it set as soon as it shall stop: its
-    health turns bad and long polls can answer, `drain.delay_s` before the socket closes.
+    health turns bad and long polls can answer, `drain.delay_s` before the socket closes. `on_made` gets the server
+    before it serves.
     """
     for sig in _SIGNALS:
         signal.signal(sig, _leave)
@@ -96,7 +106,8 @@ def serve(job: Work, listener: socket.socket, *, on_ready: Callable[[], object])
     except (TiltyardError, MissingPackage) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    server = _Server(app, job, on_ready)
+    server = Server(app, job, on_ready)
+    on_made(server)
     # What was loaded stays loaded: the collector need not walk through it again and again.
     gc.collect()
     gc.freeze()
@@ -107,8 +118,8 @@ def serve(job: Work, listener: socket.socket, *, on_ready: Callable[[], object])
     return 0
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, with word of readiness and a drain that the application knows of."""
+class Server(uvicorn.Server):
+    """uvicorn, with word of readiness, a drain that the application knows of, and listeners that come and go."""
 
     def __init__(self, app: Any, job: Work, on_ready: Callable[[], object]) -> None:
         super().__init__(
@@ -131,18 +142,51 @@ class _Server(uvicorn.Server):
         self._draining = getattr(getattr(app, "state", None), "draining", None)
         self._drain_delay_s = job.drain.delay_s
         self._on_ready = on_ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._taken: dict[int, asyncio.Server] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    def take(self, place: int, listener: socket.socket) -> None:
+        """Serves on `listener` too, until `leave`. From any thread."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._take(place, listener), self._loop)
+
+    def leave(self, place: int) -> None:
+        """Ends that; connections go on. From any thread."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._leave(place), self._loop)
+
+    async def _take(self, place: int, listener: socket.socket) -> None:
+        if place in self._taken or self.should_exit:
+            return
+        taken = await asyncio.get_running_loop().create_server(
+            self._connection, sock=listener.dup(), backlog=self.config.backlog
+        )
+        self._taken[place] = taken
+        self.servers.append(taken)
+
+    async def _leave(self, place: int) -> None:
+        taken = self._taken.pop(place, None)
+        if taken is not None and taken in self.servers:
+            self.servers.remove(taken)
+            taken.close()
+
+    def _connection(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        connection: asyncio.Protocol = kind(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return connection
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._draining is not None:
             self._draining.set()
         if self._drain_delay_s and not self.force_exit:
-            import asyncio
-
             await asyncio.sleep(self._drain_delay_s)
         await super().shutdown(sockets)
 
@@ -152,13 +196,33 @@ def _leave(_sig: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def _end_with(channel: socket.socket, stop_within_s: float) -> None:
-    """Waits until the supervisor is gone, then ends this process: in order if it can, in any case in time."""
-    while channel.recv(64):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    threading.Event().wait(stop_within_s)
-    os._exit(1)
+class _Orders:
+    """What the supervisor says while the process serves, read in a thread."""
+
+    def __init__(self, lines: IO[bytes], listeners: dict[int, socket.socket], stop_within_s: float) -> None:
+        self.server: Server | None = None
+        self._lines = lines
+        self._listeners = listeners
+        self._stop_within_s = stop_within_s
+
+    def follow(self) -> None:
+        """Returns never: once the supervisor is gone this process ends, in order if it can, in any case in time."""
+        for line in self._lines:
+            verb, _, number = line.partition(b" ")
+            place, server = int(number), self.server
+            if server is None or place not in self._listeners:
+                continue
+            if verb == TAKE:
+                server.take(place, self._listeners[place])
+            else:
+                server.leave(place)
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(self._stop_within_s)
+        os._exit(1)
+
+    def of(self, server: "Server") -> None:
+        """From now on they are for `server`."""
+        self.server = server
 
 
 def _encode_path(value: object) -> str:
@@ -173,17 +237,19 @@ def _decode_path(kind: type, value: Any) -> Any:
     raise TypeError(f"settings cannot hold a {kind.__name__}")
 
 
-def main(channel_fd: int, listener_fd: int) -> int:
-    """Serves as the child of a supervisor and gives the exit status."""
+def main(channel_fd: int, place: int, listener_fds: Sequence[int]) -> int:
+    """Serves as the child of a supervisor and gives the exit status. A listener that is closed is below 0."""
     # Processes that an application starts must hold neither the port nor the channel open.
-    for fd in (channel_fd, listener_fd):
+    for fd in (channel_fd, *(fd for fd in listener_fds if fd >= 0)):
         os.set_inheritable(fd, False)
-    channel, listener = socket.socket(fileno=channel_fd), socket.socket(fileno=listener_fd)
-    with channel.makefile("rb") as lines:
-        job = msgspec.json.decode(lines.readline(), type=Work)
-    threading.Thread(target=_end_with, args=(channel, job.stop_within_s), daemon=True).start()
-    return serve(job, listener, on_ready=lambda: channel.send(READY))
+    channel = socket.socket(fileno=channel_fd)
+    listeners = {number: socket.socket(fileno=fd) for number, fd in enumerate(listener_fds) if fd >= 0}
+    lines = channel.makefile("rb")
+    job = msgspec.json.decode(lines.readline(), type=Work)
+    orders = _Orders(lines, listeners, job.stop_within_s)
+    threading.Thread(target=orders.follow, daemon=True).start()
+    return serve(job, listeners[place], on_ready=lambda: channel.send(READY), on_made=orders.of)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), [int(word) for word in sys.argv[3].split(",")]))

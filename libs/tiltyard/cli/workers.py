@@ -4,9 +4,9 @@
       ├── worker 1   its own SO_REUSEPORT socket, a channel to the parent
       └── worker N
 
-The parent keeps its copy of each socket open, so connections that reach a worker's queue while it is being
-replaced wait for the next one. A worker sees the end of its channel when the parent dies, even by kill -9,
-and ends as well.
+The parent keeps its copy of each socket open, and each worker has one of every other's: while one is away, those
+that are there take the connections that the kernel goes on giving to it. A worker sees the end of its channel when
+the parent dies, even by kill -9, and ends as well.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from pathlib import Path
 import msgspec
 
 from tiltyard.cli.listen import Address, bind, bind_one
-from tiltyard.cli.worker import READY, Work, serve
+from tiltyard.cli.worker import LEAVE, READY, TAKE, Work, serve
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 FIRST_PAUSE_S = 0.2
@@ -106,7 +106,7 @@ class _Supervisor:
 
     def __init__(self, fleets: Sequence[Fleet], on_ready: Callable[[], object]) -> None:
         self._fleets = fleets
-        self._places = [[_Place(fleet, number) for number in range(len(fleet.listeners))] for fleet in fleets]
+        self._places = [_places(fleet) for fleet in fleets]
         self._on_ready = on_ready
         self._stop = asyncio.Event()
 
@@ -156,13 +156,25 @@ class _Supervisor:
         self._stop.set()
 
 
+def _places(fleet: Fleet) -> list["_Place"]:
+    places: list[_Place] = []
+    places.extend(_Place(fleet, number, places) for number in range(len(fleet.listeners)))
+    return places
+
+
 class _Place:
     """One worker's place: a socket, and the process that serves on it now."""
 
-    def __init__(self, fleet: Fleet, number: int) -> None:
+    def __init__(self, fleet: Fleet, number: int, places: Sequence["_Place"]) -> None:
+        """`places` are all of the fleet, once they are made."""
         self._fleet = fleet
         self._number = number
+        self._places = places
+        # What the worker hears, while it is ready; and the sockets that it was given.
+        self._channel: asyncio.StreamWriter | None = None
+        self._inherited: list[socket.socket] = []
         self._process: asyncio.subprocess.Process | None = None
+        self._was_ready = False
         self._ending = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
         # Whether the first worker became ready. It stays open until that is known.
@@ -181,7 +193,9 @@ class _Place:
         await asyncio.wait([self._keeping], timeout=self._fleet.job.stop_within_s)
         self.kill()
         await self._keeping
-        return self._process is None or self._process.returncode == 0
+        # One that has not begun to serve may be told to stop before it can listen to that.
+        in_order = (0,) if self._was_ready else (0, -signal.SIGTERM)
+        return self._process is None or self._process.returncode in in_order
 
     def kill(self) -> None:
         """Ends the worker at once."""
@@ -204,7 +218,7 @@ class _Place:
                 return self.ready.set_result(False)
             if self._ending.is_set():
                 return None
-            if not was_ready:
+            if not was_ready and not self._is_taken():
                 # Nobody will come for the callers in this socket's queue soon: let them go to the others.
                 self._fleet.listeners[self._number].close()
             steady = time.monotonic() - started > STEADY_AFTER_S
@@ -215,7 +229,11 @@ class _Place:
 
     async def _run_one(self) -> bool:
         """Whether the worker had been ready, once it has ended."""
-        fleet, listener = self._fleet, self._fleet.listener(self._number)
+        fleet = self._fleet
+        fleet.listener(self._number)
+        self._was_ready = False
+        self._inherited = list(fleet.listeners)
+        fds = [listener.fileno() for listener in self._inherited]
         ours, theirs = socket.socketpair()
         with theirs:
             process = self._process = await asyncio.create_subprocess_exec(
@@ -223,9 +241,10 @@ class _Place:
                 "-m",
                 "tiltyard.cli.worker",
                 str(theirs.fileno()),
-                str(listener.fileno()),
+                str(self._number),
+                ",".join(map(str, fds)),
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), listener.fileno()),
+                pass_fds=(theirs.fileno(), *(fd for fd in fds if fd >= 0)),
                 env=fleet.environment,
                 # A Ctrl-C reaches the parent alone, which then ends its workers in order.
                 process_group=0,
@@ -235,16 +254,41 @@ class _Place:
         reader, writer = await asyncio.open_connection(sock=ours)
         try:
             writer.write(msgspec.json.encode(fleet.job) + b"\n")
-            was_ready = await _first_line(reader) == READY
-            if was_ready and not self.ready.done():
-                self.ready.set_result(True)
+            self._was_ready = await _first_line(reader) == READY
+            if self._was_ready:
+                self._begin(writer)
             await process.wait()
         finally:
+            self._channel = None
             writer.close()
+        self._is_taken()
         fleet.forget(process.pid)
         if not self._ending.is_set():
             _log.warning("%s: worker %d ended with status %s", fleet.job.name, process.pid, process.returncode)
-        return was_ready
+        return self._was_ready
+
+    def _begin(self, channel: asyncio.StreamWriter) -> None:
+        """The worker is ready: it takes over from those who took its connections, and takes those of who is away."""
+        self._channel = channel
+        for place in self._places:
+            place.tell(LEAVE, self._number)
+            if place._channel is None:
+                self.tell(TAKE, place._number)
+        if not self.ready.done():
+            self.ready.set_result(True)
+
+    def _is_taken(self) -> bool:
+        """Whether others now take the connections of this place; tells them to."""
+        told = [place.tell(TAKE, self._number) for place in self._places]
+        return any(told)
+
+    def tell(self, verb: bytes, number: int) -> bool:
+        """Tells the worker, if it is there, what to do with another's socket, if it has that."""
+        channel, place = self._channel, self._places[number]
+        if channel is None or place is self or self._inherited[number] is not self._fleet.listeners[number]:
+            return False
+        channel.write(b"%b %d\n" % (verb, number))
+        return True
 
 
 async def _first_line(reader: asyncio.StreamReader) -> bytes:

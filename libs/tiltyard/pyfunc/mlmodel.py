@@ -14,13 +14,12 @@ from typing import Any
 import yaml
 
 from tiltyard.errors import BadRequest, InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.pyfunc.model_yaml import MAX_FILE_BYTES, read_yaml
 from tiltyard.pyfunc.signature import Signature
 
 FILE_NAME = "MLmodel"
 PYFUNC = "python_function"
-MAX_FILE_BYTES = 64 * 1024 * 1024
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -49,13 +48,9 @@ class MLModel:
         """The MLmodel that `text` spells.
 
         Raises:
-            InvalidParameterValue: not YAML of plain values, or not a mapping.
+            InvalidParameterValue: not YAML of plain values within the bounds of `model_yaml`, or not a mapping.
         """
-        try:
-            # A subclass of SafeLoader: it builds plain values only.
-            fields = yaml.load(text, Loader=_Loader)  # noqa: S506
-        except (yaml.YAMLError, ValueError, RecursionError):
-            raise InvalidParameterValue("The MLmodel file is not valid YAML.") from None
+        fields = read_yaml(text, file_name=FILE_NAME)
         if not isinstance(fields, dict):
             raise InvalidParameterValue("The MLmodel file must hold a mapping.")
         return cls(fields)
@@ -71,7 +66,7 @@ class MLModel:
         path = directory / FILE_NAME
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
-                raise InvalidParameterValue(f"The MLmodel file is larger than {MAX_FILE_BYTES} bytes.")
+                raise InvalidParameterValue(f"The file {FILE_NAME} is larger than {MAX_FILE_BYTES} bytes.")
             return cls.from_yaml(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             raise ResourceDoesNotExist("Could not find an 'MLmodel' configuration file in the model.") from None

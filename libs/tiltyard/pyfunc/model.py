@@ -1,6 +1,7 @@
 """A loaded model: metadata, enforcement and prediction in one object."""
 
 import logging
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor, load_predictor
 from tiltyard.pyfunc.flavors.missing_packages import caution
+from tiltyard.pyfunc.flavors.model_imports import collided
+from tiltyard.pyfunc.flavors.model_modules import ModelModules
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.params import validate_params
 from tiltyard.pyfunc.signature import Signature
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 ROW_WISE = "tiltyard.row_wise"
+
+LOAD_TRIES = 3
 
 
 class PyFunc:
@@ -150,9 +155,24 @@ def load(path: Path | str) -> PyFunc:
     directory = Path(path)
     metadata = MLModel.load(directory)
     _check_tensors(metadata.signature)
-    model = PyFunc(metadata, load_predictor(directory, metadata), directory)
-    model.caution = caution(directory, metadata)
-    return model
+    for _ in range(LOAD_TRIES - 1):
+        try:
+            return _load(directory, metadata)
+        except Exception as error:
+            if not collided(error):
+                raise
+            _log.info("loading a model again: its imports met those of another thread", exc_info=error)
+    return _load(directory, metadata)
+
+
+def _load(directory: Path, metadata: MLModel) -> PyFunc:
+    modules = ModelModules(directory, metadata)
+    with modules.loading():
+        predictor = load_predictor(directory, metadata)
+    found = PyFunc(metadata, predictor, directory)
+    weakref.finalize(found, modules.forget).atexit = False
+    found.caution = caution(directory, metadata)
+    return found
 
 
 def _check_tensors(signature: Signature | None) -> None:

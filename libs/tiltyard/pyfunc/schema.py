@@ -16,6 +16,9 @@ import msgspec
 
 from tiltyard.errors import InvalidParameterValue
 
+# Types are read, shown and enforced by recursion.
+MAX_TYPE_DEPTH = 64
+
 
 class DataType(Enum):
     """The scalar types of a column."""
@@ -255,29 +258,31 @@ def type_to_dict(kind: Type) -> dict[str, Any]:
     return {"type": "any"}
 
 
-def type_from_dict(entry: Any) -> Type:
-    """The type that JSON values spell.
+def type_from_dict(entry: Any, *, depth: int = 1) -> Type:
+    """The type that JSON values spell; `depth` says how many types hold it, itself included.
 
     Raises:
-        InvalidParameterValue: a key is missing or the type is unknown.
+        InvalidParameterValue: a key is missing, the type is unknown, or it is nested too deep.
     """
+    if depth > MAX_TYPE_DEPTH:
+        raise InvalidParameterValue(f"A signature's type is nested more than {MAX_TYPE_DEPTH} levels deep.")
     if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
         raise InvalidParameterValue("A signature's type needs a key 'type' that holds text.")
     name = entry["type"]
     if name == "array":
-        return Array(type_from_dict(entry.get("items")))
+        return Array(type_from_dict(entry.get("items"), depth=depth + 1))
     if name == "object":
         properties = entry.get("properties")
         if not isinstance(properties, dict):
             raise InvalidParameterValue("A signature's object type needs 'properties'.")
         return Object(
             tuple(
-                Property(str(key), type_from_dict(value), bool(value.get("required", True)))
+                Property(str(key), type_from_dict(value, depth=depth + 1), bool(value.get("required", True)))
                 for key, value in properties.items()
             )
         )
     if name == "map":
-        return Map(type_from_dict(entry.get("values")))
+        return Map(type_from_dict(entry.get("values"), depth=depth + 1))
     if name == "any":
         return AnyType()
     if name == "sparkml_vector":

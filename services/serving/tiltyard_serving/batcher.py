@@ -23,7 +23,7 @@ from collections.abc import Callable, Hashable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Generic
 
-from tiltyard.errors import TemporarilyUnavailable
+from tiltyard.errors import RequestLimitExceeded
 from tiltyard_serving.batch import Batch, Groups, Item, Limits, Result, RowsDoNotAddUp, Steps, Times, Waiter, Waiting
 from tiltyard_serving.pace import Pace
 
@@ -65,6 +65,9 @@ class Batcher(Generic[Item, Result]):
         self.merging = merging
         self.queued_requests = 0
         self.queued_rows = 0
+        # Those of them that are larger than a batch.
+        self._large_requests = 0
+        self._large_rows = 0
         self._name = name
         self._steps = steps
         self._limits = limits
@@ -116,12 +119,15 @@ class Batcher(Generic[Item, Result]):
         `encode` makes the result of this item instead of the step of that name; `times` is filled in.
 
         Raises:
-            TemporarilyUnavailable: the queue is full, or the wait would be too long.
+            RequestLimitExceeded: the queue is full, or the wait would be too long; says when to come again.
         """
         self._admit(rows)
         key = merge_key if self.merging and merge_key is not None else object()
         self.queued_requests += 1
         self.queued_rows += rows
+        if rows > self._limits.batch_rows:
+            self._large_requests += 1
+            self._large_rows += rows
         self._arrived.append(Waiting(item, rows, key, waiter, encode, times))
         if len(self._arrived) == 1:
             self._loop.call_soon(self._hand_over)
@@ -138,13 +144,26 @@ class Batcher(Generic[Item, Result]):
             # However large, an item that finds nobody before it may try.
             return
         limits = self._limits
-        wait_s = self.queued_rows * self._pace.seconds_per_row
+        wait_s = self._wait_s()
         if self.queued_requests >= limits.requests or self.queued_rows + rows > limits.rows or wait_s > limits.wait_s:
-            raise TemporarilyUnavailable(
+            raise RequestLimitExceeded(
                 f"The model {self._name} has too many requests waiting: {self.queued_requests} requests with "
                 f"{self.queued_rows} rows.",
                 retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(wait_s))),
             )
+
+    def _wait_s(self) -> float:
+        """How long what is accepted will take, rather too little than too much: nobody is sent away on a guess."""
+        queued, rows = self.queued_requests, self.queued_rows
+        # What is larger than a batch is predicted alone, and whatever is never merged too.
+        alone, alone_rows = (self._large_requests, self._large_rows) if self.merging else (queued, rows)
+        merged, rest = divmod(rows - alone_rows, self._limits.batch_rows)
+        wait_s = merged * self._pace.least_s(self._limits.batch_rows)
+        if rest:
+            wait_s += self._pace.least_s(rest)
+        if alone:
+            wait_s += alone * self._pace.least_s(alone_rows // alone)
+        return wait_s
 
     def _hand_over(self) -> None:
         arrived, self._arrived = self._arrived, []
@@ -286,6 +305,9 @@ class Batcher(Generic[Item, Result]):
         for waiting in answered:
             self.queued_requests -= 1
             self.queued_rows -= waiting.rows
+            if waiting.rows > self._limits.batch_rows:
+                self._large_requests -= 1
+                self._large_rows -= waiting.rows
             waiter = waiting.waiter
             if waiter.done():
                 continue

@@ -59,6 +59,20 @@ class Endpoint:
         for member in self.members:
             yield member.served
 
+    @property
+    def shares(self) -> list[float]:
+        """The percentages of the members that can answer; 0 for the others, whose share they take."""
+        return [member.traffic_percentage if member.served.ready else 0 for member in self.members]
+
+    @property
+    def missing(self) -> list[Served]:
+        """The members that have nothing to answer with.
+
+        One whose URI names nothing is not waited for where others take its share.
+        """
+        is_served = any(self.shares)
+        return [served for served in self if not (served.ready or (is_served and served.names_nothing))]
+
     def choose(self, headers: Iterable[tuple[bytes, bytes]]) -> Served:
         """The model that answers a request with `headers`. Called in the event loop."""
         number = 0 if self._only else self._drawn(headers)
@@ -82,4 +96,13 @@ class Endpoint:
                 break
         # The last one with traffic takes what rounding leaves.
         last = max(i for i, member in enumerate(self.members) if member.traffic_percentage)
-        return min(bisect_right(self._ends, point * 100), last)
+        number = min(bisect_right(self._ends, point * 100), last)
+        return number if self.members[number].served.ready else self._instead(number, point)
+
+    def _instead(self, number: int, point: float) -> int:
+        """Who answers for a member that has nothing to answer with: the others, by their shares."""
+        ends = list(accumulate(self.shares))
+        if not ends[-1]:
+            return number
+        last = max(i for i, share in enumerate(self.shares) if share)
+        return min(bisect_right(ends, point * ends[-1]), last)

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from tiltyard.client.address import registry_url
-from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, ResourceLimitExceeded, TiltyardError
 from tiltyard.uri import DirectoryUri, ModelUri, RegisteredUri, VersionUri
 from tiltyard_serving.endpoint import Endpoint, Member
 from tiltyard_serving.endpoint_config import EndpointConfig, check_name, read_file
-from tiltyard_serving.entities import DEFAULT, asked_for, full_name, named_by_alias, parse_entities
+from tiltyard_serving.entities import DEFAULT, asked_for, full_name, full_pattern, named_by_alias, parse_entities
 from tiltyard_serving.on_demand import OnDemand
 from tiltyard_serving.served import Served
 from tiltyard_serving.settings import Settings
@@ -23,6 +23,8 @@ from tiltyard_serving.shared_endpoints import LOOK_S, Agreement, Changes, Progre
 from tiltyard_serving.supply import Supply
 from tiltyard_serving.telemetry import Telemetry
 
+# Each is followed and takes memory, and anybody who may ask may make one.
+MAX_ENDPOINTS = 1000
 # How long a change of the endpoints waits for the other workers.
 AGREEMENT_TIMEOUT_S = 60.0
 # How long a worker that takes another's place may load before it takes connections.
@@ -43,6 +45,7 @@ class Endpoints:
         """
         self._settings = settings
         self._telemetry = telemetry
+        self._askable = tuple(map(full_pattern, settings.on_demand))
         self._supply = Supply(settings, telemetry)
         self._on_demand = OnDemand(settings, self._supply, telemetry)
         self._entities = parse_entities(settings.models)
@@ -60,7 +63,9 @@ class Endpoints:
         self._members: dict[ModelUri, Served] = {}
         self._names: set[str] = set()
         self._changing = asyncio.Lock()
+        # The changes that are made here, and why others of them could not be.
         self._changes = Changes()
+        self._problems: dict[str, str] = {}
         self._shared: SharedEndpoints | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -135,9 +140,9 @@ class Endpoints:
 
     @property
     def missing(self) -> list[Served]:
-        """The configured models that have no version to answer with yet. Shadows may lack one."""
+        """The configured models without a version to answer with, whose share no other takes. Shadows may lack one."""
         endpoints = (*self._unnamed, *self._by_name.values())
-        return [served for endpoint in endpoints for served in endpoint if not served.ready]
+        return [served for endpoint in endpoints for served in endpoint.missing]
 
     def default(self) -> Endpoint:
         """The endpoint of plain `/invocations`: the one named `default`, else the first.
@@ -172,10 +177,13 @@ class Endpoints:
 
         Raises:
             InvalidParameterValue: a model does not exist or cannot be loaded.
+            ResourceLimitExceeded: there are too many endpoints.
             TemporarilyUnavailable: the registry does not answer.
         """
         check_name(name)
         registry_url(self._settings.registry_url)
+        if name not in self._by_name and len(self._by_name) >= MAX_ENDPOINTS:
+            raise ResourceLimitExceeded(f"There are {MAX_ENDPOINTS} endpoints already, more may not be made.")
         return await self._change(name, config)
 
     async def remove(self, name: str) -> Agreement:
@@ -194,12 +202,16 @@ class Endpoints:
                 await self._apply(name, config)
                 return Agreement()
             async with shared.turn():
-                await self._catch_up(shared.read())
-                await self._apply(name, config)
-                self._changes = shared.publish(name, config)
-            shared.report(Progress(self._changes.number))
-            number = self._changes.number
-        return await shared.agreement(number, AGREEMENT_TIMEOUT_S)
+                # What cannot be made here of other changes keeps nobody from this one, which may be its correction.
+                before = shared.read()
+                await self._catch_up(before, but=name)
+                if config is not None or name in self._by_name or before.endpoints.get(name) is None:
+                    await self._apply(name, config)
+                number = shared.publish(name, config).number
+            self._changes = Changes(number, self._changes.endpoints | {name: config})
+            self._problems.pop(name, None)
+            shared.report(Progress(number, self._problems))
+        return await shared.agreement(name, number, AGREEMENT_TIMEOUT_S)
 
     async def _apply(self, name: str, config: EndpointConfig | None) -> None:
         if config is None:
@@ -234,28 +246,38 @@ class Endpoints:
         seen = None
         while True:
             await asyncio.sleep(LOOK_S)
-            if (stamp := shared.stamp()) == seen:
-                continue
-            async with self._changing:
-                changes = shared.read()
-                try:
-                    await self._catch_up(changes)
-                except Exception as error:
-                    _log.warning("a change of the endpoints could not be made here", exc_info=error)
-                    why = error.message if isinstance(error, TiltyardError) else type(error).__name__
-                    shared.report(Progress(self._changes.number, why))
-                else:
-                    shared.report(Progress(changes.number))
+            try:
+                if (stamp := shared.stamp()) == seen:
+                    continue
+                async with self._changing:
+                    await self._catch_up(shared.read())
+                    shared.report(Progress(self._changes.number, self._problems))
+                if not self._problems:
                     seen = stamp
                     continue
+            except Exception:
+                # A disk that is full or slow now is not so for ever: whoever gives up here misses every later change.
+                _log.exception("the changes of the endpoints could not be followed")
             await asyncio.sleep(_CATCH_UP_AGAIN_S)
 
-    async def _catch_up(self, changes: Changes) -> None:
+    async def _catch_up(self, changes: Changes, but: str | None = None) -> None:
+        """Makes each of the changes that others have made, except that of one endpoint; each by itself."""
+        made = dict(self._changes.endpoints)
         for name, config in changes.endpoints.items():
-            known = name in self._changes.endpoints and self._changes.endpoints[name] == config
-            if not known and (config is not None or name in self._by_name):
-                await self._apply(name, config)
-        self._changes = changes
+            if name == but or (name in made and made[name] == config):
+                continue
+            try:
+                if config is not None or name in self._by_name:
+                    await self._apply(name, config)
+            except Exception as error:
+                why = error.message if isinstance(error, TiltyardError) else type(error).__name__
+                if self._problems.get(name) != why:
+                    _log.warning("the change of the endpoint %s could not be made here", name, exc_info=error)
+                self._problems[name] = why
+            else:
+                self._problems.pop(name, None)
+                made[name] = config
+        self._changes = Changes(changes.number, made)
 
     async def of_model(self, name: str, selector: str) -> Served:
         """The model that serves a version, alias or stage of the registered model `name`.
@@ -286,7 +308,7 @@ class Endpoints:
 
     def _may_be_asked(self, name: str) -> bool:
         """Whether callers may name any version of the registered model."""
-        return name in self._names or any(fnmatchcase(name, pattern) for pattern in self._settings.on_demand)
+        return name in self._names or any(fnmatchcase(name, pattern) for pattern in self._askable)
 
     def _index(self) -> None:
         """Looks up anew what requests look up."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.names import parse_model_name
+from tiltyard.names import DEFAULT_CATALOG, DEFAULT_SCHEMA, parse_model_name
 from tiltyard.uri import (
     AliasUri,
     DirectoryUri,
@@ -96,6 +96,14 @@ def parse_entities(texts: Sequence[str]) -> tuple[Entity, ...]:
 def full_name(name: str | None) -> str | None:
     """`catalog.schema.model` of a registered model's name."""
     return None if name is None else parse_model_name(name).full
+
+
+def full_pattern(pattern: str) -> str:
+    """The pattern of full names that `pattern` means: one without a dot is of models in the built-in schema.
+
+    `*` alone means every model.
+    """
+    return pattern if "." in pattern or pattern == "*" else f"{DEFAULT_CATALOG}.{DEFAULT_SCHEMA}.{pattern}"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -130,7 +130,7 @@ class LoadedModel:
         """A future of the answer's body, in JSON or by `encode`; `times` is filled in.
 
         Raises:
-            TemporarilyUnavailable: too much is waiting.
+            RequestLimitExceeded: too much is waiting.
         """
         return self._batcher.submit(item, rows=item.rows, merge_key=_merge_key(item), encode=encode, times=times)
 

@@ -108,7 +108,7 @@ class OnDemand:
         except TemporarilyUnavailable as error:
             served.close()
             why = served.problem or error.message
-            self._failed[asked] = _Failure(why, time.monotonic() + _RETRY_AFTER_S)
+            self._note_failure(asked, why)
             raise TemporarilyUnavailable(why, retry_after_s=_RETRY_AFTER_S) from None
         except BaseException:
             served.close()
@@ -118,6 +118,12 @@ class OnDemand:
             self._supply.follow(asked, served)
         self._make_room()
         return served
+
+    def _note_failure(self, asked: RegisteredUri, why: str) -> None:
+        now_s = time.monotonic()
+        # Callers decide what is asked for: what may be tried again is not kept.
+        self._failed = {known: failure for known, failure in self._failed.items() if failure.until_s > now_s}
+        self._failed[asked] = _Failure(why, now_s + _RETRY_AFTER_S)
 
     def _make_room(self) -> None:
         """Ends the longest unused ones until the rest is within the bounds. The newest stays in any case."""

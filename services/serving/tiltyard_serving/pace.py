@@ -33,6 +33,25 @@ class Pace:
         else:
             self._seconds[size] = known_s + _SMOOTHING * (min(seconds, _BELIEVED * known_s) - known_s)
 
+    def least_s(self, rows: int) -> float:
+        """What a prediction of so many rows takes at the least, as far as is known; 0 if nobody knows.
+
+        A call costs, however few its rows are: what a row alone takes says nothing about what many take.
+        """
+        size = rows.bit_length()
+        if (known_s := self._seconds.get(size)) is not None:
+            return known_s
+        smaller = sorted(known for known in self._seconds if known < size)
+        if not smaller:
+            return 0.0
+        largest, largest_s = smaller[-1], self._seconds[smaller[-1]]
+        if len(smaller) == 1 or any(known > size for known in self._seconds):
+            return largest_s
+        # As much more for each row as from the second largest to the largest.
+        before = smaller[-2]
+        per_row_s = max(0.0, largest_s - self._seconds[before]) / (2.0**largest - 2.0**before)
+        return largest_s + per_row_s * (2.0**size - 2.0**largest)
+
     def expected_s(self, rows: int) -> float:
         """What a prediction of so many rows will take, rather too much than too little; infinity if nobody knows."""
         size = rows.bit_length()

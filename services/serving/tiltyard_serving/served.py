@@ -78,6 +78,11 @@ class Served:
         """Whether there is a version to answer with."""
         return self.slot.current is not None
 
+    @property
+    def names_nothing(self) -> bool:
+        """Whether it was said that there is nothing to serve, and never that there is."""
+        return self._wanted is None and self.problem is not None
+
     def want(self, target: Target) -> None:
         """Makes `target` the version to serve as soon as it is loaded."""
         if target == self.current:

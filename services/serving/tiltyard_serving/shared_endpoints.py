@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 from tiltyard_serving.endpoint_config import EndpointConfig
 
 LOOK_S = 0.05
-_RECORD_BYTES = 2048
+_RECORD_BYTES = 4096
+_LOGGED = "The reason is in the log."
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -36,10 +37,10 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """The last change that a worker has made its own, and why it could not the next one."""
+    """The last change that a worker has looked at, and why it could not make some its own, by endpoint."""
 
     number: int
-    problem: str | None = None
+    problems: dict[str, str] = {}
 
 
 class Agreement(msgspec.Struct, frozen=True):
@@ -119,18 +120,21 @@ class SharedEndpoints:
         """Says how far this worker is."""
         record = msgspec.json.encode(progress)
         if len(record) > _RECORD_BYTES:
-            record = msgspec.json.encode(Progress(progress.number, "The reason is in the log."))
+            record = msgspec.json.encode(Progress(progress.number, dict.fromkeys(progress.problems, _LOGGED)))
+        if len(record) > _RECORD_BYTES:
+            # Too many to be told apart: then it has none.
+            record = msgspec.json.encode(Progress(-1))
         # One write of one size: a reader gets the one record or the other.
         os.pwrite(self._own, record.ljust(_RECORD_BYTES), 0)
 
-    async def agreement(self, number: int, timeout_s: float) -> Agreement:
-        """How the workers stand to change `number`, once all that live have it or the time is over."""
+    async def agreement(self, name: str, number: int, timeout_s: float) -> Agreement:
+        """How the workers stand to change `number`, which is of the endpoint `name`: once all have it, or too late."""
         deadline_s = time.monotonic() + timeout_s
         while True:
             progress = self._progress()
-            changed = sum(worker.number >= number for worker in progress)
+            changed = sum(worker.number >= number and name not in worker.problems for worker in progress)
             if changed == len(progress) or time.monotonic() > deadline_s:
-                problems = [worker.problem for worker in progress if worker.number < number and worker.problem]
+                problems = [worker.problems[name] for worker in progress if name in worker.problems]
                 return Agreement(len(progress), changed, problems)
             await asyncio.sleep(LOOK_S)
 

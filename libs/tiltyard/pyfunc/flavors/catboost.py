@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.mlmodel import MLModel
@@ -25,7 +24,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     flavor = metadata.flavors.get("catboost", {})
     path = model_file(directory, metadata, flavor)
-    add_code_path(directory, metadata)
     kind = str(flavor.get("model_type"))
     if kind not in _KINDS:
         raise InvalidParameterValue(f"Invalid 'model_type': {quote(kind)}. Expected one of {', '.join(_KINDS)}.")

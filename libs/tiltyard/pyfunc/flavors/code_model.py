@@ -7,7 +7,6 @@ Source: mlflow/models/utils.py (_load_model_code_path) at v3.17.2.
 
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import util
@@ -17,15 +16,16 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
+from tiltyard.pyfunc.flavors.model_imports import asking
+from tiltyard.pyfunc.flavors.model_modules import ModelModules
 from tiltyard.pyfunc.flavors.python_model import predictor_of
 from tiltyard.pyfunc.flavors.stand_ins import NAMES, FunctionPythonModel, ModelConfig
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
 
 # The file registers its model in a module's global, upstream's way, so only one may run at a time.
-_running = threading.Lock()
+_running = threading.RLock()
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
@@ -42,9 +42,8 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     path = contain(directory, name, parameter="model_code_path")
     if not name or not path.is_file():
         raise InvalidParameterValue("The model's code file is missing ('model_code_path').")
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata), _running:
-        model = _run(path, settings.get("config"))
+        model = _run(asking() or ModelModules(directory, metadata), path, settings.get("config"))
     if model is None:
         raise InvalidParameterValue("The model's code file does not call mlflow.models.set_model().")
     if callable(model) and not hasattr(model, "predict"):
@@ -52,17 +51,11 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     return predictor_of(model, directory, metadata)
 
 
-def _run(path: Path, config: Any) -> Any:
+def _run(modules: ModelModules, path: Path, config: Any) -> Any:
     registered = _with_mlflow(config) if _has_mlflow() else _with_stand_ins(config)
     with registered as read:
-        name = f"code_model_{uuid.uuid4().hex}"
-        spec = util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise InvalidParameterValue("The model's code file is not a Python file.")
-        module = util.module_from_spec(spec)
-        sys.modules[name] = module
         try:
-            spec.loader.exec_module(module)
+            modules.run(path, "__code_model__")
         except (ImportError, InvalidParameterValue):
             raise
         except Exception as error:

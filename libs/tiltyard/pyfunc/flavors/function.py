@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
+from tiltyard.pyfunc.flavors.model_pickle import Unpickler
 from tiltyard.pyfunc.flavors.module import predictor_of
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
@@ -19,13 +19,14 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
         InvalidParameterValue: the object cannot predict.
     """
     settings = metadata.pyfunc
-    add_code_path(directory, metadata)
     path = contain(directory, str(settings.get("data") or ""), parameter="data")
     with missing_packages(directory, metadata):
-        from tiltyard.pyfunc.flavors.python_function import _load_pyfunc
+        from tiltyard.pyfunc.flavors.python_function import FILE_NAME, Function
 
+        with (path / FILE_NAME).open("rb") as file:
+            target = Unpickler(file).load()
         try:
-            wrapper = _load_pyfunc(str(path), settings.get("config"))
+            wrapper = Function(target, settings.get("config"))
         except TypeError as error:
             raise InvalidParameterValue(f"The saved Python object cannot predict: {str(error)[:200]}") from None
     return predictor_of(wrapper)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.flavors.row_wise import is_row_wise
@@ -35,7 +34,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     flavor = metadata.flavors.get("lightgbm", {})
     path = model_file(directory, metadata, flavor)
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata):
         import lightgbm
 

@@ -4,14 +4,13 @@ Source: mlflow/pyfunc/__init__.py (load_model) at v3.17.2.
 """
 
 import inspect
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
+from tiltyard.pyfunc.flavors.model_imports import import_module
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
 
@@ -28,7 +27,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     data = settings.get("data")
     path = str(contain(directory, data, parameter="data") if data else directory)
     config = settings.get("config")
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata):
         loader = getattr(import_module(name), "_load_pyfunc", None)
         if loader is None:

@@ -13,7 +13,6 @@ import pandas as pd
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.mlmodel import MLModel
@@ -36,7 +35,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     flavor = metadata.flavors.get("onnx", {})
     path = model_file(directory, metadata, flavor)
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata):
         import onnxruntime
 

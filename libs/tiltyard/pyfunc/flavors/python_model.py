@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue, MissingPackage
-from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
+from tiltyard.pyfunc.flavors import Predictor, model_pickle
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
+from tiltyard.pyfunc.flavors.model_imports import import_module
 from tiltyard.pyfunc.flavors.module import takes_params
 from tiltyard.pyfunc.flavors.stand_ins import NAMES, PythonModelContext
 from tiltyard.pyfunc.flavors.type_hints import check_hint, from_frame, input_hint, plain_hint, takes_context
@@ -24,7 +24,7 @@ from tiltyard.uri import contain
 _OPEN: dict[str, Callable[..., Any]] = {"lzma": lzma.open, "bzip2": bz2.open, "gzip": gzip.open}
 
 
-class Unpickler(pickle.Unpickler):
+class Unpickler(model_pickle.Unpickler):
     """Reads a pickle with stand-ins for MLflow's names."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -54,7 +54,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     if not isinstance(name, str):
         raise InvalidParameterValue("Python model path was not specified in the model configuration")
     opener = _OPEN.get(str(settings.get("python_model_compression")), open)
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata):
         import cloudpickle  # noqa: F401 - the pickle names it
 
@@ -126,16 +125,12 @@ def _texts(data: Any) -> int | None:
 
 
 def _import(name: str) -> Any:
-    import sys
-    from importlib import import_module
-
     if name == "mlflow" or name.startswith("mlflow."):
         try:
-            import_module(name)
+            return import_module(name)
         except ModuleNotFoundError as error:
             raise _needs_mlflow(name) from error
-    import_module(name)
-    return sys.modules[name]
+    return import_module(name)
 
 
 def _needs_mlflow(name: str) -> MissingPackage:

@@ -17,7 +17,6 @@ import pandas as pd
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.quote import quote
@@ -42,7 +41,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     data = metadata.pyfunc.get("data")
     folder = contain(directory, str(data or ""), parameter="data")
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata):
         import torch
 

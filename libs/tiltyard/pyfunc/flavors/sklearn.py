@@ -11,8 +11,8 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
+from tiltyard.pyfunc.flavors.model_pickle import Unpickler
 from tiltyard.pyfunc.flavors.module import predictor_of
 from tiltyard.pyfunc.flavors.row_wise import is_row_wise
 from tiltyard.pyfunc.mlmodel import MLModel
@@ -37,7 +37,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     path = contain(directory, name, parameter="model_path")
     if not path.is_file():
         raise ResourceDoesNotExist(f"The model's file '{name[:80]}' is missing.")
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata):
         estimator = load_estimator(path, str(flavor.get("serialization_format") or "pickle"))
     method = str(settings.get("predict_fn") or "predict")
@@ -59,12 +58,13 @@ def load_estimator(path: Path, serialization_format: str, *, trusted_types: Iter
         return load_skops(path, trusted_types=trusted_types)
     with path.open("rb") as file:
         try:
+            # The caller trusts the directory: it is verified, or the operator named it.
             if serialization_format == "pickle":
-                return pickle.load(file)  # noqa: S301 - the caller trusts the directory: it is verified, or named by him
+                return Unpickler(file).load()
             if serialization_format == "cloudpickle":
-                import cloudpickle
+                import cloudpickle  # noqa: F401 - the pickle names it
 
-                return cloudpickle.load(file)
+                return Unpickler(file).load()
         except (pickle.UnpicklingError, EOFError):
             raise InvalidParameterValue("The model's file is not a pickle.") from None
     raise InvalidParameterValue(

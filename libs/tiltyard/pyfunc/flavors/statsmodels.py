@@ -9,7 +9,6 @@ from typing import Any
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.mlmodel import MLModel
@@ -25,7 +24,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
         ResourceDoesNotExist, InvalidParameterValue: there are no results in the file.
     """
     path = model_file(directory, metadata, metadata.flavors.get("statsmodels", {}))
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata):
         from statsmodels.iolib.api import load_pickle
         from statsmodels.tsa.base.tsa_model import TimeSeriesModel

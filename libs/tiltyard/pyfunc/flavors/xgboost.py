@@ -10,7 +10,6 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.flavors.row_wise import is_row_wise
@@ -28,7 +27,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     flavor = metadata.flavors.get("xgboost", {})
     path = model_file(directory, metadata, flavor)
-    add_code_path(directory, metadata)
     with missing_packages(directory, metadata):
         import xgboost
 

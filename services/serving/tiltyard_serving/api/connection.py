@@ -50,8 +50,10 @@ class DirectConnection(HttpToolsProtocol):
     direct: Direct
     # An exchange or uvicorn's own; None where no request is known.
     cycle: Any
-    # Told of each part of a request that did not come in one piece.
+    # Of the connection that it is together with: what is told of each part of a request that did not come in one
+    # piece, and what begins to read anew.
     arrived: Callable[[int], None]
+    renew_parser: Callable[[], None]
     # Between two requests, or in the middle of one.
     _between = True
     # The head that has come, if the data that is being parsed begins with one.
@@ -122,8 +124,7 @@ class DirectConnection(HttpToolsProtocol):
 
     def whole(self) -> None:
         """The body of the request came past the parser, which starts anew with the next one."""
-        self.parser = type(self.parser)(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.renew_parser()
         self.on_message_complete()
 
     def write(self, exchange: Exchange, reply: Reply) -> None:

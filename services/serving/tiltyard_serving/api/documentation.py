@@ -30,7 +30,8 @@ _REFUSALS = {
     "408": "The request did not arrive in time.",
     "413": "The body is over the limit, as it came or inflated.",
     "415": "The body is of a type or an encoding that is not read.",
-    "503": "Too much is waiting, or the model is not loaded: try again after `Retry-After`.",
+    "429": "Too much is waiting, and nothing was done: try again after `Retry-After`.",
+    "503": "The model is not loaded, or this process is stopping: try again after `Retry-After`.",
     "504": "The time of the request is over.",
 }
 

@@ -32,10 +32,14 @@ class ProcessReply(msgspec.Struct):
 
 
 class EntityState(msgspec.Struct):
-    """One model of an endpoint. `requests` are those that this process gave to it."""
+    """One model of an endpoint. `requests` are those that this process gave to it.
+
+    `current_percentage` is its share now: one that is not ready has none, and the others take it.
+    """
 
     model: str
     traffic_percentage: float
+    current_percentage: float
     ready: bool
     name: str | None
     version: str | None
@@ -61,7 +65,10 @@ class ShadowState(msgspec.Struct):
 
 
 class EndpointState(msgspec.Struct):
+    """An endpoint, and the path at which it answers."""
+
     name: str
+    path: str
     sticky_header: str
     served_entities: list[EntityState]
     shadow: ShadowState | None
@@ -125,13 +132,17 @@ def _status(agreement: Agreement) -> int:
 
 
 def _state(endpoint: Endpoint) -> EndpointState:
+    shares = endpoint.shares
+    total = sum(shares)
     return EndpointState(
         name=endpoint.name,
+        path=f"/serving-endpoints/{endpoint.name}/invocations",
         sticky_header=endpoint.config.sticky_header,
         served_entities=[
             EntityState(
                 model=member.served.label,
                 traffic_percentage=member.traffic_percentage,
+                current_percentage=round(100 * share / total, 6) if total else 0.0,
                 ready=member.served.ready,
                 name=None if member.served.slot.current is None else member.served.slot.current.name,
                 version=_version(member.served),
@@ -140,7 +151,7 @@ def _state(endpoint: Endpoint) -> EndpointState:
                 requests=requests,
                 process=_process(member.served),
             )
-            for member, requests in zip(endpoint.members, endpoint.requests, strict=True)
+            for member, requests, share in zip(endpoint.members, endpoint.requests, shares, strict=True)
         ],
         shadow=_shadow(endpoint),
     )
