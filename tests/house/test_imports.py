@@ -28,8 +28,8 @@ LAW: dict[str, str] = {
     "tiltyard.pyfunc": "tiltyard.errors tiltyard.java tiltyard.uri",
     "tiltyard.models": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.wire tiltyard.client "
     "tiltyard.storage tiltyard.pyfunc",
-    "tiltyard.spark": "tiltyard.errors tiltyard.java tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client tiltyard.storage "
-    "tiltyard.models",
+    "tiltyard.spark": "tiltyard.errors tiltyard.java tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client "
+    "tiltyard.storage tiltyard.models",
     "tiltyard.server": "tiltyard.errors",
     "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store "
     "tiltyard_registry.importing tiltyard_registry.gc tiltyard_registry.rules tiltyard_serving.settings",

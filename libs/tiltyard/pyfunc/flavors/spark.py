@@ -19,7 +19,6 @@ import pandas as pd
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue, MissingPackage, ResourceDoesNotExist
 from tiltyard.java import java_home
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.code_path import add_code_path
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.schema import Array, ColSpec, Schema
@@ -55,7 +54,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     path = contain(directory, str(metadata.pyfunc.get("data") or ""), parameter="data")
     if not path.is_dir():
         raise ResourceDoesNotExist("The model's directory of Spark files is missing ('data').")
-    add_code_path(directory, metadata)
     kind = str(metadata.flavors.get("spark", {}).get("model_class") or "")
     with missing_packages(directory, metadata):
         if kind.startswith(_CONNECT):
@@ -91,15 +89,16 @@ class _Pipeline:
 
         if not isinstance(data, pd.DataFrame):
             raise InvalidModelInput(f"Expected a DataFrame, got {type(data).__name__}.")
-        vectors = [data.columns[0] if spec.name is None else spec.name for spec in self._inputs]
+        vectors = [str(data.columns[0] if spec.name is None else spec.name) for spec in self._inputs]
         if vectors:
-            data = data.assign(**{name: [list(map(float, row)) for row in data[name]] for name in vectors})
+            lists: dict[str, Any] = {name: [list(map(float, row)) for row in data[name]] for name in vectors}
+            data = data.assign(**lists)
         rows = self._session.createDataFrame(data)
         for name in vectors or self._arrays_for_features(rows):
-            rows = rows.withColumn(name, array_to_vector(name))
+            rows = rows.withColumn(name, array_to_vector(rows[name]))
         found = self._transformed(rows).select(PREDICTION)
         if self._gives_vector:
-            found = found.withColumn(PREDICTION, vector_to_array(PREDICTION))
+            found = found.withColumn(PREDICTION, vector_to_array(found[PREDICTION]))
         return [row[0] for row in found.collect()]
 
     def _transformed(self, rows: Any) -> Any:
@@ -159,9 +158,9 @@ def _session() -> Any:
 
 
 def _read(path: Path) -> Any:
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
     from pyspark.ml import PipelineModel
-    from py4j.protocol import Py4JJavaError
 
     try:
         return PipelineModel.load(f"file://{path.absolute()}")
