@@ -23,8 +23,8 @@ CODE := libs services tests
 demo: .venv/.ready-to-run  ## The main job on real data: train, register, promote under load, roll back, score a million rows
 	.venv/bin/tiltyard demo
 
-up: .venv/.ready-to-run  ## The first steps of the demo, then both services stay up to play with
-	.venv/bin/tiltyard demo --stay
+up: .venv/.ready-to-run  ## The first steps of the demo, then both services stay up to play with; REGISTRY_PORT=… SERVING_PORT=…
+	.venv/bin/tiltyard demo --stay $(if $(REGISTRY_PORT),--registry-port $(REGISTRY_PORT)) $(if $(SERVING_PORT),--serving-port $(SERVING_PORT))
 
 ##@ Work on it
 

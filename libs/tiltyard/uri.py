@@ -5,6 +5,7 @@ runs:/RUN_ID/path   and any path or object-store URI of a model directory
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,7 +18,10 @@ _STAGE_BY_LOWER = {stage.lower(): stage for stage in STAGES}
 
 _LOGGED_MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
 _RUN_ID = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z_\-]{0,63}")
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\#?]")
+# A tab is a character of names; what ends a line, a text or a path's meaning is none.
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f#?]")
+_SEPARATOR = re.compile(r"[/\\]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _MAX_DECODES = 8
 _MAX_PATH_CHARS = 2048
@@ -162,20 +166,17 @@ def safe_relative_path(path: str, *, parameter: str = "path") -> str:
     returned is the one that came, not the decoded one. The empty path is the root itself.
 
     Raises:
-        InvalidParameterValue: absolute, a drive letter, a part that starts with `..`, a backslash, `#`, `?`,
-            a control character, or too long.
+        InvalidParameterValue: absolute, a drive letter, a part that is `..` (between slashes or backslashes), `#`,
+            `?`, a control character other than a tab, or too long.
     """
     if len(path) > _MAX_PATH_CHARS:
         raise InvalidParameterValue(f"Invalid path for parameter '{parameter}': over {_MAX_PATH_CHARS} characters.")
-    text = path
-    for _ in range(_MAX_DECODES):
-        _refuse_unsafe(text, parameter)
-        decoded = unquote(text)
-        if decoded == text:
-            break
-        text = decoded
-    else:
-        raise InvalidParameterValue(f"Invalid path for parameter '{parameter}': encoded too many times.")
+    for text in _readings(path, parameter):
+        if _SEPARATOR.match(text) or _DRIVE.match(text) or _FORBIDDEN.search(text) or _leads_up(text):
+            raise InvalidParameterValue(
+                f"Invalid path {text[:80]!a} for parameter '{parameter}': expected a relative path "
+                "without '..', '#', '?' or control characters."
+            )
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -183,17 +184,34 @@ def safe_relative_path(path: str, *, parameter: str = "path") -> str:
     return "/".join(part for part in path.split("/") if part and part != ".")
 
 
-def _refuse_unsafe(text: str, parameter: str) -> None:
-    if (
-        text.startswith("/")
-        or _DRIVE.match(text)
-        or _FORBIDDEN.search(text)
-        or any(part.strip().startswith("..") for part in text.split("/"))
-    ):
-        raise InvalidParameterValue(
-            f"Invalid path {text[:80]!a} for parameter '{parameter}': expected a relative path "
-            "without '..', '\\', '#', '?' or control characters."
-        )
+def check_no_way_out(uri: str, *, parameter: str) -> str:
+    """`uri`, of a place in somebody else's store, if no part of it leads up, in whatever encoding.
+
+    Raises:
+        InvalidParameterValue: a part is `..`, or it holds a control character.
+    """
+    for text in _readings(uri, parameter):
+        if _leads_up(text) or _CONTROL.search(text):
+            raise InvalidParameterValue(
+                f"Invalid value {text[:80]!a} for parameter '{parameter}': '..' and control characters are not allowed."
+            )
+    return uri
+
+
+def _readings(text: str, parameter: str) -> Iterator[str]:
+    """`text` and what it decodes to, until nothing changes."""
+    for _ in range(_MAX_DECODES):
+        yield text
+        decoded = unquote(text)
+        if decoded == text:
+            return
+        text = decoded
+    raise InvalidParameterValue(f"Invalid path for parameter '{parameter}': encoded too many times.")
+
+
+def _leads_up(text: str) -> bool:
+    # Blanks around it and a parameter behind it (`..;x`) are dropped by some file systems and servers.
+    return any(part.partition(";")[0].strip() == ".." for part in _SEPARATOR.split(text))
 
 
 def contain(root: Path, relative: str, *, parameter: str = "path") -> Path:

@@ -205,7 +205,7 @@ def test_refusals_say_what_is_wrong(fields: Any, schema: Schema, error: type[Til
     [
         (b"", "valid JSON formatted string"),
         (b"{", "valid JSON formatted string"),
-        (b'{"inputs": NaN}', "valid JSON formatted string"),
+        (b'{"inputs": -NaN}', "valid JSON formatted string"),
         (b'{"inputs": [1e400]}', "valid JSON formatted string"),
         (b'{"inputs": [' + b"1" * 5000 + b"]}", "valid JSON formatted string"),
         (b'{"inputs": ["\xff"]}', "not valid UTF-8"),
@@ -359,3 +359,11 @@ def test_a_refusal_does_not_repeat_the_input() -> None:
         decode({"dataframe_records": [{"a": 1, "zz": "other"}, {"a": secret}]}, DOUBLE)
     assert "other" not in caught.value.message
     assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize("field", ["messages", "prompt", "input"])
+def test_bodies_of_chat_models_are_no_tables(field: str) -> None:
+    """The forms of chat models are refused with what is expected, not handed to the model unread."""
+    body = json.dumps({field: [{"role": "user", "content": "hello"}]}).encode()
+    with pytest.raises(BadRequest, match=rf"exactly one of the input fields.*Received .*'{field}'"):
+        payload.decode(body, "application/json", Signature(DOUBLE))

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from tests.pyfunc.test_generated_forms import COLUMN_SCHEMAS, bodies
 from tiltyard.errors import BadRequest
 from tiltyard.pyfunc import Signature, payload
-from tiltyard.pyfunc.cast import Coerce
 from tiltyard.pyfunc.form import Payload
+from tiltyard.pyfunc.refusal import Coerce
 from tiltyard.pyfunc.schema import ColSpec, DataType, Schema
 from tiltyard.pyfunc.typed import typed_decoder
 

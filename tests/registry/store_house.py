@@ -5,7 +5,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tiltyard.storage import open_store
 from tiltyard_registry.rules.access import SYSTEM, Principal
-from tiltyard_registry.store import aliases, artifacts, events, logged_models, model_versions, registered_models, runs
+from tiltyard_registry.store import aliases, artifacts, events, logged_models, new_versions, registered_models, runs
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.session import Database, Row, Session
 
@@ -74,7 +74,9 @@ class House:
 
     async def create_version(self, name: str, source: str, **options: Any) -> Row:
         """A new version from any source."""
-        return await self.do(model_versions.create_model_version, self.artifacts, name, source, **options)
+        return await new_versions.create_version(
+            self.database, ALICE, self.artifacts, name, source, request_id="request-1", **options
+        )
 
     async def external(self, name: str = "m", count: int = 1) -> Row:
         """The last of `count` new versions whose files lie elsewhere: the cheapest kind there is."""

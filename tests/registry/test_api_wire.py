@@ -59,7 +59,10 @@ async def test_registered_models_have_upstreams_shape(api: Api) -> None:
         "run_link": "",
         "user_id": "anonymous",
     }
-    shown |= {"aliases": [{"alias": "champion", "version": "1"}], "latest_versions": [version]}
+    shown |= {
+        "aliases": [{"alias": "champion", "version": "1"}],
+        "latest_versions": [version | {"aliases": ["champion"]}],
+    }
     assert timeless(got) == {"registered_model": shown}
     by_alias = await api.ok("GET", f"{MODELS}/alias", params={"name": "main.ml.iris", "alias": "champion"})
     assert timeless(by_alias) == {"model_version": version | {"aliases": ["champion"]}}
@@ -152,7 +155,8 @@ async def test_server_info_says_what_the_client_needs(api: Api) -> None:
     """server-info names the features a client may use, under both prefixes."""
     expected = (
         b'{"store_type":"SqlStore","workspaces_enabled":false,"trace_archival_enabled":false,'
-        b'"multipart_uploads_enabled":false,"multipart_downloads_enabled":false}'
+        b'"multipart_uploads_enabled":false,"multipart_downloads_enabled":false,"artifact_serving_enabled":true,'
+        b'"features_enabled":{"gateway":false,"scheduled_issue_detection":false}}'
     )
     for prefix in ("/api", "/ajax-api"):
         assert (await api.ask("GET", f"{prefix}/3.0/mlflow/server-info")).content == expected

@@ -16,7 +16,15 @@ from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.gc import Plan, Report, collect, purge
 from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.metrics import Point
-from tiltyard_registry.store import batches, experiments, logged_models, model_versions, run_lifecycle, runs
+from tiltyard_registry.store import (
+    batches,
+    experiments,
+    logged_models,
+    model_versions,
+    reserved_versions,
+    run_lifecycle,
+    runs,
+)
 from tiltyard_registry.tables import datasets, files, latest_metrics, metadata, metrics, params, run_tags
 from tiltyard_registry.tables import logged_models as model_rows
 from tiltyard_registry.tables import runs as run_rows
@@ -245,10 +253,7 @@ async def test_store_and_database_are_held_against_each_other(house: House) -> N
     version = (await house.register("m"))["version"]
     place = house.prefix((await house.see(model_versions.get_model_version, "m", version))["storage_location"])
     orphan = f"7/{'ab' * 16}/artifacts/x/y"
-    for path in (orphan, "team/report.csv", f"elsewhere/1/{'cd' * 16}/artifacts/x", "0/notes.txt"):
-        async with house.artifacts.store.open_writer(path) as writer:
-            await writer.write(b"1234")
-            await writer.commit()
+    await put(house, orphan, "team/report.csv", f"elsewhere/1/{'cd' * 16}/artifacts/x", "0/notes.txt")
     await house.artifacts.store.delete_files([f"{place}/model.pkl", f"0/{run_id}/artifacts/f"])
     young = await gc(house, Plan())
     assert young.orphans.files == 0
@@ -297,6 +302,47 @@ async def test_files_in_a_shared_or_foreign_place_are_left(house: House) -> None
     assert (report.runs, report.experiments, report.elsewhere) == (2, 2, 1)
     assert run["info"]["artifact_uri"].startswith("s3://elsewhere")
     assert await stored(house) == {f"team/{ids[1]}/artifacts/f"}
+
+
+async def put(house: House, *paths: str) -> None:
+    """Files that somebody writes into the store past the registry."""
+    for path in paths:
+        async with house.artifacts.store.open_writer(path) as writer:
+            await writer.write(b"1234")
+            await writer.commit()
+
+
+@pytest.mark.parametrize("home", ["team-b", "team-b/deep", "77", "__unitystorage"])
+async def test_an_experiment_takes_no_files_of_others_with_it(house: House, home: str) -> None:
+    """Where a client chose its place only what lies there as runs and logged models lie goes; dry runs say so."""
+    others = {f"{home}/important/file.bin", f"{home}/{'ab' * 16}/data.bin", f"{home}/models/weights", f"{home}/top"}
+    others |= {f"{home}/models/some-uuid/versions/another-uuid/MLmodel"}
+    await put(house, *others)
+    await house.upload(f"{home}/sent/through.us", b"1")
+    others.add(f"{home}/sent/through.us")
+    experiment = await house.do(experiments.create_experiment, "x", artifact_location=f"mlflow-artifacts:/{home}")
+    await logged_run(house, experiment)
+    await put(house, f"{home}/{'cd' * 16}/artifacts/late")
+    await house.do(experiments.delete_experiment, experiment)
+    dry = await gc(house, Plan(experiment_ids=[experiment], dry_run=True))
+    report = await gc(house, Plan(experiment_ids=[experiment]))
+    assert await stored(house) == others
+    assert (report.experiments, report.runs, report.purged.files) == (1, 1, 2)
+    assert report.foreign.files == len(others) and (dry.purged, dry.foreign) == (report.purged, report.foreign)
+    assert any("not the registry's, left alone" in line for line in report.lines())
+
+
+async def test_a_version_that_is_being_uploaded_survives_an_experiment_over_it(house: House) -> None:
+    """Its files are not pinned yet, and its place is below the one that a client gave an experiment."""
+    await house.ensure("m")
+    version = await house.do(reserved_versions.create_pending_version, house.artifacts, "m", "s3://elsewhere/x")
+    place = house.prefix(version["storage_location"])
+    await put(house, f"{place}/MLmodel")
+    for name, home in (("root", "__unitystorage"), ("exact", place)):
+        number = await house.do(experiments.create_experiment, name, artifact_location=f"mlflow-artifacts:/{home}")
+        await house.do(experiments.delete_experiment, number)
+        await gc(house, Plan(experiment_ids=[number]))
+        assert await stored(house) == {f"{place}/MLmodel"}
 
 
 async def test_leftovers_of_interrupted_uploads_go_after_their_grace(house: House) -> None:

@@ -79,7 +79,7 @@ def small_world() -> World:
             "run_id": "" if number else "r1",
             "tags": tags,
         }
-        second = {**version, "version": 2, "tags": {}}
+        second = {**version, "version": 2, "tags": tags if name == "prompt" else {}}
         world.models.append(
             {
                 "id": number + 1,
@@ -183,7 +183,7 @@ FOUND: list[tuple[Scope, str | None, list[Any]]] = [
     (REGISTERED_MODELS, "tag.mlflow.prompt.is_prompt IS NOT NULL", ["false", "prompt"]),
     (REGISTERED_MODELS, "name = 'plain' OR tag.`mlflow.prompt.is_prompt` = 'true'", ["plain", "prompt"]),
     (MODEL_VERSIONS, "source_path LIKE 's3://%'", [("false", 2), ("false", 1), ("plain", 2), ("plain", 1)]),
-    (MODEL_VERSIONS, "tag.`mlflow.prompt.is_prompt` = 'true'", [("prompt", 1)]),
+    (MODEL_VERSIONS, "tag.`mlflow.prompt.is_prompt` = 'true'", [("prompt", 2), ("prompt", 1)]),
     # logged models: a status is written with or without its prefix, any point may satisfy a metric clause
     (LOGGED_MODELS, "status = 'READY'", ["m0", "m1", "m2", "m3"]),
     (LOGGED_MODELS, 'status = "LOGGED_MODEL_READY"', ["m0", "m1", "m2", "m3"]),

@@ -6,11 +6,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
 from tests.registry.store_house import House
-from tiltyard_registry.store import registered_models, runs
+from tiltyard_registry.store import aliases, catalogs, registered_models, runs
 from tiltyard_registry.store.changes import Changes
 from tiltyard_registry.store.session import Database
 
@@ -96,12 +97,12 @@ async def test_nothing_is_missed_between_reading_and_waiting(house: House, chang
 
 async def test_tracking_wakes_nobody_of_this_process(house: House) -> None:
     """Runs and metrics are no registry state: their commits call no listener."""
-    heard: list[None] = []
-    house.database.listeners.append(lambda: heard.append(None))
+    heard: list[set[str] | None] = []
+    house.database.listeners.append(heard.append)
     await house.do(runs.create_run, "0")
     assert heard == []
     await house.ensure("m")
-    assert heard == [None]
+    assert heard == [{"m"}]
 
 
 async def test_a_lost_connection_wakes_and_is_replaced(postgres_url: str) -> None:
@@ -121,3 +122,46 @@ async def test_a_lost_connection_wakes_and_is_replaced(postgres_url: str) -> Non
     await other.close()
     await changes.stop()
     await house.database.close()
+
+
+async def test_a_change_wakes_only_those_whom_it_concerns(house: House, changes: Changes) -> None:
+    """By the names that the model had and has, whoever commits; what is of no model wakes everyone."""
+    await house.external("m")
+    await _quiet(changes)
+    other = House(house.url, house.artifacts.root)
+    for committing in (house, other):
+        for change, woken in (
+            (lambda to: to.do(aliases.set_alias, "m", f"a{id(to)}", 1), {"m"}),
+            (lambda to: to.ensure("new"), {"new"}),
+            (lambda to: to.do(registered_models.rename_registered_model, "new", "newer"), {"new", "newer"}),
+            (lambda to: to.do(registered_models.delete_registered_model, "newer"), {"newer"}),
+            (lambda to: to.do(catalogs.create_catalog, f"c{id(to)}"), {"m", "new", "newer", "quiet"}),
+        ):
+            seen = await _quiet(changes)
+            waiting = {
+                name: asyncio.create_task(changes.wait(seen, 60, {name, "beside"}))
+                for name in ("m", "new", "newer", "quiet")
+            }
+            await asyncio.sleep(0)
+            await change(committing)
+            await asyncio.gather(*(waiting[name] for name in woken))
+            # What could wake the others was heard of by now.
+            assert {name for name, task in waiting.items() if task.done()} == woken
+            for task in waiting.values():
+                task.cancel()
+            await asyncio.gather(*waiting.values(), return_exceptions=True)
+    assert changes._waiters == {}
+    await other.database.close()
+
+
+async def test_what_is_forgotten_is_taken_for_changed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many models change, memory is bounded and no waiter is left asleep."""
+    monkeypatch.setattr("tiltyard_registry.store.changes._MOST_REMEMBERED", 10)
+    changes = Changes(house.database)
+    seen = changes.seen
+    for number in range(50):
+        changes.notify({f"m{number}"})
+    assert len(changes._changed) == 10
+    async with asyncio.timeout(10):
+        assert await changes.wait(seen, 60, {"m3"}) == await changes.wait(seen, 60, {"m49"}) == 50
+    assert await changes.wait(50, 0.01, {"m3"}) == 50

@@ -21,7 +21,7 @@ from tiltyard_registry.store import (
     schemas,
 )
 from tiltyard_registry.store.events import search_events
-from tiltyard_registry.store.session import Session
+from tiltyard_registry.store.session import Session, now_ms
 from tiltyard_registry.tables import metadata
 
 Arrange = Callable[[House], Awaitable[None]]
@@ -266,3 +266,40 @@ async def test_ids_and_times_are_in_the_order_of_the_commits(house: House) -> No
     async with house.database.read() as session:
         table = metadata.tables["events"].c
         assert await session.scalar(select(func.count(table.id))) == 32
+
+
+@pytest.mark.parametrize("wrong_ms", [2_000_000_000_000, -1_000_000_000_000])
+async def test_one_moment_of_a_wrong_clock_marks_one_event(
+    house: House, monkeypatch: pytest.MonkeyPatch, wrong_ms: int
+) -> None:
+    """Later events bear their own time, all keep their order, and what an alias names now is what it named last."""
+    await house.external("m", count=3)
+    moved: list[int] = []
+    for version, off_ms in ((1, 0), (2, wrong_ms), (3, 0), (1, 0)):
+        with monkeypatch.context() as clock:
+            clock.setattr("tiltyard_registry.store.events.now_ms", lambda off_ms=off_ms: now_ms() + off_ms)
+            await house.do(aliases.set_alias, "m", "champion", version)
+        moved.append(version)
+        now = now_ms() + 1
+        times = [event["time"] for event in await house.events()]
+        if off_ms == 0:
+            assert abs(times[-1] - now) < 600_000
+        assert [e["after"]["version"] for e in await house.events(model="m") if e["alias"]] == moved
+        if version != 2:
+            assert (await house.see(aliases.get_alias, "m", "champion", at=now))["version"] == version
+            assert await house.see(aliases.list_aliases, "m", at=now) == [{"alias": "champion", "version": version}]
+    rolled, _ = await house.see(aliases.alias_history, "m", "champion")
+    assert [move["to_version"] for move in rolled] == moved[::-1]
+    assert (await house.do(aliases.rollback_alias, "m", "champion"))["version"] == 3
+
+
+async def test_clocks_that_disagree_by_little_keep_times_in_order(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is a second behind writes the time of the event before its own."""
+    await house.ensure("a")
+    with monkeypatch.context() as clock:
+        clock.setattr("tiltyard_registry.store.events.now_ms", lambda: now_ms() - 1000)
+        await house.ensure("b")
+    times = [event["time"] for event in await house.events()]
+    assert times == sorted(times)

@@ -1,16 +1,27 @@
 """Versions that are not READY at once: reserved and finalized, or hashed in the background."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.registry.store_house import MODEL_FILES, House
-from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
-from tiltyard_registry.store import contents, model_versions, reserved_versions
+from tests.registry.store_house import ALICE, MODEL_FILES, House
+from tiltyard.errors import InternalError, InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
+from tiltyard.storage import ArtifactStore, Entry
+from tiltyard_registry.store import (
+    contents,
+    leases,
+    model_versions,
+    new_versions,
+    registrations,
+    reserved_versions,
+)
+from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.registrations import Registrations
-from tiltyard_registry.store.session import Row
+from tiltyard_registry.store.session import Database, Row
 
 BIG = b"x" * (contents.HASHED_AT_ONCE_BYTES // 2 + 1)
 
@@ -22,7 +33,7 @@ async def _reserve(house: House, name: str = "main.ml.m") -> tuple[Row, Path]:
 
 
 def _finalize(house: House, version: int, name: str = "main.ml.m"):
-    return house.do(reserved_versions.finalize_version, house.artifacts, name, version)
+    return new_versions.finalize_version(house.database, ALICE, house.artifacts, name, version)
 
 
 async def test_a_reserved_version_is_written_by_its_creator_and_finalized(house: House) -> None:
@@ -104,3 +115,99 @@ async def test_files_that_vanish_fail_the_registration(house: House) -> None:
     failed = await house.see(model_versions.get_model_version, "main.ml.m", 1)
     assert (failed["status"], failed["status_message"]) == ("FAILED_REGISTRATION", "The files are gone.")
     await house.upload(f"{house.prefix(row['storage_location'])}/more", b"")
+
+
+class _Broken:
+    """The store of a registry that refuses to read, or to list, what lies below one prefix."""
+
+    def __init__(self, store: ArtifactStore, prefix: str) -> None:
+        self._store = store
+        self.prefix = prefix
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def list(self, prefix: str, *, recursive: bool = False) -> AsyncIterator[Entry]:
+        if prefix == self.prefix:
+            self.asked += 1
+            raise InternalError("The artifact store refuses access.")
+        async for entry in self._store.list(prefix, recursive=recursive):
+            yield entry
+
+
+async def _pending(house: House) -> Row:
+    row, place = await _reserve(house)
+    for name in ("MLmodel", "a.bin", "b.bin"):
+        (place / name).write_bytes(BIG)
+    return await _finalize(house, row["version"])
+
+
+async def test_one_that_cannot_be_read_holds_up_no_other(house: House) -> None:
+    """It is tried again later and later, each time the others go on, and after so many tries it has failed."""
+    bad, good = [await _pending(house) for _ in range(2)]
+    store = _Broken(house.artifacts.store, bad["pinned_prefix"])
+    now = 0.0
+    background = Registrations(house.database, Artifacts(store, house.artifacts.root), clock=lambda: now)
+
+    async def status(row: Row) -> str:
+        found = await house.see(model_versions.get_model_version, row["name"], row["version"])
+        return str(found["status"])
+
+    delays = [await background.finish_all()]
+    assert (await status(bad), await status(good), store.asked) == ("PENDING_REGISTRATION", "READY", 1)
+    await background.finish_all()
+    assert store.asked == 1, "it is not due yet"
+    while delays[-1] is not None:
+        now += delays[-1]
+        delays.append(await background.finish_all())
+    assert store.asked == registrations.MAX_TRIES and delays[:3] == [5.0, 10.0, 20.0] and max(delays[:-1]) == 600.0
+    failed = await house.see(model_versions.get_model_version, bad["name"], bad["version"])
+    assert failed["status"] == "FAILED_REGISTRATION" and "refuses access" in failed["status_message"]
+
+
+async def test_of_several_workers_one_reads_a_version(house: House) -> None:
+    """Whoever finds it taken leaves it and comes again; whoever dies with it gives it back."""
+    row = await _pending(house)
+    name = f"registration {row['uuid']}"
+    other = Database(house.url)
+    async with leases.lease(other, name) as held, leases.lease(house.database, name) as second:
+        assert (held, second) == (True, False)
+        assert await Registrations(house.database, house.artifacts).finish_all() is not None
+        assert (await house.see(model_versions.get_model_version, row["name"], 1))["status"] == "PENDING_REGISTRATION"
+    await other.close()
+    async with asyncio.timeout(20):
+        while await Registrations(house.database, house.artifacts).finish_all() is not None:
+            await asyncio.sleep(0)
+    assert (await house.see(model_versions.get_model_version, row["name"], 1))["status"] == "READY"
+
+
+async def test_no_transaction_is_open_while_the_store_is_asked(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registering from a run, from a logged model, and finalizing: other writers never wait for an object store."""
+    store, during = house.artifacts.store, []
+
+    def watched(name: str) -> None:
+        asked = getattr(type(store), name)
+
+        def looked(self: Any, *args: Any, **options: Any) -> Any:
+            during.append(house.database._writes.sync_engine.pool.checkedout())
+            return asked(self, *args, **options)
+
+        monkeypatch.setattr(type(store), name, looked)
+
+    run_id, prefix = await house.run()
+    await house.upload_all(f"{prefix}/model")
+    model_id, _ = await house.log_model()
+    await house.ensure("m")
+    _, place = await _reserve(house)
+    for path, body in MODEL_FILES.items():
+        (place / path).write_bytes(body)
+    for name in ("list", "head", "get"):
+        watched(name)
+    for source, options in (
+        (f"runs:/{run_id}/model", {"run_id": run_id}),
+        (f"models:/{model_id}", {"model_id": model_id}),
+    ):
+        assert (await house.create_version("m", source, **options))["status"] == "READY"
+    assert (await _finalize(house, 1))["status"] == "READY"
+    assert len(during) > 5 and not any(during)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -213,3 +214,38 @@ async def test_a_page_uploads_a_small_file(api: Api) -> None:
     assert (await api.refused("POST", path, b"x", params={"path": "a"}))[0] == 400
     await api.ok("POST", f"{RUNS}/delete", {"run_id": run["run_id"]})
     assert (await api.refused("POST", path, b"x", params=asked))[0] == 400
+
+
+@pytest.mark.parametrize("path", ["upload", "proxy"])
+async def test_a_cut_off_upload_leaves_nothing(api: Api, path: str) -> None:
+    """A connection that breaks within the body stores no file and keeps the one that was there."""
+    run = await new_run(api)
+    base = f"{PROXY}{run['artifact_uri'].removeprefix('mlflow-artifacts:')}"
+    await api.ask("PUT", f"{base}/there.txt", b"whole")
+    for name in ("there.txt", "absent.txt"):
+        messages: list[Any] = [
+            {"type": "http.request", "body": b"half of ", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+        sent: list[Any] = []
+
+        async def receive(messages: list[Any] = messages) -> Any:
+            return messages.pop(0)
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        to = {"upload": ("POST", f"{AJAX}/upload-artifact"), "proxy": ("PUT", f"{base}/{name}")}[path]
+        scope: Any = {
+            "type": "http",
+            "method": to[0],
+            "path": to[1],
+            "raw_path": to[1].encode(),
+            "query_string": f"run_uuid={run['run_id']}&path={name}".encode(),
+            "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"1000")],
+            "state": {},
+        }
+        await api.app(scope, receive, send)
+        assert not sent and not messages
+    assert (await api.ask("GET", f"{base}/there.txt")).content == b"whole"
+    assert (await api.ask("GET", f"{base}/absent.txt")).status_code == 404

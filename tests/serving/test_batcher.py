@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,6 +161,16 @@ async def test_what_is_brief_is_predicted_in_the_event_loop() -> None:
     for _ in range(12):
         assert await submit(batcher, [1, 2, 3]) == (2, 4, 6)
     assert model.threads[-1] != threading.get_ident()
+    batcher.close()
+
+
+async def test_what_is_brief_may_be_kept_in_the_thread() -> None:
+    """Where that is set, nothing is predicted in the event loop, however brief it is."""
+    model = Doubler()
+    batcher = Batcher("doubler", model.steps(brief=True), replace(LIMITS, inline=False), merging=True)
+    for _ in range(5):
+        assert await submit(batcher, [1]) == (2,)
+    assert threading.get_ident() not in model.threads
     batcher.close()
 
 

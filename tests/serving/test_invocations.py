@@ -112,7 +112,7 @@ BAD_BODIES: dict[str, tuple[Any, str]] = {
     "truncated": (json.dumps(SPLIT)[:-1], UNREADABLE),
     "not utf-8": (b'{"inputs": "\xff"}', UNREADABLE),
     "trailing": ("{} {}", UNREADABLE),
-    "NaN token": ('{"inputs": NaN}', UNREADABLE),
+    "NaN token": ('{"inputs": -NaN}', UNREADABLE),
     "nul": ("\x00", UNREADABLE),
     "deep": ("[" * 100_000, ""),
     "deep and closed": ('{"inputs":' + "[" * 5000 + "]" * 5000 + "}", ""),
@@ -391,11 +391,22 @@ def test_params_of_a_model_without_any_are_ignored(port: int) -> None:
     assert score(port, SPLIT | {"params": {"n": 1}}).predictions == [0, 2]
 
 
-@pytest.mark.parametrize("verb", ["raise", "divide", "exit", "stop"])
-def test_a_model_that_fails_is_a_400_without_its_words(port: int, verb: str) -> None:
-    """A failing model is answered with the protocol's sentence; the cause stays in the log."""
+@pytest.mark.parametrize(
+    ("verb", "status", "code"),
+    [
+        ("raise", 400, "BAD_REQUEST"),
+        ("divide", 500, "INTERNAL_ERROR"),
+        ("exit", 500, "INTERNAL_ERROR"),
+        ("stop", 500, "INTERNAL_ERROR"),
+    ],
+)
+def test_a_model_that_fails_says_whose_fault_it_is_without_its_words(
+    port: int, verb: str, status: int, code: str
+) -> None:
+    """A `ValueError` may be for the input, the rest is the model's own; the cause stays in the log."""
     answer = score(port, one(verb, "do"), endpoint("obedient"))
-    assert answer.refusal() == (400, "BAD_REQUEST")
+    assert (answer.status, answer.json["error_code"]) == (status, code)
+    assert ("request_id" in answer.json) == (status == 500)
     assert answer.json["message"].startswith("Encountered an unexpected error while evaluating the model.")
     assert_no_leak(answer)
     assert score(port, one("pid", "do"), endpoint("obedient")).status == 200

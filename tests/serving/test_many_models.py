@@ -18,6 +18,7 @@ from tiltyard import pyfunc
 from tiltyard.client import Client
 from tiltyard.errors import ResourceAlreadyExists
 from tiltyard.models.logged import upload_model
+from tiltyard.uri import VersionUri
 from tiltyard_serving.memory import give_back, size_of
 
 BODY = {"dataframe_split": {"columns": IRIS, "data": [SETOSA]}}
@@ -116,6 +117,35 @@ async def test_models_are_loaded_on_demand_within_a_budget(
         print(f"{count} models, {fit} loaded: a hit costs {hit_s * 1e6:.1f} µs")
         assert hit_s < 0.0005
         assert (await ask(app, "main.other.model", 1)).refusal() == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+async def test_metrics_of_evicted_models_go_with_them(registry: Service, tmp_path: Path) -> None:
+    """However many versions callers have asked for, what is shown grows with what is loaded; no sum falls."""
+    settings = {"registry_url": registry.url, "cache_dir": tmp_path, "on_demand": ("main.many.*",)}
+    async with running(on_demand_models=1, **settings) as app:
+        lines: list[int] = []
+        for version in (1, 2, 3, 4, 5, 6):
+            assert (await ask(app, MANY, version)).status == 200
+            # What belongs to requests is counted at the end of a turn of the event loop.
+            await asyncio.sleep(0)
+            metrics = (await app.request("GET", "/metrics")).body
+            lines.append(metrics.count(b"\n"))
+            assert metric(metrics, "tiltyard_serving_requests_total") == version
+            assert metric(metrics, "tiltyard_serving_model_loads_total") == version
+        assert lines[2:] == lines[2:3] * 4
+        assert f'{MANY}",status="200",version="6"' in metrics.decode()
+
+
+async def test_failures_that_may_be_tried_again_are_not_kept(
+    registry: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many names callers try that cannot be loaded, only the latest are remembered."""
+    monkeypatch.setattr("tiltyard_serving.on_demand._RETRY_AFTER_S", 0.0)
+    async with running(on_demand=("*",), registry_url=registry.url, cache_dir=tmp_path) as app:
+        on_demand = app.app.state.endpoints._on_demand
+        for number in range(1, 50):
+            on_demand._note_failure(VersionUri("a.b.c", number), "it cannot be loaded")
+        assert len(on_demand._failed) == 1
 
 
 async def test_one_load_however_many_ask(registry: Service, tmp_path: Path) -> None:

@@ -58,6 +58,12 @@ def main(deployment: str, model_uri: str, registry_url: str, source: str, kill_p
     os.kill(kill_pid, signal.SIGKILL)
     by_score = scored.toPandas().sort_values("key")
     by_udf = df.select("key", predict().alias("p")).toPandas().sort_values("key")
+    spark.udf.register("by_spark", predict)
+    predict.register("by_itself")
+    df.createOrReplaceTempView("rows")
+    names = ", ".join(f"`{name}`" for name in predict.inputs.names) if predict.inputs else ""
+    by_sql = spark.sql(f"select key, by_spark({names}) as p, by_itself({names}) as q from rows").toPandas()
+    by_sql = by_sql.sort_values("key")
     started = time.monotonic()
     hosts = check_environment(spark, predict, on_mismatch="error")
     packed_answers, prefixes, after_crash = [], [], []
@@ -78,6 +84,7 @@ def main(deployment: str, model_uri: str, registry_url: str, source: str, kill_p
             {
                 "score": by_score["prediction"].tolist(),
                 "udf": by_udf["p"].tolist(),
+                "sql": [by_sql["p"].tolist(), by_sql["q"].tolist()],
                 "packed": packed_answers,
                 "prefixes": prefixes,
                 "after_crash": after_crash,

@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from pyspark.sql import types as T
 
 from tiltyard.errors import InvalidParameterValue, SchemaEnforcementFailed
 from tiltyard.pyfunc.enforce import enforce
-from tiltyard.pyfunc.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
+from tiltyard.pyfunc.schema import Array, ColSpec, DataType, Schema, TensorSpec
 from tiltyard.spark.checks import _POSSIBLE
-from tiltyard.spark.columns import Arguments, Predictions, is_proven
-from tiltyard.spark.result_types import check_result_type, result_type_of
+from tiltyard.spark.column_names import match_names
+from tiltyard.spark.columns import Arguments, is_proven
 from tiltyard.spark.worker import joined
 
 TWO = Schema((ColSpec(DataType.double, "x"), ColSpec(DataType.long, "y")))
@@ -57,8 +56,8 @@ def test_columns_take_the_names_of_the_signature():
     [
         (pa.array([dt.datetime(2026, 7, 1, 12)], pa.timestamp("us", tz="UTC")), pd.Timestamp("2026-07-01 14:00")),
         (pa.array([dt.datetime(2026, 7, 1, 12)], pa.timestamp("us")), pd.Timestamp("2026-07-01 12:00")),
-        (pa.array([dt.date(2026, 7, 1)]), pd.Timestamp("2026-07-01")),
-        (pa.array([decimal.Decimal("1.25")]), 1.25),
+        (pa.array([dt.date(2026, 7, 1)]), dt.date(2026, 7, 1)),
+        (pa.array([decimal.Decimal("1.25")]), decimal.Decimal("1.25")),
         (pa.array([[1, 2]]), [1, 2]),
         (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())), {"k": 1}),
         (pa.array([b"ab"]), b"ab"),
@@ -66,7 +65,7 @@ def test_columns_take_the_names_of_the_signature():
     ],
 )
 def test_other_columns_become_what_pandas_users_expect(array: pa.Array, expected: Any):
-    """Instants are wall-clock times of the session's zone, dates are midnights, maps are dictionaries."""
+    """Without a signature instants are wall-clock times of the session's zone, dates are dates, maps dictionaries."""
     frame = arguments().to_input([array, pa.array(["x"])])
     value = frame.iloc[0, 0]
     assert (value.tolist() if isinstance(value, np.ndarray) else value) == expected
@@ -76,75 +75,6 @@ def test_one_array_column_is_a_tensor():
     """A list column is the tensor itself for a model with a tensor signature."""
     tensor = arguments(Schema((TensorSpec("float64", (-1, 2)),))).to_input([pa.array([[1.0, 2.0], [3.0, 4.0]])])
     assert tensor.shape == (2, 2)
-
-
-@pytest.mark.parametrize(
-    ("output", "arrow_type", "expected"),
-    [
-        (np.array([1, 2]), pa.int64(), [1, 2]),
-        (np.array([1, 2]), pa.int32(), [1, 2]),
-        (np.array([1.5, np.nan]), pa.float64(), [1.5, pytest.approx(np.nan, nan_ok=True)]),
-        (np.array([1, 2]), pa.string(), ["1", "2"]),
-        (np.array([[0.1, 0.9], [0.4, 0.6]]), pa.list_(pa.float64()), [[0.1, 0.9], [0.4, 0.6]]),
-        (np.array([[0.1, 0.9], [0.4, 0.6]]), pa.float64(), [0.1, 0.4]),
-        (["a", None], pa.string(), ["a", None]),
-        ([[1, 2], [3]], pa.list_(pa.int64()), [[1, 2], [3]]),
-        (pd.Series([True, False]), pa.bool_(), [True, False]),
-        (pd.DataFrame({"t": ["x", "y"], "n": [1, 2]}), pa.int64(), [1, 2]),
-        (
-            pd.DataFrame({"b": [1, 2], "a": [3, 4]}),
-            pa.struct([("a", pa.int64()), ("b", pa.float64())]),
-            [{"a": 3, "b": 1.0}, {"a": 4, "b": 2.0}],
-        ),
-        ({"a": np.array([1, 2])}, pa.struct([("a", pa.int64())]), [{"a": 1}, {"a": 2}]),
-    ],
-)
-def test_predictions_become_a_column_of_the_result_type(output: Any, arrow_type: pa.DataType, expected: list[Any]):
-    """The leftmost fitting column, all columns as an array, or columns by name as a struct."""
-    assert Predictions(arrow_type).to_arrow(output, 2).to_pylist() == expected
-
-
-@pytest.mark.parametrize(
-    ("output", "arrow_type"),
-    [
-        (np.array([1, 2]), pa.bool_()),
-        (np.array([1.5, 2.0]), pa.int64()),
-        (np.array([2**40, 1]), pa.int32()),
-        (np.array(["1", "2"]), pa.float64()),
-        (np.array([1, 2]), pa.struct([("a", pa.int64())])),
-        (np.array([1, 2, 3]), pa.int64()),
-        (7, pa.int64()),
-    ],
-)
-def test_predictions_that_do_not_fit_are_refused(output: Any, arrow_type: pa.DataType):
-    """Nothing is cut off, guessed or repeated: a wrong type, field or count is an error."""
-    with pytest.raises(InvalidParameterValue):
-        Predictions(arrow_type).to_arrow(output, 2)
-
-
-@pytest.mark.parametrize(
-    ("outputs", "expected"),
-    [
-        (None, "double"),
-        (Schema((ColSpec(DataType.long),)), "bigint"),
-        (
-            Schema((ColSpec(DataType.double, "p"), ColSpec(DataType.string, "c`d"))),
-            "struct<`p`: double, `c``d`: string>",
-        ),
-        (Schema((TensorSpec("int64", (-1,)),)), "bigint"),
-        (Schema((TensorSpec("float32", (-1,)),)), "float"),
-        (Schema((TensorSpec("float64", (-1, 3)),)), "array<double>"),
-    ],
-)
-def test_the_result_type_follows_the_output_signature(outputs: Schema | None, expected: str):
-    """One output is a scalar, named outputs a struct, a matrix an array per row."""
-    assert result_type_of(outputs) == expected
-
-
-def test_a_deep_tensor_needs_a_result_type():
-    """An output that Spark has no type for is refused with a hint."""
-    with pytest.raises(InvalidParameterValue, match="result_type"):
-        result_type_of(Schema((TensorSpec("float64", (-1, 2, 2)),)))
 
 
 def test_small_batches_are_joined_and_large_ones_left_alone():
@@ -204,32 +134,161 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("result_type", "outputs", "names"),
-    [
-        (T.StructType().add("a", "long"), Schema((ColSpec(DataType.long, "b"),)), r"struct<a:bigint>.*'b'.*no \['a'\]"),
-        (T.DoubleType(), Schema((ColSpec(DataType.string, "t"),)), r"double.*'t': string"),
-        (T.BooleanType(), Schema((TensorSpec("int64", (-1,)),)), r"boolean.*int64"),
-        (T.ArrayType(T.LongType()), Schema((TensorSpec("str", (-1,)),)), r"array<bigint>.*str"),
-    ],
-)
-def test_a_result_type_that_the_outputs_cannot_have_is_refused(result_type: Any, outputs: Schema, names: str):
-    """The message names the type that was asked for and the output signature."""
-    with pytest.raises(InvalidParameterValue, match=names):
-        check_result_type(result_type, outputs)
+INSTANT = pa.timestamp("us", tz="UTC")
+NOON = dt.datetime(2026, 7, 1, 12)
+LOCAL = pd.Timestamp("2026-07-01 14:00")
+ENTRY = pa.struct([("t", INSTANT), ("n", pa.int64())])
+
+
+def plain(value: Any) -> Any:
+    """A value with lists for arrays."""
+    if isinstance(value, np.ndarray | list):
+        return [plain(item) for item in value]
+    return value
 
 
 @pytest.mark.parametrize(
-    ("result_type", "outputs"),
+    ("kind", "values", "expected"),
     [
-        (T.StringType(), Schema((TensorSpec("int64", (-1,)),))),
-        (T.LongType(), Schema((ColSpec(DataType.string, "t"), ColSpec(DataType.double, "n")))),
-        (T.StructType().add("t", "string"), Schema((ColSpec(DataType.string, "t"), ColSpec(DataType.double, "n")))),
-        (T.ArrayType(T.DoubleType()), Schema((TensorSpec("float64", (-1, 3)),))),
-        (T.DoubleType(), Schema((ColSpec(AnyType()),))),
-        (T.DoubleType(), None),
+        (INSTANT, [NOON, NOON], [LOCAL, LOCAL]),
+        (pa.list_(INSTANT), [[NOON], None], [[LOCAL], None]),
+        (pa.list_(pa.list_(INSTANT)), [[[NOON, NOON]], [[], None]], [[[LOCAL, LOCAL]], [[], None]]),
+        (pa.list_(ENTRY), [[{"t": NOON, "n": 1}, None], []], [[{"t": LOCAL, "n": 1}, None], []]),
+        (pa.struct([("t", pa.list_(INSTANT))]), [{"t": [NOON]}, None], [{"t": [LOCAL]}, None]),
+        (pa.map_(INSTANT, INSTANT), [[(NOON, NOON)], None], [{LOCAL: LOCAL}, None]),
+        (pa.list_(pa.map_(pa.string(), INSTANT)), [[[("k", NOON)]], []], [[{"k": LOCAL}], []]),
     ],
 )
-def test_a_result_type_that_may_do_is_left_to_the_rows(result_type: Any, outputs: Schema | None):
-    """Where types do not settle it, nothing is refused."""
-    check_result_type(result_type, outputs)
+@pytest.mark.parametrize("sliced", [False, True], ids=["whole", "a part"])
+def test_times_are_those_of_the_session_at_any_depth(kind: pa.DataType, values: Any, expected: Any, sliced: bool):
+    """Elements, fields, keys and values are wall-clock times of the session's zone, as a plain column of times is."""
+    array = pa.array([values[0], *values], kind)[1:] if sliced else pa.array(values, kind)
+    frame = arguments().to_input([array, pa.array(["x", "y"])])
+    assert [plain(value) for value in frame["0"]] == expected
+    if pa.types.is_list(kind) and kind.value_type == INSTANT:
+        typed = Schema((ColSpec(Array(DataType.datetime), "0"), ColSpec(DataType.string, "1")))
+        enforced = enforce(arguments(typed).to_input([array[:1], pa.array(["x"])]), typed)
+        assert pd.Timestamp(enforced["0"][0][0]) == LOCAL
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (pa.array([2**53 + 1, None]), [2**53 + 1, None]),
+        (pa.array([-(2**53) - 1, None]), [-(2**53) - 1, None]),
+        (pa.array([[2**53 + 1, None], None]), [[2**53 + 1, None], None]),
+        (pa.array([[[1, None]], []], pa.list_(pa.list_(pa.int32()))), [[[1, None]], []]),
+        (pa.array([{"n": 2**53 + 1}, {"n": None}]), [{"n": 2**53 + 1}, {"n": None}]),
+    ],
+)
+def test_a_null_changes_no_other_value(array: pa.Array, expected: list[Any]):
+    """Integers keep their digits beside a null, in a column and in arrays; small ones are doubles, as ever."""
+    assert [plain(value) for value in arguments().to_input([array, pa.array(["x", "y"])])["0"]] == expected
+    small = arguments().to_input([pa.array([5, None]), pa.array(["x", "y"])])["0"]
+    assert small.dtype == "float64" and small[0] == 5.0
+    typed = Schema((ColSpec(DataType.double, "a"), ColSpec(DataType.double, "b")))
+    if array.type == pa.int64():
+        with pytest.raises(SchemaEnforcementFailed, match=r"'a'.*too large"):
+            arguments(typed).to_input([array, array])
+
+
+def test_times_beyond_nanoseconds_come_with_microseconds():
+    """9999-12-31 ends no job: times keep their value, dates are dates; nested ones too."""
+    last, day = dt.datetime(9999, 12, 31, 12), dt.date(9999, 12, 31)
+    arrays = [
+        pa.array([last], pa.timestamp("us")),
+        pa.array([last], INSTANT),
+        pa.array([day]),
+        pa.array([[last]], pa.list_(INSTANT)),
+        pa.array([{"day": day}]),
+    ]
+    frame = arguments().to_input(arrays)
+    assert frame["0"][0] == last and frame["1"][0] == last + dt.timedelta(hours=1)
+    assert frame["2"][0] == day and frame["3"][0][0] == last + dt.timedelta(hours=1)
+    assert frame["4"][0] == {"day": day}
+
+
+def test_decimals_are_decimals_or_the_nearest_double():
+    """Without a signature they keep all their digits; a column that is double by the signature is rounded right."""
+    values = [decimal.Decimal("12345678901234.567"), decimal.Decimal("-93.7400000000"), None]
+    array = pa.array(values, pa.decimal128(38, 10))
+    assert arguments().to_input([array, array])["0"].tolist() == values
+    schema = Schema((ColSpec(DataType.double, "x"), ColSpec(DataType.double, "y")))
+    found = arguments(schema).to_input([array, array])["x"].tolist()
+    assert found[:2] == [float(value) for value in values if value is not None]
+    assert np.isnan(found[2])
+
+
+def tensor(kind: str, *shape: int) -> Schema:
+    return Schema((TensorSpec(kind, shape),))
+
+
+FLAT = pa.array([[1.5, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])
+
+
+@pytest.mark.parametrize(
+    ("schema", "arrays", "expected"),
+    [
+        (tensor("float32", -1, 4), [FLAT], np.float32([[1.5, 2, 3, 4], [5, 6, 7, 8]])),
+        (tensor("float32", -1, 2, 2), [FLAT], np.float32([[[1.5, 2], [3, 4]], [[5, 6], [7, 8]]])),
+        (tensor("float64", -1, 2, 2), [pa.array([[[1.0, 2.0], [3.0, 4.0]]])], np.float64([[[1, 2], [3, 4]]])),
+        (tensor("int64", -1, 2), [pa.array([[1.0, 2.0]])], np.int64([[1, 2]])),
+        (tensor("float32", -1, 2), [pa.array([1.5, 2.5]), pa.array([3.0, 4.0])], np.float32([[1.5, 3], [2.5, 4]])),
+        (tensor("float32", -1), [pa.array([1.5, 2.5])], np.float32([1.5, 2.5])),
+        (tensor("float32", -1, 1), [pa.array([1.5, 2.5])], np.float32([[1.5], [2.5]])),
+        (tensor("float32", -1, -1), [FLAT], np.float32([[1.5, 2, 3, 4], [5, 6, 7, 8]])),
+        (tensor("float64", -1, 2), [pa.array([[1, 2]])], np.float64([[1, 2]])),
+        (tensor("float64", -1, 2), [pa.array([[1.0, None]])], np.float64([[1, np.nan]])),
+    ],
+)
+def test_arrays_become_the_tensor_of_the_signature(schema: Schema, arrays: list[pa.Array], expected: Any):
+    """Reshaped and cast, from a bare column, from a struct and by name; enforcement has nothing to add."""
+    struct = pa.StructArray.from_arrays(arrays, [f"c{i}" for i in range(len(arrays))])
+    for given in (arrays, [struct]):
+        found = enforce(arguments(schema).to_input(given), schema)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    if len(arrays) == 1:
+        named = Schema((TensorSpec(schema.tensors[0].dtype, schema.tensors[0].shape, "c0"),))
+        for given in (arrays, [struct]):
+            found = enforce(arguments(named).to_input(given), named)["c0"]
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("schema", "array"),
+    [
+        (tensor("int64", -1, 2), pa.array([[1.5, 2.0]])),
+        (tensor("int64", -1, 2), pa.array([[1, None]])),
+        (tensor("float32", -1, 2), pa.array([[2**24 + 1, 2]])),
+        (tensor("float32", -1, 3), pa.array([[1.0, 2.0]])),
+        (tensor("float32", -1, 2), pa.array([[1.0, 2.0], [3.0]])),
+        (tensor("float32", -1, 2), pa.array([[1.0, 2.0], None])),
+        (tensor("float32", -1, 2), pa.array([["1", "2"]])),
+    ],
+)
+def test_arrays_that_are_no_such_tensor_are_refused(schema: Schema, array: pa.Array):
+    """A fraction in an integer, too many digits, another size, a missing array: nothing is cut or invented."""
+    with pytest.raises(SchemaEnforcementFailed):
+        arguments(schema).to_input([array])
+
+
+def test_names_are_the_same_in_any_case():
+    """As in Spark, unless the session tells cases apart; what is spelled exactly goes first, two alike are refused."""
+    assert match_names(["age", "SEX"], ["Age", "sex"], ignore_case=True) == ["Age", "sex"]
+    assert match_names(["age"], ["Age"], ignore_case=False) == ["age"]
+    assert match_names(["age", "Age"], ["Age"], ignore_case=True) == ["age", "Age"]
+    with pytest.raises(InvalidParameterValue, match="'AGE', 'age'"):
+        match_names(["AGE", "age"], ["Age"], ignore_case=True)
+    struct = pa.StructArray.from_arrays([pa.array([2]), pa.array([1.0])], ["Y", "X"])
+    assert enforce(arguments(TWO).to_input([struct]), TWO).to_dict("list") == {"x": [1.0], "y": [2]}
+
+
+def test_integer_names_are_those_of_columns():
+    """A model that was fitted on a bare array has the names 0 and 1, Spark's columns are '0' and '1'."""
+    schema = Schema((ColSpec(DataType.double, 0), ColSpec(DataType.double, 1)))
+    struct = pa.StructArray.from_arrays([pa.array([2.0]), pa.array([1.0])], ["1", "0"])
+    assert enforce(arguments(schema).to_input([struct]), schema).to_dict("list") == {0: [1.0], 1: [2.0]}
+    assert enforce(arguments(schema).to_input([pa.array([1.0]), pa.array([2.0])]), schema).to_numpy().tolist() == [
+        [1, 2]
+    ]

@@ -46,6 +46,7 @@ def run(deployment: str, registry: StartService, flowers: pd.DataFrame, tmp_path
     expected = model.predict(flowers).tolist()
     assert found["score"] == expected
     assert found["udf"] == expected
+    assert found["sql"] == [expected, expected]
     assert found["versions"] == [1]
     return found
 

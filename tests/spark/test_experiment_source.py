@@ -98,10 +98,23 @@ def test_no_row_is_lost_or_doubled_while_runs_are_added(registry_service: Servic
     assert len(names) == len(set(names)) == 20
 
 
+def test_an_experiment_is_found_by_its_name(source: Any, registry_service: Service, experiment: str) -> None:
+    """Alone or beside ids, which give each run once; a name that is a number or has a comma by an option."""
+    with Client(registry_service.url) as client:
+        name = client.get_experiment(experiment).name
+        odd = client.create_experiment("2024, the year")
+        client.create_run(odd, run_name="odd")
+    assert source.load(name).count() == 20
+    assert source.load(f"{name},{experiment}").count() == 20
+    with pytest.raises(PySparkException, match="nowhere"):
+        source.load("nowhere").count()
+    assert [row.run_name for row in source.option("name", "2024, the year").load().collect()] == ["odd"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "needs the id of an experiment"),
+        ({}, "needs an experiment, by its id or name"),
         ({"path": "1", "view_type": "some"}, "Invalid option view_type='SOME'"),
         ({"path": "1", "partitions": "none"}, "Invalid option partitions='none'"),
         ({"path": "1", "fliter": "x"}, "has no option 'fliter': expected one of path, filter"),

@@ -1,13 +1,16 @@
 """The job from a path to a path: what it writes, and what a job that fails or dies leaves behind."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from tests.spark.conftest import NUMBERS
+from tiltyard.cli.score import score
 from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists
 from tiltyard.spark.failure import last_words
 from tiltyard.spark.job import prepare_job, score_path
@@ -45,6 +48,56 @@ def test_modes_replace_append_or_refuse(spark: Any, registry_url: str, source: s
     run("overwrite", where="day = 'mon'")
     assert spark.read.parquet(str(target)).count() == 500
     assert left_beside(target) == []
+
+
+def test_tables_are_read_and_written(spark: Any, registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
+    """From a table to a table: made, refused when it is there, appended to by the names of its columns, replaced."""
+    spark.sql(f"create database scored location '{tmp_path / 'scored'}'")
+    try:
+        spark.createDataFrame(flowers).write.saveAsTable("scored.flowers")
+
+        def run(mode: str, source: str = "table:scored.flowers", **options: Any) -> Any:
+            return score_path(
+                *(spark, CHAMPION, source, "table:scored.out"),
+                **{"mode": mode, "registry_url": registry_url, "keep": ["b"], **options},
+            )
+
+        first = run("errorifexists")
+        assert (first.rows, sum((first.counts or {}).values())) == (1000, 1000)
+        with pytest.raises(ResourceAlreadyExists, match=r"table 'scored\.out' exists"):
+            run("errorifexists")
+        run("append")
+        assert spark.table("scored.out").count() == 2000
+        with pytest.raises(InvalidParameterValue, match=r"has the columns \['b', 'prediction'\]"):
+            run("append", keep=["c"])
+        run("overwrite", where="b > 0")
+        assert spark.table("scored.out").count() == int((flowers["b"] > 0).sum())
+        with pytest.raises(InvalidParameterValue, match=r"'table:scored\.nothing' cannot be read"):
+            run("overwrite", source="table:scored.nothing")
+    finally:
+        spark.sql("drop database scored cascade")
+
+
+def test_the_summary_comes_as_json(
+    spark: Any, registry_url: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One line on the standard output with what was done; the exact version, and where the rows are."""
+
+    class Kept:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(spark, name)
+
+        def stop(self) -> None:
+            """Not yet."""
+
+    monkeypatch.setattr("tiltyard.spark.session.open_session", lambda **_: Kept())
+    target = str(tmp_path / "out.parquet")
+    words = ["--model", CHAMPION, "--input", source, "--output", target, "--registry-url", registry_url, "--json"]
+    run = CliRunner().invoke(score, words, catch_exceptions=False)
+    told = json.loads(run.stdout)
+    assert (told["model_uri"], told["output"], told["rows"]) == (f"models:/{NUMBERS}/1", target, 1000)
+    assert (told["null_predictions"], sum(told["counts"].values())) == (0, 1000)
+    assert told["digest"].startswith("sha256:") and told["rows_per_s"] > 0
 
 
 @pytest.mark.parametrize(

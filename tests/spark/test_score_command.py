@@ -39,6 +39,8 @@ def test_a_job_scores_a_path_into_a_path(registry_url: str, flowers: pd.DataFram
     assert set(scored["model_version"]) == {1}
     assert f"models:/{NUMBERS}/1" in run.stdout
     assert "1,000" in run.stdout
+    # Nothing is said of the folder where the rows are before they are in place.
+    assert ".out.parquet" not in run.stderr
 
 
 def test_a_job_that_cannot_work_says_why_and_fails(registry_url: str, flowers: pd.DataFrame, tmp_path: Path):

@@ -141,11 +141,80 @@ def test_score_refuses_before_the_job_when_columns_are_missing(spark, registry_u
         score(flowers_df, f"models:/{NUMBERS}@nobody", registry_url=registry_url)
 
 
-@pytest.mark.parametrize("result_type", ["date", "map<string,int>", "no such type", "array<timestamp>"])
+@pytest.mark.parametrize("result_type", ["date", "map<int,string>", "no such type", "array<timestamp>"])
 def test_an_impossible_result_type_is_refused_at_once(spark, registry_url, result_type):
     """A type that predictions cannot have is refused when the function is made."""
     with pytest.raises(InvalidParameterValue, match="result type"):
         tiltyard.spark_udf(spark, CHAMPION, result_type, registry_url=registry_url)
+
+
+def test_sql_knows_a_function_that_was_registered(spark, registry_url, flowers, flowers_df, expected):
+    """By Spark's own registration, and by the function's, with columns or a struct, also as not deterministic."""
+    predict = tiltyard.spark_udf(spark, CHAMPION, registry_url=registry_url)
+    names = ", ".join(f"`{name}`" for name in flowers.columns)
+    flowers_df.createOrReplaceTempView("flowers")
+    spark.udf.register("by_spark", predict)
+    predict.register("by_itself")
+    spark.udf.register("as_random", predict.asNondeterministic())
+    calls = f"by_spark({names}) as a, by_itself(struct({names})) as b, as_random({names}) as c"
+    rows = spark.sql(f"select `a b` as key, {calls} from flowers").toPandas()
+    for name in ("a", "b", "c"):
+        assert (rows[name].to_numpy() == expected.loc[rows["key"]].to_numpy()).all(), name
+    both = tiltyard.spark_udf(spark, CHAMPION, errors="column", registry_url=registry_url)
+    both.register("with_reason")
+    row = spark.sql(f"select with_reason({names}) as p from flowers").first()
+    assert row["p"].error is None and row["p"].value in (0, 1)
+
+
+def test_a_packed_function_is_registered_by_itself_alone(spark, registry_url):
+    """Spark's own registration would run it in another environment, so it is refused with what to do instead."""
+    from tiltyard.spark.udf import ScoringFunction
+
+    made = tiltyard.spark_udf(spark, CHAMPION, registry_url=registry_url)
+    packed = ScoringFunction(spark, made._scorer, made.inputs, (), "./env/bin/python")
+    with pytest.raises(InvalidParameterValue, match=r"function\.register\(name\)"):
+        spark.udf.register("packed", packed)
+
+
+def test_score_finds_columns_in_any_case_and_overwrites_none(spark, registry_url, flowers, flowers_df, expected):
+    """As in Spark: `B` is the model's `b`; a column that is there in another case is not replaced by the output."""
+    loud = flowers_df.toDF(*(name.upper() for name in flowers.columns))
+    scored = score(loud, CHAMPION, keep=["a b", "C"], registry_url=registry_url)
+    assert scored.columns == ["A B", "C", "prediction"]
+    rows = scored.toPandas()
+    assert (rows["prediction"].to_numpy() == expected.loc[rows["A B"]].to_numpy()).all()
+    by_struct = tiltyard.spark_udf(spark, CHAMPION, registry_url=registry_url)
+    from pyspark.sql import functions
+
+    struct = functions.struct(*(functions.col(f"`{name}`") for name in loud.columns))
+    assert loud.select(by_struct(struct).alias("p")).where("p is not null").count() == len(flowers)
+    with pytest.raises(InvalidParameterValue, match="'B' already"):
+        score(flowers_df, CHAMPION, output_col="B", registry_url=registry_url)
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        with pytest.raises(InvalidParameterValue, match="lacks columns"):
+            score(loud, CHAMPION, registry_url=registry_url)
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")
+
+
+def test_a_model_of_a_bare_array_scores_columns_named_by_numbers(spark, tmp_path: Path):
+    """Its signature has the integers 0, 1, 2; Spark's columns are texts: by name, in a struct, in `score`."""
+    from pyspark.sql import functions
+    from sklearn.linear_model import Ridge
+
+    frame = pd.DataFrame(np.random.default_rng(1).normal(size=(20, 3)))
+    model = Ridge().fit(frame, frame[0] * 2 - frame[2])
+    tiltyard.save_model(model, tmp_path / "m", signature=tiltyard.infer_signature(frame, model.predict(frame)))
+    df = spark.createDataFrame(frame.rename(columns=str)).coalesce(1)
+    predict = tiltyard.spark_udf(spark, str(tmp_path / "m"))
+    reversed_struct = functions.struct(*(functions.col(f"`{name}`") for name in ("2", "1", "0")))
+    rows = score(df, str(tmp_path / "m")).select(
+        "prediction", predict().alias("a"), predict(reversed_struct).alias("b")
+    )
+    for column in rows.toPandas().to_numpy().T:
+        # Sums over another layout of the memory may round otherwise.
+        np.testing.assert_allclose(column, model.predict(frame), rtol=1e-12)
 
 
 def test_lineage_columns_name_the_version(spark, registry_url, flowers_df):

@@ -142,3 +142,14 @@ def test_a_root_on_another_host_is_refused() -> None:
     """`file://host/path` is not this machine's."""
     with pytest.raises(errors.InvalidParameterValue):
         LocalStore("file://host/share")
+
+
+async def test_a_named_pipe_is_no_artifact(root: Path) -> None:
+    """It is neither listed nor found nor opened, which would wait for whoever writes into it."""
+    store = LocalStore(root)
+    os.mkfifo(root / "pipe")
+    await put(store, "file", b"1")
+    assert await names(store, "") == ["file"]
+    for ask in (read, LocalStore.head):
+        with pytest.raises(errors.ResourceDoesNotExist):
+            await ask(store, "pipe")

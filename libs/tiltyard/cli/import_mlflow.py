@@ -11,9 +11,7 @@ from tiltyard.cli.migrate import upgrade
 from tiltyard_registry.settings import Settings
 
 if TYPE_CHECKING:
-    from tiltyard_registry.importing.job import Report
-
-_MOST_SHOWN = 20
+    from tiltyard_registry.importing.report import Report
 
 
 @click.command("import")
@@ -33,6 +31,29 @@ _MOST_SHOWN = 20
     "pinned where our root has them already, and recorded as external elsewhere.",
 )
 @options.option(
+    "--old-root",
+    "old_roots",
+    env="IMPORT_OLD_ROOT",
+    metavar="ROOT",
+    multiple=True,
+    help="What the artifact root was called when the server stored its locations, such as /old/place/artifacts or "
+    "./mlruns, if that is no longer --artifacts. May be repeated; in the variable, blanks separate them.",
+)
+@options.option(
+    "--default-as",
+    env="IMPORT_DEFAULT_AS",
+    metavar="NAME",
+    help="Import the server's experiment 0 under this name and another number: for a registry whose own experiment 0 "
+    "is in use.",
+)
+@options.option(
+    "--allow-missing-files",
+    env="IMPORT_ALLOW_MISSING_FILES",
+    is_flag=True,
+    help="End with status 0 although files were left out, are missing, or lie where this registry does not keep "
+    "them. They are named all the same.",
+)
+@options.option(
     "--workspace",
     env="IMPORT_WORKSPACE",
     default="default",
@@ -48,6 +69,9 @@ _MOST_SHOWN = 20
 def import_mlflow(
     source_url: str,
     artifacts: str | None,
+    old_roots: tuple[str, ...],
+    default_as: str | None,
+    allow_missing_files: bool,
     workspace: str,
     data_dir: Path,
     database_url: str | None,
@@ -58,7 +82,7 @@ def import_mlflow(
 
     Stop the MLflow server first, or import again after it stopped: what is here already is not copied twice, and an
     import that was interrupted goes on where it was. Ids, version numbers and times are kept. The exit status is 1
-    when the two sides differ at the end.
+    when the two sides differ at the end, or when files of runs and models are not where this registry finds them.
     """
     from tiltyard_registry.importing import job
 
@@ -66,7 +90,13 @@ def import_mlflow(
     if settings.is_embedded and not dry_run:
         upgrade(settings)
     request = job.Request(
-        source_url, settings.resolved_database_url, settings.resolved_artifact_root, artifacts, workspace
+        source_url,
+        settings.resolved_database_url,
+        settings.resolved_artifact_root,
+        artifacts,
+        old_roots,
+        workspace,
+        default_as,
     )
     report = asyncio.run(job.run(request, lambda line: click.echo(line, err=True), dry_run=dry_run))
     _show_names(report)
@@ -74,6 +104,11 @@ def import_mlflow(
     _show_table(report, dry_run=dry_run)
     if not dry_run and not report.equal:
         raise click.ClickException("The two sides differ. Nothing was changed there; import again to go on.")
+    if report.files_missing and not allow_missing_files:
+        raise click.ClickException(
+            "Files were left out, are missing, or lie elsewhere; they are named above. If that is as it should be, "
+            "say --allow-missing-files."
+        )
 
 
 def _show_names(report: "Report") -> None:
@@ -92,8 +127,8 @@ def _show_left_out(report: "Report") -> None:
     for noun, count in report.left_out.items():
         if count:
             click.echo(f"Not imported: {count} {noun}, which have no place here.")
-    for path, reason in list(report.refused_files.items())[:_MOST_SHOWN]:
-        click.echo(f"Not copied: {path}: {reason}")
+    for line in report.lines_of_files():
+        click.echo(line)
     if report.versions_without_files:
         click.echo(
             f"Recorded as external, without a manifest: {report.versions_without_files} model versions whose files are "

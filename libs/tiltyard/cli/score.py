@@ -1,6 +1,8 @@
-"""`tiltyard score`: the batch job, from a path to a path."""
+"""`tiltyard score`: the batch job, from a path or table to a path or table."""
 
+import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -42,8 +44,9 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
 
 @click.command(
     epilog="Exit status: 0 done; 1 refused before the job started, nothing was written; 2 wrong usage; 3 the job "
-    "failed, and the output is as it was before. Rows are written beside the output and put in place when the job is "
-    "done, so that a job that died can simply be run again."
+    "failed, and the output is as it was before. Rows are written beside the output path and put in place when the job "
+    "is done, so that a job that died can simply be run again; only one that is killed while it puts the files of "
+    "--mode append in place leaves some of them."
 )
 @click.option(
     "--model",
@@ -53,8 +56,20 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
     metavar="URI",
     help="The model: models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a model directory.",
 )
-@click.option("--input", "input_path", required=True, envvar="TILTYARD_INPUT", help="Where the rows are read.")
-@click.option("--output", "output_path", required=True, envvar="TILTYARD_OUTPUT", help="Where the scored rows go.")
+@click.option(
+    "--input",
+    "input_path",
+    required=True,
+    envvar="TILTYARD_INPUT",
+    help="Where the rows are read: a path, or table:CATALOG.SCHEMA.TABLE.",
+)
+@click.option(
+    "--output",
+    "output_path",
+    required=True,
+    envvar="TILTYARD_OUTPUT",
+    help="Where the scored rows go: a path, or table:CATALOG.SCHEMA.TABLE, which Spark itself replaces or appends to.",
+)
 @click.option(
     "--format",
     "input_format",
@@ -144,6 +159,7 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
     envvar="TILTYARD_ACCEPT_UNVERIFIED",
     help="Also score with a version for whose bytes no registry vouches.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one line of JSON.")
 @click.pass_context
 def score(
     context: click.Context,
@@ -165,18 +181,24 @@ def score(
     conf: dict[str, str],
     registry_url: str | None,
     accept_unverified: bool,
+    as_json: bool,
 ) -> None:
     """Score INPUT into OUTPUT with one exact version of a model, on the Spark that is given."""
+    from tiltyard.models import resolve
+    from tiltyard.spark.local_paths import check_local_places
     from tiltyard.spark.session import open_session
 
     far = master is not None and not master.startswith(("local", "sc://"))
     if not is_submitted() and (far if submit is None else submit):
         context.exit(run_submitted(submit_line(context, master, conf), registry_url=registry_url))
+    check_local_places(input_path, output_path, mode=mode, master=master, conf=conf)
+    # Now, and not when Spark is there: what the alias names is the job's from here on.
+    reference = resolve(model_uri, registry_url=registry_url)
     spark = open_session(app_name=f"tiltyard score {model_uri}", master=master, conf=conf)
     try:
         job = prepare_job(
             spark,
-            model_uri,
+            reference.exact_uri,
             input_path,
             output_path,
             input_format=input_format,
@@ -198,7 +220,10 @@ def score(
             raise JobFailed(f"The job failed: {last_words(error)}") from None
     finally:
         spark.stop()
-    _print(summary, output_col)
+    if as_json:
+        click.echo(json.dumps(asdict(summary) | {"output": output_path, "rows_per_s": summary.rows_per_s}))
+    else:
+        _print(summary, output_col)
 
 
 def _show_progress(line: str) -> None:

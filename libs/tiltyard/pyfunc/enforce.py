@@ -56,6 +56,8 @@ def check_missing(have: set[Any], schema: Schema) -> None:
 def _enforce(data: Any, schema: Schema) -> Any:
     if isinstance(data, pd.Series):
         data = pd.DataFrame(data)
+    if schema.names_by_text is not None:
+        data = _with_own_names(data, schema)
     if schema.tensors:
         if schema.is_named:
             if len(schema) == 1 and isinstance(data, np.ndarray):
@@ -65,6 +67,19 @@ def _enforce(data: Any, schema: Schema) -> Any:
             _refuse_duplicates(list(have), set(schema.names))
         return enforce_tensors(data, schema)
     return _enforce_columns(data if isinstance(data, pd.DataFrame) else _to_frame(data, schema), schema)
+
+
+def _with_own_names(data: Any, schema: Schema) -> Any:
+    """A DataFrame or a mapping whose names are texts, in the integer names of the schema."""
+    if not isinstance(data, pd.DataFrame | Mapping):
+        return data
+    given = list(data.columns if isinstance(data, pd.DataFrame) else data)
+    names: Any = schema.own_names(given)
+    if names is given:
+        return data
+    return (
+        data.set_axis(names, axis=1) if isinstance(data, pd.DataFrame) else dict(zip(names, data.values(), strict=True))
+    )
 
 
 def _to_frame(data: Any, schema: Schema) -> pd.DataFrame:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
-from tiltyard.pyfunc.cast import Coerce, cast_column, cast_matrix, cast_tensor
+from tiltyard.pyfunc.cast import cast_column, cast_matrix
 from tiltyard.pyfunc.form import Payload
 from tiltyard.pyfunc.quote import name_list
+from tiltyard.pyfunc.refusal import Coerce
 from tiltyard.pyfunc.schema import ColSpec, Name, Schema, TensorSpec
+from tiltyard.pyfunc.tensor_cast import cast_tensor
 
 _SPLIT_KEYS = {"columns", "data", "index"}
 
@@ -62,8 +64,9 @@ def records(value: list[dict[Any, Any]], schema: Schema | None, coerce: Coerce, 
         labels = list(dict.fromkeys(key for row in value for key in row))
     if schema is not None and schema.is_named and schema.columns:
         known = set(schema.names)
-        wanted = [label for label in labels if label in known]
-        extra = [label for label in labels if label not in known]
+        own = schema.own_names(labels)
+        wanted = [label for label, name in zip(labels, own, strict=True) if name in known]
+        extra = [label for label, name in zip(labels, own, strict=True) if name not in known]
     else:
         wanted, extra = labels, []
     return table(_filled(value, wanted), wanted, schema, coerce, extra=extra, tf_form=tf_form)
@@ -88,6 +91,7 @@ def table(
     if schema is None:
         columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in labels]
         return Payload.inferred(columns, tuple(labels), rows=len(rows), index=index)
+    labels = schema.own_names(labels)
     if schema.tensors:
         return _tensors(rows, labels, schema, coerce)
     specs, names, positions = _select(labels, schema, extra)

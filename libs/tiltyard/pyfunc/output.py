@@ -8,6 +8,7 @@ Source: mlflow/pyfunc/scoring_server/__init__.py (predictions_to_json) at v3.17.
 
 import base64
 import datetime as dt
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,19 @@ import msgspec
 import numpy as np
 
 from tiltyard.errors import InternalError
+from tiltyard.pyfunc.plain import plain
+from tiltyard.pyfunc.quote import quote
 
 _PLAIN = {str, bool, float, type(None)}
 _SCALARS = (bool, int, float, str)
+
+
+class Unsayable(TypeError):
+    """A value that JSON cannot say; `why` completes 'cannot be written: '."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 def encode(predictions: Any) -> bytes:
@@ -28,16 +39,24 @@ def encode(predictions: Any) -> bytes:
     Raises:
         InternalError: the model returned something that JSON cannot say, such as a set or a Decimal.
     """
+    why = "it holds itself, or too many values in each other"
     try:
-        return _encoder.encode({"predictions": to_jsonable(predictions)})
+        said = to_jsonable(predictions)
+        try:
+            return _encoder.encode({"predictions": said})
+        except UnicodeEncodeError:
+            return _encoder.encode({"predictions": escaped(said)})
+    except Unsayable as unsayable:
+        why = unsayable.why
     except (TypeError, ValueError, RecursionError, OverflowError):
-        raise InternalError(
-            f"The model's output of type '{type(predictions).__name__}' cannot be written as JSON."
-        ) from None
+        pass
+    kind = type(predictions).__name__
+    why = "JSON has no such value" if why == f"it holds a '{kind}'" else why
+    raise InternalError(f"The model's output of type '{kind}' cannot be written as JSON: {why}.")
 
 
 def to_jsonable(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of value
-    """`value` in plain JSON values. Raises: TypeError for what JSON cannot say."""
+    """`value` in plain JSON values. Raises: Unsayable, a TypeError, for what JSON cannot say."""
     kind = type(value)
     if kind in _PLAIN:
         # The encoder writes NaN and infinities as null.
@@ -58,11 +77,28 @@ def to_jsonable(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of va
     return _scalar(value)
 
 
+def escaped(value: Any) -> Any:
+    """`value` with texts of half a character as JSON's escapes, which alone can say them; UTF-8 cannot."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return msgspec.Raw(json.dumps(value).encode())
+    if isinstance(value, dict):
+        if any(escaped(name) is not name for name in value):
+            raise Unsayable("the name of a value is no text of whole characters")
+        return {name: escaped(item) for name, item in value.items()}
+    return [escaped(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _array(value: "np.ndarray[Any, Any]") -> Any:
     if value.dtype.kind in "bif":
         return value.tolist()
     if value.dtype.kind == "M":
-        return [_array(row) for row in value] if value.ndim > 1 else [_scalar(moment) for moment in value.flat]
+        return [_array(row) for row in value] if value.ndim > 1 else [to_jsonable(moment) for moment in value.flat]
+    if value.dtype.names and value.ndim == 1:
+        # Field by field: together they would become plain values that say less, such as times that become numbers.
+        return list(map(list, zip(*(_array(value[name]) for name in value.dtype.names), strict=True)))
     return to_jsonable(value.tolist())
 
 
@@ -73,6 +109,9 @@ def _pandas(value: Any) -> Any:
         value = value.to_frame()
     if isinstance(value, pd.DataFrame):
         names = [_key(name) for name in value.columns]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise Unsayable(f"it has the column {quote(twice)} more than once")
         columns = [_column(value.iloc[:, i]) for i in range(len(names))]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     if isinstance(value, pd.Index | pd.api.extensions.ExtensionArray):
@@ -99,23 +138,22 @@ def _scalar(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of value
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
     if isinstance(value, _SCALARS):
-        # Subclasses, such as an enum of texts, as what they extend.
-        return next(base(value) for base in _SCALARS if isinstance(value, base))
+        return to_jsonable(plain(value))
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         return to_jsonable(dump())
     toarray = getattr(value, "toarray", None)
     if callable(toarray):
         return to_jsonable(toarray())
-    raise TypeError(f"cannot encode {type(value).__name__}")
+    raise Unsayable(f"it holds a '{type(value).__name__}'")
 
 
 def _key(name: Any) -> str:
     if isinstance(name, str):
-        return name
+        return str(plain(name))
     if isinstance(name, bool) or name is None:
         return {True: "true", False: "false", None: "null"}[name]
-    return str(name)
+    return str(plain(name))
 
 
 _encoder = msgspec.json.Encoder()

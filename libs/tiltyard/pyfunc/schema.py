@@ -6,7 +6,7 @@ numpy nor pandas, so that a registry can read a signature without a data library
 Source: mlflow/types/schema.py at v3.17.2 for the JSON forms.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -207,6 +207,18 @@ class Schema:
     def name_tuple(self) -> tuple[Name, ...]:
         """`names`, always the same object: cheap to compare as part of a key."""
         return tuple(self.names)
+
+    @cached_property
+    def names_by_text(self) -> dict[str, int] | None:
+        """The integer names, by their text, if all names are integers: of models fitted on bare arrays."""
+        names = {str(spec.name): spec.name for spec in self.inputs if isinstance(spec.name, int)}
+        return names if len(names) == len(self.inputs) else None
+
+    def own_names(self, names: Sequence[Any]) -> Sequence[Any]:
+        """What a caller calls inputs, in the names of the schema: most formats know integer names as texts only."""
+        if self.names_by_text is None or not all(isinstance(name, str) for name in names):
+            return names
+        return [self.names_by_text.get(name, name) for name in names]
 
     @cached_property
     def required_names(self) -> list[Name]:

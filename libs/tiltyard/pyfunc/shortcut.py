@@ -14,6 +14,7 @@ import numpy as np
 from tiltyard.pyfunc.flavors.boosted_trees import answer_of, compile_boosted, is_boosted
 from tiltyard.pyfunc.flavors.compiled_trees import CompiledTrees, NotCompiled, compile_trees, is_ensemble, same
 from tiltyard.pyfunc.flavors.linear import identical, linear_answer
+from tiltyard.pyfunc.flavors.text_input import reads_texts
 from tiltyard.pyfunc.form import Payload
 from tiltyard.pyfunc.schema import Schema
 
@@ -65,7 +66,7 @@ def find_shortcut(
         example: an enforced input, on which both ways are compared too.
         compiled: whether trees may be compiled.
     """
-    if method not in METHODS:
+    if method not in METHODS or reads_texts(estimator):
         return None
     if is_boosted(estimator):
         return _boosted(estimator, inputs, example, compiled)

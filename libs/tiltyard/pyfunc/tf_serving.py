@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
-from tiltyard.pyfunc.cast import Coerce, cast_tensor
 from tiltyard.pyfunc.form import Payload
 from tiltyard.pyfunc.frames import records, table
+from tiltyard.pyfunc.refusal import Coerce
 from tiltyard.pyfunc.schema import AnyType, Array, Map, Name, Object, Schema
+from tiltyard.pyfunc.tensor_cast import cast_tensor
 
 
 def read_instances(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:
@@ -23,7 +24,7 @@ def read_instances(value: Any, schema: Schema | None, coerce: Coerce) -> Payload
         SchemaEnforcementFailed: inputs are missing or do not fit.
     """
     if _is_records(value):
-        wanted = value[0].keys() if schema is None or not schema.is_named else set(schema.names)
+        wanted = value[0].keys() if schema is None or not schema.is_named else {*schema.names, *map(str, schema.names)}
         keys = wanted & value[0].keys()
         if any(wanted & row.keys() != keys for row in value):
             raise BadRequest("Invalid input. The length of values for each input/column name are not the same")
@@ -83,6 +84,7 @@ def _mapping(value: dict[Any, Any], schema: Schema | None, coerce: Coerce) -> Pa
             "Invalid input. Failed to parse input data. This model contains an un-named  model signature which expects "
             "a single n-dimensional array or a single value as input, however, an input of type dict was found."
         )
+    value = dict(zip(schema.own_names(list(value)), value.values(), strict=True))
     if schema.tensors:
         return _tensors(value, schema, coerce)
     known = {name: value[name] for name in schema.names if name in value}

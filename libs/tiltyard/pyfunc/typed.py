@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 
 from tiltyard.errors import BadRequest
-from tiltyard.pyfunc.cast import Coerce, cast_column, object_array
+from tiltyard.pyfunc.cast import cast_column, object_array
 from tiltyard.pyfunc.form import Body, Payload
+from tiltyard.pyfunc.refusal import Coerce
 from tiltyard.pyfunc.schema import ColSpec, DataType, Schema
 
 # Below, every integer is a float of the width; a number from there on is looked at by the general route.
@@ -94,10 +95,14 @@ class TypedDecoder:
 
 
 def typed_decoder(schema: Schema | None, coerce: Coerce) -> TypedDecoder | None:
-    """A decoder of bodies for `schema`; None if it is not one of columns that all have texts as names."""
+    """A decoder of bodies for `schema`; None if it is not one of columns that all have texts as names, fit for one."""
     if schema is None or schema.tensors or not all(isinstance(name, str) for name in schema.names):
         return None
-    return TypedDecoder(schema, coerce)
+    try:
+        return TypedDecoder(schema, coerce)
+    except ValueError:
+        # The parser takes no name that JSON would have to escape, such as one with a quote or a line break.
+        return None
 
 
 def _cell(spec: ColSpec) -> Any:

@@ -4,6 +4,7 @@ For the bytes it asks every column for its size after every row, which is half o
 even a full batch is below the bound, the answer is known before.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ MAX_BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
 
 # The one value with which Spark does not ask.
 _UNMEASURED = str(2**31 - 1)
+# By session, what the setting was before the first of so many blocks.
+_unmeasured: dict[str, tuple[str | None, int]] = {}
+_counting = threading.Lock()
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 _WIDTHS_BYTES = {
     **{"boolean": 1, "tinyint": 1, "smallint": 2, "int": 4, "bigint": 8, "float": 4, "double": 8},
@@ -40,25 +44,42 @@ def always_fits(spark: "SparkSession", columns: "Iterable[SparkType]") -> bool:
 
 @contextmanager
 def unmeasured(spark: "SparkSession") -> Iterator[None]:
-    """Queries of `spark` that run within the block send batches that are bounded by their rows alone."""
-    before = _told(spark, MAX_BYTES)
-    if before is None:
-        yield
-        return
-    spark.conf.set(MAX_BYTES, _UNMEASURED)
+    """Queries of `spark` that run within the block send batches that are bounded by their rows alone.
+
+    Blocks of several threads may overlap: the setting is the session's, and comes back when the last one is left.
+    """
+    # Python may have several objects for one session.
+    key = str(spark._jsparkSession) if hasattr(spark, "_jsparkSession") else str(getattr(spark, "session_id", spark))
+    with _counting:
+        before, count = _unmeasured.get(key, (None, 0))
+        if not count:
+            before = _setting(spark, MAX_BYTES)
+            if before is not None:
+                spark.conf.set(MAX_BYTES, _UNMEASURED)
+        _unmeasured[key] = before, count + 1
     try:
         yield
     finally:
-        spark.conf.set(MAX_BYTES, before)
+        with _counting:
+            before, count = _unmeasured.pop(key)
+            if count > 1:
+                _unmeasured[key] = before, count - 1
+            elif before is not None:
+                spark.conf.set(MAX_BYTES, before)
 
 
 def _told(spark: "SparkSession", key: str) -> str | None:
     """What the session says of a setting, without the unit of bytes; None when this Spark does not know it."""
+    said = _setting(spark, key)
+    return None if said is None else said.strip().lower().removesuffix("b")
+
+
+def _setting(spark: "SparkSession", key: str) -> str | None:
     from pyspark.errors import PySparkException
 
     try:
         # Asked with a default Spark would answer that, even where it has one of its own.
-        return str(spark.conf.get(key)).strip().lower().removesuffix("b")
+        return str(spark.conf.get(key))
     except PySparkException:
         return None
 

@@ -1,9 +1,10 @@
 """What can be told before a job starts: whether the columns of a table can be what a model takes."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.schema import DataType, Schema
+from tiltyard.pyfunc.schema import DataType, Name, Schema
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -33,27 +34,30 @@ _POSSIBLE: dict[str, frozenset[DataType]] = {
 }
 
 
-def check_columns(table: "StructType", inputs: Schema) -> None:
+def check_columns(table: "StructType", inputs: Schema, meant: Mapping[str, Name]) -> None:
     """Nothing, if `table` has the columns that the model requires, in types that its signature can take.
+
+    `meant` has the model's name for each column of `table`.
 
     Raises:
         InvalidParameterValue: a column is missing, or no value of its type passes; both sides are named.
     """
-    names = table.fieldNames()
-    missing = [name for name in inputs.required_names if name not in names]
+    columns = {name: column for column, name in meant.items()}
+    missing = [name for name in inputs.required_names if name not in columns]
     if missing:
         raise InvalidParameterValue(
             f"The input lacks columns that the model requires: {missing}. The model takes {inputs}; "
-            f"the input has {names}."
+            f"the input has {table.fieldNames()}."
         )
     wrong = []
-    for column in inputs.columns:
-        if column.name not in names or not isinstance(column.type, DataType):
+    for spec in inputs.columns:
+        column = columns.get(spec.name if spec.name is not None else "")
+        if column is None or not isinstance(spec.type, DataType):
             continue
-        spark_type = table[str(column.name)].dataType
+        spark_type = table[column].dataType
         possible = _POSSIBLE.get(spark_type.typeName(), _POSSIBLE.get(spark_type.simpleString(), _ALL))
-        if column.type not in possible:
-            wrong.append(f"column '{column.name}' is {spark_type.simpleString()}, the model takes {column.type}")
+        if spec.type not in possible:
+            wrong.append(f"column '{column}' is {spark_type.simpleString()}, the model takes {spec.type}")
     if wrong:
         raise InvalidParameterValue(
             f"The input's types do not fit the model's signature: {'; '.join(wrong)}. "

@@ -1,10 +1,10 @@
-"""Arrow columns to what a model takes, and predictions back to one Arrow column.
+"""Arrow columns to what a model takes.
 
 Plain numbers go straight into one Fortran-ordered matrix: the layout of a DataFrame, so sums round as they do there.
 Everything else becomes a DataFrame as Spark itself would make it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,24 +12,42 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.schema import Schema
+from tiltyard.errors import InvalidParameterValue, SchemaEnforcementFailed
+from tiltyard.pyfunc.quote import quote
+from tiltyard.pyfunc.schema import DataType, Name, Schema
+from tiltyard.spark.column_names import match_names
+from tiltyard.spark.tensor_columns import to_tensor
 
 _FLOATS = {"float64": pa.float64(), "float32": pa.float32()}
 _INTEGERS = {"int64": pa.int64(), "int32": pa.int32()}
+# Up to here every integer is a double.
+_EXACT = 2**53
 
 
 class Arguments:
     """How the columns of a UDF call become the model's input.
 
     `names` are those of the columns, where the call fixed them. Else a struct brings its own, and plain columns take
-    the signature's in its order, or '0', '1', … without one.
+    the signature's in its order, or '0', '1', … without one. `ignore_case` says that names are the same whatever
+    their case, as they are in Spark by default.
     """
 
-    def __init__(self, inputs: Schema | None, *, time_zone: str, names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Schema | None,
+        *,
+        time_zone: str,
+        names: Sequence[Name] | None = None,
+        ignore_case: bool = True,
+    ) -> None:
         self._inputs = inputs
         self._time_zone = time_zone
         self._fixed = names
+        self._ignore_case = ignore_case
+        # The columns that enforcement will look at, whatever it makes of them.
+        self._typed = {
+            name for name, spec in zip(inputs.names, inputs.columns, strict=False) if isinstance(spec.type, DataType)
+        } if inputs is not None else set()  # fmt: skip
 
     def named(self, arrays: Sequence[pa.Array]) -> tuple[list[Any], Sequence[pa.Array]]:
         """The names of the model's columns, and the columns.
@@ -41,8 +59,11 @@ class Arguments:
             return list(self._fixed), arrays
         if len(arrays) == 1 and pa.types.is_struct(arrays[0].type):
             struct = arrays[0]
+            names: list[Any] = [field.name for field in struct.type]
+            if self._inputs is not None and self._inputs.is_named:
+                names = match_names(names, self._inputs.names, ignore_case=self._ignore_case)
             # `flatten` carries the struct's own nulls into its fields.
-            return [field.name for field in struct.type], struct.flatten()
+            return names, struct.flatten()
         names = self._names(len(arrays))
         return names, arrays[: len(names)]
 
@@ -51,24 +72,36 @@ class Arguments:
 
         Raises:
             InvalidParameterValue: fewer columns than the signature requires.
+            SchemaEnforcementFailed: the columns cannot be the tensors that the signature asks for, or a long column
+                has gaps and values that no double holds.
         """
+        if self._inputs is None or not self._inputs.tensors:
+            return self.frame(*self.named(arrays))
+        specs = self._inputs.tensors
         bare = len(arrays) == 1 and self._fixed is None and not pa.types.is_struct(arrays[0].type)
-        if bare and self._inputs is not None and self._inputs.tensors:
-            return _tensor(arrays[0])
-        return self.frame(*self.named(arrays))
+        names, columns = ([specs[0].name], arrays) if bare and len(specs) == 1 else self.named(arrays)
+        if not self._inputs.is_named:
+            return to_tensor(columns, specs[0])
+        found = dict(zip(names, columns, strict=True))
+        if not all(spec.name in found for spec in specs):
+            # What is missing is told by enforcement.
+            return self.frame(names, columns)
+        return {spec.name: to_tensor([found[spec.name]], spec) for spec in specs}
 
     def frame(self, names: Sequence[Any], arrays: Sequence[pa.Array]) -> pd.DataFrame:
         """The columns as a DataFrame."""
         labels = pd.Index(names, dtype=object)
         if arrays and all(array.type == pa.float64() for array in arrays):
             return pd.DataFrame(to_matrix(arrays), columns=labels, copy=False)
-        plain = [i for i, array in enumerate(arrays) if not _is_special(array.type)]
+        plain = [i for i, array in enumerate(arrays) if not _is_special(array)]
         # One table for all of them has one block per type, which is quicker than column by column.
         table = pa.Table.from_arrays([arrays[i] for i in plain], names=[str(i) for i in plain])
         frame: pd.DataFrame = table.to_pandas(use_threads=False)
         if len(plain) < len(arrays):
             at = {i: frame[str(i)] for i in plain}
-            frame = pd.DataFrame({i: at[i] if i in at else self._series(array) for i, array in enumerate(arrays)})
+            frame = pd.DataFrame(
+                {i: at[i] if i in at else self._series(names[i], array) for i, array in enumerate(arrays)}
+            )
         frame.columns = labels
         return frame
 
@@ -86,18 +119,50 @@ class Arguments:
             )
         return self._inputs.names[:count]
 
-    def _series(self, array: pa.Array) -> Any:
+    def _series(self, name: Name, array: pa.Array) -> Any:
+        typed = name in self._typed
         if pa.types.is_timestamp(array.type):
-            series = array.to_pandas(timestamp_as_object=False)
-            # Spark sends instants; a model knows wall-clock times, in the session's zone as everywhere in Spark.
-            if array.type.tz is not None:
-                series = series.dt.tz_convert(self._time_zone).dt.tz_localize(None)
-            return series.astype("datetime64[ns]")
+            return _moments(self._local(array))
         if pa.types.is_date(array.type):
-            return pd.to_datetime(array.to_pandas(date_as_object=True))
+            # Without a signature as they are, as Spark's own functions have them.
+            return _moments(array.cast(pa.timestamp("us"))) if typed else array.to_pandas(date_as_object=True)
         if pa.types.is_decimal(array.type):
-            return array.cast(pa.float64()).to_pandas()
-        return array.to_pandas(maps_as_pydicts="strict")
+            # By way of text, for Arrow rounds some decimals to the neighbour of their double.
+            return array.cast(pa.string()).cast(pa.float64()).to_pandas() if typed else array.to_pandas()
+        if typed and pa.types.is_integer(array.type):
+            raise SchemaEnforcementFailed(
+                f"Incompatible input types for column {quote(name)}. It has missing values, so its integers become "
+                "doubles, and some are too large to be one exactly. Fill the missing values or cast the column."
+            )
+        values = self._local(array).to_pandas(
+            maps_as_pydicts="strict", integer_object_nulls=True, date_as_object=True, coerce_temporal_nanoseconds=False
+        )
+        convert = _moments_within(array.type)
+        return values if convert is None else values.map(convert, na_action="ignore")
+
+    def _local(self, array: pa.Array) -> pa.Array:
+        """The same with every instant, at any depth, as the wall-clock time of the session's zone.
+
+        Spark sends instants; a model knows wall-clock times, in the session's zone as everywhere in Spark.
+        """
+        kind = array.type
+        if pa.types.is_timestamp(kind):
+            if kind.tz is None:
+                return array
+            local = array.to_pandas().dt.tz_convert(self._time_zone).dt.tz_localize(None)
+            return pa.array(local, pa.timestamp("us"), from_pandas=True)
+        if not _has_instants(kind):
+            return array
+        mask = array.is_null() if array.null_count else None
+        if pa.types.is_struct(kind):
+            fields = [self._local(array.field(i)) for i in range(kind.num_fields)]
+            return pa.StructArray.from_arrays(fields, [field.name for field in kind], mask=mask)
+        offsets = _offsets(array)
+        if pa.types.is_map(kind):
+            keys, items = self._local(array.keys), self._local(array.items)
+            return pa.MapArray.from_arrays(offsets, keys, items)
+        made = pa.LargeListArray if pa.types.is_large_list(kind) else pa.ListArray
+        return made.from_arrays(offsets, self._local(array.values))
 
 
 def to_matrix(arrays: Sequence[pa.Array]) -> "np.ndarray[Any, Any]":
@@ -117,133 +182,93 @@ def is_proven(arrays: Sequence[pa.Array], dtypes: Sequence[str]) -> bool:
     )
 
 
-def _is_special(kind: pa.DataType) -> bool:
+def _is_special(array: pa.Array) -> bool:
     """Whether pandas users expect something else than Arrow makes of it."""
-    return bool(
-        pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_decimal(kind) or pa.types.is_nested(kind)
-    )
-
-
-def _tensor(array: pa.Array) -> "np.ndarray[Any, Any]":
     kind = array.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return np.asarray(array.to_numpy(zero_copy_only=False))
-    values = array.flatten()
-    lengths = pc.unique(pc.list_value_length(array))
-    if array.null_count == 0 and len(lengths) == 1 and pa.types.is_floating(values.type):
-        return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(array), -1)
-    return np.array(array.to_pylist())
-
-
-class Predictions:
-    """How a model's output becomes one Arrow column of the UDF's result type."""
-
-    def __init__(self, arrow_type: pa.DataType) -> None:
-        self._type = arrow_type
-
-    def to_arrow(self, output: Any, rows: int) -> pa.Array:
-        """The predictions of one batch.
-
-        Raises:
-            InvalidParameterValue: the model gave another number of rows, or values that do not fit the type.
-        """
-        table = _table(output)
-        got = len(table[0][1]) if table else 0
-        if got != rows:
-            raise InvalidParameterValue(
-                f"The model gave {got} predictions for {rows} rows; batch scoring needs one per row."
-            )
-        if pa.types.is_struct(self._type):
-            return self._struct({str(name): values for name, values in table})
-        if pa.types.is_list(self._type):
-            return self._lists([values for _, values in table])
-        return self._leftmost(table)
-
-    def empty(self) -> pa.Array:
-        """No predictions, for a batch without rows."""
-        return pa.array([], type=self._type)
-
-    def _struct(self, columns: dict[str, Any]) -> pa.Array:
-        wanted = [field.name for field in self._type]
-        missing = [name for name in wanted if name not in columns]
-        if missing:
-            raise InvalidParameterValue(
-                f"The result type names fields {missing} that the model does not give; it gives {list(columns)}."
-            )
-        fields = [_cast(columns[field.name], field.type) for field in self._type]
-        return pa.StructArray.from_arrays(fields, names=wanted)
-
-    def _lists(self, columns: list[Any]) -> pa.Array:
-        inner = self._type.value_type
-        if len(columns) == 1 and _holds_lists(columns[0]):
-            return pa.array([None if value is None else list(value) for value in columns[0]], type=self._type)
-        flat = np.column_stack([np.asarray(values) for values in columns]).ravel()
-        offsets = np.arange(0, len(flat) + 1, len(columns), dtype=np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), _cast(flat, inner), type=self._type)
-
-    def _leftmost(self, table: list[tuple[Any, Any]]) -> pa.Array:
-        reason = None
-        for _, values in table:
-            try:
-                return _cast(values, self._type)
-            except InvalidParameterValue as error:
-                reason = reason or error
-        raise reason or InvalidParameterValue("The model gave no output columns.")
-
-
-def _table(output: Any) -> list[tuple[Any, Any]]:
-    """The output as named columns of equal length."""
-    if isinstance(output, pd.DataFrame):
-        return [(name, output.iloc[:, i]) for i, name in enumerate(output.columns)]
-    if isinstance(output, pd.Series):
-        return [(output.name if output.name is not None else "0", output)]
-    if isinstance(output, dict):
-        return list(output.items())
-    values = output if isinstance(output, np.ndarray) else _to_array(output)
-    if values.ndim == 0:
-        values = values.reshape(1)
-    if values.ndim == 1:
-        return [("0", values)]
-    if values.ndim == 2:
-        return [(str(i), values[:, i]) for i in range(values.shape[1])]
-    return [("0", list(values))]
-
-
-def _to_array(output: Any) -> np.ndarray[Any, Any]:
-    values = list(output) if isinstance(output, list | tuple) else [output]
-    if values and isinstance(values[0], dict):
-        return np.array(values, dtype=object)
-    try:
-        return np.asarray(values)
-    except ValueError:
-        ragged = np.empty(len(values), dtype=object)
-        ragged[:] = values
-        return ragged
-
-
-def _holds_lists(values: Any) -> bool:
-    first = next((value for value in values if value is not None), None)
-    return isinstance(first, list | tuple | np.ndarray)
-
-
-def _cast(values: Any, target: pa.DataType) -> pa.Array:
-    """One column in `target`'s type; nothing is lost silently, but a float may be rounded to a narrower float."""
-    try:
-        array = pa.array(values, from_pandas=isinstance(values, pd.Series))
-        if pa.types.is_string(target) and not pa.types.is_string(array.type):
-            texts = pd.Series(values).astype(object)
-            return pa.array([None if value is None else str(value) for value in texts], type=target)
-        if pa.types.is_boolean(target) and not pa.types.is_boolean(array.type):
-            raise _mismatch(array.type, target)
-        if pa.types.is_string(array.type) and not pa.types.is_string(target):
-            raise _mismatch(array.type, target)
-        return array.cast(target)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-        raise _mismatch(getattr(values, "dtype", type(values).__name__), target) from None
-
-
-def _mismatch(got: Any, target: pa.DataType) -> InvalidParameterValue:
-    return InvalidParameterValue(
-        f"The model did not produce any values compatible with the requested type '{target}': it gave '{got}'. "
-        "Consider requesting the udf with 'string' or 'array<string>'."
+    return bool(
+        pa.types.is_timestamp(kind)
+        or pa.types.is_date(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_nested(kind)
+        or (kind == pa.int64() and array.null_count and not _are_doubles(array))
     )
+
+
+def _are_doubles(integers: pa.Array) -> bool:
+    """Whether a gap among the integers, which makes doubles of them all, changes none."""
+    ends = pc.min_max(integers).as_py()
+    return ends["min"] is None or (ends["min"] >= -_EXACT and ends["max"] <= _EXACT)
+
+
+def _moments(array: pa.Array) -> "pd.Series[Any]":
+    """Wall-clock times to the nanosecond, or to the microsecond where one is beyond the years 1677 to 2262."""
+    series: pd.Series[Any] = array.to_pandas(coerce_temporal_nanoseconds=False)
+    try:
+        return series.astype("datetime64[ns]")
+    except pd.errors.OutOfBoundsDatetime:
+        return series
+
+
+def _has_instants(kind: pa.DataType) -> bool:
+    if pa.types.is_timestamp(kind):
+        return kind.tz is not None
+    return pa.types.is_nested(kind) and any(_has_instants(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _moments_within(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    """What makes pandas' Timestamps of the times in a nested value; None where there are no times."""
+    if pa.types.is_timestamp(kind):
+        return lambda value: None if value is None else pd.Timestamp(value)
+    if pa.types.is_struct(kind):
+        parts = {field.name: convert for field in kind if (convert := _moments_within(field.type)) is not None}
+        return _of_struct(parts) if parts else None
+    if pa.types.is_map(kind):
+        return _of_map(_moments_within(kind.key_type), _moments_within(kind.item_type))
+    if pa.types.is_nested(kind):
+        return _of_list(_moments_within(kind.value_type))
+    return None
+
+
+def _of_struct(parts: dict[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def convert(value: Any) -> Any:
+        if value is None:
+            return None
+        return {name: parts[name](item) if name in parts else item for name, item in value.items()}
+
+    return convert
+
+
+def _of_map(key: Callable[[Any], Any] | None, item: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    if key is None and item is None:
+        return None
+
+    def convert(value: Any) -> Any:
+        if value is None:
+            return None
+        return {(key(k) if key else k): (item(v) if item else v) for k, v in value.items()}
+
+    return convert
+
+
+def _of_list(item: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    if item is None:
+        return None
+
+    def convert(value: Any) -> Any:
+        if value is None:
+            return None
+        found = np.empty(len(value), dtype=object)
+        # One by one: of arrays that are equally long numpy would make a matrix.
+        for i, element in enumerate(value):
+            found[i] = item(element)
+        return found
+
+    return convert
+
+
+def _offsets(array: pa.Array) -> pa.Array:
+    """Where each list or map begins in its array of values, null where it is null itself."""
+    if not array.null_count:
+        return array.offsets
+    begins = np.append(np.asarray(array.is_null()), False)
+    return pa.array(np.asarray(array.offsets), mask=begins)

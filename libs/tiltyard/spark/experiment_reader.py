@@ -27,7 +27,7 @@ _ALTERNATIVES = re.compile(r"\bor\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Question:
-    """Which runs are asked for, of which registry."""
+    """Which runs are asked for, of which registry; the names become ids when the parts are planned."""
 
     url: str
     experiment_ids: tuple[str, ...]
@@ -35,6 +35,7 @@ class Question:
     filter: str | None = None
     view_type: str = "ACTIVE_ONLY"
     partitions: int = 8
+    experiment_names: tuple[str, ...] = ()
 
     def narrowed(self, *clauses: str) -> "Question":
         """The same, of the runs alone that the clauses hold for too."""
@@ -82,6 +83,10 @@ class ExperimentReader(DataSourceReader):
         with _client(self._question) as client:
             for experiment_id in self._question.experiment_ids:
                 client.get_experiment(experiment_id)
+            named = [client.get_experiment_by_name(name) for name in self._question.experiment_names]
+            ids = dict.fromkeys((*self._question.experiment_ids, *(found.experiment_id for found in named)))
+            # The tasks read with what is known then.
+            self._question = replace(self._question, experiment_ids=tuple(ids), experiment_names=())
             first = _began(client, self._question, "ASC")
             last = _began(client, self._question, "DESC")
         if first is None or last is None:

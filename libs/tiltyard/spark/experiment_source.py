@@ -1,12 +1,13 @@
-"""Experiments as DataFrames: `spark.read.format("mlflow-experiment").load(experiment_id)`.
+"""Experiments as DataFrames: `spark.read.format("mlflow-experiment").load(experiment)`.
 
     tiltyard.spark.register_sources(spark)
-    runs = spark.read.format("mlflow-experiment").load("1")
+    runs = spark.read.format("mlflow-experiment").load("churn")
     runs.where("status = 'FINISHED' AND metrics['auc'] > 0.9").select("run_id", "params")
 
 | option         | means                                                                          |
 | -------------- | ------------------------------------------------------------------------------ |
-| `path`         | the experiment's id, or several with commas between them; what `load` is given |
+| `path`         | the experiment's id or name, or several with commas between; what `load` gets   |
+| `name`         | the name of an experiment, also one of digits or with commas                   |
 | `filter`       | a filter of runs in MLflow's language, such as `metrics.auc > 0.9`             |
 | `view_type`    | `ACTIVE_ONLY` (default), `DELETED_ONLY` or `ALL`                               |
 | `partitions`   | how many tasks read at once: 8 by default, each a part of the time             |
@@ -34,7 +35,7 @@ SCHEMA = (
 )
 _PUSHDOWN = "spark.sql.python.filterPushdown.enabled"
 _VIEWS = ("ACTIVE_ONLY", "DELETED_ONLY", "ALL")
-_OPTIONS = ("path", "filter", "view_type", "partitions", "registry_url")
+_OPTIONS = ("path", "name", "filter", "view_type", "partitions", "registry_url")
 _MAX_PARTITIONS = 1000
 
 
@@ -99,9 +100,13 @@ def question(options: Mapping[str, str], address: str | None, credentials: Crede
         raise InvalidParameterValue(
             f"The source '{NAME}' has no option '{unknown[0]}': expected one of {', '.join(_OPTIONS)}."
         )
-    ids = tuple(part.strip() for part in given.get("path", "").split(",") if part.strip())
-    if not ids:
-        raise InvalidParameterValue(f"The source '{NAME}' needs the id of an experiment: .load('1'), or .load('1,2').")
+    parts = [part.strip() for part in given.get("path", "").split(",") if part.strip()]
+    ids = tuple(part for part in parts if part.isdecimal())
+    names = tuple(part for part in parts if not part.isdecimal()) + ((given["name"],) if given.get("name") else ())
+    if not ids and not names:
+        raise InvalidParameterValue(
+            f"The source '{NAME}' needs an experiment, by its id or name: .load('1'), .load('churn') or .load('1,2')."
+        )
     view_type = given.get("view_type", _VIEWS[0]).upper()
     if view_type not in _VIEWS:
         raise InvalidParameterValue(f"Invalid option view_type={view_type!r}: expected one of {', '.join(_VIEWS)}.")
@@ -111,6 +116,7 @@ def question(options: Mapping[str, str], address: str | None, credentials: Crede
     return Question(
         url=registry_url(given.get("registry_url") or address),
         experiment_ids=ids,
+        experiment_names=names,
         credentials=credentials,
         filter=given.get("filter") or None,
         view_type=view_type,

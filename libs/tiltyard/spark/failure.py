@@ -1,4 +1,8 @@
-"""What went wrong in Spark, in one line."""
+"""What went wrong in Spark, in one line; and what did not, in none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 MAX_REASON_CHARS = 1000
 _OF_PY4J = "An error occurred while calling "
@@ -20,3 +24,25 @@ def first_words(error: BaseException) -> str:
     """What Spark's driver says first: the error, without the way to it."""
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(_OF_PY4J)]
     return (lines or [type(error).__name__])[0].lstrip(": ")[:MAX_REASON_CHARS]
+
+
+@contextmanager
+def quiet(spark: Any, name: str) -> Iterator[None]:
+    """Within the block Spark's driver warns of nothing under this logger's name; it still tells of errors."""
+    if not hasattr(spark, "_jvm"):
+        yield
+        return
+    before = None
+    with suppress(Exception):
+        # As Spark's own setLogLevel does it; a Spark with another logging library warns on.
+        log4j = spark._jvm.org.apache.logging.log4j
+        before = log4j.LogManager.getLogger(name).getLevel()
+        if before.isLessSpecificThan(log4j.Level.WARN):
+            log4j.core.config.Configurator.setLevel(name, log4j.Level.ERROR)
+        else:
+            before = None
+    try:
+        yield
+    finally:
+        if before is not None:
+            spark._jvm.org.apache.logging.log4j.core.config.Configurator.setLevel(name, before)

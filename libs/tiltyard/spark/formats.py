@@ -33,7 +33,7 @@ def format_of(path: str, given: str | None) -> str:
     return next((name for ending, name in _BY_ENDING.items() if stem.endswith(ending)), "parquet")
 
 
-def check_available(spark: "SparkSession", name: str) -> None:
+def check_available(spark: "SparkSession", name: str | None) -> None:
     """Nothing, if the session can read and write the format.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The nightly job: from a path to a path with one exact version of a model."""
+"""The nightly job: from a path or table to a path or table with one exact version of a model."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.spark.batch_size import unmeasured
 from tiltyard.spark.counter import RowCounter
-from tiltyard.spark.failure import first_words
+from tiltyard.spark.failure import first_words, quiet
 from tiltyard.spark.formats import TRANSACTIONAL, check_available, format_of
-from tiltyard.spark.output import DirectTarget, Target, check_mode, qualified
+from tiltyard.spark.output import DirectTarget, TableTarget, Target, check_mode, qualified, table_name
 from tiltyard.spark.progress import Progress
 from tiltyard.spark.records import JobRecord
 from tiltyard.spark.scoring import apply, need_not_measure
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Spark tells of what it counted a moment after it has written.
 _COUNT_WAIT_S = 60.0
+# It warns of every path that begins with a dot, as those do where a job writes before it is done.
+_READER = "org.apache.spark.sql.execution.datasources.DataSource"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class BatchJob:
     source: str
     scored: "DataFrame"
     output_col: str
-    output_format: str
+    output_format: str | None
     mode: str
     target: Target | DirectTarget
     partition_by: Sequence[str] = ()
@@ -56,10 +58,7 @@ class BatchJob:
             try:
                 quickly = unmeasured(self.spark) if self.unmeasured else nullcontext()
                 with quickly, Progress(self.spark, show_progress):
-                    writer = counter.counted.write.format(self.output_format).options(header=True)
-                    if self.partition_by:
-                        writer = writer.partitionBy(*self.partition_by)
-                    writer.mode("errorifexists" if staged else self.mode).save(self.target.staging)
+                    self.target.write(counter.counted, self.output_format, self.partition_by)
                     rows, nulls = record.row_count, record.null_count = counter.figures(wait_s=_COUNT_WAIT_S) or (0, 0)
                     # What was staged is this job's alone; in place it could stand beside older rows.
                     counts = None if self.mode == "append" and not staged else self._spread()
@@ -80,10 +79,14 @@ class BatchJob:
         )
 
     def _spread(self) -> dict[str, int] | None:
+        table = table_name(self.target.staging)
+        if table is not None or self.output_format is None:
+            return spread(self.spark.table(str(table)), self.output_col)
         reader = self.spark.read.format(self.output_format).options(header=True)
         if self.output_format not in TRANSACTIONAL:
             reader = reader.schema(self.scored.schema)
-        return spread(reader.load(self.target.staging), self.output_col)
+        with quiet(self.spark, _READER):
+            return spread(reader.load(self.target.staging), self.output_col)
 
     def _describe(self, text: str | None) -> None:
         # Spark Connect has no job descriptions.
@@ -113,6 +116,8 @@ def prepare_job(
 ) -> BatchJob:
     """The job that scores what lies at `input_path` into `output_path`, with one exact version fixed now.
 
+    A path may also be `table:NAME`, a table of Spark's catalog.
+
     Raises:
         InvalidParameterValue: it could not work: formats, places, columns, types. Nothing has been written.
         ResourceAlreadyExists: the output exists and `mode` is `errorifexists`.
@@ -121,15 +126,15 @@ def prepare_job(
     from pyspark.errors import PySparkException
 
     check_mode(mode)
-    written_as = format_of(output_path, output_format)
-    read_as = format_of(input_path, input_format)
+    # A table has its format, and Spark one for new tables.
+    written_as = output_format if table_name(output_path) else format_of(output_path, output_format)
+    read_as = None if table_name(input_path) else format_of(input_path, input_format)
     for name in dict.fromkeys((read_as, written_as)):
         check_available(spark, name)
-    direct = written_as in TRANSACTIONAL or not hasattr(spark, "_jvm")
-    target = DirectTarget(output_path) if direct else Target(spark, output_path, mode)
+    target = _target(spark, output_path, written_as, mode)
     target.check()
     try:
-        df = spark.read.format(read_as).options(header=True, inferSchema=True).load(input_path)
+        df = _read(spark, input_path, read_as)
         if where is not None:
             df = df.where(where)
         df.schema  # noqa: B018 - Connect looks at the input only when it must
@@ -145,6 +150,19 @@ def prepare_job(
         raise InvalidParameterValue(f"'partition_by' names columns that the output lacks: {unknown}.")
     source = qualified(spark, input_path)
     return BatchJob(spark, function, source, scored, output_col, written_as, mode, target, tuple(partition_by), quickly)
+
+
+def _target(spark: "SparkSession", place: str, written_as: str | None, mode: str) -> Target | DirectTarget:
+    if (table := table_name(place)) is not None:
+        return TableTarget(spark, table, mode)
+    direct = written_as in TRANSACTIONAL or not hasattr(spark, "_jvm")
+    return DirectTarget(place, mode) if direct else Target(spark, place, mode)
+
+
+def _read(spark: "SparkSession", place: str, read_as: str | None) -> "DataFrame":
+    if read_as is None:
+        return spark.table(str(table_name(place)))
+    return spark.read.format(read_as).options(header=True, inferSchema=True).load(place)
 
 
 def score_path(spark: "SparkSession", model_uri: str, input_path: str, output_path: str, **options: Any) -> JobSummary:

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 BUILD_TIMEOUT_S = 1800.0
+
+# Held while functions are made. One thread may ask again: to register a function makes it.
+_making = threading.RLock()
 
 # What scores, beside the model's own requirements: in the driver's versions where the model does not say.
 _RUNTIME = ("numpy", "pandas", "pyarrow", "cloudpickle", "skops")
@@ -74,16 +78,22 @@ class PackedEnvironment:
 
 @contextmanager
 def executors_python(spark: "SparkSession", python: str | None) -> "Iterator[None]":
-    """Functions of Python that are made within the block run with the interpreter `python` on the executors."""
-    if python is None:
+    """Functions of Python that are made within the block run with the interpreter `python` on the executors.
+
+    None is that of the session. The interpreter is noted for the whole driver, so threads take turns.
+    """
+    if not hasattr(spark, "_jvm"):
         yield
         return
     context: Any = spark.sparkContext
-    before, context.pythonExec = context.pythonExec, python
-    try:
-        yield
-    finally:
-        context.pythonExec = before
+    with _making:
+        before = context.pythonExec
+        if python is not None:
+            context.pythonExec = python
+        try:
+            yield
+        finally:
+            context.pythonExec = before
 
 
 def build(requirements: Sequence[str], *, cache_dir: Path | None = None) -> PackedEnvironment:

@@ -29,7 +29,7 @@ _NUMPY_KINDS = {
     "O": "string",
 }
 _NUMPY_SMALL = {"int32": "int", "int16": "int", "int8": "int", "float32": "float"}
-_ALLOWED = "int, long, float, double, string, boolean, an array of one of these, or a struct of them"
+_ALLOWED = "int, long, float, double, string, boolean, or an array, struct or map of any of these"
 
 
 def parse_result_type(result_type: "str | SparkType") -> "SparkType":
@@ -77,19 +77,29 @@ def _parse_ddl(text: str) -> "SparkType":
     return parsed
 
 
-def _is_allowed(spark_type: "SparkType", *, depth: int = 0) -> bool:
+def _is_allowed(spark_type: "SparkType") -> bool:
     from pyspark.sql import types as T
 
-    if isinstance(
+    if isinstance(spark_type, T.ArrayType):
+        return _is_allowed(spark_type.elementType)
+    if isinstance(spark_type, T.StructType):
+        return all(_is_allowed(field.dataType) for field in spark_type.fields)
+    if isinstance(spark_type, T.MapType):
+        return isinstance(spark_type.keyType, T.StringType) and _is_allowed(spark_type.valueType)
+    return isinstance(
         spark_type,
         T.IntegerType | T.LongType | T.FloatType | T.DoubleType | T.StringType | T.BooleanType,
-    ):
-        return True
-    if isinstance(spark_type, T.ArrayType):
-        return depth < 3 and _is_allowed(spark_type.elementType, depth=depth + 1)
-    if isinstance(spark_type, T.StructType):
-        return depth == 0 and all(_is_allowed(field.dataType, depth=1) for field in spark_type.fields)
-    return False
+    )
+
+
+def inferred_type(outputs: Schema | None) -> "SparkType":
+    """The Spark type of the predictions that an output schema describes; see `result_type_of`.
+
+    Raises:
+        InvalidParameterValue: Spark has no type for it, so `result_type` must be given.
+    """
+    text = result_type_of(outputs)
+    return _plain(text) or _parse_ddl(text)
 
 
 def result_type_of(outputs: Schema | None) -> str:
@@ -159,9 +169,12 @@ def check_result_type(result_type: "SparkType", outputs: Schema | None) -> None:
     refusal = f"The result type '{result_type.simpleString()}' does not fit the model's output {outputs}: "
     if isinstance(result_type, T.StructType):
         have = [str(name) for name in outputs.names]
+        if len(outputs.columns) == 1 and isinstance(kind := outputs.columns[0].type, Object):
+            # A single column of objects is a struct itself.
+            have += [entry.name for entry in kind.properties]
         missing = [name for name in result_type.fieldNames() if name not in have]
         # Without names in the signature, a DataFrame may still have some.
-        if missing and (outputs.is_named or outputs.tensors):
+        if missing and (outputs.is_named or outputs.tensors) and not _has_open_names(outputs):
             raise InvalidParameterValue(f"{refusal}it has no {missing}.")
         return
     element: SparkType = result_type
@@ -177,6 +190,11 @@ def check_result_type(result_type: "SparkType", outputs: Schema | None) -> None:
             raise InvalidParameterValue(f"{refusal}nothing in it is boolean.")
     elif kinds <= {"string", "binary", "timestamp"}:
         raise InvalidParameterValue(f"{refusal}nothing in it is a number.")
+
+
+def _has_open_names(outputs: Schema) -> bool:
+    """Whether a single column may be a struct of names that the signature does not tell."""
+    return len(outputs.columns) == 1 and not isinstance(outputs.columns[0].type, DataType | Object)
 
 
 def _kind(kind: Type) -> str:

@@ -4,11 +4,13 @@ Beside a function of columns Spark keeps every row in a queue and joins it with 
 little is kept, sending that to Python and back costs less.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tiltyard.pyfunc.schema import Name
 from tiltyard.spark.batch_size import is_measured
-from tiltyard.spark.udf import ScoringFunction, escaped
+from tiltyard.spark.column_names import escaped
+from tiltyard.spark.udf import ScoringFunction
 from tiltyard.spark.worker import TableScorer
 
 if TYPE_CHECKING:
@@ -33,13 +35,16 @@ def can_map(table: "StructType", kept: Sequence[str], *, unmeasured: bool) -> bo
 def map_rows(
     df: "DataFrame",
     function: ScoringFunction,
-    inputs: Sequence[str],
+    inputs: Mapping[str, Name],
     kept: Sequence[str],
     added: Sequence[str],
     *,
     unmeasured: bool,
 ) -> "DataFrame":
-    """The columns `kept` of `df`, and `added`: the predictions of `function` from the columns `inputs`."""
+    """The columns `kept` of `df`, and `added`: the predictions of `function` from the columns `inputs`.
+
+    `inputs` has the model's name for each column.
+    """
     from pyspark.sql.types import StringType, StructField, StructType
 
     from tiltyard.spark.packing import Packing
@@ -50,7 +55,7 @@ def map_rows(
     schema = StructType([df.schema[name] for name in kept])
     for name, kind in zip(added, (function.result_type, StringType()), strict=False):
         schema = schema.add(StructField(name, kind))
-    body = function.over_rows(inputs, [sent.index(name) for name in kept], schema.names, packing)
+    body = function.over_rows(list(inputs.values()), [sent.index(name) for name in kept], schema.names, packing)
     if packing.groups or any(set(name) & set(".`") for name in sent):
         # By their places: PySpark looks for a name with a dot inside another column.
         columns = packing.pack([quoted(name) for name in sent])

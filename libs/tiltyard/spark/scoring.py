@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.schema import Schema
+from tiltyard.pyfunc.schema import Name, Schema
 from tiltyard.spark.batch_size import always_fits, is_measured
 from tiltyard.spark.checks import check_columns
+from tiltyard.spark.column_names import escaped, ignores_case, match_names
 from tiltyard.spark.rows import can_map, map_rows, quoted
-from tiltyard.spark.udf import ScoringFunction, escaped, spark_udf
+from tiltyard.spark.udf import ScoringFunction, spark_udf
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -34,7 +35,8 @@ def score(
 ) -> "DataFrame":
     """`df` with the predictions of one exact version in `output_col`.
 
-    Columns are matched to the signature by name; without a signature every column is passed. Where few columns are
+    Columns are matched to the signature by name, in any case where Spark ignores it; without a signature every column
+    is passed. Where few columns are
     kept the rows go through Python whole, which is quickest; a filter on the result is then not moved before the
     model, so filter `df` itself.
 
@@ -75,13 +77,12 @@ def apply(
 
     `unmeasured` says that it will be run where Spark does not measure batches; see `tiltyard.spark.batch_size`.
     """
-    kept = list(df.columns if keep is None else keep)
-    unknown = [name for name in kept if name not in df.columns]
-    if unknown:
-        raise InvalidParameterValue(f"'keep' names columns that the input lacks: {unknown}. It has {df.columns}.")
+    kept = _kept(df, keep)
     added = [output_col, f"{output_col}_error"] if function.errors == "column" else [output_col]
-    taken = [name for name in (*added, *(LINEAGE if lineage else ())) if name in kept]
-    if taken or output_col in df.columns:
+    same = str.lower if ignores_case(df.sparkSession) else str
+    have = {same(name) for name in kept}
+    taken = [name for name in (*added, *(LINEAGE if lineage else ())) if same(name) in have]
+    if taken or same(output_col) in map(same, df.columns):
         raise InvalidParameterValue(
             f"The input has a column '{(taken or [output_col])[0]}' already; rename it, or choose another output."
         )
@@ -100,8 +101,7 @@ def apply(
 
 def need_not_measure(df: "DataFrame", function: ScoringFunction, keep: Sequence[str] | None = None) -> bool:
     """Whether no batch of `df` can be too large, so that an action of our own may run `unmeasured`."""
-    kept = df.columns if keep is None else keep
-    sent = {*_inputs(df, function.inputs), *kept} & {*df.columns}
+    sent = {*_inputs(df, function.inputs), *_kept(df, keep)}
     return always_fits(df.sparkSession, [df.schema[name].dataType for name in sent])
 
 
@@ -119,13 +119,31 @@ def lineage_of(function: ScoringFunction) -> "list[Column]":
     return [value.alias(name) for value, name in zip(values, LINEAGE, strict=True)]
 
 
-def _inputs(df: "DataFrame", inputs: Schema | None) -> list[str]:
-    """The columns of `df` that the model takes."""
-    if inputs is None or not inputs.is_named:
+def _kept(df: "DataFrame", keep: Sequence[str] | None) -> list[str]:
+    """The columns of `df` that are kept, as they are spelled there."""
+    if keep is None:
         return list(df.columns)
+    same = str.lower if ignores_case(df.sparkSession) else str
+    spelled = {same(name): name for name in df.columns} | {name: name for name in df.columns}
+    unknown = [name for name in keep if name not in spelled and same(name) not in spelled]
+    if unknown:
+        raise InvalidParameterValue(f"'keep' names columns that the input lacks: {unknown}. It has {df.columns}.")
+    return [spelled[name] if name in df.columns else spelled[same(name)] for name in keep]
+
+
+def _inputs(df: "DataFrame", inputs: Schema | None) -> dict[str, Name]:
+    """The columns of `df` that the model takes, each with the model's name for it."""
+    if inputs is None or not inputs.is_named:
+        return {name: name for name in df.columns}
+    names = match_names(df.columns, inputs.names, ignore_case=ignores_case(df.sparkSession))
+    meant = dict(zip(df.columns, names, strict=True))
     if inputs.tensors:
-        names = [str(name) for name in inputs.names]
-        return names if set(names) <= set(df.columns) else list(df.columns)
-    check_columns(df.schema, inputs)
-    have = set(df.columns)
-    return [str(name) for name in inputs.names if name in have]
+        return _in_order(meant, inputs) if set(inputs.names) <= set(meant.values()) else meant
+    check_columns(df.schema, inputs, meant)
+    return _in_order(meant, inputs)
+
+
+def _in_order(meant: dict[str, Name], inputs: Schema) -> dict[str, Name]:
+    """The columns that the signature knows, in its order."""
+    columns = {name: column for column, name in meant.items()}
+    return {columns[name]: name for name in inputs.names if name in columns}

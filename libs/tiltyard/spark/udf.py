@@ -1,7 +1,7 @@
 """`spark_udf`: a model version as a Spark function, its version fixed when the function is made."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.models import ModelReference, fetch, resolve
-from tiltyard.pyfunc.schema import Schema
+from tiltyard.pyfunc.schema import Name, Schema
+from tiltyard.spark.column_names import escaped, ignores_case
 from tiltyard.spark.environment import requirements_file
 from tiltyard.spark.packed import build, executors_python
-from tiltyard.spark.result_types import check_result_type, parse_result_type, result_type_of
+from tiltyard.spark.result_types import check_result_type, inferred_type, parse_result_type
 from tiltyard.spark.worker import Parcel, Scorer, TableScorer
 from tiltyard.storage.manifest import Manifest
 from tiltyard.storage.sources import DirectorySource
@@ -92,23 +93,29 @@ class ScoringFunction:
             columns = columns[: len(self.inputs)]
         return self._many(*columns)
 
-    def named(self, names: Sequence[str]) -> "Column":
-        """The column of predictions from the columns of these names, which are the model's own."""
-        scorer = replace(self._scorer, names=tuple(names))
+    def named(self, columns: Mapping[str, Name]) -> "Column":
+        """The column of predictions from columns by their names, each with the model's own name for it."""
+        scorer = replace(self._scorer, names=tuple(columns.values()))
         # Plain columns reach Python without the struct that Spark would have to build of them; and by their names,
         # for a Column object costs many calls of the JVM.
-        over = _over_one if len(names) == 1 else _over_many
-        made: Column = self._udf(over(scorer))(*map(escaped, names))
+        over = _over_one if len(columns) == 1 else _over_many
+        made: Column = self._udf(over(scorer))(*map(escaped, columns))
         return made
+
+    def register(self, name: str) -> "Callable[..., Column]":
+        """Has SQL know this function as `name`, in the session that it was made for."""
+        with self.on_executors():
+            registered: Callable[..., Column] = self._spark.udf.register(name, self._registrable)
+        return registered
 
     def on_executors(self) -> AbstractContextManager[None]:
         """Python functions that are made within the block run where this one does: in its environment."""
         return executors_python(self._spark, self._python)
 
     def over_rows(
-        self, inputs: Sequence[str], kept: Sequence[int], names: Sequence[str], packing: "Packing"
+        self, inputs: Sequence[Name], kept: Sequence[int], names: Sequence[str], packing: "Packing"
     ) -> TableScorer:
-        """The body of a `mapInArrow` over rows whose first columns are `inputs`; see `TableScorer`."""
+        """The body of a `mapInArrow` over rows whose first columns are the model's `inputs`; see `TableScorer`."""
         return TableScorer(replace(self._scorer, names=tuple(inputs)), len(inputs), tuple(kept), tuple(names), packing)
 
     @cached_property
@@ -133,16 +140,60 @@ class ScoringFunction:
                 f"Cannot apply UDF without column names specified when the model signature contains optional columns "
                 f"{optional}."
             )
-        return self.named([str(name) for name in self.inputs.names])
+        return self.named({str(name): name for name in self.inputs.names})
+
+    # What follows is what Spark looks for in a function of its own, to register it for SQL.
+
+    @property
+    def func(self) -> Any:
+        """The Python function that executors run.
+
+        Raises:
+            InvalidParameterValue: it needs an environment that `spark.udf.register` knows nothing of.
+        """
+        if self._python is not None:
+            raise InvalidParameterValue(
+                "With env='packed', spark.udf.register(name, function) would run the function in the executors' own "
+                "environment. Register it with function.register(name)."
+            )
+        return self._registrable.func
+
+    @property
+    def returnType(self) -> Any:
+        """The type of what it gives in a query."""
+        from pyspark.sql.types import StringType, StructType
+
+        if self.errors == "column":
+            return StructType().add("value", self.result_type).add("error", StringType())
+        return self.result_type
+
+    @property
+    def evalType(self) -> int:
+        """How Spark runs it."""
+        return int(self._registrable.evalType)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether Spark may call it as often as it likes."""
+        return True
+
+    def asNondeterministic(self) -> "Callable[..., Column]":
+        """The same as a function of Spark's own that is called just once a row, whatever Spark would rather do."""
+        with self.on_executors():
+            made: Callable[..., Column] = self._registrable.asNondeterministic()
+        return made
+
+    @cached_property
+    def _registrable(self) -> Any:
+        """As Spark's own function, for one column or many: how many there are shows when it is called."""
+        from pyspark.sql.pandas.functions import arrow_udf
+
+        return arrow_udf(_over_many(self._scorer), self.returnType)
 
     def _udf(self, body: Any) -> "Callable[..., Column]":
         from pyspark.sql.pandas.functions import arrow_udf
-        from pyspark.sql.types import StringType, StructType
 
-        returned: Any = self.result_type
-        if self.errors == "column":
-            returned = StructType().add("value", self.result_type).add("error", StringType())
-        made: Callable[..., Column] = arrow_udf(body, returned)
+        made: Callable[..., Column] = arrow_udf(body, self.returnType)
 
         def call(*columns: "Column | str") -> "Column":
             # Spark notes the interpreter when the function is first called with columns.
@@ -153,11 +204,6 @@ class ScoringFunction:
 
     def __repr__(self) -> str:
         return f"<ScoringFunction {self.model_uri} -> {self.result_type.simpleString()}>"
-
-
-def escaped(name: str) -> str:
-    """A column's name in Spark's words, whatever characters it has."""
-    return f"`{name.replace('`', '``')}`"
 
 
 def _over_one(scorer: Scorer) -> Any:
@@ -232,7 +278,7 @@ def spark_udf(
     time_zone = str(spark.conf.get("spark.sql.session.timeZone"))
     logger.info("Scoring with %s (%s)", reference.exact_uri, parcel.manifest.digest)
     inputs = model.signature.inputs if model.signature else None
-    scorer = Scorer(parcel, parsed_type, checked, time_zone, errors)
+    scorer = Scorer(parcel, parsed_type, checked, time_zone, errors, ignore_case=ignores_case(spark))
     requirements = requirements_file(directory)
     python = build(requirements).python_for(spark) if env == "packed" else None
     return ScoringFunction(spark, scorer, inputs, requirements, python)
@@ -264,7 +310,7 @@ def _result_type(model: "PyFunc", result_type: "str | SparkType | None") -> "Spa
         return parsed
     if outputs is None:
         logger.warning("The model has no output signature; the result type is 'double'. Give result_type to change it.")
-    return parse_result_type(result_type_of(outputs))
+    return inferred_type(outputs)
 
 
 def _pack(reference: ModelReference, directory: Path, run_id: str | None) -> Parcel:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tiltyard.pyfunc import PyFunc
+    from tiltyard.pyfunc.schema import Name
     from tiltyard.spark.packing import Packing
 
 # A prediction costs some tenths of a millisecond however few rows it has: fewer than these are not worth one.
@@ -70,7 +71,8 @@ class Scorer:
     """The body of the UDF: Arrow batches in, one Arrow column out.
 
     It is pickled into the task, so it holds plain values only. `names` are those of the columns, when the call fixed
-    them. With `errors='null'` a bad row has no prediction; with 'column' the result is a struct of `value` and `error`.
+    them; else `ignore_case` says whether those of a struct are the signature's in any case. With `errors='null'` a bad
+    row has no prediction; with 'column' the result is a struct of `value` and `error`.
     """
 
     parcel: Parcel
@@ -78,7 +80,8 @@ class Scorer:
     params: dict[str, Any] | None
     time_zone: str
     errors: str = "fail"
-    names: tuple[str, ...] | None = None
+    names: "tuple[Name, ...] | None" = None
+    ignore_case: bool = True
 
     def __call__(self, batches: Iterator[Any]) -> Iterator["pa.Array"]:
         answer = self.answering()
@@ -90,16 +93,18 @@ class Scorer:
         """What gives the predictions of one batch of columns, and with `errors='column'` the reasons beside them."""
         from pyspark.sql.pandas.types import to_arrow_type
 
-        from tiltyard.spark.columns import Arguments, Predictions
+        from tiltyard.spark.columns import Arguments
+        from tiltyard.spark.predictions import Predictions
         from tiltyard.spark.route import Route
         from tiltyard.spark.salvage import Salvage
 
         model = self.parcel.load()
         inputs = model.signature.inputs if model.signature else None
-        arguments = Arguments(inputs, time_zone=self.time_zone, names=self.names)
+        outputs = model.signature.outputs if model.signature else None
+        arguments = Arguments(inputs, time_zone=self.time_zone, names=self.names, ignore_case=self.ignore_case)
         route = Route(model, arguments, self.params, digest=self.parcel.manifest.digest)
         arrow_type = to_arrow_type(self.result_type)
-        predictions = Predictions(arrow_type)
+        predictions = Predictions(arrow_type, time_zone=self.time_zone, outputs=outputs)
 
         def predict(arrays: "Sequence[pa.Array]") -> "pa.Array":
             return predictions.to_arrow(route(arrays), len(arrays[0]))

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import IO, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -47,7 +48,10 @@ class LocalStore:
     def __init__(self, uri: str | Path) -> None:
         self.root = _root_path(str(uri))
         with _translated(""):
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in reversed([self.root, *self.root.parents]):
+                # Those above that are missing are as private: `mkdir` would make the last alone so.
+                if not folder.is_dir():
+                    folder.mkdir(mode=0o700, exist_ok=True)
             self.root = self.root.resolve()
             (self.root / UPLOADS).mkdir(mode=0o700, exist_ok=True)
         self._swept = False
@@ -145,6 +149,9 @@ class LocalStore:
         relative = "" if path == self.root else path.relative_to(self.root).as_posix()
         if path.is_dir():
             return Entry(relative, 0, is_dir=True)
+        if not S_ISREG(stat.st_mode):
+            # To open a named pipe would wait for whoever writes into it.
+            raise FileNotFoundError(path)
         return Entry(relative, stat.st_size, etag=_etag(stat), modified_ms=stat.st_mtime_ns // 1_000_000)
 
     def _scan(self, directory: Path) -> Sequence[Entry]:
@@ -301,8 +308,10 @@ def _etag(stat: os.stat_result) -> str:
 
 
 def _open_file(path: Path) -> IO[bytes]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
+        if not S_ISREG(mode := os.fstat(descriptor).st_mode) and not S_ISDIR(mode):
+            raise FileNotFoundError(path)
         return os.fdopen(descriptor, "rb", buffering=0)
     except OSError:
         # `fdopen` refuses directories and leaves the descriptor to its caller.
@@ -356,5 +365,10 @@ def _translated(path: str) -> Iterator[None]:
             raise InvalidParameterValue(f"Invalid path '{path[:80]}': the store cannot hold such a name.") from None
         if error.errno in (errno.ENOTEMPTY, errno.ELOOP):
             raise InvalidParameterValue(f"Invalid path '{path}': a file and a directory meet there.") from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            log.warning("the disk of the artifact directory is full: %s", error)
+            raise TemporarilyUnavailable(
+                "The disk of the artifact store is full. Free some space on it.", retry_after_s=30.0
+            ) from None
         log.exception("the artifact directory fails")
         raise TemporarilyUnavailable("The artifact store fails.", retry_after_s=5.0) from None

@@ -50,10 +50,12 @@ class RunData(Struct):
 
 
 class Dataset(Struct, omit_defaults=True):
-    name: Text
-    digest: Text
-    source_type: Text
-    source: Text
+    """`source_type` and `source` are empty where an integration knows a name and a digest only."""
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
     schema: str | None = None
     profile: str | None = None
 
@@ -190,9 +192,23 @@ class DeleteRunTag(Struct):
     key: Text
 
 
+class GivenDataset(Struct):
+    name: Text
+    digest: Text
+    source_type: str = ""
+    source: str = ""
+    schema: str | None = None
+    profile: str | None = None
+
+
+class GivenDatasetInput(Struct):
+    dataset: GivenDataset
+    tags: list[Tag] = []
+
+
 class LogInputs(Struct, omit_defaults=True):
     run_id: Text
-    datasets: list[DatasetInput] = []
+    datasets: list[GivenDatasetInput] = []
     models: list[ModelInput] = []
 
 

@@ -8,6 +8,7 @@ from tiltyard.wire.tags import Text
 class CatalogInfo(Struct):
     name: str
     comment: str | None
+    properties: dict[str, str]
     owner: str | None
     created_at: int
     created_by: str | None
@@ -24,11 +25,15 @@ class CatalogsPage(Struct):
 class CreateCatalog(Struct):
     name: Text
     comment: str | None = None
+    properties: dict[str, str] = {}
 
 
 class UpdateCatalog(Struct):
+    """`properties` replace those that were there, all of them."""
+
     comment: str | None = None
     new_name: str | None = None
+    properties: dict[str, str] | None = None
 
 
 class SchemaInfo(Struct):
@@ -36,6 +41,7 @@ class SchemaInfo(Struct):
     catalog_name: str
     full_name: str
     comment: str | None
+    properties: dict[str, str]
     owner: str | None
     created_at: int
     created_by: str | None
@@ -53,11 +59,15 @@ class CreateSchema(Struct):
     name: Text
     catalog_name: Text
     comment: str | None = None
+    properties: dict[str, str] = {}
 
 
 class UpdateSchema(Struct):
+    """`properties` replace those that were there, all of them."""
+
     comment: str | None = None
     new_name: str | None = None
+    properties: dict[str, str] | None = None
 
 
 class RegisteredModelInfo(Struct):

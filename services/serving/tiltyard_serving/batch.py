@@ -50,6 +50,8 @@ class Limits:
     rows: int
     batch_rows: int
     wait_s: float
+    # Whether what is brief may be predicted in the event loop.
+    inline: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Batch:
     predict_s: float
     queue_s: float
     encode_s: float = 0.0
+    # Whether it was made in the event loop.
+    inline: bool = False
 
 
 class Times:

@@ -84,6 +84,8 @@ class Batcher(Generic[Item, Result]):
         self._taking = threading.Lock()
         self._groups: Groups[Item, Result] = Groups()
         self._closing = False
+        # Whether the event loop predicts now; the threads are idle then.
+        self._inline = False
         # The threads that predict, and how often one beside the first is wanted.
         self._at_work: set[threading.Thread] = set()
         self._wanted = threading.Semaphore(0)
@@ -169,13 +171,15 @@ class Batcher(Generic[Item, Result]):
         arrived, self._arrived = self._arrived, []
         if not arrived:
             return
-        if self._steps.brief and not self._handed_over:
+        if self._steps.brief and self._limits.inline and not self._handed_over:
             groups: Groups[Item, Result] = Groups()
             groups.add(arrived)
             if sum(map(self._pace.expected_s, groups.rows())) < _BRIEF_S:
+                self._inline = True
                 while groups:
                     if batch := groups.next(self._limits.batch_rows, self._resolve):
                         self._answer(batch, self._resolve)
+                self._inline = False
                 return
         self._handed_over += len(arrived)
         self._inbox.put(arrived)
@@ -285,7 +289,7 @@ class Batcher(Generic[Item, Result]):
         queue_s = began_s - batch[0].accepted_s
         rows = sum(counts)
         self._pace.took(rows, took_s, among)
-        self._observe(Batch(len(batch), rows, predict_s, queue_s, encoding_s - predicted_s))
+        self._observe(Batch(len(batch), rows, predict_s, queue_s, encoding_s - predicted_s, self._inline))
 
     def _send(self, answered: Sequence[Waiting[Item, Result]]) -> None:
         # First of all: who has this answer may ask again before the thread goes on.

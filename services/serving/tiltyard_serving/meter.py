@@ -9,6 +9,9 @@ from prometheus_client import Counter as CounterMetric
 from tiltyard_serving.batch import Batch
 from tiltyard_serving.telemetry import Telemetry, Turn
 
+# A prediction in the event loop that took longer has held up everybody else.
+SLOW_INLINE_S = 0.01
+
 
 class ModelMeter:
     """Counts requests, those of one turn of the event loop together, and predictions."""
@@ -28,6 +31,9 @@ class ModelMeter:
         self._predict_seconds = telemetry.predict_seconds.labels(*labels)
         self._queue_seconds = telemetry.queue_seconds.labels(*labels)
         self._encode_seconds = telemetry.encode_seconds.labels(*labels)
+        self._slow_inline = telemetry.slow_inline.labels(*labels)
+        self._telemetry = telemetry
+        telemetry.hold(*labels)
         self._turn = Turn(self._count)
         self._parsed_s: list[float] = []
         self._validated_s: list[float] = []
@@ -55,6 +61,12 @@ class ModelMeter:
         self._predict_seconds.observe(batch.predict_s)
         self._queue_seconds.observe(batch.queue_s)
         self._encode_seconds.observe(batch.encode_s)
+        if batch.inline and batch.predict_s > SLOW_INLINE_S:
+            self._slow_inline.inc()
+
+    def close(self, *, forget: bool) -> None:
+        """Ends it. With `forget` its metrics go, unless the same version is served elsewhere."""
+        self._telemetry.release(*self._labels, forget=forget)
 
     def _count(self) -> None:
         if self._parsed_s:

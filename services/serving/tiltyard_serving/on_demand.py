@@ -106,12 +106,12 @@ class OnDemand:
                 served.want(target)
                 await served.settled()
         except TemporarilyUnavailable as error:
-            served.close()
+            served.close(forget=True)
             why = served.problem or error.message
             self._note_failure(asked, why)
             raise TemporarilyUnavailable(why, retry_after_s=_RETRY_AFTER_S) from None
         except BaseException:
-            served.close()
+            served.close(forget=True)
             raise
         self._served[asked] = served
         if not isinstance(asked, VersionUri):
@@ -135,7 +135,7 @@ class OnDemand:
         ):
             asked, longest_unused = self._served.popitem(last=False)
             total_bytes -= sizes[asked]
-            self._supply.end(longest_unused)
+            self._supply.end(longest_unused, forget=True)
             self._evicted.inc()
         self._loaded_bytes.set(total_bytes)
 

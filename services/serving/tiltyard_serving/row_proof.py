@@ -46,6 +46,10 @@ def prove(model: PyFunc, example: Payload | None) -> Layout | None:
     except _Differs as why:
         _log.warning("%s: requests are not merged", why)
         return None
+    except Exception as error:
+        # Answers that cannot be written, for one.
+        _log.warning("the answers to merged rows cannot be compared: requests are not merged", exc_info=error)
+        return None
     if layout is None:
         _log.info("no example and no generated rows that the model answers show it row by row: requests are not merged")
     return layout

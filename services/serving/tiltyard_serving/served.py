@@ -113,14 +113,20 @@ class Served:
         if not self.ready:
             raise TemporarilyUnavailable(f"The model {self.label} could not be loaded.", retry_after_s=5)
 
-    def close(self) -> None:
-        """Stops serving; what is in flight is still answered."""
+    def close(self, *, forget: bool = False) -> None:
+        """Stops serving; what is in flight is still answered. With `forget` its metrics go too."""
         if self._keeping is not None:
             self._keeping.cancel()
+        for model in (self.slot.current, self._fallback and self._fallback.model):
+            if model is not None and forget:
+                # Others that serve the same version go on counting.
+                model.forgotten = model.users == 1
         self._end_trial()
         self.slot.swap(None)
         self._telemetry.model_ready.labels(self.label).set(0)
         self._telemetry.model_stale.labels(self.label).set(0)
+        if forget:
+            self._telemetry.forget_served(self.label)
 
     async def _keep(self) -> None:
         retry_s = self._first_retry_s

@@ -50,11 +50,11 @@ class Supply:
             self._watching = asyncio.create_task(self._watcher.run())
         self._watcher.follow(served)
 
-    def end(self, served: Served) -> None:
-        """Ends that, and what `served` serves; what is in flight is still answered."""
+    def end(self, served: Served, *, forget: bool = False) -> None:
+        """Ends that, and what `served` serves; what is in flight is still answered. `forget` as in `Served.close`."""
         if self._watcher is not None:
             self._watcher.forget(served)
-        served.close()
+        served.close(forget=forget)
 
     async def resolve(self, uri: str) -> Target:
         """The version that `uri` names now.

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,9 +21,13 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# How what was loaded on demand and has gone is named in counters.
+EVICTED = "evicted"
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -72,6 +77,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._held: Counts[tuple[str, str]] = Counts()
         registry = self._registry
         model = ("model", "version")
         self.requests = Counter(
@@ -134,6 +140,12 @@ class Telemetry:
             "Seconds to write the answers of one prediction.",
             model,
             buckets=_SECONDS,
+            registry=registry,
+        )
+        self.slow_inline = Counter(
+            "tiltyard_serving_slow_inline_predictions",
+            "Predictions that held up the event loop, in which they were made, for over 10 ms.",
+            model,
             registry=registry,
         )
         self.payloads_dropped = Counter(
@@ -240,6 +252,32 @@ class Telemetry:
             ProcessCollector(registry=registry)
             PlatformCollector(registry=registry)
 
+    def hold(self, model: str, version: str) -> None:
+        """One more user of the metrics of a version."""
+        self._held[model, version] += 1
+
+    def release(self, model: str, version: str, *, forget: bool) -> None:
+        """One user less. With `forget` the last one takes the version's series along, counters summed up elsewhere."""
+        self._held[model, version] -= 1
+        if self._held[model, version] <= 0:
+            del self._held[model, version]
+            if forget:
+                self._forget({"model": model, "version": version})
+
+    def forget_served(self, label: str) -> None:
+        """Takes away the series of something that is no longer served, and that nobody configured."""
+        self._forget({"served": label})
+
+    def _forget(self, labels: dict[str, str]) -> None:
+        if _shared():
+            # Other processes have their part of a series, and the files that hold them only grow.
+            return
+        for metric in vars(self).values():
+            if isinstance(metric, MetricWrapperBase) and labels.keys() <= set(metric._labelnames):
+                if isinstance(metric, Counter):
+                    _move(metric, labels)
+                metric.remove_by_labels(labels)
+
     def text(self) -> bytes:
         """All of it in the text format, over all processes."""
         return generate_latest(self._together())
@@ -264,6 +302,17 @@ class Telemetry:
 def _values(labels: Mapping[str, str]) -> tuple[str, ...]:
     first = labels["model"], labels["version"]
     return *first, *(value for name, value in labels.items() if name not in ("model", "version", "pid"))
+
+
+def _move(counter: Counter, labels: dict[str, str]) -> None:
+    """Counts what has these labels as of those that have gone, so that no sum falls."""
+    names = counter._labelnames
+    children: Any = counter._metrics
+    for values, child in list(children.items()):
+        named = dict(zip(names, values, strict=True))
+        if labels.items() <= named.items():
+            gone = named | dict.fromkeys(labels, EVICTED)
+            counter.labels(**gone).inc(child._value.get())
 
 
 def _shared() -> bool:

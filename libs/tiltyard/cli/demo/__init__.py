@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -17,6 +18,7 @@ from tiltyard.cli.demo.callers import Callers, post
 from tiltyard.cli.demo.patients import Patients, load_patients, write_patients
 from tiltyard.cli.demo.services import free_port, service, tiltyard_command, wait_until_healthy
 from tiltyard.cli.demo.story import Story
+from tiltyard.cli.options import port
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 
 MODEL = "main.clinic.tumor"
@@ -40,11 +42,18 @@ NIGHTLY_ROWS = 1_000_000
     envvar="TILTYARD_DATA_DIR",
     help="Where the registry keeps its data; a temporary directory by default, ./tiltyard-data with --stay.",
 )
-def demo(stay: bool, rows: int, data_dir: Path | None) -> None:
-    """Train, register, promote, serve, roll back and batch-score, on the breast cancer data of scikit-learn."""
+@port("--registry-port", "registry", 5000)
+@port("--serving-port", "serving", 5001)
+def demo(stay: bool, rows: int, data_dir: Path | None, registry_port: int, serving_port: int) -> None:
+    """Train, register, promote, serve, roll back and batch-score, on the breast cancer data of scikit-learn.
+
+    The ports are those of --stay; the whole demo takes free ones.
+    """
+    # Told to stop, it stops the services that it started.
+    signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryDirectory(prefix="tiltyard-demo-") as scratch:
         if stay:
-            _stay(data_dir or Path("tiltyard-data"))
+            _stay(data_dir or Path("tiltyard-data"), registry_port or free_port(), serving_port or free_port())
         else:
             _whole_job(data_dir or Path(scratch) / "data", Path(scratch), rows)
 
@@ -72,10 +81,14 @@ def _whole_job(data_dir: Path, scratch: Path, rows: int) -> None:
     story.print_table()
 
 
-def _stay(data_dir: Path) -> None:
-    registry_url, serving_url = "http://127.0.0.1:5000", "http://127.0.0.1:5001"
-    command = ("--data-dir", str(data_dir), "--model", CHAMPION_URI)
-    with service("registry", "--data-dir", str(data_dir)):
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _stay(data_dir: Path, registry_port: int, serving_port: int) -> None:
+    registry_url, serving_url = (f"http://127.0.0.1:{each}" for each in (registry_port, serving_port))
+    ports = ("--registry-port", str(registry_port), "--serving-port", str(serving_port))
+    with service("registry", "--data-dir", str(data_dir), "--port", str(registry_port)):
         # The models have to be there once; a second start finds them.
         wait_until_healthy(registry_url)
         client = tiltyard.Client(registry_url)
@@ -83,7 +96,7 @@ def _stay(data_dir: Path) -> None:
         if not _has_champion(client):
             for line in register_two(client, registry_url, patients):
                 click.echo(f"  {line}")
-    with service("up", *command):
+    with service("up", "--data-dir", str(data_dir), "--model", CHAMPION_URI, *ports):
         wait_until_healthy(registry_url)
         wait_until_healthy(serving_url)
         _print_curl_lines(registry_url, serving_url, patients)

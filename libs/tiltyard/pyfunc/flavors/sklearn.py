@@ -15,6 +15,7 @@ from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_pickle import Unpickler
 from tiltyard.pyfunc.flavors.module import predictor_of
 from tiltyard.pyfunc.flavors.row_wise import is_row_wise
+from tiltyard.pyfunc.flavors.text_input import of_one_column, reads_texts
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
 
@@ -43,7 +44,8 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     predictor = predictor_of(estimator, method)
     # `score` has one answer for all rows.
     row_wise = method in ("predict", "predict_proba", "predict_log_proba") and is_row_wise(estimator)
-    return Predictor(predictor.predict, estimator, takes_params=False, row_wise=row_wise)
+    predict = of_one_column(predictor.predict) if reads_texts(estimator) else predictor.predict
+    return Predictor(predict, estimator, takes_params=False, row_wise=row_wise)
 
 
 def load_estimator(path: Path, serialization_format: str, *, trusted_types: Iterable[str] = ()) -> Any:

@@ -32,11 +32,13 @@ async def list_aliases(hold: Hold, who: Principal, name: str, at: Millis | None 
     With `If-None-Match` and `wait` the answer is held until it differs, or is 304 when the wait ends.
     """
 
+    shown = parse_model_name(name).shown
+
     async def read(session: Session) -> AliasesReply:
         rows = await store.list_aliases(session, who, name, at=at)
-        return AliasesReply(parse_model_name(name).shown, replies(rows, AliasState))
+        return AliasesReply(shown, replies(rows, AliasState))
 
-    return await hold.answer(read)
+    return await hold.answer(read, {shown})
 
 
 @get("/models/{name:str}/aliases/{alias:str}")

@@ -5,15 +5,16 @@
     GET  …/mlflow/logged-models/{id}/artifacts/files?artifact_file_path=
     POST …/mlflow/upload-artifact?run_uuid=&path=          at most 10 MiB
 
-Each finds the place below the artifact root, and has the artifact proxy answer: what is contained, pinned,
-streamed and inert there is so here.
+Each finds the place below the artifact root, and has the artifact proxy read or store the file: what is contained,
+pinned, streamed and inert there is so here.
 
 Source: mlflow/server/handlers.py, `get_artifact_handler`, `upload_artifact_handler`, tag v3.17.2.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 from litestar import Request, asgi
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
@@ -21,7 +22,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from tiltyard import errors
 from tiltyard.uri import safe_relative_path
-from tiltyard_registry.api.artifacts import PREFIXES, ArtifactProxy
+from tiltyard_registry.api.artifacts import ArtifactProxy
+from tiltyard_registry.api.raw import ClientGone, Response, whole_body
 from tiltyard_registry.api.routes import get
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.run_ids import either_run_id
@@ -67,8 +69,10 @@ def artifact_page_routes(
             """The bytes of one file."""
             file = await place(request.scope, find)
 
-            async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-                await proxy(_at(scope, file), receive, send)
+            async def answer(scope: Any, receive: Receive, send: Send) -> None:
+                response = Response(send, head=scope["method"] == "HEAD")
+                with suppress(ClientGone):
+                    await proxy.read(principal_of(scope), file, dict(scope["headers"]), response, receive)
 
             return answer
 
@@ -79,8 +83,10 @@ def artifact_page_routes(
         if scope["method"] != "POST":
             raise errors.EndpointNotFound(f"No endpoint {scope['method']} for this path.")
         path = await place(scope, _upload)
-        body = await _body(scope, receive)
-        await proxy({**_at(scope, path), "method": "PUT"}, _replay(body, receive), send)
+        with suppress(ClientGone):
+            body = await _body(scope, receive)
+            await proxy.write(principal_of(scope), path, _once(body))
+            await Response(send, head=False).whole(200, [], b"")
 
     return [
         reading("/get-artifact", _of_run),
@@ -134,38 +140,25 @@ def _required(query: dict[str, str], name: str) -> str:
     return value
 
 
-def _at(scope: Any, path: str) -> Any:
-    """The request as if it had been made of the proxy."""
-    raw = f"{PREFIXES[0]}/artifacts/{quote(path, safe='/')}"
-    return {**scope, "path": raw, "raw_path": raw.encode(), "query_string": b""}
-
-
 async def _body(scope: Any, receive: Receive) -> bytes:
+    """The whole body.
+
+    Raises:
+        ClientGone: the connection broke before its end, so that nothing is to be stored.
+        InvalidParameterValue: there is none, or it is too large.
+    """
     declared = dict(scope["headers"]).get(b"content-length", b"0")
+    too_large = errors.InvalidParameterValue("Artifact size is too large. Max size is 10MB.")
     if declared.isdigit() and int(declared) > MAX_UPLOAD_BYTES:
-        raise _too_large()
-    body = bytearray()
-    more = True
-    while more:
-        message: Any = await receive()
-        body += message.get("body", b"")
-        if len(body) > MAX_UPLOAD_BYTES:
-            raise _too_large()
-        more = message.get("more_body", False)
+        raise too_large
+    try:
+        body = await whole_body(receive, max_bytes=MAX_UPLOAD_BYTES)
+    except errors.PayloadTooLarge:
+        raise too_large from None
     if not body:
         raise errors.InvalidParameterValue("Request must specify data.")
-    return bytes(body)
+    return body
 
 
-def _too_large() -> errors.InvalidParameterValue:
-    return errors.InvalidParameterValue("Artifact size is too large. Max size is 10MB.")
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """What the proxy reads: the body, then whatever the connection says."""
-    messages: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replayed() -> Any:
-        return messages.pop() if messages else await receive()
-
-    return replayed
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body

@@ -18,7 +18,7 @@ Source: mlflow/server/handlers.py, mlflow/store/artifact/mlflow_artifacts_repo.p
 
 import mimetypes
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -45,9 +45,10 @@ PREFIXES = ("/api/2.0/mlflow-artifacts", "/ajax-api/2.0/mlflow-artifacts")
 _MARK = b"/mlflow-artifacts/"
 _TEXT_SUFFIX = re.compile(
     r"\.(txt|log|err|out|jsonl?|ndjson|ya?ml|xml|[ct]sv|md|rst|py|js|ts|sh|sql|r|ini|cfg|conf|toml|properties"
-    r"|html?|css|svg|ipynb)",
+    r"|x?html?|css|svgz?|mjs|cjs|xslt?|ipynb)",
     re.IGNORECASE,
 )
+_ACTIVE = re.compile(r"html|xml|script|svg|shockwave|java", re.IGNORECASE)
 _TEXT_NAMES = frozenset({"MLmodel", "MLproject"})
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 # A file may change between the look at it and its first byte; more often than this is not an accident.
@@ -145,22 +146,33 @@ class ArtifactProxy:
         if not request.path:
             await self._list(request, response)
             return
-        path = artifacts.check_path(request.path)
-        access.require(request.who, Action.READ, f"artifact {path}")
+        await self.read(request.who, request.path, request.headers, response, request.receive)
+
+    async def read(
+        self, who: Principal, path: str, headers: dict[bytes, bytes], response: Response, receive: Receive
+    ) -> None:
+        """Answers with the file at `path`, or the range of it that the request's `headers` ask for.
+
+        Raises:
+            ResourceDoesNotExist: there is no such file.
+            InvalidParameterValue: the path is unsafe, or names a directory.
+            ClientGone: nobody reads the answer any more.
+        """
+        path = artifacts.check_path(path)
+        access.require(who, Action.READ, f"artifact {path}")
         for attempt in range(1, _READ_TRIES + 1):
             entry = await self._store.head(path)
             if entry.is_dir:
                 raise errors.InvalidParameterValue(
                     f"Invalid path '{path}': it is a directory; its files are listed with '?path='."
                 )
-            span = _span(request.headers, entry)
+            span = _span(headers, entry)
             if span is None:
                 await response.whole(416, [(b"content-range", b"bytes */%d" % entry.size_bytes)], b"")
                 return
-            headers = _file_headers(entry, span)
             chunks = self._store.get(path, span.start, span.end, etag=entry.etag)
             try:
-                await response.stream(span.status, headers, chunks, request.receive)
+                await response.stream(span.status, _file_headers(entry, span), chunks, receive)
             except errors.ResourceConflict:
                 if response.started or attempt == _READ_TRIES:
                     raise
@@ -178,22 +190,30 @@ class ArtifactProxy:
         await response.json(FilesReply(await list_files(self._store, path)))
 
     async def _put(self, request: Request, response: Response) -> None:
-        path = request.path
-        if not path or path.endswith("/"):
-            raise errors.InvalidParameterValue(f"Invalid path '{path[:80]}': expected the path of a file.")
+        if not request.path or request.path.endswith("/"):
+            raise errors.InvalidParameterValue(f"Invalid path '{request.path[:80]}': expected the path of a file.")
         if b"content-range" in request.headers:
             raise errors.InvalidParameterValue("A part of a file cannot be stored: send it whole.")
+        await self.write(request.who, request.path, body(request.receive))
+        await response.whole(200, [], b"")
+
+    async def write(self, who: Principal, path: str, chunks: AsyncIterator[bytes]) -> None:
+        """Stores a file at `path`, hashed as it streams. When `chunks` raises, nothing of it is stored.
+
+        Raises:
+            InvalidParameterValue: the path is unsafe, or a directory.
+            ResourceConflict: a registered version is made of what is there.
+        """
         path = artifacts.check_path(path)
         async with self._database.read() as session:
-            await artifacts.check_writable(session, request.who, path)
+            await artifacts.check_writable(session, who, path)
         async with self._store.open_writer(path) as writer:
             upload = artifacts.HashedUpload(writer)
-            async for chunk in body(request.receive):
+            async for chunk in chunks:
                 await upload.write(chunk)
             await upload.seal()
             async with self._database.write() as session:
-                await artifacts.publish(session, request.who, path, upload)
-        await response.whole(200, [], b"")
+                await artifacts.publish(session, who, path, upload)
 
     async def _delete(self, request: Request, response: Response) -> None:
         path = artifacts.check_path(request.path)
@@ -246,4 +266,6 @@ def _file_headers(entry: Entry, span: Span) -> Headers:
 def _content_type(name: str) -> str:
     if name in _TEXT_NAMES or _TEXT_SUFFIX.fullmatch(PurePosixPath(name).suffix):
         return "text/plain"
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+    kind, encoding = mimetypes.guess_type(name)
+    # Of a compressed file the type is that of what it holds; and no browser shall take anything for a page.
+    return "application/octet-stream" if kind is None or encoding or _ACTIVE.search(kind) else kind

@@ -79,6 +79,23 @@ async def read_session(
         yield opened
 
 
+async def database(
+    request: Request[Any, Any, Any],
+    who: NamedDependency[Principal],  # noqa: ARG001
+) -> Database:
+    """The database, for a door that works before and after its transaction too."""
+    state = request.app.state
+    await state.schema.check(state.database)
+    opened: Database = state.database
+    return opened
+
+
+def request_id(request: Request[Any, Any, Any]) -> str | None:
+    """The id of this request."""
+    found: str | None = request.scope["state"].get("request_id")
+    return found
+
+
 def artifacts(state: State) -> Artifacts:
     """Where the registry keeps files."""
     found: Artifacts = state.artifacts
@@ -116,6 +133,8 @@ DEPENDENCIES = {
     "who": Provide(who, sync_to_thread=False),
     "session": Provide(session),
     "read_session": Provide(read_session),
+    "database": Provide(database),
+    "request_id": Provide(request_id, sync_to_thread=False),
     "artifacts": Provide(artifacts, sync_to_thread=False),
     "hold": Provide(hold),
     "expected_version": Provide(expected_version, sync_to_thread=False),

@@ -1,15 +1,15 @@
 """Blocking queries: an answer at once if it differs from what the caller has, else when it changes.
 
-    return await hold.answer(read)      # read: session -> wire Struct
+    return await hold.answer(read, {"m"})      # read: session -> wire Struct, of the model m
 
-The caller sends the ETag of what he has (`If-None-Match`) and how long he can wait (`wait`, in seconds). He is
+Callers send the ETag of what they have (`If-None-Match`) and how long they can wait (`wait`, in seconds). They are
 told the state, never a list of what happened, so there is nothing to miss and nothing to replay.
 """
 
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 from litestar import Response
@@ -32,8 +32,13 @@ class Hold:
         self._known = {tag.strip().removeprefix("W/") for tag in (known or "").split(",")}
         self._until = time.monotonic() + wait_s
 
-    async def answer(self, read: Callable[[Session], Awaitable[msgspec.Struct]]) -> Response[bytes | None]:
-        """The state that `read` gives and its ETag; 304 when it is still the one that the caller has."""
+    async def answer(
+        self, read: Callable[[Session], Awaitable[msgspec.Struct]], models: Collection[str]
+    ) -> Response[bytes | None]:
+        """The state that `read` gives and its ETag; 304 when it is still the one that the caller has.
+
+        `models` are the shown names of the models that the state is of: it is read again when one of them changes.
+        """
         while True:
             # Counted before the read, so that a change in between ends the wait at once.
             seen = self._changes.seen
@@ -46,4 +51,4 @@ class Hold:
             left_s = self._until - time.monotonic()
             if left_s <= 0 or self._draining.is_set():
                 return Response(None, status_code=304, headers=headers)
-            await self._changes.wait(seen, left_s)
+            await self._changes.wait(seen, left_s, models)

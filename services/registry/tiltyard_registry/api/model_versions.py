@@ -1,6 +1,7 @@
-"""Model versions, their tags and stages. Paths: /api/2.0/mlflow/model-versions/…"""
+"""Model versions, their tags and stages. Paths: /api/2.0/mlflow/model-versions/…, and one of our own."""
 
 import msgspec
+from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 
 from tiltyard.wire import model_versions as wire
@@ -9,18 +10,22 @@ from tiltyard_registry.api.replies import replies, reply
 from tiltyard_registry.api.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store import model_versions as store
-from tiltyard_registry.store import registry_tags
+from tiltyard_registry.store import new_versions, registry_tags
 from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Row, Session
+from tiltyard_registry.store.session import Database, Row, Session
 
 
 @post("/model-versions/create")
 async def create_model_version(
-    session: Session, who: Principal, artifacts: Artifacts, data: wire.CreateModelVersion
+    database: Database,
+    who: Principal,
+    artifacts: Artifacts,
+    request_id: NamedDependency[str | None],
+    data: wire.CreateModelVersion,
 ) -> wire.ModelVersionReply:
     """Registers the next version of a model; what lies at its source can change no more."""
-    row = await store.create_model_version(
-        session,
+    row = await new_versions.create_version(
+        database,
         who,
         artifacts,
         data.name,
@@ -30,6 +35,7 @@ async def create_model_version(
         run_link=data.run_link,
         description=data.description,
         model_id=data.model_id,
+        request_id=request_id,
     )
     return _shown(row)
 
@@ -77,6 +83,7 @@ async def transition_model_version_stage(
         data.version,
         data.stage,
         archive_existing_versions=data.archive_existing_versions,
+        comment=data.comment,
     )
     return _shown(row)
 
@@ -85,6 +92,13 @@ async def transition_model_version_stage(
 async def delete_model_version(session: Session, who: Principal, data: wire.DeleteModelVersion) -> Empty:
     """Removes a version and the aliases that name it; its number is never used again."""
     await store.delete_model_version(session, who, data.name, data.version)
+    return Empty()
+
+
+@delete("/models/{name:str}/versions/{version:str}")
+async def delete_version(session: Session, who: Principal, name: str, version: str, force: bool = False) -> Empty:
+    """Removes a version; one that an alias names only with `force`, and the alias with it."""
+    await store.delete_model_version(session, who, name, version, force=force)
     return Empty()
 
 
@@ -125,3 +139,4 @@ HANDLERS: list[HTTPRouteHandler] = [
     set_model_version_tag,
     delete_model_version_tag,
 ]
+OWN_HANDLERS: list[HTTPRouteHandler] = [delete_version]

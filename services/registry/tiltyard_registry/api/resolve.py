@@ -30,7 +30,7 @@ async def resolve(
         rows = await resolution.resolve(session, who, uri)
         return ResolveReply([reply(row, Unresolved) if "error_code" in row else reply(row, Resolved) for row in rows])
 
-    return await hold.answer(read)
+    return await hold.answer(read, resolution.models_of(uri))
 
 
 HANDLERS: list[HTTPRouteHandler] = [resolve]

@@ -6,10 +6,12 @@ from importlib.metadata import version
 from typing import Any
 
 from litestar import MediaType, Request, Response
+from litestar.datastructures import State
 
 from tiltyard.errors import TemporarilyUnavailable
 from tiltyard.wire.server import ServerInfo
 from tiltyard_registry.api.routes import get
+from tiltyard_registry.store.availability import DISK_FULL
 
 # Below the two seconds within which a probe shall tell the truth.
 _CHECK_TIMEOUT_S = 1.5
@@ -41,19 +43,29 @@ def _linked(text: str) -> str:
 
 @get(["/health", "/readyz", "/startupz", "/ping"], media_type=MediaType.TEXT)
 async def health(request: Request[Any, Any, Any]) -> Response[str]:
-    """200 when requests can be answered: the database is there, has our schema, and the server is not stopping."""
+    """200 when requests can be answered: the database is there, has our schema and space, and nobody stops us."""
     state = request.app.state
     if state.draining.is_set():
         return _not_ready("The server is stopping.")
+    checking = asyncio.ensure_future(_problem(state))
+    # A look that takes too long is left to end by itself: to wait for its end may take as long again.
+    done, _ = await asyncio.wait({checking}, timeout=_CHECK_TIMEOUT_S)
+    if not done:
+        checking.cancel()
+        return _not_ready("The registry's database does not answer.")
+    problem = checking.result()
+    return Response("OK") if problem is None else _not_ready(problem)
+
+
+async def _problem(state: State) -> str | None:
+    """Why requests cannot be answered, None if they can."""
     try:
-        async with asyncio.timeout(_CHECK_TIMEOUT_S):
-            await state.schema.check(state.database)
-            ready = await state.database.ping(timeout_s=_CHECK_TIMEOUT_S)
-    except TimeoutError:
-        ready = False
+        await state.schema.check(state.database)
+        if not await state.database.ping(timeout_s=_CHECK_TIMEOUT_S):
+            return "The registry's database does not answer."
+        return None if await state.database.can_write() else DISK_FULL
     except TemporarilyUnavailable as error:
-        return _not_ready(error.message)
-    return Response("OK") if ready else _not_ready("The registry's database does not answer.")
+        return error.message
 
 
 def _not_ready(reason: str) -> Response[str]:

@@ -8,6 +8,7 @@ Source: unitycatalog, api/all.yaml.
 
 from typing import cast
 
+from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 
 from tiltyard.errors import InvalidParameterValue, NotImplementedYet, ResourceDoesNotExist
@@ -18,9 +19,9 @@ from tiltyard_registry.api.replies import reply
 from tiltyard_registry.api.routes import delete, get, patch, post
 from tiltyard_registry.api.unity_namespaces import cut, page_size, position_of
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.store import model_versions, registered_models, reserved_versions
+from tiltyard_registry.store import model_versions, new_versions, registered_models, reserved_versions
 from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Row, Session
+from tiltyard_registry.store.session import Database, Row, Session
 
 _OPERATIONS = ("READ_MODEL_VERSION", "READ_WRITE_MODEL_VERSION")
 
@@ -152,9 +153,10 @@ async def delete_version(session: Session, who: Principal, full_name: str, versi
 
 @patch("/models/{full_name:str}/versions/{version:str}/finalize")
 async def finalize_version(
-    session: Session,
+    database: Database,
     who: Principal,
     artifacts: Artifacts,
+    request_id: NamedDependency[str | None],
     full_name: str,
     version: str,
     data: wire.FinalizeVersion,
@@ -164,7 +166,8 @@ async def finalize_version(
     other_name = data.full_name is not None and _full(data.full_name) != name
     if other_name or (data.version is not None and data.version != check_version(version)):
         raise InvalidParameterValue(f"The body names another version than the path, which is {name.full}/{version}.")
-    return _version(await reserved_versions.finalize_version(session, who, artifacts, name.full, version))
+    row = await new_versions.finalize_version(database, who, artifacts, name.full, version, request_id=request_id)
+    return _version(row)
 
 
 @post("/temporary-model-version-credentials")

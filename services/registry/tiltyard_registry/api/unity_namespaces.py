@@ -14,6 +14,7 @@ from tiltyard.wire.tags import Empty, Text
 from tiltyard_registry.api.replies import reply
 from tiltyard_registry.api.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.properties import with_properties
 from tiltyard_registry.search import PageToken
 from tiltyard_registry.store import catalogs, schemas
 from tiltyard_registry.store.session import Row, Session
@@ -24,7 +25,8 @@ MAX_PAGE = 100
 @post("/catalogs")
 async def create_catalog(session: Session, who: Principal, data: wire.CreateCatalog) -> wire.CatalogInfo:
     """Creates a catalog."""
-    return _catalog(await catalogs.create_catalog(session, who, data.name, comment=data.comment))
+    row = await catalogs.create_catalog(session, who, data.name, comment=data.comment, properties=data.properties)
+    return _catalog(row)
 
 
 @get("/catalogs")
@@ -46,8 +48,10 @@ async def get_catalog(read_session: Session, who: Principal, name: str) -> wire.
 
 @patch("/catalogs/{name:str}")
 async def update_catalog(session: Session, who: Principal, name: str, data: wire.UpdateCatalog) -> wire.CatalogInfo:
-    """Changes the comment or the name of a catalog."""
-    row = await catalogs.update_catalog(session, who, name, new_name=data.new_name, comment=data.comment)
+    """Changes the comment, the properties or the name of a catalog."""
+    row = await catalogs.update_catalog(
+        session, who, name, new_name=data.new_name, comment=data.comment, properties=data.properties
+    )
     return _catalog(row)
 
 
@@ -61,7 +65,10 @@ async def delete_catalog(session: Session, who: Principal, name: str, force: boo
 @post("/schemas")
 async def create_schema(session: Session, who: Principal, data: wire.CreateSchema) -> wire.SchemaInfo:
     """Creates a schema in a catalog that exists."""
-    return _schema(await schemas.create_schema(session, who, data.catalog_name, data.name, comment=data.comment))
+    row = await schemas.create_schema(
+        session, who, data.catalog_name, data.name, comment=data.comment, properties=data.properties
+    )
+    return _schema(row)
 
 
 @get("/schemas")
@@ -88,9 +95,10 @@ async def get_schema(read_session: Session, who: Principal, full_name: str) -> w
 
 @patch("/schemas/{full_name:str}")
 async def update_schema(session: Session, who: Principal, full_name: str, data: wire.UpdateSchema) -> wire.SchemaInfo:
-    """Changes the comment or the name of a schema."""
+    """Changes the comment, the properties or the name of a schema."""
+    parts = _two_parts(full_name)
     row = await schemas.update_schema(
-        session, who, *_two_parts(full_name), new_name=data.new_name, comment=data.comment
+        session, who, *parts, new_name=data.new_name, comment=data.comment, properties=data.properties
     )
     return _schema(row)
 
@@ -140,11 +148,11 @@ def _two_parts(full_name: str) -> tuple[str, str]:
 
 
 def _catalog(row: Row) -> wire.CatalogInfo:
-    return reply({**row, "id": row["uuid"]}, wire.CatalogInfo)
+    return reply({**with_properties(row), "id": row["uuid"]}, wire.CatalogInfo)
 
 
 def _schema(row: Row) -> wire.SchemaInfo:
-    return reply({**row, "schema_id": row["uuid"]}, wire.SchemaInfo)
+    return reply({**with_properties(row), "schema_id": row["uuid"]}, wire.SchemaInfo)
 
 
 HANDLERS: list[HTTPRouteHandler] = [

@@ -6,9 +6,10 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, false
 
 from tiltyard.errors import TemporarilyUnavailable
+from tiltyard_registry.gc.layout import homes_of, owner_of
 from tiltyard_registry.gc.nouns import EXPERIMENTS, LOGGED_MODELS, RUNS, Noun, named
 from tiltyard_registry.gc.purge import Purge
-from tiltyard_registry.gc.reconcile import Reconciliation, homes_of, owner_of
+from tiltyard_registry.gc.reconcile import Reconciliation
 from tiltyard_registry.gc.report import Report
 from tiltyard_registry.store import migrations
 from tiltyard_registry.store.places import Artifacts

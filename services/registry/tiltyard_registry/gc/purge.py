@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select, tuple_
 
 from tiltyard.storage import Entry
+from tiltyard_registry.gc.layout import of_experiment
 from tiltyard_registry.gc.nouns import EXPERIMENTS, LOGGED_MODELS, RUNS, Noun, either, mark
 from tiltyard_registry.gc.report import Amount, Report
 from tiltyard_registry.store import rowsets
@@ -49,12 +50,28 @@ class Purge:
             await self.runs(RUNS.table.c.experiment_id == number)
             await self.logged_models(LOGGED_MODELS.table.c.experiment_id == number)
             if await self._is_alone(experiment):
-                await self.tree(self._artifacts.prefix_of(experiment["uri"]) or "", self._report.purged)
+                await self._leftovers(number, self._artifacts.prefix_of(experiment["uri"]) or "")
             await self._datasets(number)
             self._report.experiments += 1
 
     async def tree(self, prefix: str, counted: Amount) -> None:
-        """Removes what lies below `prefix` and is not pinned; of the artifact root nothing."""
+        """Removes what lies below `prefix`, which the registry chose, and is not pinned; of the root nothing."""
+        async for page in self._pages_below(prefix):
+            await self._remove(page, counted)
+        self._trees.add(prefix)
+
+    async def _leftovers(self, number: int, home: str) -> None:
+        """Removes what is left of an experiment in its home, and leaves alone what never was of it."""
+        async for page in self._pages_below(home):
+            async with self._database.read() as session:
+                own = await of_experiment(session, number, home, page)
+            await self._remove(own, self._report.purged)
+            stay = {entry.path for entry in own}
+            for entry in page:
+                if entry.path not in stay:
+                    self._report.foreign.add(entry.size_bytes)
+
+    async def _pages_below(self, prefix: str) -> AsyncIterator[list[Entry]]:
         page: list[Entry] = []
         if prefix:
             async for entry in self._artifacts.store.list(prefix, recursive=True):
@@ -62,11 +79,10 @@ class Purge:
                 if self._trees.isdisjoint(directories_above([entry.path])):
                     page.append(entry)
                 if len(page) == FILES_AT_ONCE:
-                    await self._remove(page, counted)
+                    yield page
                     page = []
         if page:
-            await self._remove(page, counted)
-        self._trees.add(prefix)
+            yield page
 
     async def _remove(self, page: list[Entry], counted: Amount) -> None:
         if self._report.dry_run:

@@ -1,47 +1,21 @@
 """The store held against the database: files that no row knows, and rows whose file is gone."""
 
-import re
-from collections.abc import AsyncIterator, Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 from sqlalchemy import and_, delete, select
 
 from tiltyard.errors import ResourceDoesNotExist
 from tiltyard.storage import Entry, ManifestFile
+from tiltyard_registry.gc.layout import homes_of, known_owners, owner_of
 from tiltyard_registry.gc.purge import Purge
 from tiltyard_registry.gc.report import MAX_NAMES, Amount, Report
-from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.artifacts import directories_above, split_pinned
-from tiltyard_registry.store.places import UNITY_STORAGE, Artifacts
-from tiltyard_registry.store.session import Database, Session
-from tiltyard_registry.tables import (
-    experiments,
-    files,
-    logged_models,
-    manifests,
-    model_versions,
-    registered_models,
-    runs,
-)
+from tiltyard_registry.store.places import Artifacts
+from tiltyard_registry.store.session import Database
+from tiltyard_registry.tables import files, manifests, model_versions, registered_models
 
 PAGE = 1000
-
-# Where the registry puts the files of what, and the column that knows its id. Only what lies so, in the home of an
-# experiment, can be an orphan: the store may hold things of others too.
-_LAYOUTS: tuple[tuple[re.Pattern[str], Any], ...] = (
-    (re.compile(r"(.+?)/([0-9a-f]{32})(?=/)"), runs.c.run_id),
-    (re.compile(r"(.+?)/models/(m-[0-9a-f]{32})(?=/)"), logged_models.c.model_id),
-    (re.compile(rf"({UNITY_STORAGE})/models/[^/]+/versions/([^/]+)(?=/)"), model_versions.c.uuid),
-)
-
-
-class Owner(NamedTuple):
-    """What a file belongs to by where it lies: the layout, the id in it, and the directory of that id."""
-
-    layout: int
-    name: str
-    place: str
 
 
 class Reconciliation:
@@ -82,7 +56,7 @@ class Reconciliation:
         """Tells known files, orphans and strangers apart."""
         owners = {entry.path: owner for entry in page if (owner := owner_of(entry.path, homes)) is not None}
         async with self._database.read() as session:
-            known = await _known(session, set(owners.values()))
+            known = await known_owners(session, set(owners.values()))
             lost = [entry for entry in page if entry.path in owners and owners[entry.path] not in known]
             free, _ = await split_pinned(session, lost)
         for entry in free:
@@ -148,33 +122,6 @@ class Reconciliation:
             return not (await self._artifacts.store.head(path)).is_dir
         except ResourceDoesNotExist:
             return False
-
-
-async def homes_of(database: Database, artifacts: Artifacts) -> set[str]:
-    """The directories of the experiments that there are."""
-    async with database.read() as session:
-        rows = await session.all(select(experiments.c.artifact_location))
-    return {prefix for row in rows if (prefix := artifacts.prefix_of(row["artifact_location"])) is not None}
-
-
-def owner_of(path: str, homes: Collection[str]) -> Owner | None:
-    """Whom a file belongs to by where it lies, or None when it is laid out as nothing of the registry's."""
-    for number, (pattern, _) in enumerate(_LAYOUTS):
-        match = pattern.match(path)
-        # A number is the home of an experiment that may be gone.
-        if match and (match.group(1).isdecimal() or match.group(1) in homes or match.group(1) == UNITY_STORAGE):
-            return Owner(number, match.group(2), match.group(0))
-    return None
-
-
-async def _known(session: Session, owners: Collection[Owner]) -> set[Owner]:
-    known: set[Owner] = set()
-    for number, (_, column) in enumerate(_LAYOUTS):
-        ids = sorted({owner.name for owner in owners if owner.layout == number})
-        if ids:
-            found = set((await session.execute(select(column).where(rowsets.among(session, column, ids)))).scalars())
-            known |= {owner for owner in owners if owner.layout == number and owner.name in found}
-    return known
 
 
 async def _paged(entries: AsyncIterator[Entry]) -> AsyncIterator[list[Entry]]:

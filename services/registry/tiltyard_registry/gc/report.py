@@ -34,6 +34,9 @@ class Report(Struct, kw_only=True):
     pinned: Amount = field(default_factory=Amount)
     """Files of what was purged that stay, because registered versions are made of them."""
 
+    foreign: Amount = field(default_factory=Amount)
+    """Files in the homes of purged experiments that are not the registry's: never removed."""
+
     elsewhere: int = 0
     """Runs and logged models whose files lie outside the artifact root: they are left alone."""
 
@@ -73,6 +76,8 @@ class Report(Struct, kw_only=True):
         ]
         if self.pinned.files:
             told.append(f"Their files that stay, for registered versions are made of them: {self.pinned}")
+        if self.foreign.files:
+            told.append(f"Files beside them that are not the registry's, left alone: {self.foreign}")
         if self.elsewhere:
             told.append(f"Runs and logged models whose files lie elsewhere and stay there: {self.elsewhere}")
         told.append(f"Interrupted uploads {would}removed: {self.uploads.files}, {self.uploads.size_bytes} bytes")

@@ -4,6 +4,8 @@
     rows      what is copied: tables of rows below their owners, and how two sides are compared
     owners    rows that others hang on: experiments, runs, logged models
     nouns     which tables there are, and what is said differently here
+    fitting   whether their values fit into our columns, before anything is written
+    places    which rows lead to files that our artifact root does not hold
     job       the order of it all
 
 Ids, version numbers and times are kept. Nothing but the rows themselves says how far an import came: a row that

@@ -60,7 +60,12 @@ async def _experiments(session: Session, page: Sequence[Values]) -> list[str]:
                 f"{named[row['name']][0]}"
             )
         elif theirs[4] != row["creation_time"] and not await _is_untouched(session, row["experiment_id"]):
-            found.append(f"experiment {row['experiment_id']} is '{row['name']}' here and '{theirs[1]}' there")
+            way_on = (
+                " (--default-as NAME imports that as another one)"
+                if row["experiment_id"] == DEFAULT_EXPERIMENT_ID
+                else ""
+            )
+            found.append(f"experiment {row['experiment_id']} is '{row['name']}' here and '{theirs[1]}' there{way_on}")
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 from sqlalchemy import select
 
-from tiltyard.errors import ResourceDoesNotExist, TiltyardError
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.storage import ArtifactStore, Entry
 from tiltyard_registry.importing.rows import Compared
 from tiltyard_registry.rules.access import Principal
@@ -20,12 +20,16 @@ _AT_ONCE = 8
 
 
 class Files:
-    """The files below an MLflow server's artifact root. `refused` names those that could not be kept, and why."""
+    """The files below an MLflow server's artifact root.
+
+    `refused` names those that can never be kept as they are, and why; `failed` those that could not be copied now.
+    """
 
     def __init__(self, theirs: ArtifactStore, ours: ArtifactStore) -> None:
         self._theirs = theirs
         self._ours = ours
         self.refused: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
         self.size_bytes = 0
 
     async def pages(self) -> AsyncIterator[list[Entry]]:
@@ -47,8 +51,10 @@ class Files:
             async with limit:
                 try:
                     await self._copy(database, who, entry)
-                except TiltyardError as error:
+                except InvalidParameterValue as error:
                     self.refused[entry.path] = error.message
+                except TiltyardError as error:
+                    self.failed[entry.path] = error.message
 
         async for page in self.pages():
             have = await self._have(database, page)
@@ -59,8 +65,12 @@ class Files:
             done(len(page))
 
     async def compare(self, database: Database, compared: Compared) -> None:
-        """Counts files and sizes on both sides; here a file counts while it is the one that was hashed."""
-        async for page in self.pages():
+        """Counts files and sizes on both sides, but for those that are refused and named.
+
+        Here a file counts while it is the one that was hashed.
+        """
+        async for found in self.pages():
+            page = [entry for entry in found if entry.path not in self.refused]
             compared.there.add([(entry.path, entry.size_bytes) for entry in page])
             self.size_bytes += sum(entry.size_bytes for entry in page)
             compared.here.add(sorted(await self._have(database, page)))
@@ -68,6 +78,8 @@ class Files:
     async def _copy(self, database: Database, who: Principal, entry: Entry) -> None:
         async with database.read() as session:
             path = await artifacts.check_writable(session, who, entry.path)
+        if path != entry.path:
+            raise InvalidParameterValue(f"here it would be '{path}', which may be another file")
         async with self._ours.open_writer(path) as writer:
             upload = artifacts.HashedUpload(writer)
             async for chunk in self._theirs.get(entry.path, etag=entry.etag):

@@ -3,7 +3,8 @@
 Source: mlflow/store/tracking/sqlalchemy_store.py, `log_inputs`, tag v3.17.2.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -19,6 +20,10 @@ from tiltyard_registry.store.session import Session
 _IDENTITY = ("experiment_id", "name", "digest")
 
 
+def _same(number: Any) -> Any:
+    return number
+
+
 class Datasets(Copied):
     """The datasets of experiments; one that is here already stays as it is."""
 
@@ -29,8 +34,11 @@ class Datasets(Copied):
         await session.execute(insert(self.ours).on_conflict_do_nothing(), parameters)
 
 
+@dataclass(frozen=True)
 class DatasetInputs(Copied):
-    """What says of a run which datasets went into it, and as what."""
+    """What says of a run which datasets went into it, and as what. `number` says what an experiment's id is here."""
+
+    number: Callable[[Any], Any] = _same
 
     def statement(self, source: MLflowDatabase, owners: Keys) -> Select[Any]:
         """The run, the dataset's id there, and what is said of its use."""
@@ -56,9 +64,9 @@ class DatasetInputs(Copied):
     async def _ids(self, sides: Sides, uuids: set[str]) -> dict[str, int]:
         """The ids here of datasets that have these ids there."""
         theirs, ours = sides.there.table("datasets"), t.datasets
-        named = await sides.there.all(
-            select(*(theirs.c[name] for name in ("dataset_uuid", *_IDENTITY))).where(theirs.c.dataset_uuid.in_(uuids))
-        )
+        asked = select(*(theirs.c[name] for name in ("dataset_uuid", *_IDENTITY)))
+        found = await sides.there.all(asked.where(theirs.c.dataset_uuid.in_(uuids)))
+        named = [(uuid, self.number(experiment_id), *rest) for uuid, experiment_id, *rest in found]
         here = select(ours.c.id, *(ours.c[name] for name in _IDENTITY)).where(
             rowsets.among(sides.here, ours.c.experiment_id, sorted({row[1] for row in named})),
             rowsets.among(sides.here, ours.c.digest, sorted({row[3] for row in named})),

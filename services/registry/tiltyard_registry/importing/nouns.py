@@ -5,28 +5,36 @@ Source: mlflow/store/tracking/dbmodels/models.py and mlflow/store/model_registry
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists
 
 from tiltyard_registry import tables as t
-from tiltyard_registry.importing.inputs import DATASET_INPUT_TAGS, DATASET_INPUTS, DATASETS
+from tiltyard_registry.importing.default_experiment import NewDefault
+from tiltyard_registry.importing.fitting import Fitted
+from tiltyard_registry.importing.inputs import DATASET_INPUT_TAGS, DATASET_INPUTS, DATASETS, DatasetInputs
 from tiltyard_registry.importing.locations import Locations
 from tiltyard_registry.importing.owners import Owner
 from tiltyard_registry.importing.rows import Copied
 from tiltyard_registry.importing.source import MLflowDatabase, Values
+from tiltyard_registry.rules.experiments import DEFAULT_EXPERIMENT_ID
 from tiltyard_registry.rules.lifecycle import ACTIVE
-from tiltyard_registry.store.logged_models import REGISTRATIONS_TAG
+from tiltyard_registry.store.experiments import get_experiment
+from tiltyard_registry.store.logged_models import REGISTRATIONS_TAG, get_logged_model
+from tiltyard_registry.store.runs import get_run
 
 DELETED_STAGE = "Deleted_Internal"
 """What MLflow calls the stage of a version that was deleted."""
 
 # SQL has no infinities there, so the largest numbers stand for them.
 _INFINITE = 1.7976931348623157e308
+LOGGED_MODEL_READY = "LOGGED_MODEL_READY"
 _LOGGED_MODEL_STATUS = {
     1: "LOGGED_MODEL_PENDING",
-    2: "LOGGED_MODEL_READY",
+    2: LOGGED_MODEL_READY,
     3: "LOGGED_MODEL_UPLOAD_FAILED",
 }
 
@@ -80,13 +88,15 @@ def _of_live_version(source: MLflowDatabase, tags: Any) -> ColumnElement[bool]:
     return exists().where(*same, versions.c.current_stage != DELETED_STAGE)
 
 
-def experiments(locations: Locations) -> Owner:
-    """Experiments with their tags and datasets."""
+def experiments(locations: Locations, default: NewDefault | None) -> Owner:
+    """Experiments with their tags and datasets; `default` says what their experiment 0 is here."""
 
     def convert(row: Values) -> Values:
         experiment_id, name, location, stage, *times = row
-        location = locations.here(location or f"mlflow-artifacts:/{experiment_id}")
-        return (experiment_id, name, location, stage or ACTIVE, *times)
+        if default is not None and experiment_id == DEFAULT_EXPERIMENT_ID:
+            name = default.name
+        location = locations.home(experiment_id, location)
+        return (_number(default, experiment_id), name, location, stage or ACTIVE, *times)
 
     same = ("experiment_id", "name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time")
     tags = Copied(
@@ -94,11 +104,16 @@ def experiments(locations: Locations) -> Owner:
     )  # fmt: skip
     return Owner(
         "experiments", "experiments", t.experiments, "experiment_id", {name: name for name in same}, convert,
-        (tags, DATASETS),
+        (tags, DATASETS), "artifact_location", get_experiment, each=True,
+        renumbered={} if default is None else {default.number: DEFAULT_EXPERIMENT_ID},
     )  # fmt: skip
 
 
-def runs(locations: Locations) -> Owner:
+def _number(default: NewDefault | None, experiment_id: Any) -> Any:
+    return experiment_id if default is None else default.number_of(experiment_id)
+
+
+def runs(locations: Locations, default: NewDefault | None) -> Owner:
     """Runs with params, tags, every point of every metric, and what went in and came out."""
     columns = {
         "run_id": "run_uuid",
@@ -114,17 +129,18 @@ def runs(locations: Locations) -> Owner:
     }
 
     def convert(row: Values) -> Values:
-        *start, stage, deleted_time, artifact_uri = row
+        run_id, experiment_id, *said, stage, deleted_time, artifact_uri = row
+        start = (run_id, _number(default, experiment_id), *said)
         return (*start, stage or ACTIVE, deleted_time, locations.here(artifact_uri))
 
-    model = {"model_id": "destination_id"}
+    number, model = partial(_number, default), {"model_id": "destination_id"}
     children = (
         Copied("params", "params", "run_uuid", t.params, "run", _PAIR),
         Copied("run tags", "tags", "run_uuid", t.run_tags, "run", _PAIR),
         Copied("metric points", "metrics", "run_uuid", t.metrics, "run", _POINT, convert=_point, endless=True),
         Copied("latest metrics", "latest_metrics", "run_uuid", t.latest_metrics, "run", _POINT, convert=_point),
-        DATASET_INPUTS,
-        DATASET_INPUT_TAGS,
+        replace(DATASET_INPUTS, number=number),
+        replace(DATASET_INPUT_TAGS, number=number),
         Copied(
             "model inputs", "inputs", "source_id", t.model_inputs, "run", model, _linked("RUN_INPUT", "MODEL_INPUT")
         ),
@@ -133,10 +149,10 @@ def runs(locations: Locations) -> Owner:
             _linked("RUN_OUTPUT", "MODEL_OUTPUT"),
         ),
     )  # fmt: skip
-    return Owner("runs", "runs", t.runs, "id", columns, convert, children)
+    return Owner("runs", "runs", t.runs, "id", columns, convert, children, "artifact_uri", get_run)
 
 
-def logged_models(locations: Locations, names: Mapping[str, str]) -> Owner:
+def logged_models(locations: Locations, names: Mapping[str, str], default: NewDefault | None) -> Owner:
     """Logged models with params, tags and metrics; `names` says what the models registered from them are called."""
     columns = {
         "model_id": "model_id",
@@ -153,7 +169,8 @@ def logged_models(locations: Locations, names: Mapping[str, str]) -> Owner:
     }
 
     def convert(row: Values) -> Values:
-        *start, stage, status, location = row
+        model_id, experiment_id, *said, stage, status, location = row
+        start = (model_id, _number(default, experiment_id), *said)
         known = _LOGGED_MODEL_STATUS.get(int(status or 0), "LOGGED_MODEL_STATUS_UNSPECIFIED")
         return (*start, stage or ACTIVE, known, locations.here(location))
 
@@ -166,7 +183,10 @@ def logged_models(locations: Locations, names: Mapping[str, str]) -> Owner:
         _of_logged_model("tags", t.logged_model_tags, "tag", _with_names(names)),
         points,
     )
-    return Owner("logged models", "logged_models", t.logged_models, "model_id", columns, convert, children)
+    return Owner(
+        "logged models", "logged_models", t.logged_models, "model_id", columns, convert, children, "artifact_uri",
+        get_logged_model,
+    )  # fmt: skip
 
 
 def _of_logged_model(noun: str, ours: Any, word: str, convert: Callable[[Values], Values] | None = None) -> Copied:
@@ -232,3 +252,12 @@ OF_MODELS = (
     ),
 )  # fmt: skip
 """What hangs on a registered model and its versions."""
+
+
+def fitted(owners: Iterable[Owner], of_models: Iterable[Copied]) -> list[Fitted]:
+    """Everything that is copied, for it to be looked at before: their tables, and our columns that they go into."""
+    tables = [Fitted(owner.theirs, owner.ours, owner.columns) for owner in owners]
+    copied = [*(child for owner in owners for child in owner.children), *of_models]
+    # Of what runs took in, the id there is another than here.
+    tables += [Fitted(one.theirs, one.ours, one.columns) for one in copied if not isinstance(one, DatasetInputs)]
+    return [*tables, Fitted("input_tags", t.dataset_input_tags, {"key": "name"})]

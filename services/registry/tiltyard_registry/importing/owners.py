@@ -1,24 +1,31 @@
 """Rows that others hang on, page by page: experiments, runs and logged models."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Table, bindparam, func, select, update
 
+from tiltyard.errors import TiltyardError
 from tiltyard_registry.importing.rows import Compared, Copied, Keys, Sides, compare, copy, filler, write
 from tiltyard_registry.importing.source import MLflowDatabase, Snapshot, Values
+from tiltyard_registry.rules.access import SYSTEM, Principal
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.session import Database, Session
 
 PAGE_OWNERS = 250
+
+Door = Callable[[Session, Principal, str], Awaitable[object]]
+"""Finds a row by its id, or raises."""
 
 
 @dataclass(frozen=True)
 class Owner:
     """A table whose rows have an id that is kept, and what hangs on them.
 
-    `columns` maps our names to theirs, the id first. Children name their owner by our column `id`.
+    `columns` maps our names to theirs, the id first. Children name their owner by our column `id`. `place` is the
+    column that says where its files are. `door` finds one as a request does: of every row when `each`, else of one
+    of a page.
     """
 
     noun: str
@@ -28,6 +35,11 @@ class Owner:
     columns: Mapping[str, str]
     convert: Callable[[Values], Values]
     children: tuple[Copied, ...]
+    place: str
+    door: Door
+    each: bool = False
+    renumbered: Mapping[Any, Any] = field(default_factory=dict)
+    """Ids there, by ids here, where they differ."""
 
     @property
     def key(self) -> str:
@@ -67,9 +79,10 @@ class Owner:
 
     async def compare(
         self, source: MLflowDatabase, ours: Snapshot, database: Database, compared: Mapping[str, Compared]
-    ) -> None:
-        """Counts the rows and all that hangs on them on both sides."""
+    ) -> list[str]:
+        """Counts the rows and all that hangs on them on both sides; gives those that no request finds."""
         columns = [self.ours.c[name] for name in self.columns]
+        unreachable = []
         async with database.read() as session:
             async for rows in self.pages(source):
                 compared[self.noun].there.add(rows)
@@ -78,6 +91,12 @@ class Owner:
                 owners = await self._keys(session, rows)
                 for child in self.children:
                     await compare(child, Sides(source, session), ours, owners, compared[child.noun])
+                for row in rows if self.each else rows[:1]:
+                    try:
+                        await self.door(session, SYSTEM, str(row[0]))
+                    except TiltyardError:
+                        unreachable.append(f"{self.noun}: {row[0]}")
+        return unreachable
 
     async def _write(self, session: Session, rows: Sequence[Values]) -> None:
         names = tuple(self.columns)
@@ -102,7 +121,7 @@ class Owner:
     async def _keys(self, session: Session, rows: Sequence[Values]) -> Keys:
         kept = [row[0] for row in rows]
         if self.id == self.key:
-            return dict(zip(kept, kept, strict=True))
+            return {self.renumbered.get(key, key): key for key in kept}
         query = select(self.ours.c[self.key], self.ours.c[self.id])
         found = await session.all(query.where(rowsets.among(session, self.ours.c[self.key], kept)))
         return {row[self.key]: row[self.id] for row in found}

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import func, insert, select, update
 
+from tiltyard.errors import TiltyardError
 from tiltyard.names import parse_model_name
 from tiltyard_registry.importing.nouns import OF_MODELS, VERSIONS, times
 from tiltyard_registry.importing.rows import Compared, Copied, Sides, compare, filler
@@ -16,7 +17,7 @@ from tiltyard_registry.importing.source import CHUNK_ROWS, MLflowDatabase, Snaps
 from tiltyard_registry.importing.versions import Versions
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store import events, rowsets, schemas
-from tiltyard_registry.store.registered_models import record_alias
+from tiltyard_registry.store.registered_models import get_registered_model, record_alias
 from tiltyard_registry.store.session import Database, Row, Session
 from tiltyard_registry.tables import registered_model_aliases, registered_models
 
@@ -24,12 +25,12 @@ IMPORTER = Principal("tiltyard import", may_do_all=True)
 NOUN = "registered models"
 CHILDREN: tuple[Copied, ...] = (VERSIONS, *OF_MODELS)
 
-_COLUMNS = {
+COLUMNS = {
     "creation_timestamp": "creation_time",
     "last_updated_timestamp": "last_updated_time",
     "description": "description",
 }
-_NAMES = ("name", *_COLUMNS)
+_NAMES = ("name", *COLUMNS)
 _alias = registered_model_aliases.c
 
 
@@ -51,8 +52,8 @@ class RegisteredModels:
     async def pages(self, source: MLflowDatabase) -> AsyncIterator[list[Model]]:
         """Every model."""
         table, versions = source.table("registered_models"), source.table("model_versions")
-        filled = filler(registered_models, tuple(_COLUMNS))
-        query = source.select(table, ("name", *_COLUMNS.values()))
+        filled = filler(registered_models, tuple(COLUMNS))
+        query = source.select(table, ("name", *COLUMNS.values()))
         numbers = select(versions.c.name, func.max(versions.c.version)).where(source.within(versions))
         names = sorted(self._names)
         for offset in range(0, len(names), CHUNK_ROWS):
@@ -74,8 +75,9 @@ class RegisteredModels:
 
     async def compare(
         self, source: MLflowDatabase, ours: Snapshot, database: Database, compared: Mapping[str, Compared]
-    ) -> None:
-        """Counts the models and all that hangs on them on both sides."""
+    ) -> list[str]:
+        """Counts the models and all that hangs on them on both sides; gives those that no request finds."""
+        unreachable = []
         columns = [registered_models.c[name] for name in _NAMES]
         async with database.read() as session:
             async for page in self.pages(source):
@@ -87,6 +89,12 @@ class RegisteredModels:
                 owners = {model.name: ids[model.values[0]] for model in page if model.values[0] in ids}
                 for child in CHILDREN:
                     await compare(child, Sides(source, session), ours, owners, compared[child.noun])
+                for model in page:
+                    try:
+                        await get_registered_model(session, IMPORTER, model.values[0])
+                    except TiltyardError:
+                        unreachable.append(f"registered model '{model.values[0]}'")
+        return unreachable
 
     async def _copy(self, source: MLflowDatabase, database: Database, model: Model) -> None:
         found = await self._versions.found(source, database, model.name)

@@ -30,12 +30,16 @@ class FoundVersion(NamedTuple):
 
 
 class Versions:
-    """The versions of an MLflow server. `without_files` counts those that had to be recorded as external."""
+    """The versions of an MLflow server. `without_files` counts those that had to be recorded as external.
+
+    `missing` names those among them whose place is below our root, and holds nothing.
+    """
 
     def __init__(self, locations: Locations) -> None:
         self._locations = locations
         self.with_files = 0
         self.without_files = 0
+        self.missing: list[str] = []
 
     async def found(self, source: MLflowDatabase, database: Database, name: str) -> list[FoundVersion]:
         """The versions of a model, their files hashed where that was not done on the way in."""
@@ -63,6 +67,8 @@ class Versions:
             contents = await self._contents(session, version)
             self.with_files += not contents["external"]
             self.without_files += contents["external"]
+            if contents["external"] and version.prefix is not None:
+                self.missing.append(f"version {version.said['version']} of registered model '{model['name']}'")
             if row is None:
                 await self._insert(session, who, model, version, contents)
                 continue

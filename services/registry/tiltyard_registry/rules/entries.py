@@ -11,6 +11,9 @@ from tiltyard_registry.rules.keys import check_key, check_length
 
 MAX_PARAM_VALUE_CHARS = 6000
 MAX_RUN_TAG_VALUE_CHARS = 8000
+MAX_MACHINE_TAG_VALUE_CHARS = 1_000_000
+MACHINE_READ_TAGS = frozenset({"mlflow.loggedArtifacts", "mlflow.log-model.history", "mlflow.linkedPrompts"})
+"""Tags in which clients keep JSON that they read again and add to: cut, it would be none."""
 MAX_EXPERIMENT_TAG_VALUE_CHARS = 20_000
 MAX_LOGGED_MODEL_KEY_CHARS = 255
 MAX_LOGGED_MODEL_VALUE_CHARS = 100_000
@@ -32,8 +35,13 @@ def check_param(key: str, value: str, *, path: str = "") -> Entry:
 
 
 def check_run_tag(key: str, value: str, *, path: str = "") -> Entry:
-    """The run's tag as it is stored: a value over the limit is cut, as upstream does by default."""
+    """The run's tag as it is stored: a value over the limit is cut, as upstream does by default.
+
+    What machines read is never cut: over its own, wider limit it is refused.
+    """
     check_key(key, parameter=_join(path, "key"))
+    if key in MACHINE_READ_TAGS:
+        return Entry(key, check_length(value, MAX_MACHINE_TAG_VALUE_CHARS, _join(path, "value")))
     return Entry(key, _cut(value, MAX_RUN_TAG_VALUE_CHARS, path))
 
 

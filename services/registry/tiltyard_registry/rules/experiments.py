@@ -3,6 +3,7 @@
 Source: mlflow/utils/validation.py and mlflow/server/handlers.py, `_validate_storage_location_uri`.
 """
 
+import posixpath
 import re
 from urllib.parse import urlsplit
 
@@ -17,6 +18,10 @@ MAX_COUNTED_ID = 10**9
 are numbered behind the others."""
 DEFAULT_EXPERIMENT_ID = 0
 
+ARTIFACT_ROOT = "mlflow-artifacts:/"
+"""Where experiments keep their artifacts unless they say otherwise: behind the registry's own proxy."""
+
+_PROXY_BY_HTTP = re.compile(r"^https?://[^?]*/mlflow-artifacts/artifacts/?([^?]*)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TRAVERSAL = re.compile(r"(?:\.|%(?:25)*2e){2}", re.IGNORECASE)
 # Schemes that would name a thing of ours, and not a place; or run code in a reader's browser.
@@ -47,11 +52,13 @@ def check_experiment_name(name: str, *, parameter: str = "name") -> str:
 
 
 def check_artifact_location(location: str) -> str:
-    """`location` if an experiment may keep its artifacts there; it is stored as it came.
+    """`location` as it is stored, if an experiment may keep its artifacts there.
+
+    A relative path is one below the registry's own artifacts: to each client it would be another place of its own.
 
     Raises:
-        InvalidParameterValue: a scheme that names no place, a fragment, parameters, `..` in any encoding, a
-            control character, or over 2048 characters.
+        InvalidParameterValue: a scheme that names no place, the artifact proxy by its HTTP address, a fragment,
+            parameters, `..` in any encoding, a control character, or over 2048 characters.
     """
     if len(location) > MAX_ARTIFACT_LOCATION_CHARS:
         raise InvalidParameterValue(
@@ -70,6 +77,13 @@ def check_artifact_location(location: str) -> str:
         raise InvalidParameterValue("'artifact_location' URL can't include fragments or params.")
     if parts.scheme in _NO_PLACES:
         raise InvalidParameterValue(f"Artifact location cannot be a {parts.scheme}:/ URI. Given: '{location[:300]}'")
+    if found := _PROXY_BY_HTTP.search(location):
+        raise InvalidParameterValue(
+            f"Invalid artifact location '{location[:300]}': the artifacts of this registry are named by "
+            f"'{ARTIFACT_ROOT}{found[1][:300]}', without its address."
+        )
+    if not parts.scheme and not location.startswith("/") and (path := posixpath.normpath(location)) != ".":
+        location = f"{ARTIFACT_ROOT}{path}"
     return check_length(location, MAX_ARTIFACT_LOCATION_CHARS, "artifact_location")
 
 

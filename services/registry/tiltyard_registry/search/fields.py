@@ -264,8 +264,10 @@ MODEL_VERSIONS = Scope(
     ),
     default_order=(Sort("last_updated_timestamp", False),),
     tie_break=(Sort("name", True), Sort("version_number", False)),
-    # One version tagged as a prompt makes all versions of its model prompts.
-    prompts=_marks_of_prompt(_pairs(t.model_version_tags, _of_model), t.model_version_tags),
+    # Each by its own tag: one version that is tagged hides no other.
+    prompts=_marks_of_prompt(
+        _pairs(t.model_version_tags, _of_model, _version_tag.version == _version.version), t.model_version_tags
+    ),
 )
 
 # --- logged models ----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import json
 from sqlalchemy import desc, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
-from tiltyard.names import MAX_ALIAS_CHARS, check_alias, check_version, parse_model_name
+from tiltyard.names import MAX_ALIAS_CHARS, check_new_alias, check_version, parse_model_name
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
@@ -41,7 +41,7 @@ async def set_alias(
         ResourceDoesNotExist: no such model or version.
         ResourceConflict: the alias does not name the expected version.
     """
-    check_alias(alias)
+    check_new_alias(alias)
     number = check_version(version)
     model = await locked(session, who, Action.UPDATE, name)
     current = await _current(session, model, alias, expected_version)
@@ -85,7 +85,7 @@ async def rollback_alias(
     moves = await session.all(
         select(events.c.before)
         .where(events.c.registered_model_id == model["id"], events.c.alias == alias)
-        .order_by(desc(events.c.time), desc(events.c.id))
+        .order_by(desc(events.c.id))
         .limit(_MAX_STEPS_BACK)
     )
     if current is None and not moves:
@@ -259,7 +259,7 @@ async def _as_of(session: Session, model: Found, alias: str, at: int) -> int | N
     after = await session.scalar(
         select(events.c.after)
         .where(events.c.registered_model_id == model["id"], events.c.alias == alias, events.c.time <= at)
-        .order_by(desc(events.c.time), desc(events.c.id))
+        .order_by(desc(events.c.id))
         .limit(1)
     )
     return None if after is None else int(json.loads(after)["version"])

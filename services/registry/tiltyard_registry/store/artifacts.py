@@ -168,7 +168,7 @@ async def freeze_manifest(session: Session, artifact_store: ArtifactStore, prefi
     safe = check_path(prefix)
     await session.lock(scope_of(safe) or safe)
     entries = [entry async for entry in artifact_store.list(safe, recursive=True)]
-    known = await _known_hashes(session, entries)
+    known = await known_hashes(session, entries)
     fresh = [(entry, await _hash(artifact_store, entry)) for entry in entries if entry.path not in known]
     await _remember(session, fresh)
     known |= {entry.path: sha256 for entry, sha256 in fresh}
@@ -179,7 +179,7 @@ async def freeze_manifest(session: Session, artifact_store: ArtifactStore, prefi
 async def unknown_files(session: Session, artifact_store: ArtifactStore, prefix: str) -> list[Entry]:
     """The files below `prefix` that `freeze_manifest` would have to read."""
     entries = [entry async for entry in artifact_store.list(check_path(prefix), recursive=True)]
-    known = await _known_hashes(session, entries)
+    known = await known_hashes(session, entries)
     return [entry for entry in entries if entry.path not in known]
 
 
@@ -248,7 +248,8 @@ async def _scopes_below(artifact_store: ArtifactStore, path: str) -> AsyncIterat
             yield entry.path
 
 
-async def _known_hashes(session: Session, entries: Sequence[Entry]) -> dict[str, str]:
+async def known_hashes(session: Session, entries: Sequence[Entry]) -> dict[str, str]:
+    """The SHA-256, by path, of those files that are still as they were when they were hashed."""
     known: dict[str, str] = {}
     for some in _pages(entries):
         page = {entry.path: entry for entry in some}

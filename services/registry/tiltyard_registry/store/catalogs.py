@@ -1,14 +1,16 @@
 """Catalogs: the first part of a model's three-part name."""
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import RowMapping, func, insert, select, update
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
-from tiltyard.names import BUILT_IN_SCHEMAS, check_part
+from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.properties import check_properties, with_properties
 from tiltyard_registry.store import events
 from tiltyard_registry.store.moves import move_models
 from tiltyard_registry.store.session import Row, Session, already_exists, now_ms
@@ -17,23 +19,32 @@ from tiltyard_registry.tables import catalogs, registered_models, schemas
 _BUILT_IN = frozenset(catalog for catalog, _ in BUILT_IN_SCHEMAS)
 
 
-async def create_catalog(session: Session, who: Principal, name: str, *, comment: str | None = None) -> Row:
+async def create_catalog(
+    session: Session,
+    who: Principal,
+    name: str,
+    *,
+    comment: str | None = None,
+    properties: Mapping[str, str] | None = None,
+) -> Row:
     """The new, empty catalog.
 
     Raises:
         ResourceAlreadyExists: the name is taken.
-        InvalidParameterValue: a name or comment that is not allowed.
+        InvalidParameterValue: a name, comment or property that is not allowed.
     """
-    check_part(name, parameter="name")
+    check_new_name(check_part(name, parameter="name"), parameter="name")
     access.require(who, Action.CREATE, f"catalog {name}")
     now = now_ms()
     comment = limits.check_description(comment)
+    kept = check_properties(properties)
     with already_exists(_taken(name)):
         await session.execute(
             insert(catalogs).values(
                 uuid=str(uuid.uuid4()),
                 name=name,
                 comment=comment,
+                properties=kept,
                 owner=who.name,
                 created_at=now,
                 created_by=who.name,
@@ -41,7 +52,8 @@ async def create_catalog(session: Session, who: Principal, name: str, *, comment
                 updated_by=who.name,
             )
         )
-    events.record(session, who, "create_catalog", name=name, after={"name": name, "comment": comment})
+    after = {"name": name, "comment": comment} | ({"properties": dict(properties)} if properties else {})
+    events.record(session, who, "create_catalog", name=name, after=after)
     return dict(await found(session, name))
 
 
@@ -63,7 +75,13 @@ async def list_catalogs(session: Session, who: Principal, *, after: str = "", li
 
 
 async def update_catalog(
-    session: Session, who: Principal, name: str, *, new_name: str | None = None, comment: str | None = None
+    session: Session,
+    who: Principal,
+    name: str,
+    *,
+    new_name: str | None = None,
+    comment: str | None = None,
+    properties: Mapping[str, str] | None = None,
 ) -> Row:
     """The catalog with what was given changed; a new name moves every model in it along.
 
@@ -73,14 +91,16 @@ async def update_catalog(
         InvalidParameterValue: nothing to change was given, or the catalog is built in and may not be renamed.
     """
     access.require(who, Action.UPDATE, f"catalog {name}")
-    if new_name is None and comment is None:
+    if new_name is None and comment is None and properties is None:
         raise InvalidParameterValue("No updated fields defined.")
     row = await found(session, name, lock=True)
     after: dict[str, Any] = {}
     if comment is not None:
         after["comment"] = limits.check_description(comment)
+    if properties is not None:
+        after["properties"] = check_properties(properties)
     if new_name is not None and new_name != name:
-        check_part(new_name, parameter="new_name")
+        check_new_name(check_part(new_name, parameter="new_name"), parameter="new_name")
         if name in _BUILT_IN:
             raise InvalidParameterValue(f"Catalog {name} is built in and cannot be renamed.")
         after["name"] = new_name
@@ -89,7 +109,8 @@ async def update_catalog(
         stamp = {"updated_at": now_ms(), "updated_by": who.name}
         with already_exists(_taken(str(new_name))):
             await session.execute(update(catalogs).where(catalogs.c.id == row["id"]).values(**after, **stamp))
-        events.record(session, who, "update_catalog", name=name, before=change[0], after=change[1])
+        before, now = map(with_properties, change)
+        events.record(session, who, "update_catalog", name=name, before=before, after=now)
         if "name" in change[1]:
             inside = select(schemas.c.id, schemas.c.name).where(schemas.c.catalog_id == row["id"])
             for schema in await session.all(inside):

@@ -94,7 +94,7 @@ async def model_rows(session: Session, found: Iterable[Any]) -> list[Row]:
             tags[model_id].append({"key": key, "value": value})
     latest: dict[int, list[Row]] = defaultdict(list)
     for version_row in await latest_versions(session, ids):
-        latest[version_row["registered_model_id"]].append({**version_row, "aliases": []})
+        latest[version_row["registered_model_id"]].append(version_row)
     for row in rows:
         row["tags"], row["aliases"] = tags[row["id"]], aliases[row["id"]]
         row["latest_versions"] = latest[row["id"]]

@@ -1,20 +1,30 @@
-"""What a version is made of: frozen at once when the hashes are known, else in the background.
+"""What a version is made of: its files are listed and hashed while no transaction is open, then frozen by one.
 
-A version that waits is PENDING_REGISTRATION and has its prefix pinned already, so no byte of it can change
-through the registry while it is read. One that waits for its creator's `finalize` has no pinned prefix yet.
+A version over a prefix is pinned first, PENDING_REGISTRATION, by a transaction that holds nothing but SQL. From then
+on no byte of it can change through the registry, so it is read at leisure: at once when few bytes are unknown, else
+in the background. A version that waits for its creator's `finalize` has no pinned prefix yet.
 """
 
-from sqlalchemy import bindparam, select
+import contextlib
 
-from tiltyard.errors import InvalidParameterValue
+from sqlalchemy import bindparam, select, update
+
+from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
+from tiltyard.storage import Entry, Manifest, ManifestFile
+from tiltyard_registry.rules.access import SYSTEM, Action
 from tiltyard_registry.store import artifacts as files
+from tiltyard_registry.store import events
 from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Session
+from tiltyard_registry.store.registered_models import locked
+from tiltyard_registry.store.session import Database, Found, Session, now_ms
+from tiltyard_registry.store.version_rows import is_version
 from tiltyard_registry.tables import model_versions
 
 PENDING, READY, FAILED = "PENDING_REGISTRATION", "READY", "FAILED_REGISTRATION"
 HASHED_AT_ONCE_BYTES = 32 << 20
 """Up to so many unknown bytes are read within the request; more wait for the background."""
+
+GONE = "The files are gone."
 
 _version = model_versions.c
 _FROZEN = (
@@ -26,23 +36,102 @@ _FROZEN = (
 )
 
 
-async def freeze_or_defer(session: Session, artifacts: Artifacts, prefix: str, source: str) -> tuple[str, str | None]:
-    """The status and manifest digest of a new version over `prefix`, which the caller pins in this transaction.
+async def frozen_digest(session: Session, prefix: str) -> str | None:
+    """The digest of a prefix that a READY version pins already: what it has pinned is what it was.
 
-    Raises:
-        InvalidParameterValue: there are no files.
+    None when it must be read first. Until the transaction ends nobody changes what lies there.
     """
     await session.lock(files.scope_of(prefix) or prefix)
-    # What a version has pinned is what it was.
-    frozen = await session.scalar(_FROZEN, {"prefix": prefix})
-    if frozen is not None:
-        return READY, frozen
-    unknown = await files.unknown_files(session, artifacts.store, prefix)
-    if sum(entry.size_bytes for entry in unknown) > HASHED_AT_ONCE_BYTES:
-        session.after_commit.append(artifacts.wake)
-        return PENDING, None
-    manifest = await files.freeze_manifest(session, artifacts.store, prefix)
-    if not manifest.files:
-        raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. There are no files at it.")
-    await files.store_manifest(session, manifest)
-    return READY, manifest.digest
+    digest: str | None = await session.scalar(_FROZEN, {"prefix": prefix})
+    return digest
+
+
+async def finish_small(database: Database, artifacts: Artifacts, row: Found) -> bool:
+    """Freezes a version that was just pinned, if few of its bytes are unknown; whether it did.
+
+    Raises:
+        TiltyardError: the store does not answer, or has not what was there a moment ago: the background goes on.
+    """
+    entries, unknown = await _listed(database, artifacts, row["pinned_prefix"])
+    if not entries or sum(entry.size_bytes for entry in unknown) > HASHED_AT_ONCE_BYTES:
+        return False
+    await _freeze(database, artifacts, row, entries, unknown)
+    return True
+
+
+async def finish(database: Database, artifacts: Artifacts, row: Found) -> None:
+    """Freezes a pinned version, however long its files take to read. Every hash is kept as soon as it is known.
+
+    Raises:
+        ResourceConflict, ResourceDoesNotExist, InvalidParameterValue: somebody changes the files behind the
+            registry's back, or they are gone, or make no directory.
+        InternalError, TemporarilyUnavailable: the store or the database does not answer.
+    """
+    entries, unknown = await _listed(database, artifacts, row["pinned_prefix"])
+    for entry in unknown:
+        hashes = await files.hash_unknown(artifacts.store, [entry])
+        async with database.write() as session:
+            await files.remember_hashes(session, hashes)
+    if unknown:
+        entries, unknown = await _listed(database, artifacts, row["pinned_prefix"])
+    if not entries:
+        raise InvalidParameterValue(GONE)
+    if unknown:
+        raise ResourceConflict("The files change while they are read.")
+    await _freeze(database, artifacts, row, entries, [])
+
+
+async def fail(database: Database, row: Found, reason: str) -> None:
+    """Ends a registration as FAILED_REGISTRATION, and pins nothing any more."""
+    async with database.write() as session:
+        await _end(session, row, status=FAILED, status_message=reason, pinned_prefix=None)
+
+
+async def _listed(database: Database, artifacts: Artifacts, prefix: str) -> tuple[list[Entry], list[Entry]]:
+    """The files below a prefix, and those of them whose hash is not known."""
+    entries = [entry async for entry in artifacts.store.list(prefix, recursive=True)]
+    async with database.read() as session:
+        known = await files.known_hashes(session, entries)
+    return entries, [entry for entry in entries if entry.path not in known]
+
+
+async def _freeze(
+    database: Database, artifacts: Artifacts, row: Found, entries: list[Entry], unknown: list[Entry]
+) -> None:
+    prefix = row["pinned_prefix"]
+    hashes = await files.hash_unknown(artifacts.store, unknown)
+    async with database.write() as session:
+        await session.lock(files.scope_of(prefix) or prefix)
+        await files.remember_hashes(session, hashes)
+        known = await files.known_hashes(session, entries)
+        if len(known) < len(entries):
+            raise ResourceConflict("The files change while they are read.")
+        manifest = Manifest.of(
+            ManifestFile(entry.path[len(prefix) + 1 :], entry.size_bytes, known[entry.path]) for entry in entries
+        )
+        await files.store_manifest(session, manifest)
+        await _end(session, row, status=READY, manifest_digest=manifest.digest)
+
+
+async def _end(session: Session, row: Found, **after: str | None) -> None:
+    with contextlib.suppress(ResourceDoesNotExist):
+        # Deleted or renamed meanwhile, or ended by another process: there is nothing left to do here.
+        model = await locked(session, SYSTEM, Action.UPDATE, row["name"])
+        stamp = {"last_updated_timestamp": now_ms(), "updated_by": SYSTEM.name}
+        ended = await session.one(
+            update(model_versions)
+            .where(is_version(row), _version.status == PENDING)
+            .values(**after, **stamp)
+            .returning(_version.version)
+        )
+        if ended is not None:
+            before = {name: row[name] for name in after}
+            events.record(
+                session,
+                SYSTEM,
+                "finalize_model_version",
+                model=model,
+                version=row["version"],
+                before=before,
+                after=after,
+            )

@@ -5,7 +5,7 @@ them their order is held for no longer than the commit, and never while another 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from sqlalchemy import BigInteger, RowMapping, Select, bindparam, case, desc, func, insert, select, text
@@ -23,17 +23,29 @@ CHANNEL = "tiltyard_registry_changes"
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 MAX_PRINCIPAL_CHARS = 255
+_BEHIND_ALL = 2**63 - 1
 
 _COLUMNS = ("principal", "action", "registered_model_id", "name", "version", "alias", "before", "after", "request_id")
-# In one order with the ids even where the clocks of two servers disagree.
-_LAST = select(func.coalesce(func.max(events.c.time), 0)).scalar_subquery()
+MAX_SKEW_MS = 60_000
+"""So far may the clocks of two servers disagree for times to be in one order with the ids."""
+
+# Ids are the order. Times never fall while clocks disagree by little; by more, one of them was wrong, and what comes
+# after it is not to bear its time.
+_LAST = select(events.c.time).where(events.c.id == select(func.max(events.c.id)).scalar_subquery())
+_TIME = func.coalesce(_LAST.scalar_subquery(), 0)
 _NOW = bindparam("now", type_=BigInteger)
 _INSERT = insert(events).values(
-    time=case((_LAST > _NOW, _LAST), else_=_NOW),
+    time=case((_TIME.between(_NOW, _NOW + MAX_SKEW_MS), _TIME), else_=_NOW),
     **{name: bindparam(name, type_=events.c[name].type) for name in _COLUMNS},
 )
 # Taken in commit order: who holds the lock is the next to commit. The announcement leaves with the commit.
-_ORDER = text("SELECT pg_advisory_xact_lock(hashtextextended('tiltyard events', 0)), pg_notify(:channel, '')")
+_ORDER = text("SELECT pg_advisory_xact_lock(hashtextextended('tiltyard events', 0)), pg_notify(:channel, :models)")
+
+# PostgreSQL announces no more than 8,000 bytes.
+_MAX_ANNOUNCED_BYTES = 7_900
+
+Concerned = Collection[str] | None
+"""The names that the models concerned by a change had or have; None when it may concern any."""
 
 
 def record(
@@ -55,6 +67,9 @@ def record(
     """
     if not session.events:
         session.before_commit.append(lambda: _write(session))
+        session.concerned = set()
+    names = names_of(model["id"] if model else None, model["name"] if model else name, before, after)
+    session.concerned = None if names is None or session.concerned is None else session.concerned | names
     session.events.append(
         {
             "principal": who.name,
@@ -80,9 +95,33 @@ def changed(before: Found, after: Found) -> tuple[Row, Row] | None:
 
 async def _write(session: Session) -> None:
     if not session.is_sqlite:
-        await session.execute(_ORDER, {"channel": CHANNEL})
+        await session.execute(_ORDER, {"channel": CHANNEL, "models": _announced(session.concerned)})
     now = now_ms()
     await session.execute(_INSERT, [{**event, "now": now} for event in session.events])
+
+
+def names_of(
+    registered_model_id: int | None, name: str | None, before: Found | str | None, after: Found | str | None
+) -> set[str] | None:
+    """The names that the model of an event had or has; None for an event that is not one model's."""
+    if registered_model_id is None or name is None:
+        return None
+    names = {name}
+    for side in (before, after):
+        said = json.loads(side) if isinstance(side, str) else side
+        if said and isinstance(said.get("name"), str):
+            names.add(said["name"])
+    return names
+
+
+def _announced(concerned: Concerned) -> str:
+    text = "" if concerned is None else json.dumps(sorted(concerned))
+    return text if len(text) <= _MAX_ANNOUNCED_BYTES else ""
+
+
+def concerned_by(announced: str) -> Concerned:
+    """The models that an announcement names; None when it names none."""
+    return set(json.loads(announced)) if announced else None
 
 
 async def search_events(
@@ -131,21 +170,21 @@ async def page_of_events(
 ) -> tuple[list[Row], str | None]:
     """One page of what any of the queries finds, newest first; its tokens hold the last event and fit no other query.
 
-    Times never fall while ids rise, so the newest by time is the newest by id, and either index will do.
+    The newest is the one with the highest id: a time may be wrong.
     """
     digest = query_digest("events", *bound_to)
+    last = _BEHIND_ALL
     if page_token:
-        time, last = cast(tuple[int, int], PageToken.decode(page_token, query=digest, columns=[int, int]))
-        queries = [query.where(events.c.time <= time, events.c.id < last) for query in queries]
+        (last,) = cast(tuple[int], PageToken.decode(page_token, query=digest, columns=[int]))
     found: dict[int, RowMapping] = {}
     for query in queries:
-        newest = query.order_by(desc(events.c.time), desc(events.c.id)).limit(limit + 1)
+        newest = query.where(events.c.id < last).order_by(desc(events.c.id)).limit(limit + 1)
         found |= {row["id"]: row for row in await session.all(newest)}
     ids = sorted(found, reverse=True)
     page = [shown(found[id]) for id in ids[:limit]]
     if len(ids) <= limit:
         return page, None
-    return page, PageToken.encode((page[-1]["time"], page[-1]["id"]), query=digest)
+    return page, PageToken.encode((page[-1]["id"],), query=digest)
 
 
 def shown(row: Found) -> Row:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import and_, select, tuple_
+from sqlalchemy import and_, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -57,7 +57,8 @@ async def log_inputs(
 ) -> None:
     """Links datasets and logged models to the run as inputs.
 
-    A dataset is one per experiment, name and digest. One that the run has already stays as it is, its tags too.
+    Datasets are shown in the order in which they were logged. One is one per experiment, name and digest; one that
+    the run has already stays as it is, its tags too.
 
     Raises:
         ResourceDoesNotExist: there is no such run.
@@ -143,9 +144,11 @@ async def _add_datasets(
         [{"experiment_id": experiment_id, **_row(one)} for one in ordered],
     )
     ids = await _dataset_ids(session, experiment_id, wanted)
+    before = await session.scalar(select(func.max(dataset_inputs.c.position)).where(dataset_inputs.c.run == run))
+    position = {key: number for number, key in enumerate(wanted, 0 if before is None else before + 1)}
     added = await session.execute(
         insert(dataset_inputs).on_conflict_do_nothing().returning(dataset_inputs.c.dataset_id),
-        [{"run": run, "dataset_id": dataset_id} for dataset_id in sorted(ids)],
+        [{"run": run, "dataset_id": one, "position": position[ids[one]]} for one in sorted(ids)],
     )
     tags = [
         (dataset_id, tag.key, tag.value)

@@ -110,8 +110,9 @@ class _History(NamedTuple):
         return Part(text, lambda session: self.part(session, last, left and left - count))
 
     async def _text(self, session: Session, behind: _Place, count: int) -> tuple[bytes, _Place | None]:
-        connection = await session.driver()
-        text, *last = await connection.fetchrow(_TEXT, self.run, self.key, *behind, count)
+        text, *last = await session.ask(
+            lambda connection: connection.fetchrow(_TEXT, self.run, self.key, *behind, count)
+        )
         return (text or "").encode(), None if last[0] is None else _Place(*last)
 
     async def _encoded(self, session: Session, behind: _Place, count: int) -> tuple[bytes, _Place | None]:

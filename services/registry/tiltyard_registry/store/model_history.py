@@ -8,15 +8,13 @@ from sqlalchemy import select
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
-from tiltyard_registry.rules.entries import Entry
+from tiltyard_registry.rules.entries import MAX_MACHINE_TAG_VALUE_CHARS, Entry
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.runs import find_active_run, set_tag_rows
 from tiltyard_registry.store.session import Session
 from tiltyard_registry.tables import run_tags
 
 HISTORY_TAG = "mlflow.log-model.history"
-# Not the bound of other tags: cut, the list would be no JSON.
-MAX_HISTORY_CHARS = 1_000_000
 
 _REQUIRED = ("artifact_path", "flavors", "utc_time_created", "run_id")
 _KEPT = (*_REQUIRED, "model_uuid")
@@ -41,7 +39,7 @@ async def log_model(session: Session, who: Principal, run_id: str, model_json: s
     history = _history(stored)
     if model in history:
         return
-    value = check_length(json.dumps([*history, model]), MAX_HISTORY_CHARS, HISTORY_TAG)
+    value = check_length(json.dumps([*history, model]), MAX_MACHINE_TAG_VALUE_CHARS, HISTORY_TAG)
     await set_tag_rows(session, run["id"], [Entry(HISTORY_TAG, value)])
 
 

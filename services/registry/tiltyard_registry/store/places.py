@@ -52,19 +52,15 @@ class Artifacts:
         prefix, root = f"{UNITY_STORAGE}/models/{model_uuid}", self.local_root
         return f"{self.root.rstrip('/')}/{prefix}" if root is None else (root.absolute() / prefix).as_uri()
 
-    async def wake(self) -> None:
-        """Has the background look for versions that wait for their hashes."""
-        self.pending.set()
+    def version_storage(self, model_uuid: str, version_uuid: str) -> str:
+        """The URI that the files of a version shall be written to."""
+        return f"{self.model_storage(model_uuid)}/versions/{version_uuid}"
 
-    async def reserve(self, model_uuid: str, version_uuid: str) -> str:
-        """The URI that the files of a version shall be written to; a local directory is made."""
-        prefix = f"{UNITY_STORAGE}/models/{model_uuid}/versions/{version_uuid}"
-        root = self.local_root
-        if root is None:
-            return f"{self.root.rstrip('/')}/{prefix}"
-        directory = root.absolute() / prefix
-        await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
-        return directory.as_uri()
+    async def make_directory(self, uri: str) -> None:
+        """Makes the local directory that `uri` names; in an object store there is nothing to make."""
+        path = None if self.local_root is None else local_path(uri)
+        if path is not None:
+            await asyncio.to_thread(path.mkdir, mode=0o700, parents=True, exist_ok=True)
 
 
 def is_reserved(prefix: str) -> bool:

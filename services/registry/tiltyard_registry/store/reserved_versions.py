@@ -3,15 +3,15 @@
 Source: unitycatalog, server/…/ModelRepository.java: `createModelVersion`, `finalizeModelVersion`.
 """
 
-from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.errors import InvalidParameterValue
 from tiltyard.names import parse_model_name
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store import events
-from tiltyard_registry.store.contents import PENDING, freeze_or_defer
+from tiltyard_registry.store.contents import PENDING, READY, frozen_digest
 from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Row, Session
+from tiltyard_registry.store.session import Found, Row, Session
 from tiltyard_registry.store.version_rows import (
     change_version,
     insert_version,
@@ -21,7 +21,7 @@ from tiltyard_registry.store.version_rows import (
     shown_version,
 )
 
-_REQUIRED_FILE = "MLmodel"
+REQUIRED_FILE = "MLmodel"
 
 
 async def create_pending_version(
@@ -52,34 +52,28 @@ async def create_pending_version(
     row = new_version(
         who, model, number, source, description=description, run_id=run_id or None, status=PENDING, external=False
     )
-    row["storage_location"] = await artifacts.reserve(model["uuid"], row["uuid"])
+    row["storage_location"] = artifacts.version_storage(model["uuid"], row["uuid"])
+    session.after_commit.append(lambda: artifacts.make_directory(row["storage_location"]))
     return await insert_version(session, who, model, row, {})
 
 
 async def finalize_version(
     session: Session, who: Principal, artifacts: Artifacts, name: str, version: str | int
 ) -> Row:
-    """The version with its files pinned and frozen: READY.
-
-    PENDING_REGISTRATION still when there are many bytes, which are then read in the background.
+    """The version with its files pinned, PENDING_REGISTRATION until they were read; see `new_versions`.
 
     Raises:
         ResourceDoesNotExist: the model or the version is missing.
-        InvalidParameterValue: it is not waiting to be finalized, or its place holds no `MLmodel`.
+        InvalidParameterValue: it is not waiting to be finalized.
     """
     model, row = await locked_version(session, who, name, version)
-    full = f"{parse_model_name(model['name']).full}/{row['version']}"
-    prefix = artifacts.prefix_of(row["storage_location"])
-    if row["status"] != PENDING or row["pinned_prefix"] is not None or not prefix:
-        raise InvalidParameterValue(f"Model version not in a pending registration state: {full}")
-    try:
-        await artifacts.store.head(f"{prefix}/{_REQUIRED_FILE}")
-    except ResourceDoesNotExist:
-        raise InvalidParameterValue(
-            f"Model version {full} cannot be finalized: its storage location holds no '{_REQUIRED_FILE}' file."
-        ) from None
-    status, digest = await freeze_or_defer(session, artifacts, prefix, row["source"])
-    after = {"status": status, "manifest_digest": digest, "pinned_prefix": prefix}
+    prefix = check_reserved(artifacts, model["name"], row)
+    digest = await frozen_digest(session, prefix)
+    after = {
+        "status": PENDING if digest is None else READY,
+        "manifest_digest": digest,
+        "pinned_prefix": prefix,
+    }
     await change_version(session, who, row, **after)
     changed = events.changed(row, after)
     if changed is not None:
@@ -93,3 +87,26 @@ async def finalize_version(
             after=changed[1],
         )
     return await shown_version(session, row)
+
+
+def check_reserved(artifacts: Artifacts, name: str, row: Found) -> str:
+    """The path below our root of a version that waits to be finalized.
+
+    Raises:
+        InvalidParameterValue: it does not wait.
+    """
+    prefix = artifacts.prefix_of(row["storage_location"])
+    if row["status"] != PENDING or row["pinned_prefix"] is not None or not prefix:
+        raise InvalidParameterValue(f"Model version not in a pending registration state: {_full(name, row)}")
+    return prefix
+
+
+def no_required_file(name: str, row: Found) -> InvalidParameterValue:
+    """The error that says that a version's creator has not written the model yet."""
+    return InvalidParameterValue(
+        f"Model version {_full(name, row)} cannot be finalized: its storage location holds no '{REQUIRED_FILE}' file."
+    )
+
+
+def _full(name: str, row: Found) -> str:
+    return f"{parse_model_name(name).full}/{row['version']}"

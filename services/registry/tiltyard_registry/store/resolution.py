@@ -1,13 +1,14 @@
 """What model URIs name now: a handful of statements, however many URIs are asked."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sqlalchemy import func, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import parse_model_name
 from tiltyard.uri import AliasUri, LatestUri, RegisteredUri, StageUri, VersionUri, parse_model_uri
-from tiltyard_registry.rules import access
+from tiltyard_registry.rules import access, prompts
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import children, rowsets
 from tiltyard_registry.store.aliases import no_alias, no_latest, no_version
@@ -33,6 +34,17 @@ async def resolve(session: Session, who: Principal, uris: Sequence[str]) -> list
         else:
             answers.append({**found, "uri": uri, "digest": found["manifest_digest"]})
     return answers
+
+
+def models_of(uris: Sequence[str]) -> set[str]:
+    """The shown names of the models that URIs name; what is wrong with a URI is for `resolve` to say."""
+    names = set()
+    for uri in uris:
+        with suppress(InvalidParameterValue):
+            parsed = parse_model_uri(uri)
+            if isinstance(parsed, VersionUri | AliasUri | StageUri | LatestUri):
+                names.add(parse_model_name(parsed.name).shown)
+    return names
 
 
 class _LookUps:
@@ -70,7 +82,11 @@ class _LookUps:
         key = self.key_of(uri)
         if isinstance(key, TiltyardError):
             return key
-        return self.versions.get(key) or no_version(parse_model_name(uri.name).shown, key[1])
+        row = self.versions.get(key)
+        if row is None:
+            return no_version(parse_model_name(uri.name).shown, key[1])
+        is_prompt = prompts.is_prompt_version(row["storage_location"], row["tags"])
+        return prompts.refusal(row["name"], key[1]) if is_prompt else row
 
 
 def _read(who: Principal, uri: str) -> RegisteredUri | TiltyardError:

@@ -105,7 +105,7 @@ def _statements(is_sqlite: bool) -> _Statements:
         .join(datasets, datasets.c.id == used.dataset_id)
         .outerjoin(dataset_input_tags, and_(tag.run == used.run, tag.dataset_id == used.dataset_id))
         .where(among(used.run))
-        .order_by(used.run, used.dataset_id, tag.key),
+        .order_by(used.run, used.position, used.dataset_id, tag.key),
         models=union_all(
             select(literal(0).label("is_output"), ins.run, ins.model_id, null().label("step")).where(among(ins.run)),
             select(literal(1), outs.run, outs.model_id, outs.step).where(among(outs.run)),

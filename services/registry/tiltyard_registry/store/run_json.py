@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import RowMapping
 
+from tiltyard_registry.store.availability import unavailable_when_lost
+from tiltyard_registry.store.engines import READ_TIMEOUT_S
 from tiltyard_registry.store.json_text import list_sql, nested_sql, object_sql, select_sql
 from tiltyard_registry.store.parts import Part
 from tiltyard_registry.store.run_data import (
@@ -39,7 +41,7 @@ _RUN = nested_sql(
         ),
         "inputs": nested_sql(
             {
-                "dataset_inputs": list_sql(_INPUT, _INPUTS, "dataset_id"),
+                "dataset_inputs": list_sql(_INPUT, _INPUTS, "dataset_inputs.position, dataset_id"),
                 "model_inputs": list_sql(object_sql(MODEL_INPUT), "model_inputs WHERE run = runs.id", "model_id"),
             }
         ),
@@ -81,7 +83,8 @@ async def run_text(database: Database, run_id: str) -> bytes | None:
         TemporarilyUnavailable: the database is away, or every connection stayed busy.
     """
     async with database.driver() as connection:
-        found: str | None = await connection.fetchval(_BY_RUN_ID, run_id)
+        with unavailable_when_lost():
+            found: str | None = await connection.fetchval(_BY_RUN_ID, run_id, timeout=READ_TIMEOUT_S)
     return None if found is None else found.encode()
 
 
@@ -91,8 +94,9 @@ async def runs_part(session: Session, rows: Sequence[RowMapping], next_page_toke
     if session.is_sqlite:
         text = msgspec.json.encode(await with_data(session, now))[1:-1]
     else:
-        connection = await session.driver()
-        text = b",".join(run.encode() for (run,) in await connection.fetch(_BY_IDS, [row["id"] for row in now]))
+        ids = [row["id"] for row in now]
+        found = await session.ask(lambda connection: connection.fetch(_BY_IDS, ids))
+        text = b",".join(run.encode() for (run,) in found)
     if not later:
         return Part(text, next_page_token=next_page_token)
     return Part(text, lambda session: runs_part(session, later, next_page_token))
@@ -107,5 +111,6 @@ async def version_text(database: Database, name: str, alias: str) -> bytes | Non
         TemporarilyUnavailable: the database is away, or every connection stayed busy.
     """
     async with database.driver() as connection:
-        found = await connection.fetchval(_VERSION, name, alias)
+        with unavailable_when_lost():
+            found = await connection.fetchval(_VERSION, name, alias, timeout=READ_TIMEOUT_S)
     return None if found is None else f'{{"model_version":{found}}}'.encode()

@@ -1,14 +1,16 @@
 """Schemas: the middle of a model's three-part name."""
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import RowMapping, func, insert, select, update
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
-from tiltyard.names import BUILT_IN_SCHEMAS, check_part
+from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.properties import check_properties, with_properties
 from tiltyard_registry.store import catalogs, events
 from tiltyard_registry.store.moves import move_models
 from tiltyard_registry.store.session import Row, Session, already_exists, now_ms
@@ -19,7 +21,13 @@ _SCHEMAS = select(schemas, catalog_table.c.name.label("catalog_name")).join_from
 
 
 async def create_schema(
-    session: Session, who: Principal, catalog_name: str, name: str, *, comment: str | None = None
+    session: Session,
+    who: Principal,
+    catalog_name: str,
+    name: str,
+    *,
+    comment: str | None = None,
+    properties: Mapping[str, str] | None = None,
 ) -> Row:
     """The new schema, in a catalog that exists.
 
@@ -27,10 +35,10 @@ async def create_schema(
         ResourceDoesNotExist: the catalog is missing.
         ResourceAlreadyExists: the schema is there.
     """
-    check_part(name, parameter="name")
+    check_new_name(check_part(name, parameter="name"), parameter="name")
     access.require(who, Action.CREATE, f"schema {catalog_name}.{name}")
     catalog = await catalogs.found(session, catalog_name, lock=True)
-    return await _insert(session, who, catalog, name, limits.check_description(comment))
+    return await _insert(session, who, catalog, name, limits.check_description(comment), properties or {})
 
 
 async def get_schema(session: Session, who: Principal, catalog_name: str, name: str) -> Row:
@@ -69,6 +77,7 @@ async def update_schema(
     *,
     new_name: str | None = None,
     comment: str | None = None,
+    properties: Mapping[str, str] | None = None,
 ) -> Row:
     """The schema with what was given changed; a new name moves every model in it along.
 
@@ -78,14 +87,16 @@ async def update_schema(
         InvalidParameterValue: nothing to change was given, or the schema is built in and may not be renamed.
     """
     access.require(who, Action.UPDATE, f"schema {catalog_name}.{name}")
-    if new_name is None and comment is None:
+    if new_name is None and comment is None and properties is None:
         raise InvalidParameterValue("No updated fields defined.")
     row = await _found(session, catalog_name, name, lock=True)
     after: dict[str, Any] = {}
     if comment is not None:
         after["comment"] = limits.check_description(comment)
+    if properties is not None:
+        after["properties"] = check_properties(properties)
     if new_name is not None and new_name != name:
-        check_part(new_name, parameter="new_name")
+        check_new_name(check_part(new_name, parameter="new_name"), parameter="new_name")
         if (catalog_name, name) in BUILT_IN_SCHEMAS:
             raise InvalidParameterValue(f"Schema {catalog_name}.{name} is built in and cannot be renamed.")
         after["name"] = new_name
@@ -94,7 +105,8 @@ async def update_schema(
         stamp = {"updated_at": now_ms(), "updated_by": who.name}
         with already_exists(_taken(f"{catalog_name}.{new_name}")):
             await session.execute(update(schemas).where(schemas.c.id == row["id"]).values(**after, **stamp))
-        events.record(session, who, "update_schema", name=f"{catalog_name}.{name}", before=change[0], after=change[1])
+        before, now = map(with_properties, change)
+        events.record(session, who, "update_schema", name=f"{catalog_name}.{name}", before=before, after=now)
         if "name" in change[1]:
             await move_models(session, who, row["id"], catalog_name, str(new_name))
     return _shown(await _found(session, catalog_name, after.get("name", name)))
@@ -153,8 +165,15 @@ async def _found(session: Session, catalog_name: str, name: str, *, lock: bool =
     return row
 
 
-async def _insert(session: Session, who: Principal, catalog: Row | RowMapping, name: str, comment: str | None) -> Row:
-    now = now_ms()
+async def _insert(
+    session: Session,
+    who: Principal,
+    catalog: Row | RowMapping,
+    name: str,
+    comment: str | None,
+    properties: Mapping[str, str],
+) -> Row:
+    now, kept = now_ms(), check_properties(properties)
     with already_exists(_taken(f"{catalog['name']}.{name}")):
         await session.execute(
             insert(schemas).values(
@@ -162,6 +181,7 @@ async def _insert(session: Session, who: Principal, catalog: Row | RowMapping, n
                 catalog_id=catalog["id"],
                 name=name,
                 comment=comment,
+                properties=kept,
                 owner=who.name,
                 created_at=now,
                 created_by=who.name,
@@ -174,7 +194,7 @@ async def _insert(session: Session, who: Principal, catalog: Row | RowMapping, n
         who,
         "create_schema",
         name=f"{catalog['name']}.{name}",
-        after={"name": name, "comment": comment},
+        after={"name": name, "comment": comment} | ({"properties": dict(properties)} if properties else {}),
     )
     return _shown(await _found(session, catalog["name"], name))
 

@@ -8,27 +8,38 @@ A door takes a session and never opens another inside it.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Executable, event, text
+from sqlalchemy import Connection, Executable, text
 from sqlalchemy.engine import URL, CursorResult, RowMapping, make_url
-from sqlalchemy.exc import (
-    DBAPIError,
-    DisconnectionError,
-    IntegrityError,
-    InterfaceError,
-    MissingGreenlet,
-    OperationalError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import DBAPIError, MissingGreenlet
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
-from tiltyard.errors import ResourceAlreadyExists, TemporarilyUnavailable
+from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_registry.rules.quotas import UNLIMITED, Quotas
+from tiltyard_registry.store.availability import DiskFull, already_exists, unavailable_when_lost
+from tiltyard_registry.store.engines import (
+    READ_TIMEOUT_S,
+    Connections,
+    close,
+    configure_sqlite,
+    engines,
+)
+
+__all__ = [
+    "Database",
+    "Found",
+    "Row",
+    "Session",
+    "already_exists",
+    "configure_sqlite",
+    "now_ms",
+    "unavailable_when_lost",
+]
 
 Row = dict[str, Any]
 """A row on its way out: names as the wire has them, plus the lists that hang on it."""
@@ -36,14 +47,11 @@ Row = dict[str, Any]
 Found = Mapping[Any, Any]
 """A row as a statement gave it, or as much of one as is needed."""
 
-_SQLITE_BUSY_TIMEOUT_MS = 30_000
-_POOL_WAIT_S = 10
-_CONNECT_TIMEOUT_S = 5
-# A server that stopped answering without closing the connection is given up after this.
-_COMMAND_TIMEOUT_S = 60
-_RETRY_AFTER_S = 1.0
-# Of PostgreSQL: lost connection, deadlock or failed serialization, out of resources, shut down or starting.
-_PASSING_STATES = ("08", "40", "53", "57")
+T = TypeVar("T")
+
+_POOL_WAIT_S = 10.0
+
+_PROBE = text("UPDATE experiments SET experiment_id = experiment_id WHERE experiment_id = 0")
 
 
 def now_ms() -> int:
@@ -55,21 +63,39 @@ class Session:
     """One connection, for the length of one request.
 
     `before_commit` holds what shall run last in the transaction, `after_commit` what shall run once it is
-    durable, and never when it is rolled back. `events` are the registry's changes so far, not yet written.
+    durable, and never when it is rolled back. `events` are the registry's changes so far, not yet written, and
+    `concerned` the models that they are of, by name; None when they may concern any.
     """
 
-    __slots__ = ("after_commit", "before_commit", "connection", "events", "is_sqlite", "quotas", "request_id")
+    __slots__ = (
+        "_limit_s",
+        "after_commit",
+        "before_commit",
+        "concerned",
+        "connection",
+        "events",
+        "is_sqlite",
+        "quotas",
+        "request_id",
+    )
 
     def __init__(
-        self, connection: AsyncConnection, *, request_id: str | None = None, quotas: Quotas = UNLIMITED
+        self,
+        connection: AsyncConnection,
+        *,
+        request_id: str | None = None,
+        quotas: Quotas = UNLIMITED,
+        limit_s: float | None = None,
     ) -> None:
         self.connection = connection
+        self._limit_s = limit_s
         self.quotas = quotas
         self.is_sqlite = connection.dialect.name == "sqlite"
         self.request_id = request_id
         self.before_commit: list[Callable[[], Awaitable[None]]] = []
         self.after_commit: list[Callable[[], Awaitable[None]]] = []
         self.events: list[dict[str, Any]] = []
+        self.concerned: set[str] | None = None
 
     @property
     def dialect(self) -> Literal["sqlite", "postgresql"]:
@@ -79,20 +105,43 @@ class Session:
     async def execute(
         self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     ) -> CursorResult[*tuple[Any, ...]]:
-        """The buffered result of one statement."""
-        return await self.connection.execute(statement, parameters)
+        """The buffered result of one statement.
+
+        Raises:
+            TemporarilyUnavailable: the database is away, or does not answer in time.
+        """
+        return await self._asked(self.connection.execute(statement, parameters))
+
+    async def ask(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """What `work` asks of PostgreSQL's own connection; bounds and errors are those of `execute`."""
+        return await self._asked(work(await self.driver()))
+
+    async def run_sync(self, work: Callable[[Connection], T]) -> T:
+        """What a plain function asks of the connection; bounds and errors are those of `execute`."""
+        return await self._asked(self.connection.run_sync(work))
+
+    async def _asked(self, work: Awaitable[T]) -> T:
+        try:
+            if self._limit_s is None:
+                return await work
+            async with asyncio.timeout(self._limit_s):
+                return await work
+        except Exception as error:
+            await _abandon(self.connection, error)
+            with unavailable_when_lost():
+                raise
 
     async def one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> RowMapping | None:
         """The first row as a mapping, or None."""
-        return (await self.connection.execute(statement, parameters)).mappings().first()
+        return (await self.execute(statement, parameters)).mappings().first()
 
     async def all(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[RowMapping]:
         """Every row as a mapping."""
-        return (await self.connection.execute(statement, parameters)).mappings().all()
+        return (await self.execute(statement, parameters)).mappings().all()
 
     async def scalar(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first column of the first row, or None."""
-        return await self.connection.scalar(statement, parameters)
+        return (await self.execute(statement, parameters)).scalar()
 
     async def driver(self) -> Any:
         """PostgreSQL's own connection below the session's, for the few statements where each layer counts."""
@@ -104,9 +153,7 @@ class Session:
         SQLite has one writer at a time already; PostgreSQL takes an advisory lock.
         """
         if not self.is_sqlite:
-            await self.connection.execute(
-                text("SELECT pg_advisory_xact_lock(hashtextextended(:scope, 0))"), {"scope": scope}
-            )
+            await self.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:scope, 0))"), {"scope": scope})
 
 
 class Database:
@@ -114,41 +161,71 @@ class Database:
 
     On PostgreSQL they share one pool of `max_connections`; who finds it empty waits, then is told to come again.
 
-    Every function in `listeners` is called after a commit that changed registry state.
+    Every function in `listeners` is called after a commit that changed registry state, with the names of the models
+    concerned; None is any.
     """
 
     def __init__(self, url: str, *, max_connections: int = 16, quotas: Quotas = UNLIMITED) -> None:
         self.url: URL = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.quotas = quotas
-        self.listeners: list[Callable[[], None]] = []
-        self._reads, self._writes = _engines(self.url, max_connections)
+        self.listeners: list[Callable[[set[str] | None], None]] = []
+        self.is_full = False
+        """Whether the last write found the disk full."""
+
+        self._connections = Connections()
+        self._reads, self._writes = engines(self.url, max_connections, self._connections, _POOL_WAIT_S)
 
     @asynccontextmanager
     async def read(self, *, request_id: str | None = None) -> AsyncGenerator[Session]:
-        """A session for reads only; each statement sees what is committed."""
-        with unavailable_when_lost():
-            async with self._reads.connect() as connection:
-                yield Session(connection, request_id=request_id)
+        """A session for reads only; each statement sees what is committed.
+
+        Raises:
+            TemporarilyUnavailable: the database is away, or every connection stayed busy.
+        """
+        async with _connected(self._reads) as connection:
+            yield Session(connection, request_id=request_id, limit_s=None if self.is_sqlite else READ_TIMEOUT_S)
 
     @asynccontextmanager
     async def write(self, *, request_id: str | None = None) -> AsyncGenerator[Session]:
         """A session in one transaction: committed on leaving, rolled back on an exception.
 
         Raises:
-            TemporarilyUnavailable: the database is away, or every connection stayed busy.
+            TemporarilyUnavailable: the database is away, or every connection stayed busy, or the disk is full.
         """
-        with unavailable_when_lost():
-            async with self._writes.begin() as connection:
+        try:
+            async with _connected(self._writes) as connection:
+                with unavailable_when_lost():
+                    transaction = await connection.begin()
                 session = Session(connection, request_id=request_id, quotas=self.quotas)
-                yield session
-                for callback in session.before_commit:
-                    await callback()
+                try:
+                    yield session
+                    with unavailable_when_lost():
+                        for callback in session.before_commit:
+                            await callback()
+                except BaseException:
+                    # Of a connection that is lost the server rolls back by itself.
+                    with suppress(DBAPIError, OSError):
+                        await transaction.rollback()
+                    raise
+                await self._commit(connection, transaction)
+        except DiskFull:
+            self.is_full = True
+            raise
+        self.is_full = False
         if session.events:
             for listener in self.listeners:
-                listener()
+                listener(session.concerned)
         for callback in session.after_commit:
             await callback()
+
+    async def _commit(self, connection: AsyncConnection, transaction: AsyncTransaction) -> None:
+        try:
+            await transaction.commit()
+        except Exception as error:
+            await _abandon(connection, error)
+            with unavailable_when_lost():
+                raise
 
     @asynccontextmanager
     async def driver(self) -> AsyncGenerator[Any]:
@@ -161,8 +238,10 @@ class Database:
             pooled = await self._taken()
         try:
             yield pooled.driver_connection
-        except BaseException:
+        except BaseException as error:
             # Whatever it was, nobody else shall find a half-read answer on it.
+            if isinstance(error, OSError) and pooled.driver_connection is not None:
+                pooled.driver_connection.terminate()
             await greenlet_spawn(pooled.invalidate)
             raise
         finally:
@@ -186,6 +265,14 @@ class Database:
             return False
         return True
 
+    async def can_write(self) -> bool:
+        """Whether the disk has space: known from the last write, and tried again when that found none."""
+        if self.is_full:
+            with suppress(DiskFull):
+                async with self.write() as session:
+                    await session.execute(_PROBE)
+        return not self.is_full
+
     @property
     def connections_in_use(self) -> int:
         """How many connections sessions hold now."""
@@ -193,92 +280,35 @@ class Database:
         return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
 
     async def close(self) -> None:
-        """Gives every connection back."""
-        await self._reads.dispose()
-        await self._writes.dispose()
+        """Gives every connection back, within seconds though the database does not answer."""
+        for engine in (self._reads, self._writes):
+            await close(engine, self._connections)
 
 
-@contextmanager
-def already_exists(message: str) -> Iterator[None]:
-    """Turns a name that somebody has, or takes at this moment, into `ResourceAlreadyExists`.
-
-    The transaction cannot go on after it.
-    """
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
+    """A connection of the engine's pool, given back on leaving."""
+    connection = engine.connect()
+    with unavailable_when_lost():
+        await connection.start()
     try:
-        yield
-    except IntegrityError:
-        raise ResourceAlreadyExists(message) from None
+        yield connection
+    finally:
+        # A caller that is cancelled must not take a connection with it.
+        await asyncio.shield(asyncio.ensure_future(_given_back(connection)))
 
 
-class unavailable_when_lost:
-    """Turns a lost database or an exhausted pool into `TemporarilyUnavailable`; other errors pass."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is not None and _is_lost(error):
-            raise TemporarilyUnavailable(
-                "The registry's database does not answer. Try again shortly.", retry_after_s=_RETRY_AFTER_S
-            ) from error
+async def _given_back(connection: AsyncConnection) -> None:
+    with suppress(DBAPIError, OSError):
+        await connection.close()
 
 
-def _is_lost(error: BaseException) -> bool:
-    cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else None
-    if isinstance(cause, ValueError):
-        # The driver refused a value before it asked the server: our mistake, whatever class it gives it.
-        return False
-    if isinstance(error, PoolTimeoutError | DisconnectionError | InterfaceError | OperationalError | OSError):
-        return True
-    refused = error.orig if isinstance(error, DBAPIError) else error
-    state = str(getattr(refused, "sqlstate", None) or "")
-    return state[:2] in _PASSING_STATES or (isinstance(error, DBAPIError) and error.connection_invalidated)
-
-
-def _engines(url: URL, max_connections: int) -> tuple[AsyncEngine, AsyncEngine]:
-    if url.get_backend_name() == "sqlite":
-        reads = create_async_engine(
-            url, isolation_level="AUTOCOMMIT", pool_size=4, max_overflow=0, pool_timeout=_POOL_WAIT_S
-        )
-        # One writer a process: they queue in the pool in order of arrival, and not in SQLite's busy loop.
-        writes = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=_SQLITE_BUSY_TIMEOUT_MS / 1000)
-        event.listen(reads.sync_engine, "connect", configure_sqlite)
-        event.listen(writes.sync_engine, "connect", configure_sqlite)
-        event.listen(writes.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        return reads, writes
-    arguments = {
-        "timeout": _CONNECT_TIMEOUT_S,
-        "command_timeout": _COMMAND_TIMEOUT_S,
-        # Statements here are short: to compile one, or to start processes for it, takes longer than to run it.
-        "server_settings": {
-            "application_name": "tiltyard-registry",
-            "jit": "off",
-            "max_parallel_workers_per_gather": "0",
-        },
-    }
-    # One pool for both. Reads in AUTOCOMMIT without a reset on return take half the round trips of a default
-    # checkout, and a write ends its transaction before it gives its connection back.
-    writes = create_async_engine(
-        url,
-        pool_reset_on_return=None,
-        pool_size=max_connections,
-        max_overflow=0,
-        pool_timeout=_POOL_WAIT_S,
-        connect_args=arguments,
-    )
-    return writes.execution_options(isolation_level="AUTOCOMMIT"), writes
-
-
-def configure_sqlite(connection: Any, _record: object) -> None:
-    """Sets a new SQLite connection up: write-ahead log, foreign keys, patience, and transactions left to us."""
-    # Left alone, the driver would open a deferred transaction of its own before the first write.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={_SQLITE_BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+async def _abandon(connection: AsyncConnection, error: Exception) -> None:
+    """Has the pool forget a connection whose server does not answer; nobody waits for a goodbye from it."""
+    # Time-outs are errors of the system too.
+    if isinstance(error, OSError) and connection.dialect.name != "sqlite":
+        with suppress(Exception):
+            raw = await connection.get_raw_connection()
+            if raw.driver_connection is not None:
+                raw.driver_connection.terminate()
+            await connection.invalidate()

@@ -7,13 +7,14 @@
 | `runs:/id/path`                           | lie in the run that `run_id` names                 |
 | `mlflow-artifacts:/…`, our artifact URLs  | lie in the artifacts of that run or logged model   |
 | a local path, `file:`                     | the same                                           |
-| `s3://…` and other object stores          | inside our root: be one model; else it is external |
+| `s3://…`, any other store                 | inside our root: be one model; else it is external |
 
 Source: mlflow/server/handlers.py, `_validate_source_run`, `_validate_source_model`, tag v3.17.2.
 """
 
 import os
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -22,8 +23,8 @@ from sqlalchemy import desc, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.names import parse_model_name
-from tiltyard.uri import LoggedModelUri, RunUri, VersionUri, parse_model_uri, safe_relative_path
-from tiltyard_registry.rules import limits
+from tiltyard.uri import LoggedModelUri, RunUri, VersionUri, check_no_way_out, parse_model_uri, safe_relative_path
+from tiltyard_registry.rules import limits, prompts
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, PURGING
 from tiltyard_registry.store.artifacts import scope_of
@@ -32,14 +33,15 @@ from tiltyard_registry.store.session import Found, Session
 from tiltyard_registry.tables import logged_models, model_versions, registered_model_tags, registered_models, runs
 
 READY = "READY"
-PROMPT_TAG = "mlflow.prompt.is_prompt"
 
-_OBJECT_STORES = (
-    *("s3", "s3a", "s3n", "gs", "az", "azure", "abfs", "abfss", "adl", "wasb", "wasbs", "dbfs", "hdfs", "viewfs"),
-    *("oss", "r2", "b2", "memory", "ftp", "sftp", "http", "https"),
-)
+# Schemes that name a place elsewhere without `//` behind them, and those that name none at all.
+_WITHOUT_HOST = frozenset({"dbfs", "hdfs", "viewfs"})
+_NO_PLACES = frozenset({"javascript", "data", "vbscript", "about", "blob", prompts.LOCATION.partition(":")[0]})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?!$)")
 _ARTIFACT_API = re.compile(r"/(?:api|ajax-api)/2\.0/mlflow-artifacts/artifacts/(.*)")
+
+
+HasFiles = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,24 @@ class _Request:
 
 
 async def locate(
-    session: Session, artifacts: Artifacts, source: str, *, run_id: str | None, model_id: str | None
+    session: Session,
+    artifacts: Artifacts,
+    source: str,
+    *,
+    run_id: str | None,
+    model_id: str | None,
+    has_files: HasFiles,
 ) -> Location:
     """Where `source` leads, once it has proved what it must. It says nothing of files being there.
+
+    `has_files` says of a path below our root whether anything lies there. It is asked of a run's directory, which may
+    hold nothing when the model was logged beside it. Within a transaction it must not ask the store.
 
     Raises:
         InvalidParameterValue: it proves too little, is unsafe, or is of no kind that can be registered.
         ResourceDoesNotExist: the run, logged model or version that it names is missing.
     """
-    request = _Request(check_source(source), run_id or None, model_id or None)
+    request = _Request(_checked_source(artifacts, source), run_id or None, model_id or None)
     if request.run_id:
         check_length(request.run_id, limits.MAX_RUN_ID_CHARS, "run_id")
     logged = await _logged_model(session, request.model_id) if request.model_id else None
@@ -85,13 +96,13 @@ async def locate(
     if scheme == "models":
         return await _of_model(session, artifacts, request, logged)
     if scheme == "runs":
-        return await _of_run(session, artifacts, request)
+        return await _of_run(session, artifacts, request, has_files)
     prefix = _proxied(source, scheme)
     if prefix is not None:
         return await _of_proxy(session, artifacts, request, prefix)
     if scheme in ("", "file"):
         return await _of_path(session, artifacts, request)
-    if scheme not in _OBJECT_STORES:
+    if not _names_a_store(source):
         raise request.refuse(
             "Expected 'models:/…', 'runs:/…', 'mlflow-artifacts:/…', or the URI of a directory in an object store."
         )
@@ -103,8 +114,38 @@ def is_version(source: str) -> bool:
     return source.startswith("models:/") and isinstance(parse_model_uri(source), VersionUri)
 
 
+def _names_a_store(source: str) -> bool:
+    """Whether `source` is the URI of a place in some store, whichever that is."""
+    match = _SCHEME.match(source)
+    scheme = match.group(1).lower() if match else ""
+    # One letter is a drive.
+    if not match or len(scheme) == 1 or scheme in _NO_PLACES:
+        return False
+    return source[match.end() :].startswith("//") or scheme in _WITHOUT_HOST
+
+
+def _checked_source(artifacts: Artifacts, source: str) -> str:
+    """`source` by the rules of the store that it names: ours are none of another's.
+
+    Raises:
+        InvalidParameterValue: too long, no URI, a control character, `..` in any encoding; of our own places also
+            slashes that mean nothing.
+    """
+    check_length(source, limits.MAX_SOURCE_CHARS, "source")
+    _check_uri(source)
+    match = _SCHEME.match(source)
+    scheme = match.group(1).lower() if match else ""
+    ours = scheme in ("", "file", "models", "runs", PROXY_SCHEME) or _proxied(source, scheme) is not None
+    if ours or not _names_a_store(source) or artifacts.prefix_of(source) is not None:
+        return check_source(source)
+    check_no_way_out(source, parameter="source")
+    if not source.partition("://")[2].strip("/") and scheme not in _WITHOUT_HOST:
+        raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. It names no place.")
+    return source
+
+
 def check_source(source: str) -> str:
-    """`source` if it may be recorded as the source of a version.
+    """`source` if it may be recorded as a place of our own.
 
     Raises:
         InvalidParameterValue: too long, a control character, `..` in any encoding, or slashes that mean nothing.
@@ -119,11 +160,15 @@ def check_source(source: str) -> str:
         raise InvalidParameterValue(
             f"Invalid model version source: '{source[:300]}'. Its path is empty, or not in its shortest form."
         )
+    _check_uri(source)
+    return source
+
+
+def _check_uri(source: str) -> None:
     try:
         urlsplit(source)
     except ValueError:
         raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. It is not a URI.") from None
-    return source
 
 
 def _proxied(source: str, scheme: str) -> str | None:
@@ -163,8 +208,9 @@ async def _copy(session: Session, request: _Request, uri: VersionUri) -> Locatio
     if row is None:
         raise ResourceDoesNotExist(f"Model Version (name={shown}, version={uri.version}) not found")
     tag = registered_model_tags.c
-    prompt = select(tag.value).where(tag.registered_model_id == row["registered_model_id"], tag.key == PROMPT_TAG)
-    if str(await session.scalar(prompt)).lower() == "true":
+    of_model = tag.registered_model_id == row["registered_model_id"]
+    prompt = select(tag.value).where(of_model, tag.key == prompts.PROMPT_TAG)
+    if row["storage_location"] == prompts.LOCATION or str(await session.scalar(prompt)).lower() == "true":
         raise request.refuse("It is a prompt, not a model.")
     if row["status"] != READY:
         raise request.refuse(f"The version is not ready: its status is {row['status']}.")
@@ -176,14 +222,14 @@ async def _copy(session: Session, request: _Request, uri: VersionUri) -> Locatio
     )
 
 
-async def _of_run(session: Session, artifacts: Artifacts, request: _Request) -> Location:
+async def _of_run(session: Session, artifacts: Artifacts, request: _Request, has_files: HasFiles) -> Location:
     uri = parse_model_uri(request.source)
     if not isinstance(uri, RunUri) or uri.run_id != request.run_id:
         raise request.refuse("The request parameter 'run_id' has to name the same run.")
     run = await _run(session, uri.run_id)
     location = f"{run['artifact_uri'].rstrip('/')}/{uri.path}"
     prefix = artifacts.prefix_of(location)
-    if prefix is not None and not await _has_files(artifacts, prefix):
+    if prefix is not None and not await has_files(prefix):
         # Upstream's clients log a model beside the run's own artifacts, and still name it by the run.
         logged = await session.one(
             select(logged_models)
@@ -265,12 +311,6 @@ async def _logged_model(session: Session, model_id: str) -> Found:
     if row is None:
         raise ResourceDoesNotExist(f"Logged model with ID '{model_id}' not found.")
     return row
-
-
-async def _has_files(artifacts: Artifacts, prefix: str) -> bool:
-    async for _ in artifacts.store.list(prefix):
-        return True
-    return False
 
 
 def _normal(path: Path) -> str:

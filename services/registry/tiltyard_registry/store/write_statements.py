@@ -10,8 +10,9 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from asyncpg.exceptions import NotNullViolationError, UniqueViolationError
+from asyncpg.exceptions import NotNullViolationError, PostgresError, UniqueViolationError
 
+from tiltyard.errors import InternalError, TiltyardError
 from tiltyard_registry.rules.entries import Entry, last_of_each
 from tiltyard_registry.rules.metrics import Point, newest
 from tiltyard_registry.rules.new_runs import RUN_NAME_TAG, NewRun
@@ -61,6 +62,11 @@ SELECT artifact_uri FROM experiment"""
 # To look for each point first takes a third of such a batch's time, and hardly ever finds one.
 _MANY_POINTS = 100
 
+
+class OutcomeUnknown(InternalError):
+    """A write failed so that nobody can say whether it was done; it must not be done again."""
+
+
 _BY_PLACE = itemgetter(0, 2, 3, 1, 4)
 
 
@@ -89,10 +95,10 @@ async def log(
     if tags:
         values += zip(*last_of_each(tags), strict=True)
     points = [_METRICS, _METRICS_NOT_THERE] if len(metrics) >= _MANY_POINTS else [_METRICS_NOT_THERE]
-    with unavailable_when_lost():
-        async with database.driver() as connection:
-            for insert in points:
-                statement = _log(bool(params), insert if metrics else "", bool(tags))
+    async with database.driver() as connection:
+        for insert in points:
+            statement = _log(bool(params), insert if metrics else "", bool(tags))
+            with unavailable_when_lost():
                 try:
                     return await connection.fetchval(statement, *values) is not None
                 except UniqueViolationError:
@@ -109,14 +115,21 @@ async def start(database: Database, experiment_id: int, run_id: str, new: NewRun
 
     Raises:
         TemporarilyUnavailable: the database is away, or every connection stayed busy.
+        OutcomeUnknown: the statement failed so that nobody can say whether the run was started.
     """
     keys, values = zip(*new.tags, strict=True)
-    # A connection that is lost in between may have started the run: nobody shall start another one here.
-    with unavailable_when_lost():
-        async with database.driver() as connection:
-            uri: str | None = await connection.fetchval(
-                _START, experiment_id, run_id, new.run_name, new.user_id, new.start_time, keys, values
-            )
+    async with database.driver() as connection:
+        try:
+            with unavailable_when_lost():
+                uri: str | None = await connection.fetchval(
+                    _START, experiment_id, run_id, new.run_name, new.user_id, new.start_time, keys, values
+                )
+        except (TiltyardError, PostgresError, ValueError):
+            # The server, or the driver before it asked, refused the statement: nothing was done.
+            raise
+        except Exception as error:
+            # The run may have been started: nobody shall start another one here.
+            raise OutcomeUnknown("Whether the run was started is not known. See the server's log.") from error
     return uri
 
 

@@ -102,8 +102,8 @@ class Exchange(Pending):
             self.model = model = lease.__enter__()
             self.trial = way.served.trial
             self._began_s = time.perf_counter()
-            if model.is_brief(body, head.content_type):
-                self._submit(model, model.decode(body, head.content_type))
+            if (payload := model.decode_at_once(body, head.content_type)) is not None:
+                self._submit(model, payload)
             else:
                 loop = asyncio.get_running_loop()
                 decoding = loop.run_in_executor(None, model.decode, body, head.content_type)
@@ -168,7 +168,13 @@ class Exchange(Pending):
         if self._lease is not None:
             self._lease.__exit__(None, None, None)
         if not isinstance(failure, ClientDisconnected):
-            self._connection.write(self, direct.invocations.finished(self, reply, failure))
+            invocations, head = direct.invocations, self.head
+            reply = invocations.finished(self, reply, failure)
+            if head.echo:
+                reply = Reply(reply.status, reply.body, reply.content_type, (*reply.headers, *head.echo))
+            if invocations.access_log is not None:
+                invocations.access_log.note(self, head.path, reply.status, head.named)
+            self._connection.write(self, reply)
         # A connection whose caller sends on knows it for longer: it must keep neither a body nor a model.
         self._body, self.model, self._way, self._lease = b"", None, None, None
         self._chunks.clear()

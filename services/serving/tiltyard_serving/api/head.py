@@ -10,7 +10,7 @@ from tiltyard.server.host_guard import Origins
 from tiltyard_serving.api.accept import wanted
 from tiltyard_serving.api.bodies import valid_request_id
 from tiltyard_serving.api.in_flight import TIMEOUT_HEADER
-from tiltyard_serving.api.invocations import Invocations, Way
+from tiltyard_serving.api.invocations import REQUEST_ID_HEADER, Invocations, Way
 
 Find = Callable[[HTTPScope], Way]
 
@@ -27,19 +27,32 @@ _MAX_KNOWN_BYTES = 1024
 class Head:
     """What the head of one request says. Shared by requests: nothing of it is changed."""
 
-    __slots__ = ("content_type", "find", "format", "keep_alive", "named", "scope", "size_bytes", "timeout")
+    __slots__ = (
+        "content_type",
+        "echo",
+        "find",
+        "format",
+        "keep_alive",
+        "named",
+        "path",
+        "scope",
+        "size_bytes",
+        "timeout",
+    )
 
     def __init__(
         self,
         find: Find,
         path: str,
+        shown: str,
         headers: Sequence[tuple[bytes, bytes]],
         first: dict[bytes, bytes],
         *,
         keep_alive: bool,
     ) -> None:
-        """`path` is that below the mount; `first` has the first header of each name."""
+        """`path` is that below the mount, `shown` the whole of it; `first` has the first header of each name."""
         self.find = find
+        self.path = shown
         # As much of a scope as a route looks at.
         self.scope: Any = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
         self.size_bytes = int(first[b"content-length"])
@@ -48,7 +61,8 @@ class Head:
         self.format = wanted(_text(first, b"accept"))
         # The text of the header: whether it is a time is said when the request is answered.
         self.timeout = _text(first, TIMEOUT_HEADER)
-        self.named = valid_request_id(_text(first, b"x-request-id"))
+        self.named = valid_request_id(_text(first, REQUEST_ID_HEADER))
+        self.echo = () if self.named is None else ((REQUEST_ID_HEADER, self.named.encode()),)
 
 
 class Heads:
@@ -91,13 +105,13 @@ class Heads:
                 self._known.clear()
             self._known[data] = head
 
-    def _found(self, url: bytes) -> tuple[Find, str] | None:
+    def _found(self, url: bytes) -> tuple[Find, str, str] | None:
         if (find := self._paths.get(url)) is not None:
-            return find, url.decode()
+            return find, url.decode(), url.decode()
         if b"%" not in url and b"?" not in url and url.isascii():
             for mount, find in self._mounts.items():
                 if url.startswith(mount):
-                    return find, url[len(mount) - 1 :].decode()
+                    return find, url[len(mount) - 1 :].decode(), url.decode()
         return None
 
 

@@ -14,6 +14,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from tiltyard.errors import PayloadTooLarge
 from tiltyard.pyfunc.payload import Body, Payload
 from tiltyard_serving.api.accept import Format, wanted
+from tiltyard_serving.api.access_log import AccessLog
 from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
 from tiltyard_serving.api.in_flight import TIMEOUT_HEADER, Call, ClientDisconnected, InFlight, Pending
 from tiltyard_serving.api.replies import Reply, error_reply, method_not_allowed, respond
@@ -26,6 +27,7 @@ from tiltyard_serving.shadow import Shadow
 from tiltyard_serving.telemetry import Telemetry
 
 MODEL_HEADER = b"x-tiltyard-model"
+REQUEST_ID_HEADER = b"x-request-id"
 
 
 class Way(NamedTuple):
@@ -50,10 +52,12 @@ class Invocations:
         payload_log: PayloadLog | None = None,
     ) -> None:
         self.max_body_bytes = settings.max_body_bytes
+        self._bounds = settings.bounds
         self._requests = telemetry.requests
         self._route = route
         self._in_flight = in_flight
         self._payload_log = payload_log
+        self.access_log = AccessLog() if settings.access_log else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = cast("HTTPScope", scope)
@@ -84,7 +88,12 @@ class Invocations:
         finally:
             self._in_flight.remove(call)
             call.close()
-        await respond(send, self.finished(call, reply, failure))
+        reply = self.finished(call, reply, failure)
+        if named := request_id(request):
+            reply = reply.adding(REQUEST_ID_HEADER, named.encode())
+        if self.access_log is not None:
+            self.access_log.note(call, request["path"], reply.status, named)
+        await respond(send, reply)
 
     async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
         body = await read_body(request, receive, self.max_body_bytes)
@@ -151,9 +160,8 @@ async def _predict(
     call: Call, model: LoadedModel, body: bytes, content_type: str | None, encode: Encode | None
 ) -> bytes:
     began_s = time.perf_counter()
-    if model.is_brief(body, content_type):
-        payload = model.decode(body, content_type)
-    else:
+    payload = model.decode_at_once(body, content_type)
+    if payload is None:
         payload = await asyncio.to_thread(model.decode, body, content_type)
     return await submit(call, model, payload, began_s, encode)
 

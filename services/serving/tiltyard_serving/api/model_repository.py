@@ -21,6 +21,7 @@ from tiltyard_serving.endpoint import Member
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.telemetry import Samples, Telemetry
+from tiltyard_serving.tensors import BYTES
 
 EXTENSIONS = ("model_repository", "model_configuration", "statistics")
 
@@ -212,7 +213,7 @@ def _entry(name: str, member: Member) -> IndexEntry:
 
 
 def _data_type(datatype: str) -> str:
-    return "TYPE_STRING" if datatype == open_inference.BYTES else f"TYPE_{datatype}"
+    return "TYPE_STRING" if datatype == BYTES else f"TYPE_{datatype}"
 
 
 def _statistics(name: str, model: LoadedModel, samples: Samples) -> ModelStatistics:

@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from tiltyard.pyfunc.plain import plain
+
 _PLAIN = {str, bytes, bool, float, type(None)}
 _BASES = (int, float, str, bytes)
 _INT64 = 2**63
@@ -20,6 +22,7 @@ _RAW_KINDS = "biufcmMSUV"
 
 _ARRAY, _FRAME, _SERIES, _INDEX, _EXTENSION, _SCALAR, _BIG, _TUPLE = range(1, 9)
 _DATE, _TIME, _STAMP, _DECIMAL, _MISSING, _OPAQUE, _PAIRS = range(9, 16)
+_MASKED, _RECORDS, _CATEGORIES = range(16, 19)
 
 
 def encode(value: Any) -> bytes:
@@ -76,23 +79,26 @@ def _pack(value: Any) -> Any:  # noqa: PLR0911, PLR0912 - one return per kind of
 
 def _pack_other(value: Any) -> Any:
     """What extends a plain kind, as that; what says itself in plain values, as those."""
-    base: Any
-    for base in _BASES:
-        if isinstance(value, base):
-            return _pack(base(value))
+    if isinstance(value, _BASES):
+        return _pack(plain(value))
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
     if isinstance(value, Mapping):
         return _pack(dict(value))
     if isinstance(value, list):
         return [_pack(item) for item in value]
-    for plain in ("model_dump", "toarray"):
-        if callable(method := getattr(value, plain, None)):
+    for name in ("model_dump", "toarray"):
+        if callable(method := getattr(value, name, None)):
             return _pack(method())
     return _ext(_OPAQUE, type(value).__name__)
 
 
 def _pack_array(array: "np.ndarray[Any, Any]") -> Any:
+    if isinstance(array, np.ma.MaskedArray):
+        return _ext(_MASKED, [_pack_array(np.asarray(array)), _pack_array(np.ma.getmaskarray(array))])
+    if array.dtype.names:
+        fields = [[name, _pack_array(array[name])] for name in array.dtype.names]
+        return _ext(_RECORDS, [list(array.shape), fields])
     if array.dtype.kind in _RAW_KINDS and not array.dtype.hasobject:
         # Written as rows even if it lies in columns, which a DataFrame's matrix does.
         fortran = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
@@ -127,6 +133,9 @@ def _values(column: Any) -> Any:
 
 
 def _pack_extension(array: Any) -> Any:
+    if isinstance(array, pd.Categorical):
+        # With the categories that no value has, and their order: both are part of what a model sees.
+        return _ext(_CATEGORIES, [_pack_index(array.categories), _pack_array(np.asarray(array.codes)), array.ordered])
     return _ext(_EXTENSION, [str(array.dtype), [None if item is pd.NA else _pack(item) for item in array]])
 
 
@@ -184,6 +193,24 @@ def _date(content: list[Any]) -> Any:
     return dt.datetime.fromisoformat(text) if timed else dt.date.fromisoformat(text)
 
 
+def _masked(content: list[Any]) -> Any:
+    data, mask = content
+    return np.ma.MaskedArray(data, mask)
+
+
+def _records(content: list[Any]) -> Any:
+    shape, fields = content
+    array = np.empty(shape, dtype=[(name, values.dtype, values.shape[len(shape) :]) for name, values in fields])
+    for name, values in fields:
+        array[name] = values
+    return array
+
+
+def _categories(content: list[Any]) -> Any:
+    categories, codes, ordered = content
+    return pd.Categorical.from_codes(codes, categories=_index(categories), ordered=ordered)
+
+
 def _opaque(name: str) -> Any:
     return type(name, (), {})()
 
@@ -204,6 +231,9 @@ _READ: dict[int, Any] = {
     _MISSING: lambda is_time: pd.NaT if is_time else pd.NA,
     _OPAQUE: _opaque,
     _PAIRS: dict,
+    _MASKED: _masked,
+    _RECORDS: _records,
+    _CATEGORIES: _categories,
 }
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ext_hook=_unpack)

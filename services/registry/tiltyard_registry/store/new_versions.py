@@ -1,0 +1,147 @@
+"""A version from files: what its source leads to is looked at before the transaction, and its files are read after it.
+
+Neither a slow object store nor a large file holds up other writers so: between BEGIN and COMMIT there is SQL alone.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
+from tiltyard.names import parse_model_name
+from tiltyard_registry.rules import access, limits, prompts
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.store import contents, model_versions, reserved_versions
+from tiltyard_registry.store.places import Artifacts
+from tiltyard_registry.store.session import Database, Row
+from tiltyard_registry.store.sources import Location, locate
+
+log = logging.getLogger(__name__)
+
+
+async def create_version(
+    database: Database,
+    who: Principal,
+    artifacts: Artifacts,
+    name: str,
+    source: str,
+    *,
+    run_id: str | None = None,
+    model_id: str | None = None,
+    description: str | None = None,
+    run_link: str | None = None,
+    tags: Sequence[Mapping[str, str]] = (),
+    request_id: str | None = None,
+) -> Row:
+    """The model's next version, its files pinned where they lie: READY, when few bytes had to be read.
+
+    PENDING_REGISTRATION when many bytes that did not come through the registry must be read first, or when the store
+    does not answer now; that happens in the background.
+
+    Raises:
+        ResourceDoesNotExist: the model, or the run, logged model or version that the source names, is missing.
+        InvalidParameterValue: the source may not be registered, has no files, or a value breaks a rule.
+    """
+    access.require(who, Action.UPDATE, f"registered model {parse_model_name(name).shown}")
+
+    # A prompt has no files to look at.
+    seen = None
+    if not prompts.is_prompt(limits.check_tags(tags)):
+        seen = await _located(database, artifacts, source, run_id, model_id)
+    if (
+        seen is not None
+        and seen.prefix is not None
+        and seen.manifest_digest is None
+        and not await _has_files(artifacts, seen.prefix)
+    ):
+        raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. There are no files at it.")
+    async with database.write(request_id=request_id) as session:
+        row = await model_versions.create_model_version(
+            session,
+            who,
+            artifacts,
+            name,
+            source,
+            run_id=run_id,
+            model_id=model_id,
+            description=description,
+            run_link=run_link,
+            tags=tags,
+            seen=seen,
+        )
+    return await _finished(database, who, artifacts, row)
+
+
+async def _located(
+    database: Database, artifacts: Artifacts, source: str, run_id: str | None, model_id: str | None
+) -> Location:
+    """Where the source leads. What has to be asked of the store is asked while no connection is held."""
+    answers: dict[str, bool] = {}
+    asked: set[str] = set()
+
+    async def has_files(prefix: str) -> bool:
+        asked.add(prefix)
+        return answers.get(prefix, True)
+
+    while True:
+        async with database.read() as session:
+            found = await locate(session, artifacts, source, run_id=run_id, model_id=model_id, has_files=has_files)
+        if asked <= answers.keys():
+            return found
+        answers.update({prefix: await _has_files(artifacts, prefix) for prefix in asked})
+
+
+async def _has_files(artifacts: Artifacts, prefix: str) -> bool:
+    async for _ in artifacts.store.list(prefix):
+        return True
+    return False
+
+
+async def finalize_version(
+    database: Database,
+    who: Principal,
+    artifacts: Artifacts,
+    name: str,
+    version: str | int,
+    *,
+    request_id: str | None = None,
+) -> Row:
+    """The version that its creator has written, with its files pinned and frozen: READY.
+
+    PENDING_REGISTRATION still when there are many bytes, which are then read in the background.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+        InvalidParameterValue: it is not waiting to be finalized, or its place holds no `MLmodel`.
+    """
+    access.require(who, Action.UPDATE, f"registered model {parse_model_name(name).shown}")
+    async with database.read() as session:
+        row = await model_versions.get_model_version(session, who, name, version)
+    prefix = reserved_versions.check_reserved(artifacts, row["name"], row)
+    try:
+        await artifacts.store.head(f"{prefix}/{reserved_versions.REQUIRED_FILE}")
+    except ResourceDoesNotExist:
+        raise reserved_versions.no_required_file(row["name"], row) from None
+    async with database.write(request_id=request_id) as session:
+        row = await reserved_versions.finalize_version(session, who, artifacts, name, version)
+    return await _finished(database, who, artifacts, row)
+
+
+async def _finished(database: Database, who: Principal, artifacts: Artifacts, row: Row) -> Row:
+    """The version as it is once its files were read, if that is soon done; the background does the rest."""
+    if row["status"] != contents.PENDING or row["pinned_prefix"] is None:
+        return row
+    done = False
+    try:
+        done = await contents.finish_small(database, artifacts, row)
+        async with database.read() as session:
+            return await model_versions.get_model_version(session, who, row["name"], row["version"])
+    except Exception as error:
+        # It is registered: who is told otherwise would register it again.
+        shown = error.message if isinstance(error, TiltyardError) else ""
+        log.warning(
+            "version %s of %s is left to the background: %s", row["version"], row["name"], shown, exc_info=not shown
+        )
+        return row
+    finally:
+        if not done:
+            artifacts.pending.set()

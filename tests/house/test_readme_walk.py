@@ -1,0 +1,107 @@
+"""The README, followed from an empty environment: every block of the installation and the tutorial, as written."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from uv import find_uv_bin
+
+from tests.fixtures.processes import unused_port
+from tests.house.readme_session import HOUSE, Block, Command, Session, blocks, commands, path_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+WALKED = ("Install", "Tutorial")
+BLOCKS = [block for block in blocks((HOUSE / "README.md").read_text()) if block.section in WALKED]
+REGISTRY_PORT, SERVING_PORT = unused_port(), unused_port()
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A reader with an empty environment, whose pip takes the releases that the lock file names."""
+    folder = tmp_path_factory.mktemp("reader")
+    environment = folder / "environment"
+    uv = find_uv_bin()
+    _done([uv, "venv", "--no-config", "--python", sys.executable, str(environment)])
+    pinned = folder / "pinned.txt"
+    with pinned.open("w") as file:
+        export = [uv, "export", "--frozen", "--all-extras", "--all-groups", "--no-hashes", "--no-emit-project"]
+        subprocess.run(export, cwd=HOUSE, stdout=file, stderr=subprocess.DEVNULL, check=True)
+    pip = environment / "bin/pip"
+    pip.write_text(f'#!/bin/sh\ncommand=$1; shift\nexec "{uv}" pip "$command" --constraint "{pinned}" "$@"\n')
+    pip.chmod(0o755)
+    known = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TILTYARD_", "MLFLOW_", "PYTHON"))
+    }
+    variables = known | {
+        "PATH": path_of(environment),
+        "VIRTUAL_ENV": str(environment),
+        "TILTYARD_REGISTRY_LISTEN_PORT": str(REGISTRY_PORT),
+        "TILTYARD_SERVING_LISTEN_PORT": str(SERVING_PORT),
+        "TILTYARD_SERVING_URL": f"http://127.0.0.1:{SERVING_PORT}",
+        "TILTYARD_CACHE_DIR": str(folder / "cache"),
+    }
+    replaced = {"127.0.0.1:5000": f"127.0.0.1:{REGISTRY_PORT}", "127.0.0.1:5001": f"127.0.0.1:{SERVING_PORT}"}
+    (folder / "work").mkdir()
+    session = Session(folder / "work", variables, replaced)
+    yield session
+    session.close()
+
+
+def test_the_tutorial_runs_as_written(session: Session) -> None:
+    """Each command ends well and shows what the README shows, each block of Python runs in one session."""
+    assert {block.section for block in BLOCKS} == set(WALKED)
+    for block in BLOCKS:
+        if block.language == "yaml":
+            session.write(block.text)
+        elif block.language == "python":
+            session.python(block.text)
+        else:
+            assert block.language == "console", block
+            for command in commands(block.text):
+                _type(session, command)
+
+
+def _type(session: Session, command: Command) -> None:
+    if command.line.startswith("python3 -m venv"):
+        # The session has one already.
+        return
+    if command.line.startswith("pip "):
+        session.shell(command, folder=HOUSE)
+    elif command.line.startswith("tiltyard up"):
+        session.start(command.line)
+        _wait_for(f"http://127.0.0.1:{REGISTRY_PORT}/health", session)
+        _wait_for(f"http://127.0.0.1:{SERVING_PORT}/livez", session)
+    else:
+        session.shell(command)
+
+
+def _wait_for(url: str, session: Session) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            assert time.monotonic() < deadline, session.services_log
+            time.sleep(0.05)
+
+
+def _done(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_blocks_and_commands_are_found() -> None:
+    """The reader of the README finds blocks by their heading, and commands with their continuation and output."""
+    text = "## A\n```console\n$ one \\\n  more\nshown\n$ two\n```\n## B\n```python\nx = 1\n```\n"
+    assert list(blocks(text)) == [
+        Block("A", "console", "$ one \\\n  more\nshown\n$ two"),
+        Block("B", "python", "x = 1"),
+    ]
+    assert list(commands(next(blocks(text)).text)) == [Command("one \\\n  more", ("shown",)), Command("two", ())]
