@@ -24,11 +24,12 @@ LAW: dict[str, str] = {
     "tiltyard.wire": "",
     "tiltyard.client": "tiltyard.errors tiltyard.wire",
     "tiltyard.storage": "tiltyard.errors tiltyard.uri",
-    "tiltyard.pyfunc": "tiltyard.errors tiltyard.uri",
+    "tiltyard.java": "tiltyard.errors",
+    "tiltyard.pyfunc": "tiltyard.errors tiltyard.java tiltyard.uri",
     "tiltyard.models": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.wire tiltyard.client "
     "tiltyard.storage tiltyard.pyfunc",
-    "tiltyard.spark": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client tiltyard.storage "
-    "tiltyard.models",
+    "tiltyard.spark": "tiltyard.errors tiltyard.java tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client "
+    "tiltyard.storage tiltyard.models",
     "tiltyard.server": "tiltyard.errors",
     "tiltyard.telemetry": "",
     "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store "
