@@ -277,12 +277,10 @@ def test_a_full_disk_keeps_no_beginnings(tmp_path: Path, monkeypatch: pytest.Mon
     """A file that could not be written whole leaves nothing behind."""
     folder = Folder(tmp_path)
 
-    def half(path: Path, data: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(data[: len(data) // 2])
-        raise OSError(28, "No space left on device")
+    def full(path: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device", str(path), None, str(target))
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         folder.put("one", b"12345678")
     assert list(tmp_path.iterdir()) == []

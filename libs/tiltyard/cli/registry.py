@@ -37,7 +37,7 @@ def registry_fleet(
 
 def _check_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -105,6 +105,14 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
 @_quota("--max-points-per-run", "MAX_POINTS_PER_RUN", "points that the metrics of a run may have together")
 @_quota("--max-runs-per-experiment", "MAX_RUNS_PER_EXPERIMENT", "active runs that an experiment may have")
 @options.option(
+    "--max-request-entries",
+    env="MAX_REQUEST_ENTRIES",
+    type=click.IntRange(1),
+    default=_DEFAULT.max_request_entries,
+    show_default=True,
+    help="Most tags, or params, that one call which creates something may bring; log-batch has bounds of its own.",
+)
+@options.option(
     "--direct-transfers/--no-direct-transfers",
     default=_DEFAULT.direct_transfers,
     show_default=True,
@@ -115,8 +123,9 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
     "--access-log/--no-access-log",
     default=_DEFAULT.access_log,
     show_default=True,
-    help="One JSON line per request on standard error.",
+    help="One line per request on standard error.",
 )
+@options.logging
 @options.draining
 @options.patient
 def registry(host: str, port: int, workers: int, **settings: Any) -> None:

@@ -4,9 +4,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.telemetry.log_style import LogStyle
+
 _ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
+    "postgresql+psycopg2": "postgresql+asyncpg",
+    "postgresql+psycopg": "postgresql+asyncpg",
     "sqlite": "sqlite+aiosqlite",
 }
 
@@ -59,16 +64,32 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_runs_per_experiment: int | None = None
     """Active runs."""
 
+    max_request_entries: int = 1000
+    """Tags, or params, that one call may bring."""
+
     access_log: bool = True
-    """One JSON line per request on standard error."""
+    """One line per request on standard error."""
+
+    logs: LogStyle = LogStyle()
 
     @property
     def resolved_database_url(self) -> str:
-        """The database's URL with an async driver; SQLite under `data_dir` when none is given."""
+        """The database's URL with an async driver; SQLite under `data_dir` when none is given.
+
+        Raises:
+            InvalidParameterValue: it is of a kind that cannot be used.
+        """
         if self.database_url is None:
             return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'tiltyard.db'}"
         scheme, separator, rest = self.database_url.partition("://")
-        return f"{_ASYNC_DRIVERS.get(scheme, scheme)}{separator}{rest}"
+        driver = _ASYNC_DRIVERS.get(scheme, scheme)
+        if driver not in _ASYNC_DRIVERS.values() or not separator:
+            named = f"the kind '{scheme[:40]}'" if separator else "no kind that is named"
+            raise InvalidParameterValue(
+                f"A database of {named} cannot be used (--database-url): expected postgresql+asyncpg://… or "
+                "sqlite+aiosqlite:///…"
+            )
+        return f"{driver}{separator}{rest}"
 
     @property
     def is_embedded(self) -> bool:

@@ -115,8 +115,15 @@ class Loader:
             return loaded
 
     async def _load(self, target: Target, label: str, isolation: Isolation) -> LoadedModel:
-        async with self._loading:
-            fetched = await in_thread(lambda: self._fetch(target, label, isolation))
+        await self._loading.acquire()
+        loading = in_thread(lambda: self._fetch(target, label, isolation))
+        # Its place is free when its thread is done, whoever still waits for it.
+        loading.add_done_callback(lambda _: self._loading.release())
+        try:
+            fetched = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            loading.add_done_callback(_drop)
+            raise
         return LoadedModel(
             fetched.model,
             name=fetched.name,
@@ -172,6 +179,16 @@ class Loader:
         reentrant = model.shortcut is not None and model.shortcut.reentrant
         openmp = OpenMP(settings.workers) if reentrant else None
         return _Fetched(model, name, version, warmed, directory, resident_bytes or size_of(directory), openmp)
+
+
+def _drop(loading: "asyncio.Future[_Fetched]") -> None:
+    """Gives back what was loaded for nobody."""
+    if loading.cancelled() or loading.exception() is not None:
+        return
+    fetched = loading.result()
+    if isinstance(fetched.model, IsolatedModel):
+        fetched.model.close()
+    release(fetched.directory)
 
 
 def _target(found: ModelReference) -> Target:

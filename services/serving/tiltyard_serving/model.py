@@ -11,6 +11,7 @@ from tiltyard.errors import (
     DeadlineExceeded,
     InternalError,
     InvalidModelInput,
+    InvalidParameterValue,
     TemporarilyUnavailable,
     TiltyardError,
 )
@@ -36,6 +37,9 @@ _LARGE_BYTES = 512 * 1024
 MODEL_RAISED = "Encountered an unexpected error while evaluating the model."
 MODEL_FAILED = f"{MODEL_RAISED} Verify that the serialized input Dataframe is compatible with the model for inference."
 
+
+# By which code says that what it was given is not right.
+_REFUSALS = (ValueError, InvalidParameterValue, BadRequest)
 
 # What the process of a model, and not the model, may say to a prediction.
 _FAULTS = (DeadlineExceeded, InternalError, TemporarilyUnavailable)
@@ -236,7 +240,8 @@ def _evaluating(
             if isinstance(error, passed):
                 raise
             # Of what an isolated model raises, the name of its kind is known.
-            if checked and not (isinstance(error, ValueError) or type(error).__name__ == ValueError.__name__):
+            is_refusal = isinstance(error, _REFUSALS) or type(error).__name__ == ValueError.__name__
+            if checked and not is_refusal:
                 raise InternalError(MODEL_RAISED) from error
             raise BadRequest(MODEL_FAILED) from error
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import logging
+import os
 import queue
 import random
 import threading
@@ -62,20 +63,27 @@ class Folder:
 
     def open(self) -> None:
         """Makes the directory. Raises: OSError."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        # Requests and answers are nobody else's to read.
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def put(self, name: str, data: bytes) -> None:
         """Writes a file, and gives it its name when it is whole. Raises: OSError."""
         partial = self._directory / f".{name}.partial"
         # Somebody may have removed the directory.
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self.open()
+        partial.unlink(missing_ok=True)
         try:
-            partial.write_bytes(data)
+            with open(partial, "xb", opener=_private) as file:
+                file.write(data)
             partial.replace(self._directory / name)
         except OSError:
             # On a full disk its start would stay, and keep it full.
             partial.unlink(missing_ok=True)
             raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class Objects:

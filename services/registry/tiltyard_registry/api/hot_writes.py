@@ -26,7 +26,7 @@ from tiltyard_registry.rules.experiments import parse_experiment_id
 from tiltyard_registry.rules.lifecycle import ACTIVE
 from tiltyard_registry.rules.metrics import check_batch, check_point, check_points
 from tiltyard_registry.rules.new_runs import new_run
-from tiltyard_registry.rules.quotas import UNLIMITED
+from tiltyard_registry.rules.quotas import UNLIMITED, check_entries
 from tiltyard_registry.rules.run_ids import either_run_id
 from tiltyard_registry.store import write_statements
 from tiltyard_registry.store.session import Database, now_ms
@@ -93,7 +93,7 @@ class HotWrites:
             return
         except write_statements.OutcomeUnknown as error:
             # Handed on it might be done twice.
-            logger.exception("nobody can say whether a write by one statement was done")
+            logger.exception("it is not known whether a write by one statement was done")
             scope["path_template"] = scope["path"]
             await refuse(error, scope, send)
             return
@@ -124,6 +124,7 @@ class HotWrites:
 
     async def _create_run(self, who: Principal, body: bytes) -> bytes | None:
         data = _RUN.decode(body)
+        check_entries(UNLIMITED, "tags", len(data.tags))
         access.require(who, Action.UPDATE, f"experiment {data.experiment_id}")
         start_time = now_ms() if data.start_time is None else data.start_time
         new = new_run(data.user_id, data.run_name, start_time, _entries(data.tags))
