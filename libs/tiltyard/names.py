@@ -5,6 +5,7 @@ Canonical names have three parts, `catalog.schema.model`. A one-part name is the
 """
 
 import re
+import unicodedata
 from typing import NamedTuple
 
 from tiltyard.errors import InvalidParameterValue
@@ -19,6 +20,19 @@ MAX_VERSION = 2**31 - 1
 
 _ALIAS = re.compile(r"[\w\-]+")
 _VERSION_ALIAS = re.compile(r"[vV]\d+")
+_WORD = re.compile(r"[^\W\d_]+")
+_LATIN = re.compile(r"[A-Za-z]")
+# Cyrillic and Greek letters that are drawn as Latin ones are.
+_LOOKS_LATIN = re.compile(
+    "[\u0405\u0406\u0408\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425"
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u04bb\u04cf\u0501\u051b\u051d"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf\u03f2]"
+)
+# Blank or without a shape of their own, whatever their category says: fillers, joiners, variation selectors.
+_HIDDEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+)
+_RESERVED = frozenset({"latest", "none", "staging", "production", "archived"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -91,6 +105,54 @@ def check_part(text: str, *, parameter: str) -> str:
             f"Invalid name for parameter '{parameter}': it holds a lone surrogate, which is not text."
         ) from None
     return text
+
+
+def check_new_name(text: str, *, parameter: str) -> str:
+    """`text` if people can tell it from other names: what they approve is what they read.
+
+    For new names alone: what has such a name already can still be found, renamed and deleted.
+
+    Raises:
+        InvalidParameterValue: it holds characters that are not seen or turn the text round, is not in the normal form
+            NFC, or mixes Latin letters with others that look the same.
+    """
+    hidden = next((char for char in text if _is_hidden(char)), None)
+    if hidden is not None:
+        raise InvalidParameterValue(
+            f"Invalid name for parameter '{parameter}': it holds the character U+{ord(hidden):04X}, which is not seen."
+        )
+    if not unicodedata.is_normalized("NFC", text):
+        raise InvalidParameterValue(
+            f"Invalid name '{text[:80]}' for parameter '{parameter}': it is not in the Unicode normal form NFC, "
+            "so that it looks like another name."
+        )
+    for word in _WORD.findall(text):
+        if _LATIN.search(word) and (alike := _LOOKS_LATIN.search(word)):
+            raise InvalidParameterValue(
+                f"Invalid name '{text[:80]}' for parameter '{parameter}': '{alike[0]}' (U+{ord(alike[0]):04X}) looks "
+                "like a Latin letter beside it, and is none."
+            )
+    return text
+
+
+def _is_hidden(char: str) -> bool:
+    if char.isascii():
+        return False
+    return unicodedata.category(char) in {"Cf", "Cc", "Cs", "Co", "Cn", "Zl", "Zp"} or bool(_HIDDEN.match(char))
+
+
+def check_new_alias(alias: str) -> str:
+    """`alias` if it may be set from now on.
+
+    Raises:
+        InvalidParameterValue: as `check_alias` and `check_new_name`, or it looks like 'latest', a version or a stage
+            in letters of another width.
+    """
+    check_new_name(check_alias(alias), parameter="alias")
+    plain = unicodedata.normalize("NFKC", alias)
+    if plain != alias and (plain.lower() in _RESERVED or _VERSION_ALIAS.fullmatch(plain)):
+        raise InvalidParameterValue(f"Invalid alias name: '{alias[:80]}' looks like '{plain[:80]}', and is not.")
+    return alias
 
 
 def check_alias(alias: str) -> str:

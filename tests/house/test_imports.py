@@ -30,13 +30,14 @@ LAW: dict[str, str] = {
     "tiltyard.spark": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client tiltyard.storage "
     "tiltyard.models",
     "tiltyard.server": "tiltyard.errors",
+    "tiltyard.telemetry": "",
     "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store "
     "tiltyard_registry.importing tiltyard_registry.gc tiltyard_registry.rules tiltyard_serving.settings",
     "tiltyard_registry": "",
     "tiltyard_registry.columns": "",
     "tiltyard_registry.tables": "tiltyard_registry.columns",
     "tiltyard_registry.settings": "tiltyard.errors",
-    "tiltyard_registry.logs": "",
+    "tiltyard_registry.logs": "tiltyard.telemetry",
     "tiltyard_registry.telemetry": "tiltyard_registry.logs",
     "tiltyard_registry.rules": "tiltyard.errors tiltyard.names",
     "tiltyard_registry.search": "tiltyard.errors tiltyard.names tiltyard_registry.tables",
@@ -54,14 +55,14 @@ LAW: dict[str, str] = {
     "tiltyard_registry.console": "tiltyard.errors tiltyard_registry.store tiltyard_registry.auth",
     "tiltyard_registry.app": "tiltyard.* tiltyard_registry.*",
     "tiltyard_serving": "",
-    "tiltyard_serving.settings": "tiltyard.errors",
+    "tiltyard_serving.settings": "tiltyard.errors tiltyard.pyfunc",
     "tiltyard_serving.batch": "",
     "tiltyard_serving.pace": "",
     "tiltyard_serving.batcher": "tiltyard.errors tiltyard_serving.batch tiltyard_serving.pace",
     "tiltyard_serving.openmp": "",
     "tiltyard_serving.telemetry": "",
     "tiltyard_serving.meter": "tiltyard_serving.batch tiltyard_serving.telemetry",
-    "tiltyard_serving.logs": "",
+    "tiltyard_serving.logs": "tiltyard.telemetry",
     "tiltyard_serving.payload_log": "tiltyard.errors tiltyard.storage",
     "tiltyard_serving.slot": "tiltyard.errors",
     "tiltyard_serving.entities": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard_serving.settings",
@@ -72,7 +73,8 @@ LAW: dict[str, str] = {
     "tiltyard_serving.generated_rows",
     "tiltyard_serving.warm_up": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.layout tiltyard_serving.row_proof",
     # Its worker runs without the server: what it imports must be there with numpy, pandas and msgspec alone.
-    "tiltyard_serving.isolation": "tiltyard tiltyard.errors tiltyard.pyfunc tiltyard_serving",
+    "tiltyard_serving.isolation": "tiltyard tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.storage "
+    "tiltyard_serving",
     "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batch tiltyard_serving.batcher "
     "tiltyard_serving.meter tiltyard_serving.isolation tiltyard_serving.layout tiltyard_serving.memory "
     "tiltyard_serving.openmp",

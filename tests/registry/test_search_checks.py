@@ -57,7 +57,7 @@ REFUSED = [
     (RUNS, "dataset.foo = 'x'", "Invalid dataset key 'foo' specified. Valid keys are '{'context', "),
     (RUNS, "foos.k = 'x'", "Invalid entity type 'foos'. Valid values are ['attr', 'attribute', "),
     (RUNS, "Params.k = 'x'", "Invalid entity type 'Params'"),
-    (RUNS, "params.k = 1", "Expected a quoted string value for parameter 'k' (e.g. 'my-value'). Got value 1"),
+    (RUNS, "params.k LIKE 1", "Expected a quoted string value for parameter 'k' (e.g. 'my-value'). Got value 1"),
     (RUNS, "tags.k LIKE 1", "Expected a quoted string value for tag 'k' (e.g. 'my-value'). Got value 1"),
     (RUNS, "status = 1", "Expected a quoted string value for attribute 'status'"),
     (RUNS, "metrics.k = 'x'", "Expected numeric value type for metric. Found 'x'"),

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.serving.http_calls import Answer, request
 from tests.serving.models import IRIS
 from tiltyard.errors import BadRequest, PayloadTooLarge, TiltyardError
-from tiltyard.pyfunc.arrow import encode_arrow, encode_csv, read_arrow, read_parquet
+from tiltyard.pyfunc.arrow import encode_arrow, encode_csv, read_arrow
+from tiltyard.pyfunc.parquet import read_parquet
 from tiltyard.pyfunc.schema import ColSpec, DataType, Schema
 from tiltyard_serving.api.accept import wanted
 from tiltyard_serving.api.bodies import inflate_gzip, inflate_zstd

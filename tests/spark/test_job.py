@@ -56,9 +56,9 @@ def test_tables_are_read_and_written(spark: Any, registry_url: str, flowers: pd.
     try:
         spark.createDataFrame(flowers).write.saveAsTable("scored.flowers")
 
-        def run(mode: str, **options: Any) -> Any:
+        def run(mode: str, source: str = "table:scored.flowers", **options: Any) -> Any:
             return score_path(
-                *(spark, CHAMPION, "table:scored.flowers", "table:scored.out"),
+                *(spark, CHAMPION, source, "table:scored.out"),
                 **{"mode": mode, "registry_url": registry_url, "keep": ["b"], **options},
             )
 
@@ -73,7 +73,7 @@ def test_tables_are_read_and_written(spark: Any, registry_url: str, flowers: pd.
         run("overwrite", where="b > 0")
         assert spark.table("scored.out").count() == int((flowers["b"] > 0).sum())
         with pytest.raises(InvalidParameterValue, match=r"'table:scored\.nothing' cannot be read"):
-            prepare_job(spark, CHAMPION, "table:scored.nothing", "table:scored.out", registry_url=registry_url)
+            run("overwrite", source="table:scored.nothing")
     finally:
         spark.sql("drop database scored cascade")
 

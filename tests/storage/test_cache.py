@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tiltyard import errors
 from tiltyard.storage import cache as cache_module
 from tiltyard.storage.cache import ModelCache, release
+from tiltyard.storage.file_lock import lock_file, locked
 from tiltyard.storage.manifest import Manifest, ManifestFile, digest_of
 from tiltyard.storage.sources import DirectorySource
 
@@ -400,3 +401,80 @@ def test_a_bound_that_is_no_number_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("TILTYARD_CACHE_MAX_BYTES", "much")
     with pytest.raises(errors.InvalidParameterValue, match="TILTYARD_CACHE_MAX_BYTES must be a number of bytes"):
         ModelCache(tmp_path)
+
+
+def test_a_planted_link_is_neither_swept_nor_changed(tmp_path: Path) -> None:
+    """A link in the place of a directory of the cache is refused, and what it leads to stays as it was."""
+    victim, root = tmp_path / "victim", tmp_path / "cache"
+    (victim / "old").mkdir(parents=True)
+    victim.chmod(0o755)
+    os.utime(victim / "old", (0, 0))
+    root.mkdir()
+    for name in ("models", "partial", "locks"):
+        (root / name).symlink_to(victim)
+        with pytest.raises(errors.InvalidParameterValue, match="is a link"):
+            ModelCache(root)
+        (root / name).unlink()
+    assert (victim / "old").is_dir()
+    assert victim.stat().st_mode & 0o777 == 0o755
+
+
+def test_others_cannot_write_into_the_cache(tmp_path: Path) -> None:
+    """A cache directory that others could write into is closed to them; one's own link to another disk is followed."""
+    disk, root = tmp_path / "disk", tmp_path / "cache"
+    disk.mkdir()
+    disk.chmod(0o777)
+    root.symlink_to(disk)
+    ModelCache(root)
+    assert disk.stat().st_mode & 0o022 == 0
+    assert (disk / "models").stat().st_mode & 0o777 == 0o700
+
+
+def test_no_lock_file_stays_for_good(tmp_path: Path) -> None:
+    """Locks go with the download, and what says that an entry is in use goes with the entry."""
+    cache = ModelCache(tmp_path / "cache", max_bytes=1)
+    for number in range(4):
+        manifest = other_model(tmp_path, number)
+        release(cache.fetch(manifest, DirectorySource(tmp_path / f"model-{number}")))
+    left = {path.name for path in (tmp_path / "cache" / "locks").iterdir()}
+    assert len(left) == 1
+    assert left == {f"{path.name}.use" for path in (tmp_path / "cache" / "models").iterdir()}
+    for name in ("gone.use", "gone"):
+        (tmp_path / "cache" / "locks" / name).touch()
+        os.utime(tmp_path / "cache" / "locks" / name, (0, 0))
+    ModelCache(tmp_path / "cache")
+    assert {path.name for path in (tmp_path / "cache" / "locks").iterdir()} == left
+
+
+def test_a_lock_that_was_removed_is_not_held_twice(tmp_path: Path) -> None:
+    """Who waited for a lock file that its holder removed gets the lock on the one that took its place."""
+    path, order = tmp_path / "lock", []
+
+    def work(number: int) -> None:
+        with locked(path):
+            order.append(("begin", number))
+            order.append(("end", number))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    with locked(path):
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join()
+    assert [order[at][1] for at in range(0, 16, 2)] == [order[at][1] for at in range(1, 16, 2)]
+    assert not path.exists()
+
+
+def test_an_entry_that_is_being_removed_holds_up_no_other(
+    cache: ModelCache, model: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    """While one entry waits for whoever removes it, others are fetched and released."""
+    other = other_model(tmp_path, 1)
+    name = manifest.digest.removeprefix("sha256:")
+    removing = lock_file(cache.root / "locks" / f"{name}.use")
+    waiting = threading.Thread(target=lambda: release(cache.fetch(manifest, DirectorySource(model))))
+    waiting.start()
+    release(cache.fetch(other, DirectorySource(tmp_path / "model-1")))
+    assert waiting.is_alive()
+    os.close(removing)
+    waiting.join()

@@ -17,7 +17,7 @@ def upgrade(settings: Settings) -> None:
     from tiltyard_registry.store.migrations import upgrade as bring_up_to_date
 
     if settings.database_url is None:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     bring_up_to_date(settings.resolved_database_url)
 
 

@@ -37,7 +37,7 @@ def registry_fleet(
 
 def _check_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -84,10 +84,34 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
     show_default=True,
     help="The largest JSON body that is read; artifacts are streamed and not counted.",
 )
+@options.option(
+    "--max-values",
+    env="REGISTRY_MAX_VALUES",
+    type=click.IntRange(1),
+    default=_DEFAULT.max_values,
+    show_default=True,
+    help="Most values that a JSON body may hold, each list and object being one; more is answered 413.",
+)
+@options.option(
+    "--max-arriving-bytes",
+    env="REGISTRY_MAX_ARRIVING_BYTES",
+    type=click.IntRange(1),
+    default=_DEFAULT.max_arriving_bytes,
+    show_default=True,
+    help="What all JSON bodies that a process is receiving may take together; beyond it large ones are answered 503.",
+)
 @_quota("--max-params-per-run", "MAX_PARAMS_PER_RUN", "params that a run may have")
 @_quota("--max-tags-per-run", "MAX_TAGS_PER_RUN", "tags that a run may have, its name being one")
 @_quota("--max-points-per-run", "MAX_POINTS_PER_RUN", "points that the metrics of a run may have together")
 @_quota("--max-runs-per-experiment", "MAX_RUNS_PER_EXPERIMENT", "active runs that an experiment may have")
+@options.option(
+    "--max-request-entries",
+    env="MAX_REQUEST_ENTRIES",
+    type=click.IntRange(1),
+    default=_DEFAULT.max_request_entries,
+    show_default=True,
+    help="Most tags, or params, that one call which creates something may bring; log-batch has bounds of its own.",
+)
 @options.option(
     "--direct-transfers/--no-direct-transfers",
     default=_DEFAULT.direct_transfers,

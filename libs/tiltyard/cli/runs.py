@@ -90,6 +90,35 @@ def restore_run(client: "Client", show: Show, run_id: str) -> None:
     show.done(f"Restored the run {run_id}.", {"run_id": run_id})
 
 
+_most = option("--max-runs", type=click.IntRange(1, 10_000), help="At most so many; without it 10,000.")
+
+
+@runs.command("delete-until")
+@click.argument("experiment_id")
+@click.argument("max_timestamp_millis", type=int)
+@_most
+@asking
+def delete_runs(
+    client: "Client", show: Show, experiment_id: str, max_timestamp_millis: int, max_runs: int | None
+) -> None:
+    """Delete the runs of an experiment that started at or before a time, in milliseconds since 1970."""
+    count = client.delete_runs(experiment_id, max_timestamp_millis, max_runs)
+    show.done(f"Deleted {count} runs.", {"runs_deleted": count})
+
+
+@runs.command("restore-from")
+@click.argument("experiment_id")
+@click.argument("min_timestamp_millis", type=int)
+@_most
+@asking
+def restore_runs(
+    client: "Client", show: Show, experiment_id: str, min_timestamp_millis: int, max_runs: int | None
+) -> None:
+    """Restore the runs of an experiment that were deleted at or after a time, in milliseconds since 1970."""
+    count = client.restore_runs(experiment_id, min_timestamp_millis, max_runs)
+    show.done(f"Restored {count} runs.", {"runs_restored": count})
+
+
 def _fields(run: "Run") -> dict[str, Any]:
     info = run.info
     return {

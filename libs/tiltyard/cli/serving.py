@@ -1,6 +1,7 @@
 """`tiltyard serving`: the scoring service alone."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
     if shared is not None:
         fleet.folders.append(shared)
     return fleet
+
+
+def _bound(flag: str, default: int, what: str) -> Callable[[Any], Any]:
+    return options.option(
+        flag, type=click.IntRange(1), default=default, show_default=True, help=f"Most {what}; more is answered 413."
+    )
 
 
 @click.command()
@@ -137,6 +144,15 @@ def serving_fleet(address: Address, workers: int, *, drain: Drain, patience: Pat
     show_default=True,
     help="The largest request body that is read.",
 )
+@_bound("--max-rows", _DEFAULT.max_rows, "rows that one request may have")
+@_bound("--max-columns", _DEFAULT.max_columns, "columns, or inputs, that one request may have")
+@_bound("--max-values", _DEFAULT.max_values, "values that a JSON or CSV body may hold, each list and object being one")
+@_bound(
+    "--max-table-bytes",
+    _DEFAULT.max_table_bytes,
+    "bytes of memory that the table of a Parquet or Arrow body may stand for",
+)
+@_bound("--max-answer-bytes", _DEFAULT.max_answer_bytes, "bytes that one answer may have")
 @options.option(
     "--request-timeout-s",
     type=click.FloatRange(0, min_open=True),

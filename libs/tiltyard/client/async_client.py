@@ -179,6 +179,8 @@ class AsyncClient:
     search_runs = _sent(calls.search_runs)
     update_run = _sent(calls.update_run)
     delete_run = _sent(calls.delete_run)
+    delete_runs = _sent(calls.delete_runs)
+    restore_runs = _sent(calls.restore_runs)
     restore_run = _sent(calls.restore_run)
     log_batch = _sent(calls.log_batch)
     log_outputs = _sent(calls.log_outputs)

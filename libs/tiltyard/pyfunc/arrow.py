@@ -1,91 +1,126 @@
-"""Columnar bodies, Parquet and Arrow IPC streams, and answers as Arrow and CSV.
+"""Arrow IPC streams as bodies, and answers as Arrow and CSV.
 
 What is read here may come from anybody: everything is bounded and validated before a value is looked at.
-
-Source: mlflow/pyfunc/scoring_server/__init__.py (parse_parquet_input) at v3.17.2 for Parquet.
 """
 
-import io
 import struct
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import BadRequest, MissingPackage, PayloadTooLarge
+from tiltyard.errors import BadRequest, MissingPackage, PayloadTooLarge, TiltyardError
+from tiltyard.pyfunc import bounds as default
+from tiltyard.pyfunc.bounds import Bounds
 from tiltyard.pyfunc.enforce import enforce
+from tiltyard.pyfunc.footprint import footprint
 from tiltyard.pyfunc.form import Body, Payload
 from tiltyard.pyfunc.output import to_jsonable
 from tiltyard.pyfunc.schema import Schema
 
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
-# A small file can stand for a very large table.
-MAX_TABLE_BYTES = 1024**3
-_CELL_BYTES = 8
 # A matrix of fewer cells is copied sooner than looked at.
 _LARGE_CELLS = 32 * 1024
+# Each batch costs some work of its own, however few rows it has.
+_MAX_BATCHES = 65_536
+
+# What is read in the event loop: a matrix that is looked at where it lies, and small tables of plain columns.
+_AT_ONCE_BYTES = 8 * 1024 * 1024
+_AT_ONCE_COLUMNS = 1000
+_AT_ONCE_SCHEMA_BYTES = 256 * 1024
+_AT_ONCE_MESSAGES = 8
+_SMALL_BYTES = 32 * 1024
+_SMALL_COLUMNS = 32
 
 _COLUMN = "predictions"
 _ARROW_TYPES = {"float64": "double", "float32": "float"}
 
 
-def read_parquet(body: Body, schema: Schema | None) -> Payload:
-    """The payload of a Parquet file; its types are its own, so only the strict enforcement follows.
-
-    Raises:
-        BadRequest: not a Parquet file.
-        PayloadTooLarge: the table in it is over `MAX_TABLE_BYTES`.
-        SchemaEnforcementFailed: columns are missing or not of their types.
-        MissingPackage: pyarrow is not installed.
-    """
-    pa = _pyarrow()
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(io.BytesIO(body)) as file:
-            about = file.metadata
-            groups = (about.row_group(number).total_byte_size for number in range(about.num_row_groups))
-            _check_size(max(sum(groups), about.num_rows * about.num_columns * _CELL_BYTES))
-            table = file.read()
-        frame = table.to_pandas()
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError):
-        raise BadRequest(
-            "Failed to parse input as a Pandas DataFrame. Ensure that the input is a valid Parquet Pandas DataFrame "
-            "produced using the `pandas.DataFrame.to_parquet()` method."
-        ) from None
-    return Payload.frame(frame if schema is None else enforce(frame, schema))
-
-
-def read_arrow(body: Body, schema: Schema | None) -> Payload:
+def read_arrow(body: Body, schema: Schema | None, bounds: Bounds = default.DEFAULT) -> Payload:
     """The payload of an Arrow IPC stream, whose buffers are not compressed.
 
     Raises:
         BadRequest: not such a stream, or a damaged one.
-        PayloadTooLarge: the table in it is over `MAX_TABLE_BYTES`.
+        PayloadTooLarge: the table in it is over the bounds.
         SchemaEnforcementFailed: columns are missing or not of their types.
         MissingPackage: pyarrow is not installed.
     """
     pa = _pyarrow()
     whole = pa.py_buffer(body)
     try:
-        _refuse_compressed(pa, whole)
-        with pa.ipc.open_stream(whole) as stream:
-            batches = []
-            cells = 0
-            for batch in stream:
-                cells += batch.num_rows * batch.num_columns
-                _check_size(cells * _CELL_BYTES)
-                # Offsets that point elsewhere would be followed.
-                batch.validate(full=True)
-                batches.append(batch)
-            table = pa.Table.from_batches(batches, schema=stream.schema)
-            if schema is not None and (payload := _matrix(whole, table, schema)) is not None:
-                return payload
-            frame = table.to_pandas()
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError, struct.error, IndexError):
+        table = _table(pa, whole, bounds)
+        if schema is not None and (payload := _matrix(whole, table, schema)) is not None:
+            return payload
+        frame = read_frame(table)
+    except TiltyardError:
+        raise
+    except Exception:
+        # Whatever a parser makes of bytes that anybody may send.
         raise BadRequest("Failed to parse input as an Arrow IPC stream.") from None
     return Payload.frame(frame if schema is None else enforce(frame, schema))
+
+
+def read_arrow_at_once(  # noqa: PLR0911 - one per reason why not
+    body: Body, schema: Schema | None, bounds: Bounds = default.DEFAULT
+) -> Payload | None:
+    """What `read_arrow` gives, if it is known to take little time: then the event loop may do it.
+
+    None for everything else, a stream that is refused included. Raises: SchemaEnforcementFailed.
+    """
+    if len(body) > (_AT_ONCE_BYTES if schema is not None and schema.matrix_dtype is not None else _SMALL_BYTES):
+        return None
+    # After the continuation marker, the length of the schema's message.
+    if int.from_bytes(bytes(body[4:8]), "little") > _AT_ONCE_SCHEMA_BYTES:
+        return None
+    pa = _pyarrow()
+    whole = pa.py_buffer(body)
+    try:
+        table = _table(pa, whole, bounds, at_once=True)
+        if table is None:
+            return None
+        if schema is not None and (payload := _matrix(whole, table, schema)) is not None:
+            return payload
+        if len(body) > _SMALL_BYTES or table.num_columns > _SMALL_COLUMNS or any(map(_is_large, table.columns)):
+            return None
+        frame = read_frame(table)
+    except Exception:
+        return None
+    return Payload.frame(frame if schema is None else enforce(frame, schema))
+
+
+def read_frame(table: Any) -> pd.DataFrame:
+    """The DataFrame of an Arrow table. Raises: what pyarrow and pandas raise for what is none."""
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _table(pa: Any, whole: Any, bounds: Bounds, *, at_once: bool = False) -> Any:
+    """The table in a stream, checked and validated; None with `at_once` where that would take long."""
+    if not _check_messages(pa, whole, bounds, _AT_ONCE_MESSAGES if at_once else _MAX_BATCHES):
+        if at_once:
+            return None
+        raise PayloadTooLarge(f"The Arrow stream has over {_MAX_BATCHES} messages; send larger record batches.")
+    with pa.ipc.open_stream(whole) as stream:
+        bounds.check_columns(len(stream.schema))
+        if at_once and len(stream.schema) > _AT_ONCE_COLUMNS:
+            return None
+        batches = []
+        rows = size_bytes = 0
+        for batch in stream:
+            rows += batch.num_rows
+            bounds.check_rows(rows)
+            size_bytes += sum(map(footprint, batch.columns))
+            bounds.check_table(size_bytes, whole.size)
+            # Offsets that point elsewhere would be followed.
+            batch.validate(full=True)
+            batches.append(batch)
+        return pa.Table.from_batches(batches, schema=stream.schema)
+
+
+def _is_large(column: Any) -> bool:
+    """Whether a column of a small body is more than a few plain values."""
+    return column.type.num_fields > 0 or sum(map(footprint, column.chunks)) > 4 * _SMALL_BYTES
 
 
 def _matrix(whole: Any, table: Any, schema: Schema) -> Payload | None:
@@ -192,31 +227,38 @@ def _no_table(predictions: Any, form: str) -> BadRequest:
     )
 
 
-def _check_size(size_bytes: int) -> None:
-    if size_bytes > MAX_TABLE_BYTES:
-        raise PayloadTooLarge(f"The table in the request body is over the limit of {MAX_TABLE_BYTES} bytes.")
+def _check_messages(pa: Any, whole: Any, bounds: Bounds, most: int) -> bool:
+    """Whether a stream has at most so many messages.
 
-
-def _refuse_compressed(pa: Any, whole: Any) -> None:
-    """Nothing, if no record batch has compressed buffers: only what they claim would say how large they become.
+    Refuses compressed buffers, of which only what they claim would say how large they become, and dictionaries that
+    grow by so many pieces, each copied with all before it, that they would take longer than the table itself.
 
     Source: Arrow's Message.fbs: the header is the third field of a message, the compression the fourth of a batch.
     """
     reader = pa.ipc.MessageReader.open_stream(whole)
-    while True:
+    grown: dict[bytes, int] = {}
+    copied_bytes = 0
+    for _ in range(most + 1):
         try:
             message = reader.read_next_message()
         except StopIteration:
-            return
+            return True
         if message.type not in ("record batch", "dictionary"):
             continue
         data = message.metadata.to_pybytes()
         (root,) = struct.unpack_from("<I", data, 0)
         header = _field(data, root, 2)
         if message.type == "dictionary" and header is not None:
-            header = _field(data, _target(data, header), 1)
+            dictionary = _target(data, header)
+            header, number, is_delta = (_field(data, dictionary, field) for field in (1, 0, 2))
+            name = b"" if number is None else data[number : number + 8]
+            added_bytes = 0 if message.body is None else message.body.size
+            grown[name] = added_bytes + (grown.get(name, 0) if is_delta is not None and data[is_delta] else 0)
+            copied_bytes += grown[name]
+            bounds.check_table(copied_bytes, whole.size)
         if header is not None and _field(data, _target(data, header), 3) is not None:
             raise BadRequest("The buffers of an Arrow stream must not be compressed; compress the whole body instead.")
+    return False
 
 
 def _field(data: bytes, table: int, number: int) -> int | None:

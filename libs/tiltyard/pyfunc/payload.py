@@ -15,11 +15,14 @@ from typing import Any
 import msgspec
 
 from tiltyard.errors import BadRequest, InvalidParameterValue, TiltyardError, UnsupportedMediaType
-from tiltyard.pyfunc.arrow import ARROW_STREAM, read_arrow, read_parquet
+from tiltyard.pyfunc import bounds as default
+from tiltyard.pyfunc.arrow import ARROW_STREAM, read_arrow, read_arrow_at_once
+from tiltyard.pyfunc.bounds import CSV_SEPARATORS, JSON_SEPARATORS, Bounds
 from tiltyard.pyfunc.form import Body, Payload
 from tiltyard.pyfunc.frames import read_records, read_split
 from tiltyard.pyfunc.json_body import decode_json
 from tiltyard.pyfunc.params import validate_params
+from tiltyard.pyfunc.parquet import read_parquet
 from tiltyard.pyfunc.quote import name_list
 from tiltyard.pyfunc.refusal import Coerce
 from tiltyard.pyfunc.signature import Signature
@@ -30,7 +33,13 @@ from tiltyard.pyfunc.typed import typed_decoder
 CONTENT_TYPES = ("text/csv", "application/json", "application/vnd.apache.parquet", ARROW_STREAM)
 # As nearly every client spells it; other spellings mean the same.
 _JSON_TYPES = ("application/json", "application/json; charset=utf-8")
-_COLUMNAR = {"application/vnd.apache.parquet": read_parquet, ARROW_STREAM: read_arrow}
+
+# Bodies of fewer bytes are decoded within 5 ms whatever they hold: so the event loop may do it. A decoder made for the
+# signature takes them by its types alone, so that they may be larger.
+AT_ONCE_BYTES = 16 * 1024
+TYPED_AT_ONCE_BYTES = 64 * 1024
+# Forms that may become arrays of texts, which are all as long as the longest.
+_ARRAY_FORMS = ("instances", "inputs")
 
 _FORMS = {
     "dataframe_split": read_split,
@@ -50,50 +59,85 @@ _CHANGED = (
 class Decoder:
     """Reads the bodies for one signature: what `decode` does, with a parser made for the signature once."""
 
-    def __init__(self, signature: Signature | None, *, coerce: Coerce = "strict") -> None:
+    def __init__(
+        self, signature: Signature | None, *, coerce: Coerce = "strict", bounds: Bounds = default.DEFAULT
+    ) -> None:
         self._signature = signature
         self._coerce = coerce
+        self._bounds = bounds
         plain = signature is not None and not signature.from_type_hint
         self._typed = typed_decoder(signature.inputs, coerce) if plain and signature is not None else None
 
-    def is_in_place(self, content_type: str | None) -> bool:
-        """Whether bodies of this type are not read but looked at: Arrow streams for columns of one float type."""
-        inputs = None if self._signature is None else self._signature.inputs
-        return content_type == ARROW_STREAM and inputs is not None and inputs.matrix_dtype is not None
+    def at_once(self, body: Body, content_type: str | None) -> Payload | None:
+        """The payload, if reading it takes at most about 5 ms, told by size and layout alone; else None.
+
+        Raises: as `decode`.
+        """
+        size_bytes = len(body)
+        if content_type in _JSON_TYPES:
+            if size_bytes <= AT_ONCE_BYTES:
+                return self(body, content_type)
+            if size_bytes <= TYPED_AT_ONCE_BYTES and self._typed is not None:
+                return self._typed(body)
+            return None
+        kind = _media_type(content_type or "")
+        if kind == ARROW_STREAM:
+            signature = self._signature
+            if signature is not None and signature.from_type_hint:
+                raise _no_inputs_key([])
+            return read_arrow_at_once(body, None if signature is None else signature.inputs, self._bounds)
+        return self(body, content_type) if kind == "application/json" and size_bytes <= AT_ONCE_BYTES else None
 
     def __call__(self, body: Body, content_type: str | None) -> Payload:
         """The payload in `body`. Raises: as `decode`."""
         if self._typed is not None and content_type in _JSON_TYPES:
+            self._bounds.check_text(body, JSON_SEPARATORS)
             payload = self._typed(body)
             if payload is not None:
+                self._bounds.check_rows(payload.rows)
                 return payload
-        return decode(body, content_type, self._signature, coerce=self._coerce)
+        return decode(body, content_type, self._signature, coerce=self._coerce, bounds=self._bounds)
 
 
-def decode(body: Body, content_type: str | None, signature: Signature | None, *, coerce: Coerce = "strict") -> Payload:
+def decode(
+    body: Body,
+    content_type: str | None,
+    signature: Signature | None,
+    *,
+    coerce: Coerce = "strict",
+    bounds: Bounds = default.DEFAULT,
+) -> Payload:
     """The payload in `body`, cast and enforced by the signature.
 
     Args:
         coerce: `lenient` brings back upstream's silent, lossy casts.
+        bounds: what the body may stand for.
 
     Raises:
         UnsupportedMediaType: no content type, one that is not read, another charset or unknown parameters.
         BadRequest: the body is not what it claims to be, or a value cannot be cast to its column's type.
+        PayloadTooLarge: it stands for more than the bounds allow.
         SchemaEnforcementFailed: inputs are missing, or do not fit the signature.
         InvalidParameterValue: params do not fit.
     """
     kind = _media_type(content_type or "")
+    inputs = None if signature is None else signature.inputs
     try:
         if kind == "application/json":
-            return _decode_json(body, signature, coerce)
-        inputs = None if signature is None else signature.inputs
-        payload = read_csv(body, inputs, coerce) if kind == "text/csv" else _COLUMNAR[kind](body, inputs)
+            bounds.check_text(body, JSON_SEPARATORS)
+            payload = _decode_json(body, signature, coerce, bounds)
+        elif kind == "text/csv":
+            bounds.check_text(body, CSV_SEPARATORS)
+            payload = read_csv(body, inputs, coerce, bounds)
+        else:
+            payload = (read_arrow if kind == ARROW_STREAM else read_parquet)(body, inputs, bounds)
     except TiltyardError:
         raise
     except RecursionError:
         raise BadRequest("Invalid input. The input is nested too deeply.") from None
-    if signature is not None and signature.from_type_hint:
+    if kind != "application/json" and signature is not None and signature.from_type_hint:
         raise _no_inputs_key([])
+    bounds.check_rows(payload.rows)
     return payload
 
 
@@ -108,7 +152,7 @@ def to_input(payloads: Sequence[Payload], signature: Signature | None) -> Any:
     return payloads[0].build([payload.data for payload in payloads])
 
 
-def _decode_json(body: Body, signature: Signature | None, coerce: Coerce) -> Payload:
+def _decode_json(body: Body, signature: Signature | None, coerce: Coerce, bounds: Bounds) -> Payload:
     if body[:3] == b"\xef\xbb\xbf":
         body = body[3:]
     try:
@@ -136,6 +180,8 @@ def _decode_json(body: Body, signature: Signature | None, coerce: Coerce) -> Pay
                 f"{_REQUIRED}. Received dictionary with input fields: {name_list(present or fields)}. {_CHANGED}"
             )
         inputs = None if signature is None else signature.inputs
+        if inputs.tensors if inputs is not None else present[0] in _ARRAY_FORMS:
+            bounds.check_arrays(fields[present[0]], len(body))
         payload = _FORMS[present[0]](fields[present[0]], inputs, coerce)
     payload.parsed_at_s = parsed_at_s
     params = fields.get("params")

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from tiltyard.errors import BadRequest
+from tiltyard.pyfunc import bounds as default
+from tiltyard.pyfunc.bounds import Bounds
 from tiltyard.pyfunc.enforce import enforce
 from tiltyard.pyfunc.form import Body, Payload
 from tiltyard.pyfunc.quote import quote
@@ -32,11 +34,12 @@ _READ_AS = {
 _MAX_REPEATED = 100
 
 
-def read_csv(body: Body, schema: Schema | None, coerce: Coerce) -> Payload:
+def read_csv(body: Body, schema: Schema | None, coerce: Coerce, bounds: Bounds = default.DEFAULT) -> Payload:
     """The payload of CSV text with a header row.
 
     Raises:
         BadRequest: not UTF-8, empty, not CSV, or a cell that is not of its column's type.
+        PayloadTooLarge: more columns than the bounds allow.
         SchemaEnforcementFailed: columns are missing.
     """
     try:
@@ -45,15 +48,16 @@ def read_csv(body: Body, schema: Schema | None, coerce: Coerce) -> Payload:
         raise BadRequest(
             f"Invalid input. Ensure that input is a valid UTF-8 encoded string (byte {error.start})."
         ) from None
-    _check_header(text)
+    _check_header(text, bounds)
     frame = _parse(text, None) if schema is None or schema.tensors else _typed(text, schema, coerce)
     return Payload.frame(frame if schema is None else enforce(frame, schema))
 
 
-def _check_header(text: str) -> None:
+def _check_header(text: str, bounds: Bounds) -> None:
     """Nothing, if the header can be read in time: pandas' renaming of repeated columns takes their number squared."""
     try:
         for row in csv.reader(io.StringIO(text)):
+            bounds.check_columns(len(row))
             if len(row) - len(set(row)) > _MAX_REPEATED:
                 raise BadRequest(f"Failed to parse input as a Pandas DataFrame. {len(row)} columns share a few names.")
             if any(map(str.strip, row)):

@@ -1,9 +1,13 @@
-"""Which column of a table is which of the model's, where their names are not spelled alike."""
+"""The names of columns in Spark's words, and which of them are the model's, where they are not spelled alike."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.schema import Name
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 def match_names(have: Sequence[str], wanted: Sequence[Name], *, ignore_case: bool) -> list[Name]:
@@ -30,3 +34,13 @@ def match_names(have: Sequence[str], wanted: Sequence[Name], *, ignore_case: boo
             alike = [own for own, meant in zip(have, found, strict=True) if meant == name]
             raise InvalidParameterValue(f"The columns {alike} both could be the model's '{name}'. Rename one of them.")
     return found
+
+
+def ignores_case(spark: "SparkSession") -> bool:
+    """Whether names in this session are the same whatever their case."""
+    return str(spark.conf.get("spark.sql.caseSensitive")).lower() != "true"
+
+
+def escaped(name: str) -> str:
+    """A column's name in Spark's words, whatever characters it has."""
+    return f"`{name.replace('`', '``')}`"

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists
+from tiltyard.spark.column_names import escaped
 from tiltyard.spark.failure import first_words
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ class TableTarget(DirectTarget):
                 f"The table '{self._name}' has the columns {columns}; the output has {df.columns}."
             )
         # By its own format, which the writer would have to be told.
-        df.select(*(f"`{name.replace('`', '``')}`" for name in columns)).write.insertInto(self._name)
+        df.select(*map(escaped, columns)).write.insertInto(self._name)
 
 
 def table_name(place: str) -> str | None:

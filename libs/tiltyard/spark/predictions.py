@@ -3,7 +3,7 @@
 Missing is null, whichever container the model chose: None, NaN, NaT and pandas' NA, at any depth.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,19 @@ import pyarrow as pa
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.schema import Array, Object, Schema, Type
+from tiltyard.spark.output_table import (
+    Columns,
+    as_mapping,
+    holds_lists,
+    holds_mappings,
+    is_list,
+    is_mapping,
+    length_of,
+    rows_of,
+    to_table,
+)
 from tiltyard.spark.result_values import cast, is_missing, kind_of, plain
 
-Columns = list[tuple[Any, Any]]
 Path = tuple[str, ...]
 
 
@@ -40,17 +50,17 @@ class Predictions:
             _check_rows(len(output), rows)
             return self._list_column(output, self._type, ())
         if pa.types.is_map(self._type) and not isinstance(output, Mapping | pd.DataFrame):
-            _check_rows(_length(output), rows)
+            _check_rows(length_of(output), rows)
             return self._map_column(output, self._type, ())
-        table, got = _table(output)
+        table, got = to_table(output)
         _check_rows(got, rows)
         columns = [values for _, values in table]
         if pa.types.is_struct(self._type):
             return self._fields(table, rows)
         if pa.types.is_list(self._type):
             return self._lists(columns)
-        if pa.types.is_map(self._type) and not (len(columns) == 1 and _holds_mappings(columns[0])):
-            return self._map_column(_rows_of(table), self._type, ())
+        if pa.types.is_map(self._type) and not (len(columns) == 1 and holds_mappings(columns[0])):
+            return self._map_column(rows_of(table), self._type, ())
         return self._column(_leftmost(columns, self._type), self._type, ())
 
     def empty(self) -> pa.Array:
@@ -62,7 +72,7 @@ class Predictions:
         columns = {str(name): values for name, values in table}
         wanted = [field.name for field in self._type]
         missing = [name for name in wanted if name not in columns]
-        if missing and len(table) == 1 and _holds_mappings(table[0][1]):
+        if missing and len(table) == 1 and holds_mappings(table[0][1]):
             return self._column(table[0][1], self._type, ())
         missing = [name for name in missing if (name,) not in self._optional]
         if missing:
@@ -79,7 +89,7 @@ class Predictions:
 
     def _lists(self, columns: list[Any]) -> pa.Array:
         element = self._type.value_type
-        if len(columns) == 1 and (_holds_lists(columns[0]) or pa.types.is_nested(element)):
+        if len(columns) == 1 and (holds_lists(columns[0]) or pa.types.is_nested(element)):
             return self._column(columns[0], self._type, ())
         fitting = _fitting([kind_of(values) for values in columns], element) if len(columns) > 1 else []
         # Of a table with a label the numbers are meant; where nothing fits, the first column says why.
@@ -117,7 +127,7 @@ class Predictions:
             if is_missing(value):
                 # An offset of None says that the list that begins here is none.
                 ends[-1] = None
-            elif _is_list(value):
+            elif is_list(value):
                 items.extend(value)
             else:
                 raise _mismatch(value, target)
@@ -165,60 +175,6 @@ def _check_rows(got: int, rows: int) -> None:
     if got != rows:
         said = "values that are no rows" if got < 0 else f"{got} predictions"
         raise InvalidParameterValue(f"The model gave {said} for {rows} rows; batch scoring needs one per row.")
-
-
-def _table(output: Any) -> tuple[Columns, int]:  # noqa: PLR0911 - one return per shape of output
-    """The output as named columns, and how many rows it has."""
-    if isinstance(output, pd.DataFrame):
-        return [(name, output.iloc[:, i]) for i, name in enumerate(output.columns)], len(output)
-    if isinstance(output, pd.Series):
-        return [(output.name if output.name is not None else "0", output)], len(output)
-    if isinstance(output, Mapping):
-        lengths = {_length(values) for values in output.values()}
-        return list(output.items()), lengths.pop() if len(lengths) == 1 else -1
-    if hasattr(output, "toarray"):
-        output = output.toarray()
-    if not isinstance(output, np.ndarray):
-        output = _to_array(list(output) if isinstance(output, list | tuple | pd.Index) else [output])
-    if isinstance(output, list):
-        return _of_rows(output), len(output)
-    if output.dtype.names:
-        return [(name, output[name]) for name in output.dtype.names], len(output)
-    if output.ndim == 0:
-        output = output.reshape(1)
-    if output.ndim == 2:
-        return [(str(i), output[:, i]) for i in range(output.shape[1])], len(output)
-    return [("0", output)], len(output)
-
-
-def _to_array(rows: list[Any]) -> "np.ndarray[Any, Any] | list[Any]":
-    """Rows of equally many numbers as a matrix; any others as they are."""
-    first = rows[0] if rows else None
-    if isinstance(first, np.ndarray) and first.ndim and first.dtype.kind in "biuf":
-        form = (first.shape, first.dtype)
-        alike = all(isinstance(row, np.ndarray) and (row.shape, row.dtype) == form for row in rows)
-        return np.stack(rows) if alike else rows
-    return rows
-
-
-def _of_rows(rows: list[Any]) -> Columns:
-    """A list as columns: rows of one dict each by its names, rows of equally many plain values by their places."""
-    present = [row for row in rows if not is_missing(row)]
-    if present and all(_is_mapping(row) for row in present):
-        mappings = [None if is_missing(row) else _as_mapping(row) for row in rows]
-        names = dict.fromkeys(name for row in mappings if row is not None for name in row)
-        return [(name, [None if row is None else row.get(name) for row in mappings]) for name in names]
-    lengths = {len(row) if isinstance(row, list | tuple) else -1 for row in rows}
-    flat = len(lengths) == 1 and -1 not in lengths and not any(_is_list(item) or _is_mapping(item) for item in rows[0])
-    if flat and rows[0]:
-        return [(str(i), [row[i] for row in rows]) for i in range(len(rows[0]))]
-    return [("0", rows)]
-
-
-def _rows_of(table: Columns) -> list[Any]:
-    """The rows of a table, each a mapping by the names of its columns."""
-    names = [str(name) for name, _ in table]
-    return [dict(zip(names, row, strict=True)) for row in zip(*(values for _, values in table), strict=True)]
 
 
 def _leftmost(columns: list[Any], target: pa.DataType) -> Any:
@@ -277,37 +233,9 @@ def _optional(outputs: Schema | None) -> "list[Path]":
 def _mapping(value: Any, target: pa.DataType) -> Mapping[Any, Any] | None:
     if is_missing(value):
         return None
-    if not _is_mapping(value):
+    if not is_mapping(value):
         raise _mismatch(value, target)
-    return _as_mapping(value)
-
-
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping) or callable(getattr(value, "model_dump", None))
-
-
-def _as_mapping(value: Any) -> Mapping[Any, Any]:
-    """A dict, or the fields of a pydantic model."""
-    dump: Callable[[], Mapping[Any, Any]] | None = getattr(value, "model_dump", None)
-    return value if dump is None else dump()
-
-
-def _holds_mappings(values: Any) -> bool:
-    return _is_mapping(next((value for value in values if not is_missing(value)), None))
-
-
-def _holds_lists(values: Any) -> bool:
-    if isinstance(values, np.ndarray) and values.dtype != object:
-        return values.ndim > 1
-    return _is_list(next((value for value in values if not is_missing(value)), None))
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray | pd.Series) and value.ndim > 0)
-
-
-def _length(values: Any) -> int:
-    return -1 if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__") else len(values)
+    return as_mapping(value)
 
 
 def _mismatch(value: Any, target: pa.DataType) -> InvalidParameterValue:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tiltyard.pyfunc.schema import Name
 from tiltyard.spark.batch_size import is_measured
-from tiltyard.spark.udf import ScoringFunction, escaped
+from tiltyard.spark.column_names import escaped
+from tiltyard.spark.udf import ScoringFunction
 from tiltyard.spark.worker import TableScorer
 
 if TYPE_CHECKING:

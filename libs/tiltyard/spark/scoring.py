@@ -7,9 +7,9 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.schema import Name, Schema
 from tiltyard.spark.batch_size import always_fits, is_measured
 from tiltyard.spark.checks import check_columns
-from tiltyard.spark.column_names import match_names
+from tiltyard.spark.column_names import escaped, ignores_case, match_names
 from tiltyard.spark.rows import can_map, map_rows, quoted
-from tiltyard.spark.udf import ScoringFunction, escaped, ignores_case, spark_udf
+from tiltyard.spark.udf import ScoringFunction, spark_udf
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.models import ModelReference, fetch, resolve
 from tiltyard.pyfunc.schema import Name, Schema
+from tiltyard.spark.column_names import escaped, ignores_case
 from tiltyard.spark.environment import requirements_file
 from tiltyard.spark.packed import build, executors_python
 from tiltyard.spark.result_types import check_result_type, inferred_type, parse_result_type
@@ -203,16 +204,6 @@ class ScoringFunction:
 
     def __repr__(self) -> str:
         return f"<ScoringFunction {self.model_uri} -> {self.result_type.simpleString()}>"
-
-
-def escaped(name: str) -> str:
-    """A column's name in Spark's words, whatever characters it has."""
-    return f"`{name.replace('`', '``')}`"
-
-
-def ignores_case(spark: "SparkSession") -> bool:
-    """Whether names in this session are the same whatever their case."""
-    return str(spark.conf.get("spark.sql.caseSensitive")).lower() != "true"
 
 
 def _over_one(scorer: Scorer) -> Any:

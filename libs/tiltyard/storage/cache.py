@@ -2,13 +2,13 @@
 
 models/<digest>/...     one verified model directory; it appears whole or not at all
 partial/<digest>-…/     downloads in progress, or left by a killed process
-locks/<digest>          held by the one process that fetches or checks
-locks/<digest>.use      held, shared, by every process that may be reading; touched when it is fetched again
+locks/<digest>          held by the one process that fetches or checks; gone when it is done
+locks/<digest>.use      held, shared, by every process that may be reading; touched when it is fetched again, gone with
+                        the entry
 
 With a bound, what was not used for the longest goes when something new comes, and never what somebody reads.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -22,15 +22,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
-
 from tiltyard.errors import InvalidParameterValue, ModelIntegrityError, TransportError
 from tiltyard.storage.artifact_store import CHUNK_BYTES
+from tiltyard.storage.file_lock import lock_file, locked, remove_unheld
 from tiltyard.storage.manifest import Manifest, ManifestFile, check_tree, digest_of
+from tiltyard.storage.private_directory import DIRECTORY_VARIABLE, private_directory, private_root
 from tiltyard.storage.sources import Source
 from tiltyard.uri import contain
 
-DIRECTORY_VARIABLE = "TILTYARD_CACHE_DIR"
 MAX_BYTES_VARIABLE = "TILTYARD_CACHE_MAX_BYTES"
 MAX_PARALLEL = 8
 FILE_TRIES = 3
@@ -72,6 +71,21 @@ def release(entry: Path) -> None:
             os.close(lease.file)
 
 
+def _hold(entry: Path, file: int | None) -> bool:
+    """Counts one lease, held by `file` if it is the first; False if it is the first and there is no file."""
+    with _leases_lock:
+        lease = _leases.get(entry)
+        if lease is None:
+            if file is None:
+                return False
+            lease = _leases[entry] = _Lease(file)
+        elif file is not None:
+            os.close(file)
+        lease.count += 1
+        os.utime(lease.file)
+    return True
+
+
 class ModelCache:
     """A directory of verified models, shared by all processes of one user.
 
@@ -87,10 +101,10 @@ class ModelCache:
         """
         self._max_bytes = _max_bytes_told() if max_bytes is None else max_bytes
         named = directory or os.environ.get(DIRECTORY_VARIABLE)
-        self.root = Path(named) if named else Path.home() / ".cache" / "tiltyard"
-        self._models = _private(self.root / "models")
-        self._partial = _private(self.root / "partial")
-        self._locks = _private(self.root / "locks")
+        self.root = private_root(Path(named) if named else Path.home() / ".cache" / "tiltyard")
+        self._models = private_directory(self.root / "models")
+        self._partial = private_directory(self.root / "partial")
+        self._locks = private_directory(self.root / "locks")
         self._sweep()
 
     def fetch(self, manifest: Manifest, source: Source) -> Path:
@@ -151,7 +165,7 @@ class ModelCache:
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         """Holds every other thread and process off one entry. The kernel lets go when the holder dies."""
-        with FileLock(self._locks / name, mode=0o600, thread_local=False):
+        with locked(self._locks / name):
             # Whoever holds the lock is alive, so these are of the dead.
             for left_over in self._partial.glob(f"{name}-*"):
                 shutil.rmtree(left_over, ignore_errors=True)
@@ -160,15 +174,10 @@ class ModelCache:
     @contextmanager
     def _leased(self, entry: Path) -> Iterator[None]:
         """Takes a lease of the entry, given back at once when the block fails, else when it is released."""
-        with _leases_lock:
-            lease = _leases.get(entry)
-            if lease is None:
-                file = os.open(self._use_file(entry), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                # Whoever removes an entry holds this alone, and not for long.
-                fcntl.flock(file, fcntl.LOCK_SH)
-                lease = _leases[entry] = _Lease(file)
-            lease.count += 1
-            os.utime(lease.file)
+        # Whoever removes an entry holds this alone, for as long as that takes: other entries do not wait for it.
+        file = None if entry in _leases else lock_file(self._use_file(entry), shared=True)
+        while not _hold(entry, file):
+            file = lock_file(self._use_file(entry), shared=True)
         try:
             yield
         except BaseException:
@@ -187,14 +196,19 @@ class ModelCache:
         for entry in sorted(sizes, key=lambda entry: _used_s(self._use_file(entry))):
             if total_bytes <= self._max_bytes:
                 return
-            file = os.open(self._use_file(entry), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            use_file = self._use_file(entry)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._discard(entry)
-                total_bytes -= sizes[entry]
-            except (BlockingIOError, FileNotFoundError):
-                # It is being read, or somebody else has just removed it.
+                file = lock_file(use_file, wait=False)
+            except BlockingIOError:
+                # It is being read.
                 continue
+            try:
+                with suppress(FileNotFoundError):
+                    # Unless somebody else has just removed it.
+                    self._discard(entry)
+                use_file.unlink(missing_ok=True)
+                _forget(entry)
+                total_bytes -= sizes[entry]
             finally:
                 os.close(file)
 
@@ -208,12 +222,16 @@ class ModelCache:
             shutil.rmtree(directory, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Removes what processes killed long ago were fetching."""
+        """Removes what processes killed long ago were fetching, and locks that stand for nothing any more."""
         oldest = time.time() - STALE_PARTIAL_S
         for left_over in self._partial.iterdir():
             with suppress(FileNotFoundError):
-                if left_over.stat().st_mtime < oldest:
+                if left_over.lstat().st_mtime < oldest:
                     shutil.rmtree(left_over, ignore_errors=True)
+        for lock in self._locks.iterdir():
+            with suppress(FileNotFoundError):
+                if lock.lstat().st_mtime < oldest and not (self._models / lock.stem).exists():
+                    remove_unheld(lock)
 
     def _discard(self, entry: Path) -> None:
         trash = self._partial / f"{entry.name}-{uuid.uuid4().hex}"
@@ -242,18 +260,6 @@ def _used_s(use_file: Path) -> float:
         return use_file.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _private(directory: Path) -> Path:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = directory.stat()
-    if status.st_uid != os.geteuid():
-        raise InvalidParameterValue(
-            f"The cache directory '{directory}' belongs to another user: set {DIRECTORY_VARIABLE} to one of your own."
-        )
-    if status.st_mode & 0o077:
-        directory.chmod(0o700)
-    return directory
 
 
 def _download(files: Iterable[ManifestFile], source: Source, directory: Path) -> None:
@@ -340,6 +346,11 @@ def _stats(entry: Path, manifest: Manifest) -> dict[str, Stat]:
 def _remember(entry: Path, manifest: Manifest) -> None:
     with _seen_lock:
         _seen[entry] = _stats(entry, manifest)
+
+
+def _forget(entry: Path) -> None:
+    with _seen_lock:
+        _seen.pop(entry, None)
 
 
 def _untouched(entry: Path, manifest: Manifest) -> bool:

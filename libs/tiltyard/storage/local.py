@@ -48,7 +48,10 @@ class LocalStore:
     def __init__(self, uri: str | Path) -> None:
         self.root = _root_path(str(uri))
         with _translated(""):
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in reversed([self.root, *self.root.parents]):
+                # Those above that are missing are as private: `mkdir` would make the last alone so.
+                if not folder.is_dir():
+                    folder.mkdir(mode=0o700, exist_ok=True)
             self.root = self.root.resolve()
             (self.root / UPLOADS).mkdir(mode=0o700, exist_ok=True)
         self._swept = False
@@ -362,5 +365,10 @@ def _translated(path: str) -> Iterator[None]:
             raise InvalidParameterValue(f"Invalid path '{path[:80]}': the store cannot hold such a name.") from None
         if error.errno in (errno.ENOTEMPTY, errno.ELOOP):
             raise InvalidParameterValue(f"Invalid path '{path}': a file and a directory meet there.") from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            log.warning("the disk of the artifact directory is full: %s", error)
+            raise TemporarilyUnavailable(
+                "The disk of the artifact store is full. Free some space on it.", retry_after_s=30.0
+            ) from None
         log.exception("the artifact directory fails")
         raise TemporarilyUnavailable("The artifact store fails.", retry_after_s=5.0) from None

@@ -61,14 +61,17 @@ log = logging.getLogger(__name__)
 def open_objects(uri: str) -> Any:
     """The object-store library's own handle for `uri`, whose path becomes the prefix of every key.
 
-    Credentials, region and endpoint come from the environment (`AWS_…`, `GOOGLE_…`, `AZURE_…`); an endpoint
-    without TLS needs `AWS_ALLOW_HTTP=true` as well.
+    Credentials, region and endpoint come from the environment (`AWS_…`, `GOOGLE_…`, `AZURE_…`). An endpoint that is
+    named with `http://` is asked without TLS, unless `AWS_ALLOW_HTTP=false` says otherwise.
     `memory://name` is one store per name for as long as the process lives.
     """
     if uri.startswith("memory:"):
         return _memory.setdefault(uri, MemoryStore())
     # Options given here hide those of the environment, so this one is read for the library.
-    plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = (endpoint or os.environ.get("AWS_ENDPOINT", "")).lower()
+    said = os.environ.get("AWS_ALLOW_HTTP", "").lower()
+    plain = said in ("1", "true") or (not said and endpoint.startswith("http://"))
     with _translated(""):
         return from_url(uri, client_options={**_CLIENT, "allow_http": plain}, retry_config=_RETRIES)
 
@@ -314,6 +317,9 @@ def _translated(path: str) -> Iterator[None]:
         raise InternalError("The artifact store refuses access.") from None
     except ValueError:
         raise InvalidParameterValue(f"Invalid path '{path[:80]}': the store cannot hold such a name.") from None
-    except (BaseError, OSError):
+    except (BaseError, OSError) as error:
+        if "NoSuchBucket" in str(error):
+            log.warning("the object store has no such bucket")
+            raise TemporarilyUnavailable("The artifact store's bucket does not exist.", retry_after_s=30.0) from None
         log.exception("the object store fails")
         raise TemporarilyUnavailable("The artifact store does not answer.", retry_after_s=5.0) from None

@@ -59,6 +59,7 @@ class TransitionModelVersionStage(Struct):
     version: Text | int
     stage: Text
     archive_existing_versions: bool = False
+    comment: str | None = None
 
 
 class DeleteModelVersion(Struct):

@@ -42,6 +42,7 @@ from tiltyard_registry.api.artifact_pages import artifact_page_routes
 from tiltyard_registry.api.artifacts import artifact_routes
 from tiltyard_registry.api.binding import ProtocolRequest
 from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
+from tiltyard_registry.api.held_bodies import HeldBodies
 from tiltyard_registry.api.hot_reads import HotReads
 from tiltyard_registry.api.hot_writes import HotWrites
 from tiltyard_registry.api.nul_bytes import NulBytes
@@ -51,7 +52,7 @@ from tiltyard_registry.auth.providers import Authentication, load_providers, pri
 from tiltyard_registry.logs import json_logs
 from tiltyard_registry.rules.quotas import Quotas
 from tiltyard_registry.settings import Settings
-from tiltyard_registry.store import migrations
+from tiltyard_registry.store import migrations, preflight
 from tiltyard_registry.store.changes import Changes
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.registrations import Registrations
@@ -68,6 +69,7 @@ _OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
     batch_jobs.HANDLERS,
     bulk_runs.OWN_HANDLERS,
     run_table.HANDLERS,
+    model_versions.OWN_HANDLERS,
     documentation.HANDLERS,
 )
 _UNITY = (unity_namespaces.HANDLERS, unity_models.HANDLERS)
@@ -90,6 +92,7 @@ def create_app(settings: Settings) -> Litestar:
         tags=settings.max_tags_per_run,
         metric_points=settings.max_points_per_run,
         runs=settings.max_runs_per_experiment,
+        request_entries=settings.max_request_entries,
     )
     database = Database(settings.resolved_database_url, max_connections=settings.max_connections, quotas=quotas)
     root = settings.resolved_artifact_root
@@ -123,7 +126,7 @@ def create_app(settings: Settings) -> Litestar:
     schema: Schema = app.state.schema
     reads = HotReads(app.asgi_handler, database, schema)
     hot = HotWrites(reads, database, schema, max_body_bytes=settings.max_body_bytes)
-    plain = NulBytes(HeadRequests(QueryInBody(AjaxPrefix(hot), max_body_bytes=settings.max_body_bytes)))
+    plain = NulBytes(HeadRequests(QueryInBody(AjaxPrefix(HeldBodies(hot, settings.max_arriving_bytes)))))
     guarded = HostGuard(plain, Origins(settings.host, settings.allowed_hosts), _keep_away)
     known = Authentication(guarded, load_providers(settings.auth))
     # Outermost first: measure, ask who it is, keep other sites away, make HEAD and GET with a body plain GETs, find
@@ -170,16 +173,18 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
     changes: Changes = app.state.changes
     with json_logs(access=settings.access_log):
         if settings.is_embedded:
-            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             await asyncio.to_thread(migrations.upgrade, settings.resolved_database_url)
         await changes.start()
         registrations = Registrations(database, app.state.artifacts)
         await registrations.start()
         waker = asyncio.create_task(_wake_when_draining(app.state.draining, changes))
+        looking = asyncio.create_task(_tell_of_problems(database, app.state.artifacts))
         try:
             yield
         finally:
             waker.cancel()
+            looking.cancel()
             await registrations.stop()
             await changes.stop()
             await database.close()
@@ -189,3 +194,10 @@ async def _wake_when_draining(draining: asyncio.Event, changes: Changes) -> None
     """Lets blocking queries answer as soon as the server is told to stop."""
     await draining.wait()
     changes.notify()
+
+
+async def _tell_of_problems(database: Database, artifacts: Artifacts) -> None:
+    """Says in the log at once what requests would come upon later. The start waits for neither answer."""
+    for problem in await asyncio.gather(preflight.problem_of_database(database), preflight.problem_of_store(artifacts)):
+        if problem is not None:
+            logger.warning(problem)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-import msgspec
+from tiltyard.telemetry.json_lines import json_line
 
 # Lines beyond these are dropped rather than kept in memory.
 _MAX_WAITING = 10_000
@@ -28,7 +28,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return msgspec.json.encode(line).decode()
+        return json_line(line)
 
 
 def _line(time: datetime, level: str, logger: str, message: str) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def log_access(message: str, fields: dict[str, Any]) -> None:
     """Adds one line about a request to the log, where it is kept; past the logging library, which costs more."""
     if _access:
         line = _line(datetime.now(UTC), "INFO", _ACCESS, message)
-        _access[-1].add(msgspec.json.encode({**line, **fields}).decode())
+        _access[-1].add(json_line({**line, **fields}))
 
 
 class _Lines(logging.Handler):

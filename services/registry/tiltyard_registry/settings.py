@@ -4,9 +4,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tiltyard.errors import InvalidParameterValue
+
 _ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
+    "postgresql+psycopg2": "postgresql+asyncpg",
+    "postgresql+psycopg": "postgresql+asyncpg",
     "sqlite": "sqlite+aiosqlite",
 }
 
@@ -42,6 +46,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 32 * 1024 * 1024
     """Largest JSON body; artifacts are streamed and not counted."""
 
+    max_values: int = 200_000
+    """Most values that a JSON body may hold, each list and object being one."""
+
+    max_arriving_bytes: int = 256 * 1024 * 1024
+    """What all JSON bodies that this process is receiving and answering may take together."""
+
     direct_transfers: bool = True
     """Whether clients may send and fetch large files past the registry, where the store offers it."""
 
@@ -53,16 +63,30 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_runs_per_experiment: int | None = None
     """Active runs."""
 
+    max_request_entries: int = 1000
+    """Tags, or params, that one call may bring."""
+
     access_log: bool = True
     """One JSON line per request on standard error."""
 
     @property
     def resolved_database_url(self) -> str:
-        """The database's URL with an async driver; SQLite under `data_dir` when none is given."""
+        """The database's URL with an async driver; SQLite under `data_dir` when none is given.
+
+        Raises:
+            InvalidParameterValue: it is of a kind that cannot be used.
+        """
         if self.database_url is None:
             return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'tiltyard.db'}"
         scheme, separator, rest = self.database_url.partition("://")
-        return f"{_ASYNC_DRIVERS.get(scheme, scheme)}{separator}{rest}"
+        driver = _ASYNC_DRIVERS.get(scheme, scheme)
+        if driver not in _ASYNC_DRIVERS.values() or not separator:
+            named = f"the kind '{scheme[:40]}'" if separator else "no kind that is named"
+            raise InvalidParameterValue(
+                f"A database of {named} cannot be used (--database-url): expected postgresql+asyncpg://… or "
+                "sqlite+aiosqlite:///…"
+            )
+        return f"{driver}{separator}{rest}"
 
     @property
     def is_embedded(self) -> bool:

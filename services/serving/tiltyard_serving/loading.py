@@ -76,6 +76,7 @@ class Loader:
             wait_s=settings.request_timeout_s,
             inline=settings.inline_predictions,
         )
+        self._bounds = settings.bounds
         self._process_limits = ProcessLimits(
             memory_bytes=settings.isolation_memory_bytes or None,
             predict_s=settings.request_timeout_s if settings.end_overdue else None,
@@ -114,8 +115,15 @@ class Loader:
             return loaded
 
     async def _load(self, target: Target, label: str, isolation: Isolation) -> LoadedModel:
-        async with self._loading:
-            fetched = await in_thread(lambda: self._fetch(target, label, isolation))
+        await self._loading.acquire()
+        loading = in_thread(lambda: self._fetch(target, label, isolation))
+        # Its place is free when its thread is done, whoever still waits for it.
+        loading.add_done_callback(lambda _: self._loading.release())
+        try:
+            fetched = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            loading.add_done_callback(_drop)
+            raise
         return LoadedModel(
             fetched.model,
             name=fetched.name,
@@ -124,6 +132,7 @@ class Loader:
             warning=fetched.warmed.warning,
             limits=self._limits,
             coerce=self._settings.coerce,
+            bounds=self._bounds,
             meter=ModelMeter(self._telemetry, fetched.name, fetched.version),
             size_bytes=fetched.size_bytes,
             openmp=fetched.openmp,
@@ -170,6 +179,16 @@ class Loader:
         reentrant = model.shortcut is not None and model.shortcut.reentrant
         openmp = OpenMP(settings.workers) if reentrant else None
         return _Fetched(model, name, version, warmed, directory, resident_bytes or size_of(directory), openmp)
+
+
+def _drop(loading: "asyncio.Future[_Fetched]") -> None:
+    """Gives back what was loaded for nobody."""
+    if loading.cancelled() or loading.exception() is not None:
+        return
+    fetched = loading.result()
+    if isinstance(fetched.model, IsolatedModel):
+        fetched.model.close()
+    release(fetched.directory)
 
 
 def _target(found: ModelReference) -> Target:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
+from tiltyard.telemetry.json_lines import json_line
 
 
 class JsonFormatter(logging.Formatter):
@@ -18,13 +18,13 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": _writable(record.getMessage()),
+            "message": record.getMessage(),
         }
         if request_id := getattr(record, "request_id", None):
             line["request_id"] = request_id
         if record.exc_info and record.exc_info[1] is not None:
-            line["error"] = _writable("".join(traceback.format_exception(record.exc_info[1])))
-        return msgspec.json.encode(line).decode()
+            line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
+        return json_line(line)
 
 
 @contextmanager
@@ -39,8 +39,3 @@ def json_lines() -> Iterator[None]:
     finally:
         for handler, formatter in zip(streams, before, strict=True):
             handler.setFormatter(formatter)
-
-
-def _writable(text: str) -> str:
-    """`text` without the lone surrogates that JSON cannot hold."""
-    return text.encode("utf-8", "backslashreplace").decode()

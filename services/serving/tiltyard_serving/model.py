@@ -11,10 +11,13 @@ from tiltyard.errors import (
     DeadlineExceeded,
     InternalError,
     InvalidModelInput,
+    InvalidParameterValue,
     TemporarilyUnavailable,
     TiltyardError,
 )
 from tiltyard.pyfunc import PyFunc, Signature, output, payload
+from tiltyard.pyfunc.bounds import DEFAULT as DEFAULT_BOUNDS
+from tiltyard.pyfunc.bounds import Bounds
 from tiltyard.pyfunc.payload import Body, Payload
 from tiltyard_serving.batch import Limits, Steps, Times, Waiter
 from tiltyard_serving.batcher import Batcher
@@ -27,16 +30,16 @@ from tiltyard_serving.openmp import OpenMP
 
 Encode = Callable[[Any], bytes]
 
-# Larger bodies are decoded off the event loop. A parse holds the interpreter wherever it runs, for 5 ms before
-# another thread gets it: smaller ones would delay everybody just as much from a thread.
-DECODE_INLINE_BYTES = 512 * 1024
-# Those that are only looked at take microseconds, but one that turns out to be something else has to be read.
-IN_PLACE_INLINE_BYTES = 8 * 1024 * 1024
+# What one of this size leaves must not wait for ten thousand others to be collected.
+_LARGE_BYTES = 512 * 1024
 
 # Source: mlflow/pyfunc/scoring_server/__init__.py, the answer when a model raises.
 MODEL_RAISED = "Encountered an unexpected error while evaluating the model."
 MODEL_FAILED = f"{MODEL_RAISED} Verify that the serialized input Dataframe is compatible with the model for inference."
 
+
+# By which code says that what it was given is not right.
+_REFUSALS = (ValueError, InvalidParameterValue, BadRequest)
 
 # What the process of a model, and not the model, may say to a prediction.
 _FAULTS = (DeadlineExceeded, InternalError, TemporarilyUnavailable)
@@ -58,6 +61,7 @@ class LoadedModel:
         layout: Layout | None,
         limits: Limits,
         coerce: Literal["strict", "lenient"],
+        bounds: Bounds = DEFAULT_BOUNDS,
         meter: ModelMeter,
         size_bytes: int = 0,
         openmp: OpenMP | None = None,
@@ -75,10 +79,11 @@ class LoadedModel:
         self.header = quote(f"{name}/{version}", safe="/ !#$&'()*+,:;=?@[]~").encode("ascii")
         self._users = 1
         self._model = model
-        self._decode = payload.Decoder(model.signature, coerce=coerce)
+        self._bounds = bounds
+        self._decode = payload.Decoder(model.signature, coerce=coerce, bounds=bounds)
         self._batcher: Batcher[Payload, bytes] = Batcher(
             f"{name}/{version}",
-            steps(model, layout, openmp),
+            steps(model, layout, openmp, bounds),
             limits,
             merging=layout is not None,
             observe=meter.predicted,
@@ -110,17 +115,13 @@ class LoadedModel:
         """How many requests are accepted and not yet answered."""
         return self._batcher.queued_requests
 
-    def is_brief(self, body: Body, content_type: str | None) -> bool:
-        """Whether the body is decoded so quickly that this may be done in the event loop."""
-        size_bytes = len(body)
-        return size_bytes <= DECODE_INLINE_BYTES or (
-            size_bytes <= IN_PLACE_INLINE_BYTES and self._decode.is_in_place(content_type)
-        )
+    def decode_at_once(self, body: Body, content_type: str | None) -> Payload | None:
+        """The payload of a request body whose cost is known to be small, for the event loop; None for any other."""
+        return self._decode.at_once(body, content_type)
 
     def decode(self, body: Body, content_type: str | None) -> Payload:
-        """The payload of a request body, checked against the signature."""
-        if len(body) > DECODE_INLINE_BYTES:
-            # What the last large one left must not wait for ten thousand others.
+        """The payload of a request body, checked against the signature; for a thread."""
+        if len(body) > _LARGE_BYTES:
             collect_young()
         return self._decode(body, content_type)
 
@@ -132,11 +133,13 @@ class LoadedModel:
         Raises:
             RequestLimitExceeded: too much is waiting.
         """
-        return self._batcher.submit(item, rows=item.rows, merge_key=_merge_key(item), encode=encode, times=times)
+        write = None if encode is None else _within(encode, self._bounds)
+        return self._batcher.submit(item, rows=item.rows, merge_key=_merge_key(item), encode=write, times=times)
 
     def submit_for(self, waiter: Waiter[bytes], item: Payload, encode: Encode | None, times: Times) -> None:
         """Gives `waiter` what `submit` promises. Raises: as `submit`."""
-        self._batcher.submit_for(waiter, item, rows=item.rows, merge_key=_merge_key(item), encode=encode, times=times)
+        write = None if encode is None else _within(encode, self._bounds)
+        self._batcher.submit_for(waiter, item, rows=item.rows, merge_key=_merge_key(item), encode=write, times=times)
 
     def hold(self) -> None:
         """One more user, who will `close` it too."""
@@ -169,7 +172,21 @@ def _merge_key(item: Payload) -> Hashable | None:
     return item.merge_key if item.rows else None
 
 
-def steps(model: PyFunc, layout: Layout | None = None, openmp: OpenMP | None = None) -> Steps[Payload, bytes]:
+def _within(encode: Encode, bounds: Bounds) -> Encode:
+    """`encode`, that writes no answer over the bounds."""
+
+    def encode_within(predictions: Any) -> bytes:
+        bounds.check_predictions(predictions)
+        answer = encode(predictions)
+        bounds.check_answer(len(answer))
+        return answer
+
+    return encode_within
+
+
+def steps(
+    model: PyFunc, layout: Layout | None = None, openmp: OpenMP | None = None, bounds: Bounds = DEFAULT_BOUNDS
+) -> Steps[Payload, bytes]:
     """How payloads become answers of `model`, with every failure as the error that a caller may see.
 
     The cause stays on the error for the log. Without a `layout` nothing can be merged; with `openmp`, several
@@ -193,7 +210,10 @@ def steps(model: PyFunc, layout: Layout | None = None, openmp: OpenMP | None = N
         ),
         split=_never if layout is None else layout.split,
         encode=_or_else(
-            output.encode, InternalError, "The model's output cannot be written as JSON.", passed=(TiltyardError,)
+            _within(output.encode, bounds),
+            InternalError,
+            "The model's output cannot be written as JSON.",
+            passed=(TiltyardError,),
         ),
         brief=model.shortcut is not None and model.shortcut.brief,
     )
@@ -220,7 +240,8 @@ def _evaluating(
             if isinstance(error, passed):
                 raise
             # Of what an isolated model raises, the name of its kind is known.
-            if checked and not (isinstance(error, ValueError) or type(error).__name__ == ValueError.__name__):
+            is_refusal = isinstance(error, _REFUSALS) or type(error).__name__ == ValueError.__name__
+            if checked and not is_refusal:
                 raise InternalError(MODEL_RAISED) from error
             raise BadRequest(MODEL_FAILED) from error
 

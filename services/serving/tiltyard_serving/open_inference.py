@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
+from tiltyard.pyfunc.bounds import DEFAULT as DEFAULT_BOUNDS
+from tiltyard.pyfunc.bounds import JSON_SEPARATORS, Bounds
 from tiltyard.pyfunc.cast import cast_column, object_array
 from tiltyard.pyfunc.enforce import check_missing, enforce
 from tiltyard.pyfunc.json_body import decode_json, without_constants
@@ -41,6 +43,10 @@ _COLUMN_TYPES: dict[Type, str] = {
     DataType.float: "FP32",
     DataType.double: "FP64",
 }
+
+# So much JSON is read within 5 ms whatever it says, and so many bytes of numbers beside it.
+_AT_ONCE_JSON_BYTES = 12 * 1024
+_AT_ONCE_BYTES = 512 * 1024
 
 
 class RequestedOutput(msgspec.Struct):
@@ -78,18 +84,33 @@ class ModelAbout(msgspec.Struct):
     outputs: list[TensorAbout]
 
 
-def read(body: bytes, json_bytes: int | None) -> tuple[InferRequest, dict[str, Any]]:
+def is_brief(body: bytes, json_bytes: int | None) -> bool:
+    """Whether a request takes so little time to read that the event loop may do it."""
+    if json_bytes is None or json_bytes >= len(body):
+        return len(body) <= _AT_ONCE_JSON_BYTES
+    # Texts are read one by one, numbers as they are.
+    return (
+        json_bytes <= _AT_ONCE_JSON_BYTES
+        and len(body) <= _AT_ONCE_BYTES
+        and (len(body) <= _AT_ONCE_JSON_BYTES or b"BYTES" not in body[:json_bytes])
+    )
+
+
+def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -> tuple[InferRequest, dict[str, Any]]:
     """The request, and its tensors as arrays by name.
 
     Args:
         json_bytes: how much of the body is JSON; None is all of it.
+        bounds: what the body may stand for.
 
     Raises:
         BadRequest: it is malformed; the tensor is named.
+        PayloadTooLarge: it holds more than the bounds allow.
     """
     end = len(body) if json_bytes is None else json_bytes
     if end > len(body):
         raise BadRequest(f"Inference-Header-Content-Length is {end}, but the body has {len(body)} bytes.")
+    bounds.check_text(memoryview(body)[:end], JSON_SEPARATORS)
     try:
         request = _request(body[:end])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -97,6 +118,11 @@ def read(body: bytes, json_bytes: int | None) -> tuple[InferRequest, dict[str, A
         raise BadRequest(f"The inference request cannot be read: {why}.") from None
     if not request.inputs:
         raise BadRequest("The inference request has no inputs.")
+    bounds.check_columns(len(request.inputs))
+    named = [output.name for output in request.outputs or ()]
+    if len(set(named)) < len(named):
+        # Each would be written again: a small request could ask for a very large answer.
+        raise BadRequest("The inference request names an output twice.")
     arrays: dict[str, Any] = {}
     for tensor in request.inputs:
         if tensor.name in arrays:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import logging
+import os
 import queue
 import random
 import threading
@@ -63,13 +64,20 @@ class Folder:
 
     def open(self) -> None:
         """Makes the directory. Raises: OSError."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        # Requests and answers are nobody else's to read.
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def put(self, name: str, data: bytes) -> None:
         """Writes a file, and gives it its name when it is whole. Raises: OSError."""
         partial = self._directory / f".{name}.partial"
-        partial.write_bytes(data)
+        partial.unlink(missing_ok=True)
+        with open(partial, "xb", opener=_private) as file:
+            file.write(data)
         partial.replace(self._directory / name)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class Objects:

@@ -6,8 +6,23 @@ from typing import Literal
 import msgspec
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.bounds import Bounds
 
 MIB = 1024 * 1024
+
+_BOUNDS = Bounds()
+_AT_LEAST_1 = (
+    "max_body_bytes",
+    "max_rows",
+    "max_columns",
+    "max_values",
+    "max_table_bytes",
+    "max_answer_bytes",
+    "queue_requests",
+    "queue_rows",
+    "batch_rows",
+    "on_demand_models",
+)
 
 Isolation = Literal["none", "process"]
 
@@ -41,8 +56,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # "lenient" restores the peer's lossy casts of JSON values.
     coerce: Literal["strict", "lenient"] = "strict"
-    max_body_bytes: int = 64 * MIB
     request_timeout_s: float = 60.0
+
+    # What one request may bring, and what it may stand for, whatever its size; more is answered 413.
+    max_body_bytes: int = 64 * MIB
+    max_rows: int = _BOUNDS.rows
+    max_columns: int = _BOUNDS.columns
+    max_values: int = _BOUNDS.values
+    max_table_bytes: int = _BOUNDS.table_bytes
+    max_answer_bytes: int = _BOUNDS.answer_bytes
 
     # Bounds of what one model has accepted and not yet answered, and of one merged batch.
     queue_requests: int = 1024
@@ -95,8 +117,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reconnect_s: float = 0.5
     poll_interval_s: float = 2.0
 
+    @property
+    def bounds(self) -> Bounds:
+        """What one request may stand for."""
+        return Bounds(
+            rows=self.max_rows,
+            columns=self.max_columns,
+            values=self.max_values,
+            table_bytes=self.max_table_bytes,
+            answer_bytes=self.max_answer_bytes,
+        )
+
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "queue_requests", "queue_rows", "batch_rows", "on_demand_models"):
+        for name in _AT_LEAST_1:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InvalidParameterValue(f"Setting '{name}' must be at least 1, got {getattr(self, name)}.")
         for name in ("trial_requests", "isolation_memory_bytes", "model_budget_bytes"):

@@ -99,8 +99,7 @@ class Shadow:
 
 
 async def _predicted(model: LoadedModel, body: Body, content_type: str | None) -> bytes:
-    if len(body) <= _INLINE_BYTES:
-        payload = model.decode(body, content_type)
-    else:
+    payload = model.decode_at_once(body, content_type)
+    if payload is None:
         payload = await asyncio.to_thread(model.decode, body, content_type)
     return await model.submit(payload)

@@ -11,6 +11,7 @@ from tiltyard_serving.layout import Layout
 from tiltyard_serving.row_proof import prove
 
 EXAMPLE = "serving_input_example.json"
+MAX_EXAMPLE_BYTES = 8 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +58,9 @@ def _example(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"
     """The example as the payload of a request, or None when there is none that a request could carry."""
     path = directory / EXAMPLE
     if not path.is_file():
+        return None
+    if path.stat().st_size > MAX_EXAMPLE_BYTES:
+        _log.warning("the model's input example has over %d bytes, it is not used to warm up", MAX_EXAMPLE_BYTES)
         return None
     try:
         return payload.decode(path.read_bytes(), "application/json", model.signature, coerce=coerce)

@@ -7,6 +7,7 @@ import msgspec
 
 from tiltyard.client.call import Call, nothing, reply
 from tiltyard.client.calls.parts import MLFLOW, Tags, given, tag_list
+from tiltyard.wire.bulk_runs import DeleteRuns, RestoreRuns, RunsDeleted, RunsRestored
 from tiltyard.wire.experiments import (
     CreateExperiment,
     CreateExperimentReply,
@@ -118,6 +119,18 @@ def update_run(run_id: str, *, status: str | None = None, end_time_ms: int | Non
     """Ends a run, or changes its status."""
     request = UpdateRun(run_id, run_id, status, end_time_ms)
     return Call("POST", f"{MLFLOW}/runs/update", reply(RunInfoReply, "run_info"), request)
+
+
+def delete_runs(experiment_id: str, max_timestamp_millis: int, max_runs: int | None = None) -> Call[int]:
+    """How many active runs that started at or before the time are deleted now, the oldest."""
+    request = DeleteRuns(experiment_id, max_timestamp_millis, max_runs)
+    return Call("POST", f"{MLFLOW}/databricks/runs/delete-runs", reply(RunsDeleted, "runs_deleted"), request)
+
+
+def restore_runs(experiment_id: str, min_timestamp_millis: int, max_runs: int | None = None) -> Call[int]:
+    """How many runs that were deleted at or after the time are active again, the last deleted."""
+    request = RestoreRuns(experiment_id, min_timestamp_millis, max_runs)
+    return Call("POST", f"{MLFLOW}/databricks/runs/restore-runs", reply(RunsRestored, "runs_restored"), request)
 
 
 def delete_run(run_id: str) -> Call[None]:

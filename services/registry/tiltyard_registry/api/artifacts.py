@@ -45,9 +45,10 @@ PREFIXES = ("/api/2.0/mlflow-artifacts", "/ajax-api/2.0/mlflow-artifacts")
 _MARK = b"/mlflow-artifacts/"
 _TEXT_SUFFIX = re.compile(
     r"\.(txt|log|err|out|jsonl?|ndjson|ya?ml|xml|[ct]sv|md|rst|py|js|ts|sh|sql|r|ini|cfg|conf|toml|properties"
-    r"|html?|css|svg|ipynb)",
+    r"|x?html?|css|svgz?|mjs|cjs|xslt?|ipynb)",
     re.IGNORECASE,
 )
+_ACTIVE = re.compile(r"html|xml|script|svg|shockwave|java", re.IGNORECASE)
 _TEXT_NAMES = frozenset({"MLmodel", "MLproject"})
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 # A file may change between the look at it and its first byte; more often than this is not an accident.
@@ -265,4 +266,6 @@ def _file_headers(entry: Entry, span: Span) -> Headers:
 def _content_type(name: str) -> str:
     if name in _TEXT_NAMES or _TEXT_SUFFIX.fullmatch(PurePosixPath(name).suffix):
         return "text/plain"
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+    kind, encoding = mimetypes.guess_type(name)
+    # Of a compressed file the type is that of what it holds; and no browser shall take anything for a page.
+    return "application/octet-stream" if kind is None or encoding or _ACTIVE.search(kind) else kind

@@ -4,8 +4,9 @@ A body that decodes straight into its Struct costs one decode. Everything else (
 text that holds JSON, numbers beyond 64 bits, NUL characters, mistakes) takes the second, careful look.
 """
 
+import asyncio
 import re
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Callable, Container, Generator
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -17,15 +18,21 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 from typing_extensions import override
 
-from tiltyard.errors import InvalidParameterValue
+from tiltyard.errors import InvalidParameterValue, TiltyardError
+from tiltyard.server.body_memory import Held
+from tiltyard_registry.api.held_bodies import HELD
+from tiltyard_registry.api.json_values import AT_ONCE_BYTES, DEFAULT_MAX_VALUES, PIECE_BYTES, check_values
 
 T = TypeVar("T")
 
 _SEE_DOCS = "See the API docs for more information about request parameters."
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
+# No parameter has a longer name.
+_MAX_NAME = 100
 # What the straight decode would read without seeing: a camelCase name, an escaped NUL, a number over 64 bits.
-_NEEDS_CARE = re.compile(rb'"[a-z]+[A-Z][A-Za-z0-9]*"\s*:|\\u0000|\d{19}')
+_NEEDS_CARE = re.compile(rb'"[a-z]{1,99}[A-Z][A-Za-z0-9]{0,99}"\s{0,99}:|\\u0000|\d{19}')
+_OVERLAP_BYTES = 400
 _CAMEL = re.compile(r"[a-z][a-z0-9]*([A-Z][a-z0-9]*)+")
 _AT = re.compile(r" - at `\$(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
@@ -33,28 +40,49 @@ _EMPTY = "Expected `str` of length >= 1"
 
 
 class ProtocolRequest(Request[Any, Any, Any]):
-    """A request whose absent body reads as an empty object, as upstream reads it."""
+    """A request whose absent body reads as an empty object, as upstream reads it.
+
+    A large body is decoded here, in a thread; a small one where its handler wants it.
+    """
+
+    decoded: Callable[[], Any] | None = None
 
     async def body(self) -> bytes:
-        return await super().body() or b"{}"
+        body = await super().body() or b"{}"
+        handler_id = self.route_handler.handler_id
+        if len(body) > AT_ONCE_BYTES and self.decoded is None and handler_id in Body.annotations:
+            max_values = self.app.state.settings.max_values
+            content_type, kind = self.headers.get("content-type"), Body.annotations[handler_id]
+            self.decoded = await asyncio.to_thread(_outcome, body, content_type, kind, max_values)
+        return body
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        held: Held | None = self.scope["state"].get(HELD)
+        async for chunk in super().stream():
+            if held is not None:
+                held.take(len(chunk))
+            yield chunk
 
 
 class Body(AbstractDTO[Any]):
     """Hands the handlers' `data` over to `decode`."""
 
-    _annotations: ClassVar[dict[str, Any]] = {}
+    annotations: ClassVar[dict[str, Any]] = {}
 
     def decode_bytes(self, value: bytes) -> Any:
         connection: ASGIConnection[Any, Any, Any, Any] = self.asgi_connection
+        if isinstance(connection, ProtocolRequest) and connection.decoded is not None:
+            return connection.decoded()
         handler_id = connection.route_handler.handler_id
-        return decode(value, connection.headers.get("content-type"), self._annotations[handler_id])
+        max_values = connection.app.state.settings.max_values
+        return decode(value, connection.headers.get("content-type"), self.annotations[handler_id], max_values)
 
     @classmethod
     @override
     def create_for_field_definition(
         cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
     ) -> None:
-        cls._annotations[handler_id] = field_definition.annotation
+        cls.annotations[handler_id] = field_definition.annotation
 
     @classmethod
     @override
@@ -74,22 +102,51 @@ class Body(AbstractDTO[Any]):
         return False
 
 
-def decode(body: bytes, content_type: str | None, kind: type[T]) -> T:
+def decode(body: bytes, content_type: str | None, kind: type[T], max_values: int = DEFAULT_MAX_VALUES) -> T:
     """`body` as a `kind`.
 
     Raises:
+        PayloadTooLarge: it holds more than `max_values` values.
         InvalidParameterValue: the content type is not JSON, the body is not JSON, or a parameter is missing,
             of a wrong type, out of range or spelled twice; the message names it.
 
     Source: mlflow/server/handlers.py, `_get_request_message` and `_validate_param_against_schema`.
     """
     _check_content_type(content_type)
-    if not _NEEDS_CARE.search(body):
+    check_values(body, max_values)
+    if not _needs_care(body):
         try:
             return msgspec.json.decode(body, type=kind, strict=False)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
     return _decode_with_care(body, kind)
+
+
+async def decode_aside(body: bytes, content_type: str | None, kind: type[T], max_values: int) -> T:
+    """What `decode` gives, from a thread where the body is large. Raises: as `decode`."""
+    if len(body) <= AT_ONCE_BYTES:
+        return decode(body, content_type, kind, max_values)
+    return await asyncio.to_thread(decode, body, content_type, kind, max_values)
+
+
+def _outcome(body: bytes, content_type: str | None, kind: type[T], max_values: int) -> Callable[[], T]:
+    """A function that gives what `decode` gave, or raises what it raised."""
+    try:
+        value = decode(body, content_type, kind, max_values)
+    except TiltyardError as error:
+        refused = error
+
+        def refuse() -> T:
+            raise refused
+
+        return refuse
+    return lambda: value
+
+
+def _needs_care(body: bytes) -> bool:
+    # Piece by piece, so that other threads get their turn in between.
+    starts = range(0, len(body), PIECE_BYTES)
+    return any(_NEEDS_CARE.search(body, max(0, at - _OVERLAP_BYTES), at + PIECE_BYTES) for at in starts)
 
 
 def _check_content_type(content_type: str | None) -> None:
@@ -100,11 +157,13 @@ def _check_content_type(content_type: str | None) -> None:
 
 
 def _decode_with_care(body: bytes, kind: type[T]) -> T:
-    return convert(json_object(body), kind)
+    return convert(json_object(body, kind), kind)
 
 
-def json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes, kind: type[Any] | None = None) -> dict[str, Any]:
     """The JSON object in `body`, with snake_case names and without what is null; nothing at all is an empty one.
+
+    With a `kind`, without the parameters that it does not have.
 
     Raises:
         InvalidParameterValue: it is not JSON, not an object, or spells a parameter twice.
@@ -114,7 +173,7 @@ def json_object(body: bytes) -> dict[str, Any]:
         if isinstance(raw, str):
             # Old clients send JSON within a JSON text.
             raw = _load(raw.encode())
-        raw = {} if raw is None else _normalised(raw, "")
+        raw = {} if raw is None else _normalised(raw, "", _parameters(kind))
     except RecursionError:
         raise InvalidParameterValue("The request body is nested too deeply.") from None
     if not isinstance(raw, dict):
@@ -180,7 +239,19 @@ def _load(body: bytes) -> Any:
         raise InvalidParameterValue(f"The request body is not valid JSON: {reason}.") from None
 
 
-def _normalised(value: Any, path: str) -> Any:
+def _parameters(kind: type[Any] | None) -> Container[str]:
+    """The names that a body of that kind may have; every name where that is not known."""
+    if kind is None or not issubclass(kind, msgspec.Struct):
+        return _EveryName()
+    return {field.encode_name for field in msgspec.structs.fields(kind)}
+
+
+class _EveryName(Container[str]):
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def _normalised(value: Any, path: str, known: Container[str] = _EveryName()) -> Any:
     """`value` with snake_case names and without what is null, which is unset."""
     if isinstance(value, list):
         return [_normalised(item, f"{path}[{index}]") for index, item in enumerate(value)]
@@ -194,13 +265,13 @@ def _normalised(value: Any, path: str) -> Any:
             raise InvalidParameterValue(
                 f"Parameter '{inner}' is given twice, as '{field}' and in another spelling. {_SEE_DOCS}"
             )
-        if item is not None:
+        if item is not None and field in known:
             snake[field] = _normalised(item, inner)
     return snake
 
 
 def _snake(name: str) -> str:
-    if not _CAMEL.fullmatch(name):
+    if len(name) > _MAX_NAME or not _CAMEL.fullmatch(name):
         return name
     return re.sub(r"[A-Z]", lambda match: f"_{match[0].lower()}", name)
 

@@ -17,7 +17,8 @@ from tiltyard.storage import ArtifactStore
 from tiltyard.storage import artifact_store as storage
 from tiltyard.wire import artifacts as wire
 from tiltyard.wire.tags import Empty
-from tiltyard_registry.api.binding import decode
+from tiltyard_registry.api.binding import decode_aside
+from tiltyard_registry.api.json_values import DEFAULT_MAX_VALUES
 from tiltyard_registry.api.raw import Request, Response, whole_body
 from tiltyard_registry.store import artifacts, direct_uploads
 from tiltyard_registry.store.session import Database
@@ -27,7 +28,7 @@ NO_MULTIPART = "Multipart upload is not supported for the current artifact repos
 NO_PRESIGNED = "Multipart download is not supported for the current artifact repository"
 
 # Ten thousand parts, each with its presigned URL, which the stock client sends back.
-_MAX_BODY_BYTES = 32 << 20
+_MAX_BODY_BYTES = 4 << 20
 _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\")
 
 T = TypeVar("T")
@@ -95,7 +96,8 @@ class DirectTransfers:
 
 async def _read(request: Request, kind: type[T]) -> T:
     body = await whole_body(request.receive, max_bytes=_MAX_BODY_BYTES)
-    return decode(body or b"{}", request.headers.get(b"content-type", b"").decode("latin-1") or None, kind)
+    content_type = request.headers.get(b"content-type", b"").decode("latin-1") or None
+    return await decode_aside(body or b"{}", content_type, kind, DEFAULT_MAX_VALUES)
 
 
 def _file(directory: str, client_path: str) -> str:

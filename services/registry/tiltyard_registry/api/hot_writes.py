@@ -26,7 +26,7 @@ from tiltyard_registry.rules.experiments import parse_experiment_id
 from tiltyard_registry.rules.lifecycle import ACTIVE
 from tiltyard_registry.rules.metrics import check_batch, check_point, check_points
 from tiltyard_registry.rules.new_runs import new_run
-from tiltyard_registry.rules.quotas import UNLIMITED
+from tiltyard_registry.rules.quotas import UNLIMITED, check_entries
 from tiltyard_registry.rules.run_ids import either_run_id
 from tiltyard_registry.store import write_statements
 from tiltyard_registry.store.session import Database, now_ms
@@ -37,6 +37,8 @@ Write = Callable[[Principal, bytes], Awaitable[bytes | None]]
 """The reply to a body, None when its route shall answer."""
 
 _DONE = b"{}"
+# Larger bodies are decoded by their routes, in a thread. This is decoded in a few milliseconds, whatever it holds.
+_MAX_BYTES = 256 * 1024
 
 
 _BATCH = msgspec.json.Decoder(wire.LogBatch, strict=False)
@@ -60,7 +62,7 @@ class HotWrites:
         self._app = app
         self._database = database
         self._schema = schema
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes = min(max_body_bytes, _MAX_BYTES)
         self._writes: dict[str, Write] = {}
         # Quotas take a look before and after; that is the doors' work.
         if not database.is_sqlite and database.quotas == UNLIMITED:
@@ -122,6 +124,7 @@ class HotWrites:
 
     async def _create_run(self, who: Principal, body: bytes) -> bytes | None:
         data = _RUN.decode(body)
+        check_entries(UNLIMITED, "tags", len(data.tags))
         access.require(who, Action.UPDATE, f"experiment {data.experiment_id}")
         start_time = now_ms() if data.start_time is None else data.start_time
         new = new_run(data.user_id, data.run_name, start_time, _entries(data.tags))

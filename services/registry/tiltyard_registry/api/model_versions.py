@@ -1,4 +1,4 @@
-"""Model versions, their tags and stages. Paths: /api/2.0/mlflow/model-versions/…"""
+"""Model versions, their tags and stages. Paths: /api/2.0/mlflow/model-versions/…, and one of our own."""
 
 import msgspec
 from litestar.di import NamedDependency
@@ -83,6 +83,7 @@ async def transition_model_version_stage(
         data.version,
         data.stage,
         archive_existing_versions=data.archive_existing_versions,
+        comment=data.comment,
     )
     return _shown(row)
 
@@ -91,6 +92,13 @@ async def transition_model_version_stage(
 async def delete_model_version(session: Session, who: Principal, data: wire.DeleteModelVersion) -> Empty:
     """Removes a version and the aliases that name it; its number is never used again."""
     await store.delete_model_version(session, who, data.name, data.version)
+    return Empty()
+
+
+@delete("/models/{name:str}/versions/{version:str}")
+async def delete_version(session: Session, who: Principal, name: str, version: str, force: bool = False) -> Empty:
+    """Removes a version; one that an alias names only with `force`, and the alias with it."""
+    await store.delete_model_version(session, who, name, version, force=force)
     return Empty()
 
 
@@ -131,3 +139,4 @@ HANDLERS: list[HTTPRouteHandler] = [
     set_model_version_tag,
     delete_model_version_tag,
 ]
+OWN_HANDLERS: list[HTTPRouteHandler] = [delete_version]

@@ -15,6 +15,8 @@ from tiltyard_registry.api.binding import check_leaves, invalid, json_object
 from tiltyard_registry.api.errors import refuse
 from tiltyard_registry.api.raw import ClientGone, whole_body
 
+# As much as a query may have, in the head of a request.
+_MAX_BYTES = 64 * 1024
 _READING = frozenset({"GET", "HEAD"})
 
 
@@ -25,14 +27,13 @@ class QueryInBody:
     for a filter that is dropped gives wrong rows.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP and scope["method"] in _READING and _has_body(scope):
             try:
-                body = await whole_body(receive, max_bytes=self._max_body_bytes)
+                body = await whole_body(receive, max_bytes=_MAX_BYTES)
                 said = json_object(body)
                 check_leaves(said, "")
                 if given := list(_parameters(said)):
@@ -70,8 +71,10 @@ def _query(query: bytes, given: list[tuple[str, str]]) -> bytes:
     if not query:
         return urlencode(given).encode()
     said = parse_qs(query.decode("latin-1"), keep_blank_values=True)
-    for name in {name for name, _ in given}:
-        values = [value for other, value in given if other == name]
+    by_name: dict[str, list[str]] = {}
+    for name, value in given:
+        by_name.setdefault(name, []).append(value)
+    for name, values in by_name.items():
         if said.get(name) != values:
             shown: Any = values[0] if len(values) == 1 else values
             raise InvalidParameterValue(

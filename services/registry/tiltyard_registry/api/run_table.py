@@ -21,6 +21,7 @@ from tiltyard_registry.store.session import Database, Row, Session
 
 PAGE_RUNS = 500
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = ("Run ID", "Name", "Source Type", "Source Name", "User", "Status")
 
 
@@ -79,8 +80,19 @@ def _line(row: Row, columns: RunColumns) -> list[Any]:
 
 def _csv(rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
+    csv.writer(text).writerows([[_inert(cell) for cell in row] for row in rows])
     return text.getvalue()
+
+
+def _inert(cell: Any) -> Any:
+    """The cell; a text that a spreadsheet would run as a formula with an apostrophe in front, which it takes off."""
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 HANDLERS: list[HTTPRouteHandler] = [get_runs_as_csv]

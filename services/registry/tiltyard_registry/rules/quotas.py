@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-from tiltyard.errors import ResourceLimitExceeded
+from tiltyard.errors import InvalidParameterValue, ResourceLimitExceeded
+
+MAX_REQUEST_ENTRIES = 1000
 
 
 class Quotas(NamedTuple):
@@ -16,6 +18,8 @@ class Quotas(NamedTuple):
     """Of one run, over all its metrics."""
     runs: int | None = None
     """Active ones, of one experiment."""
+    request_entries: int = MAX_REQUEST_ENTRIES
+    """Tags, params or dataset tags that one call brings; `log-batch` has bounds of its own."""
 
 
 UNLIMITED = Quotas()
@@ -31,4 +35,17 @@ def check_quota(noun: str, count: int, limit: int) -> None:
         raise ResourceLimitExceeded(
             f"The limit on {noun} is {limit}; this request would make it {count}. "
             "Nothing of the request was stored. Ask the operator of this server for another limit."
+        )
+
+
+def check_entries(quotas: Quotas, noun: str, count: int) -> None:
+    """Passes if one call may bring so many of a noun such as 'tags'.
+
+    Raises:
+        InvalidParameterValue: they are too many; the message names the limit and what came.
+    """
+    if count > quotas.request_entries:
+        raise InvalidParameterValue(
+            f"Invalid value for parameter '{noun}': at most {quotas.request_entries} are allowed in one call, got "
+            f"{count}. Set the others in further calls."
         )

@@ -87,6 +87,8 @@ def resolve(scope: Scope, identifier: Identifier, *, to_sort: bool) -> Field:
     return replace(field, place=field.functions[identifier.function])
 
 
+# Params and tags hold texts; a number that a filter writes without quotes is the text it is written as.
+_NUMBER_AS_TEXT = frozenset({"=", "!="})
 _WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 MAX_WHOLE = 2**63 - 1
 
@@ -114,6 +116,8 @@ def _text(field: Field, key: str, operator: str, value: Value) -> str | tuple[st
         if operator in {"LIKE", "ILIKE"}:
             return check_pattern(value)
         return _stored(field, value)
+    if isinstance(value, Number) and field.key is None and operator in _NUMBER_AS_TEXT:
+        return value.text
     shown = value.text[:80] if isinstance(value, Number) else value
     raise InvalidParameterValue(
         f"Expected a quoted string value for {_shown(field, key)} (e.g. 'my-value'). Got value {shown}"

@@ -5,7 +5,7 @@ import json
 from sqlalchemy import desc, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
-from tiltyard.names import MAX_ALIAS_CHARS, check_alias, check_version, parse_model_name
+from tiltyard.names import MAX_ALIAS_CHARS, check_new_alias, check_version, parse_model_name
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
@@ -41,7 +41,7 @@ async def set_alias(
         ResourceDoesNotExist: no such model or version.
         ResourceConflict: the alias does not name the expected version.
     """
-    check_alias(alias)
+    check_new_alias(alias)
     number = check_version(version)
     model = await locked(session, who, Action.UPDATE, name)
     current = await _current(session, model, alias, expected_version)

@@ -6,7 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tiltyard.errors import ResourceAlreadyExists, TemporarilyUnavailable
@@ -70,6 +77,9 @@ def is_lost(error: BaseException) -> bool:
         # The driver refused a value before it asked the server: our mistake, whatever class it gives it.
         return False
     if isinstance(error, PoolTimeoutError | DisconnectionError | InterfaceError | OperationalError | OSError):
+        return True
+    if isinstance(error, PendingRollbackError):
+        # The connection was lost before, and whoever heard of it went on.
         return True
     state = _state(error)
     return state[:2] in _PASSING_STATES or (isinstance(error, DBAPIError) and error.connection_invalidated)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping, func, insert, select, update
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
-from tiltyard.names import BUILT_IN_SCHEMAS, check_part
+from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.properties import check_properties, with_properties
@@ -33,7 +33,7 @@ async def create_catalog(
         ResourceAlreadyExists: the name is taken.
         InvalidParameterValue: a name, comment or property that is not allowed.
     """
-    check_part(name, parameter="name")
+    check_new_name(check_part(name, parameter="name"), parameter="name")
     access.require(who, Action.CREATE, f"catalog {name}")
     now = now_ms()
     comment = limits.check_description(comment)
@@ -100,7 +100,7 @@ async def update_catalog(
     if properties is not None:
         after["properties"] = check_properties(properties)
     if new_name is not None and new_name != name:
-        check_part(new_name, parameter="new_name")
+        check_new_name(check_part(new_name, parameter="new_name"), parameter="new_name")
         if name in _BUILT_IN:
             raise InvalidParameterValue(f"Catalog {name} is built in and cannot be renamed.")
         after["name"] = new_name

@@ -23,6 +23,7 @@ CHANNEL = "tiltyard_registry_changes"
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 MAX_PRINCIPAL_CHARS = 255
+_BEHIND_ALL = 2**63 - 1
 
 _COLUMNS = ("principal", "action", "registered_model_id", "name", "version", "alias", "before", "after", "request_id")
 MAX_SKEW_MS = 60_000
@@ -30,9 +31,9 @@ MAX_SKEW_MS = 60_000
 
 # Ids are the order. Times never fall while clocks disagree by little; by more, one of them was wrong, and what comes
 # after it is not to bear its time.
-_LAST = select(func.coalesce(select(events.c.time).order_by(desc(events.c.id)).limit(1).scalar_subquery(), 0))
+_LAST = select(events.c.time).where(events.c.id == select(func.max(events.c.id)).scalar_subquery())
+_TIME = func.coalesce(_LAST.scalar_subquery(), 0)
 _NOW = bindparam("now", type_=BigInteger)
-_TIME = _LAST.scalar_subquery()
 _INSERT = insert(events).values(
     time=case((_TIME.between(_NOW, _NOW + MAX_SKEW_MS), _TIME), else_=_NOW),
     **{name: bindparam(name, type_=events.c[name].type) for name in _COLUMNS},
@@ -172,12 +173,12 @@ async def page_of_events(
     The newest is the one with the highest id: a time may be wrong.
     """
     digest = query_digest("events", *bound_to)
+    last = _BEHIND_ALL
     if page_token:
         (last,) = cast(tuple[int], PageToken.decode(page_token, query=digest, columns=[int]))
-        queries = [query.where(events.c.id < last) for query in queries]
     found: dict[int, RowMapping] = {}
     for query in queries:
-        newest = query.order_by(desc(events.c.id)).limit(limit + 1)
+        newest = query.where(events.c.id < last).order_by(desc(events.c.id)).limit(limit + 1)
         found |= {row["id"]: row for row in await session.all(newest)}
     ids = sorted(found, reverse=True)
     page = [shown(found[id]) for id in ids[:limit]]

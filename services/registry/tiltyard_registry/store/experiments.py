@@ -20,6 +20,7 @@ from tiltyard_registry.rules.experiments import (
 )
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, stages
 from tiltyard_registry.rules.limits import page_size
+from tiltyard_registry.rules.quotas import check_entries
 from tiltyard_registry.search import EXPERIMENTS, Page
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.quotas import limited
@@ -65,6 +66,7 @@ async def create_experiment(
     check_experiment_name(name)
     access.require(who, Action.CREATE, f"experiment {name}")
     location = check_artifact_location(artifact_location) if artifact_location else ""
+    check_entries(session.quotas, "tags", len(tags))
     entries = last_of_each([check_experiment_tag(*tag) for tag in tags])
     now = now_ms()
     row: Row = {"name": name, "artifact_location": location, "creation_time": now, "last_update_time": now}
@@ -97,8 +99,8 @@ async def get_experiment(session: Session, who: Principal, experiment_id: str) -
     Raises:
         ResourceDoesNotExist: there is none with this id.
     """
-    row = await find_experiment(session, experiment_id)
     access.require(who, Action.READ, f"experiment {experiment_id}")
+    row = await find_experiment(session, experiment_id)
     return (await with_tags(session, [row]))[0]
 
 
@@ -108,10 +110,10 @@ async def get_experiment_by_name(session: Session, who: Principal, name: str) ->
     Raises:
         ResourceDoesNotExist: there is none.
     """
+    access.require(who, Action.READ, f"experiment {name}")
     row = await session.one(_BY_NAME, {"name": name}) if "\x00" not in name else None
     if row is None:
         raise ResourceDoesNotExist(f"Could not find experiment with name '{name}'")
-    access.require(who, Action.READ, f"experiment {row['experiment_id']}")
     return (await with_tags(session, [row]))[0]
 
 

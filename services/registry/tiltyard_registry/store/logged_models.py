@@ -16,6 +16,7 @@ from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, logged_model_status
 from tiltyard_registry.rules.limits import page_size
 from tiltyard_registry.rules.logged_models import MAX_MODEL_TYPE_CHARS, MAX_RUN_ID_CHARS, check_logged_model_name
+from tiltyard_registry.rules.quotas import check_entries
 from tiltyard_registry.rules.run_names import invent
 from tiltyard_registry.search import LOGGED_MODELS, Dataset, OrderBy, Page
 from tiltyard_registry.store import rowsets
@@ -51,6 +52,8 @@ async def create_logged_model(
     """
     access.require(who, Action.UPDATE, f"experiment {experiment_id}")
     checked_name = check_logged_model_name(name) if name is not None else invent()
+    check_entries(session.quotas, "params", len(params))
+    check_entries(session.quotas, "tags", len(tags))
     new_params, new_tags = _checked(params, "params"), _checked(tags, "tags")
     check_param_keys_differ(new_params)
     experiment = await find_active_experiment(session, experiment_id)
@@ -150,6 +153,7 @@ async def delete_logged_model(session: Session, who: Principal, model_id: str) -
 async def set_logged_model_tags(session: Session, who: Principal, model_id: str, tags: Sequence[Entry]) -> None:
     """Sets the tags; others stay."""
     access.require(who, Action.UPDATE, f"logged model {model_id}")
+    check_entries(session.quotas, "tags", len(tags))
     checked = _checked(tags, "tags")
     await find_logged_model(session, model_id)
     await _write(session, logged_model_tags, model_id, last_of_each(checked))
@@ -181,6 +185,7 @@ async def log_logged_model_params(session: Session, who: Principal, model_id: st
         InvalidParameterValue: a key has another value already, comes twice, or a value breaks a rule.
     """
     access.require(who, Action.UPDATE, f"logged model {model_id}")
+    check_entries(session.quotas, "params", len(params))
     checked = _checked(params, "params")
     check_param_keys_differ(checked)
     await find_logged_model(session, model_id)

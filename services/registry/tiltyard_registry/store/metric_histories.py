@@ -10,13 +10,15 @@ from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_int64
 from tiltyard_registry.rules.metrics import shown
-from tiltyard_registry.store import rowsets
+from tiltyard_registry.store import metric_samples, rowsets
 from tiltyard_registry.store.session import Row, Session
 from tiltyard_registry.tables import metrics, runs
 
 MAX_RUNS = 100
 MAX_POINTS = 25_000
 MAX_POINTS_PER_RUN = 2_500
+EXACT_POINTS = 50_000
+"""Up to so many points are all looked at to choose among them."""
 
 _POINT = (metrics.c.run, metrics.c.step, metrics.c.timestamp, metrics.c.value, metrics.c.is_nan)
 
@@ -61,6 +63,9 @@ async def get_sampled_histories(
     lines in one chart begin and end where they do. A run that logged more than 2,500 points at those steps is
     thinned out in the same way, point by point.
 
+    Beyond 50,000 points nobody reads them all: each run is then thinned out by itself, evenly over its time, to its
+    share of 25,000 points at most.
+
     Raises:
         InvalidParameterValue: no run, too many runs, a bound without the other, or `max_results` out of range.
 
@@ -77,7 +82,18 @@ async def get_sampled_histories(
             select(runs.c.id, runs.c.run_id).where(rowsets.among(session, runs.c.run_id, sorted(set(run_ids))))
         )
     }
-    chosen = and_(rowsets.among(session, metrics.c.run, sorted(known)), metrics.c.key == metric_key, *within)
+    by_run: dict[int, list[Row]] = {run: [] for run in known}
+    asked = {run_id: run for run, run_id in known.items()}
+    of_runs = and_(rowsets.among(session, metrics.c.run, sorted(known)), metrics.c.key == metric_key)
+    some = select(metrics.c.run).where(of_runs).limit(EXACT_POINTS + 1).subquery()
+    if await session.scalar(select(func.count()).select_from(some)) > EXACT_POINTS:
+        count = min(max_results or MAX_POINTS_PER_RUN, max(1, MAX_POINTS // len(known)))
+        interval = None if start_step is None or end_step is None else (start_step, end_step)
+        for run, run_id in known.items():
+            found = await metric_samples.sample(session, run, metric_key, count, steps=interval)
+            by_run[run] = [_row(metric_key, run_id, *point) for point in found]
+        return [row for run_id in dict.fromkeys(run_ids) if run_id in asked for row in by_run[asked[run_id]]]
+    chosen = and_(of_runs, *within)
     steps = (await session.execute(_sampled_steps(chosen, max_results or MAX_POINTS_PER_RUN))).scalars().all()
     place = func.row_number().over(partition_by=metrics.c.run, order_by=_POINT[1:]) - 1
     total = func.count().over(partition_by=metrics.c.run)
@@ -91,10 +107,8 @@ async def get_sampled_histories(
         .where(_is_sampled(points.c.place, points.c.total, MAX_POINTS_PER_RUN))
         .order_by(*(points.c[column.name] for column in _POINT))
     )
-    by_run: dict[int, list[Row]] = {run: [] for run in known}
     for run, *point in await session.execute(statement):
         by_run[run].append(_row(metric_key, known[run], *point))
-    asked = {run_id: run for run, run_id in known.items()}
     return [row for run_id in dict.fromkeys(run_ids) if run_id in asked for row in by_run[asked[run_id]]]
 
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 
+from tiltyard.errors import ResourceConflict
 from tiltyard.names import check_version, parse_model_name
 from tiltyard_registry.rules import access, limits, prompts, stages
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
+from tiltyard_registry.rules.quotas import check_entries
 from tiltyard_registry.search import MODEL_VERSIONS, Page
 from tiltyard_registry.store import children, events
 from tiltyard_registry.store.aliases import drop, no_version
@@ -31,6 +33,9 @@ from tiltyard_registry.store.version_rows import (
 from tiltyard_registry.tables import model_versions, registered_models
 
 DEFAULT_PAGE = MAX_PAGE = 200_000
+"""What a client may ask for. Source: mlflow/store/model_registry/__init__.py, tag v3.17.2."""
+PAGE_VERSIONS = 10_000
+"""What it gets at most, with the token of the next page: one request shall not hold everybody's memory."""
 
 _version = model_versions.c
 
@@ -66,6 +71,7 @@ async def create_model_version(
     description = limits.check_description(description)
     if run_link:
         check_length(run_link, limits.MAX_RUN_LINK_CHARS, "run_link")
+    check_entries(session.quotas, "tags", len(tags))
     checked = limits.check_tags(tags)
     # A version that is copied is held, and so is its model by who deletes it: of those two the model comes first.
     # In all other cases it comes last, for who holds it keeps all others from the next number.
@@ -191,14 +197,18 @@ async def transition_model_version_stage(
     stage: str,
     *,
     archive_existing_versions: bool = False,
+    comment: str | None = None,
 ) -> Row:
     """The version in another stage; if asked, every other version that was in that stage is archived.
+
+    `comment`, the reason that the caller gives, is kept in the events.
 
     Raises:
         ResourceDoesNotExist: the model or the version is missing.
         InvalidParameterValue: an unknown stage, or archiving asked for one that holds nothing in service.
     """
     target = stages.canonical(stage)
+    comment = check_length(comment, limits.MAX_DESCRIPTION_CHARS, "comment") if comment else None
     if archive_existing_versions:
         stages.check_archiving(target)
     model, row = await locked_version(session, who, name, version)
@@ -221,26 +231,44 @@ async def transition_model_version_stage(
             model=model,
             version=moved["version"],
             before={"current_stage": moved["current_stage"]},
-            after={"current_stage": new_stage},
+            after={"current_stage": new_stage} | ({"comment": comment} if comment else {}),
         )
     if moves:
         await touch(session, who, model)
     return await shown_version(session, row)
 
 
-async def delete_model_version(session: Session, who: Principal, name: str, version: str | int) -> None:
+async def delete_model_version(
+    session: Session, who: Principal, name: str, version: str | int, *, force: bool = True
+) -> None:
     """Removes the version and the aliases that name it; its files are free to change again.
+
+    The event says which aliases went. Without `force` a version that an alias names stays.
 
     Raises:
         ResourceDoesNotExist: the model or the version is missing.
+        ResourceConflict: an alias names it, and `force` is not given.
     """
     model, row = await locked_version(session, who, name, version, action=Action.DELETE)
     before = await shown_version(session, row)
+    if before["aliases"] and not force:
+        named = ", ".join(f"'{alias}'" for alias in before["aliases"])
+        raise ResourceConflict(
+            f"Version {row['version']} of '{model['name']}' is what the alias {named} names. Move or delete the alias "
+            "first, or force the deletion, which deletes it too."
+        )
     for alias in before["aliases"]:
         await drop(session, who, model, alias, row["version"])
     await session.execute(model_versions.delete().where(is_version(row)))
     await touch(session, who, model)
-    events.record(session, who, "delete_model_version", model=model, version=row["version"], before=remembered(before))
+    events.record(
+        session,
+        who,
+        "delete_model_version",
+        model=model,
+        version=row["version"],
+        before=remembered(before) | ({"aliases": before["aliases"]} if before["aliases"] else {}),
+    )
 
 
 async def search_model_versions(
@@ -263,7 +291,7 @@ async def search_model_versions(
         filter=filter,
         order_by=order_by,
         page_token=page_token,
-        max_results=limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
+        max_results=min(limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE), PAGE_VERSIONS),
         dialect=session.dialect,
     )
     rows, next_page_token = page.split(await session.all(page.of(children.VERSIONS)))

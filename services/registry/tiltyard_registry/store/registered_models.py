@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import RowMapping, insert, select, update
 
 from tiltyard.errors import ResourceConflict, ResourceDoesNotExist
-from tiltyard.names import parse_model_name
+from tiltyard.names import check_new_name, parse_model_name
 from tiltyard_registry.rules import access, limits, stages
 from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.quotas import check_entries
 from tiltyard_registry.search import REGISTERED_MODELS, Page
 from tiltyard_registry.store import children, events, rowsets, schemas
 from tiltyard_registry.store.session import Found, Row, Session, already_exists, now_ms
@@ -39,8 +40,10 @@ async def create_registered_model(
         InvalidParameterValue: a name, a description or a tag that is not allowed.
     """
     parsed = parse_model_name(name)
+    check_new_name(name, parameter="name")
     shown = parsed.shown
     access.require(who, Action.CREATE, f"registered model {shown}")
+    check_entries(session.quotas, "tags", len(tags))
     description = limits.check_description(description)
     checked = limits.check_tags(tags)
     schema_id = await schemas.ensure_schema(session, who, parsed.catalog, parsed.schema)
@@ -109,6 +112,8 @@ async def rename_registered_model(session: Session, who: Principal, name: str, n
         ResourceAlreadyExists: the new name is taken.
     """
     parsed = parse_model_name(new_name, parameter="new_name")
+    if new_name != name:
+        check_new_name(new_name, parameter="new_name")
     shown = parsed.shown
     access.require(who, Action.CREATE, f"registered model {shown}")
     # First the schema, then the model, as a rename of the schema does: nobody waits in a circle.

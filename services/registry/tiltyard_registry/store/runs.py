@@ -14,6 +14,7 @@ from tiltyard_registry.rules.experiments import below
 from tiltyard_registry.rules.keys import check_int64, check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, run_status
 from tiltyard_registry.rules.new_runs import MAX_RUN_NAME_CHARS, RUN_NAME_TAG, new_run
+from tiltyard_registry.rules.quotas import check_entries
 from tiltyard_registry.store import rowsets
 from tiltyard_registry.store.experiments import find_active_experiment
 from tiltyard_registry.store.quotas import limited
@@ -42,6 +43,7 @@ async def create_run(
         ResourceLimitExceeded: the experiment or the run would hold more than its quotas let it.
     """
     access.require(who, Action.UPDATE, f"experiment {experiment_id}")
+    check_entries(session.quotas, "tags", len(tags))
     new = new_run(user_id, run_name, now_ms() if start_time is None else start_time, tags)
     experiment = await find_active_experiment(session, experiment_id)
     run_id = uuid.uuid4().hex

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping, func, insert, select, update
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
-from tiltyard.names import BUILT_IN_SCHEMAS, check_part
+from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.properties import check_properties, with_properties
@@ -35,7 +35,7 @@ async def create_schema(
         ResourceDoesNotExist: the catalog is missing.
         ResourceAlreadyExists: the schema is there.
     """
-    check_part(name, parameter="name")
+    check_new_name(check_part(name, parameter="name"), parameter="name")
     access.require(who, Action.CREATE, f"schema {catalog_name}.{name}")
     catalog = await catalogs.found(session, catalog_name, lock=True)
     return await _insert(session, who, catalog, name, limits.check_description(comment), properties or {})
@@ -96,7 +96,7 @@ async def update_schema(
     if properties is not None:
         after["properties"] = check_properties(properties)
     if new_name is not None and new_name != name:
-        check_part(new_name, parameter="new_name")
+        check_new_name(check_part(new_name, parameter="new_name"), parameter="new_name")
         if (catalog_name, name) in BUILT_IN_SCHEMAS:
             raise InvalidParameterValue(f"Schema {catalog_name}.{name} is built in and cannot be renamed.")
         after["name"] = new_name

@@ -102,8 +102,8 @@ class Exchange(Pending):
             self.model = model = lease.__enter__()
             self.trial = way.served.trial
             self._began_s = time.perf_counter()
-            if model.is_brief(body, head.content_type):
-                self._submit(model, model.decode(body, head.content_type))
+            if (payload := model.decode_at_once(body, head.content_type)) is not None:
+                self._submit(model, payload)
             else:
                 loop = asyncio.get_running_loop()
                 decoding = loop.run_in_executor(None, model.decode, body, head.content_type)

@@ -52,6 +52,7 @@ class Invocations:
         payload_log: PayloadLog | None = None,
     ) -> None:
         self.max_body_bytes = settings.max_body_bytes
+        self._bounds = settings.bounds
         self._requests = telemetry.requests
         self._route = route
         self._in_flight = in_flight
@@ -159,9 +160,8 @@ async def _predict(
     call: Call, model: LoadedModel, body: bytes, content_type: str | None, encode: Encode | None
 ) -> bytes:
     began_s = time.perf_counter()
-    if model.is_brief(body, content_type):
-        payload = model.decode(body, content_type)
-    else:
+    payload = model.decode_at_once(body, content_type)
+    if payload is None:
         payload = await asyncio.to_thread(model.decode, body, content_type)
     return await submit(call, model, payload, began_s, encode)
 

@@ -25,7 +25,7 @@ from tiltyard_serving.api.model_repository import EXTENSIONS as REPOSITORY_EXTEN
 from tiltyard_serving.api.model_repository import ModelRepository
 from tiltyard_serving.api.replies import JSON, Reply, error_reply, method_not_allowed, respond
 from tiltyard_serving.endpoints import Endpoints
-from tiltyard_serving.model import DECODE_INLINE_BYTES, LoadedModel
+from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.open_inference import InferRequest, RequestedOutput
 from tiltyard_serving.payload_log import PayloadLog
 from tiltyard_serving.settings import Settings
@@ -51,11 +51,11 @@ class Infer(Invocations):
             body = await inflated(body, encoding, self.max_body_bytes)
         json_bytes = _json_bytes(header(request, JSON_LENGTH))
         began_s = time.perf_counter()
-        inline = len(body) <= DECODE_INLINE_BYTES
+        inline = open_inference.is_brief(body, json_bytes)
         asked, arrays = (
-            open_inference.read(body, json_bytes)
+            open_inference.read(body, json_bytes, self._bounds)
             if inline
-            else await asyncio.to_thread(open_inference.read, body, json_bytes)
+            else await asyncio.to_thread(open_inference.read, body, json_bytes, self._bounds)
         )
         parsed_at_s = time.perf_counter()
         way = await self._route(request)
@@ -79,6 +79,7 @@ class Infer(Invocations):
                 if inline
                 else await asyncio.to_thread(make, asked, arrays, model.signature)
             )
+            self._bounds.check_rows(payload.rows)
             payload.parsed_at_s = parsed_at_s
             answer = await submit(call, model, payload, began_s, encode)
         if self._payload_log is not None:

@@ -5,8 +5,6 @@ partial/environment-<digest>-…/       builds in progress, or left by a killed 
 locks/environment-<digest>            held by the one process that builds
 """
 
-import hashlib
-import json
 import logging
 import os
 import re
@@ -18,13 +16,13 @@ from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-from filelock import FileLock
-from packaging.requirements import InvalidRequirement, Requirement
-
 from tiltyard.errors import InternalError, InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc import MLModel
 from tiltyard.pyfunc.flavors import FLAVORS
+from tiltyard.pyfunc.model_yaml import read_yaml
+from tiltyard.storage.file_lock import locked
+from tiltyard.storage.private_directory import private_directory
+from tiltyard_serving.isolation.requirement_lines import RequirementLines, read_text
 
 BUILD_TIMEOUT_S = 1800.0
 LOWEST_PYTHON = (3, 11)
@@ -38,7 +36,6 @@ WITHOUT_MLFLOW = frozenset(FLAVORS) - {"mlflow.pyfunc.model", "mlflow.pyfunc.loa
 _SERVER = "server"
 _MLFLOW = re.compile(r"mlflow(-skinny)?\b(?!-)", re.IGNORECASE)
 _PYTHON = re.compile(r"(\d+)\.(\d+)(\.\d+)?")
-_COMMENT = re.compile(r"(^|\s)#.*$")
 
 _log = logging.getLogger(__name__)
 
@@ -51,14 +48,10 @@ class Environment(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """What a model asks for; `python` is `MAJOR.MINOR`, `lines` are those of a requirements file."""
+    """What a model asks for; `python` is `MAJOR.MINOR`."""
 
     python: str
-    lines: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(json.dumps([self.python, self.lines]).encode()).hexdigest()
+    lines: RequirementLines
 
 
 def environment_of(directory: Path, cache: Path) -> Environment:
@@ -71,14 +64,15 @@ def environment_of(directory: Path, cache: Path) -> Environment:
         InvalidParameterValue: the model's files ask for something that cannot be.
         InternalError: uv could not build it; the log says why.
     """
-    wanted = _wanted(directory)
-    if wanted.python == _own_python() and all(_is_here(line) for line in wanted.lines):
+    python, lines = _wanted(directory)
+    if python == _own_python() and lines.are_met_by(_version_here):
         return Environment(Path(sys.executable), _SERVER)
-    wanted = wanted._replace(lines=(*wanted.lines, *_runtime(directory, wanted.lines)))
-    whole = cache / "environments" / wanted.digest
+    lines.add(_runtime(directory, lines.names))
+    digest = lines.digest(python)
+    whole = private_directory(cache / "environments") / digest
     if not whole.exists():
-        _build(cache, whole, wanted, directory)
-    return Environment(whole / "bin" / "python", wanted.digest[:12])
+        _build(cache, whole, python, lines)
+    return Environment(whole / "bin" / "python", digest[:12])
 
 
 def _wanted(directory: Path) -> _Wanted:
@@ -86,35 +80,29 @@ def _wanted(directory: Path) -> _Wanted:
 
     Build dependencies are left out: uv brings its own.
     """
-    python, lines = None, ["-r requirements.txt"] if (directory / "requirements.txt").is_file() else []
+    python: Any = None
+    told: Any = ["-r requirements.txt"] if (directory / "requirements.txt").is_file() else []
     path = directory / "python_env.yaml"
     if path.is_file():
-        try:
-            told = yaml.safe_load(path.read_text(encoding="utf-8"))
-            python, lines = told.get("python"), [str(line) for line in told.get("dependencies") or ()]
-        except (yaml.YAMLError, UnicodeError, AttributeError, TypeError):
-            raise InvalidParameterValue("The model's python_env.yaml cannot be read.") from None
-    wanted = [line for told in lines for line in _expanded(directory, told)]
+        environment = read_yaml(read_text(path), file_name=path.name)
+        if not isinstance(environment, dict):
+            raise InvalidParameterValue("The model's python_env.yaml must hold a mapping.")
+        python, told = environment.get("python"), environment.get("dependencies") or []
+        if not isinstance(told, list) or not all(isinstance(line, str) for line in told):
+            raise InvalidParameterValue("The 'dependencies' of the model's python_env.yaml must be a list of lines.")
+    lines = RequirementLines(directory, told)
     if MLModel.load(directory).pyfunc["loader_module"] in WITHOUT_MLFLOW:
-        wanted = [line for line in wanted if not _MLFLOW.match(line)]
-    return _Wanted(_python(python), tuple(wanted))
-
-
-def _expanded(directory: Path, line: str) -> list[str]:
-    """The lines that `-r FILE` stands for, or the line itself."""
-    match line.split():
-        case ["-r" | "--requirement", name] if (directory / name).is_file() and Path(name).name == name:
-            text = (directory / name).read_text(encoding="utf-8")
-            return [bare for told in text.splitlines() if (bare := _COMMENT.sub("", told).strip())]
-    return [line]
+        lines.leave_out(_MLFLOW)
+    return _Wanted(_python(python), lines)
 
 
 def _python(told: Any) -> str:
     if told is None:
         return _own_python()
-    found = _PYTHON.fullmatch(str(told))
+    found = _PYTHON.fullmatch(str(told)) if isinstance(told, str | int | float) else None
     if found is None:
-        raise InvalidParameterValue(f"The model's python_env.yaml names no version of Python: '{str(told)[:40]}'.")
+        shown = str(told)[:40] if isinstance(told, str | int | float) else type(told).__name__
+        raise InvalidParameterValue(f"The model's python_env.yaml names no version of Python: '{shown}'.")
     major, minor = int(found[1]), int(found[2])
     if (major, minor) < LOWEST_PYTHON:
         raise InvalidParameterValue(f"The model asks for Python {major}.{minor}; 3.11 is the first that is served.")
@@ -125,53 +113,60 @@ def _own_python() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _is_here(line: str) -> bool:
-    """Whether the server's own environment has what a line of a requirements file asks for."""
+def _version_here(distribution: str) -> str | None:
     try:
-        wanted = Requirement(line)
-        if wanted.marker is not None and not wanted.marker.evaluate():
-            return True
-        here = distributions.version(wanted.name)
-    except (InvalidRequirement, distributions.PackageNotFoundError):
-        return False
-    return wanted.url is None and wanted.specifier.contains(here, prereleases=True)
+        return distributions.version(distribution)
+    except distributions.PackageNotFoundError:
+        return None
 
 
-def _runtime(directory: Path, lines: tuple[str, ...]) -> list[str]:
-    names = {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower() for line in lines}
+def _runtime(directory: Path, names: set[str]) -> list[str]:
     runtime = [line for line in RUNTIME if re.split("[<=>]", line)[0] not in names]
     if "skops" not in names and any(directory.glob("*.skops")):
         runtime.append("skops")
     return runtime
 
 
-def _build(cache: Path, whole: Path, wanted: _Wanted, directory: Path) -> None:
+def _build(cache: Path, whole: Path, python: str, lines: RequirementLines) -> None:
     uv = _uv()
-    for folder in (whole.parent, cache / "partial", cache / "locks"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = f"environment-{wanted.digest}"
-    with FileLock(cache / "locks" / name, mode=0o600, thread_local=False):
+    partials, locks = private_directory(cache / "partial"), private_directory(cache / "locks")
+    name = f"environment-{whole.name}"
+    with locked(locks / name):
         # Whoever holds the lock is alive, so these are of the dead.
-        for left_over in (cache / "partial").glob(f"{name}-*"):
+        for left_over in partials.glob(f"{name}-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         if whole.exists():
             return
-        partial = cache / "partial" / f"{name}-{uuid.uuid4().hex}"
-        _log.info("building an environment with Python %s and %s", wanted.python, ", ".join(wanted.lines))
+        partial = partials / f"{name}-{uuid.uuid4().hex}"
+        _log.info("building an environment with Python %s and %s", python, ", ".join(lines.requirements))
         try:
             # The interpreter of this server saves a download when it is of the version that is wanted.
-            python = sys.executable if wanted.python == _own_python() else wanted.python
-            _run([uv, "venv", "--no-project", "--python", python, str(partial)], directory)
-            lines = partial / "requirements.txt"
-            lines.write_text("\n".join(wanted.lines) + "\n", encoding="utf-8")
-            _run([uv, "pip", "install", "--python", str(partial / "bin" / "python"), "-r", str(lines)], directory)
+            interpreter = sys.executable if python == _own_python() else python
+            _run([uv, "venv", "--no-config", "--no-project", "--python", interpreter, str(partial)], partials)
+            told = partial / "requirements.txt"
+            told.write_text("\n".join(lines.requirements) + "\n", encoding="utf-8")
+            command = [
+                uv,
+                "pip",
+                "install",
+                "--no-config",
+                "--python",
+                str(partial / "bin" / "python"),
+                "-r",
+                str(told),
+            ]
+            if lines.constraints:
+                constraints = partial / "constraints.txt"
+                constraints.write_text("\n".join(lines.constraints) + "\n", encoding="utf-8")
+                command += ["-c", str(constraints)]
+            _run(command, partial)
             partial.rename(whole)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
 def _run(command: list[str], directory: Path) -> None:
-    # Lines may name files beside the model, so it runs there.
+    # Not in the model's folder: what lies there must not configure uv.
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
         command,

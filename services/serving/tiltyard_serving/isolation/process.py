@@ -55,9 +55,32 @@ class ProcessState(NamedTuple):
 Event = Literal["started", "ended", "died"]
 
 
-class _Running(NamedTuple):
-    popen: "subprocess.Popen[bytes]"
-    connection: socket.socket
+class _Running:
+    """One process, and its end of the conversation. What is asked is numbered, and so is what answers it."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
+        self.popen = popen
+        self.connection = connection
+        self._number = worker.LOADED
+
+    def ask(self, message: list[Any]) -> Any:
+        """What it answers to the message."""
+        self._number += 1
+        send(self.connection, codec.encode([self._number, *message]))
+        return self.answer()
+
+    def answer(self) -> Any:
+        """What it answers to what was asked last; anything else that comes is nobody's."""
+        while True:
+            number, outcome, *content = codec.decode(receive(self.connection))
+            if number == self._number:
+                return _value(outcome, content)
+
+    def hang_up(self) -> None:
+        """Ends the conversation: whoever waits for an answer knows at once, even while a child of it lives."""
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self.connection.close()
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -137,7 +160,7 @@ class Process:
                     f"The process of the model {self._name} is being restarted.", retry_after_s=wait_s
                 )
             try:
-                return _asked(running.connection, [verb, *arguments])
+                return running.ask([verb, *arguments])
             except TimeoutError:
                 self._overdue = True
                 self._kill(running)
@@ -174,7 +197,7 @@ class Process:
             began_s = time.monotonic()
             status = running.popen.wait()
             self._running = None
-            running.connection.close()
+            running.hang_up()
             asked = self._ending.is_set()
             self._observe("ended" if asked else "died")
             if asked:
@@ -209,7 +232,7 @@ class Process:
             self._overdue = False
             return "was ended: a prediction took too long"
         if status < 0:
-            return f"was ended by {signal.Signals(-status).name}"
+            return f"was ended by {_signal_name(-status)}"
         return f"ended by itself with status {status}"
 
     def _start(self) -> _Running:
@@ -230,11 +253,12 @@ class Process:
                 # A Ctrl-C reaches the server alone, which then ends it.
                 process_group=0,
             )
+        running = _Running(process, ours)
         try:
             ours.settimeout(START_TIMEOUT_S)
-            self.facts = _answered(ours)
+            self.facts = running.answer()
             for message in self._arranged:
-                _asked(ours, message)
+                running.ask(message)
         except (EOFError, OSError):
             ours.close()
             status = _ended(process)
@@ -244,18 +268,12 @@ class Process:
             _ended(process)
             raise
         ours.settimeout(self._limits.predict_s)
-        running = self._running = _Running(process, ours)
+        self._running = running
         self._observe("started")
         return running
 
 
-def _asked(connection: socket.socket, message: list[Any]) -> Any:
-    send(connection, codec.encode(message))
-    return _answered(connection)
-
-
-def _answered(connection: socket.socket) -> Any:
-    outcome, *content = codec.decode(receive(connection))
+def _value(outcome: str, content: list[Any]) -> Any:
     if outcome == worker.OK:
         return content[0]
     kind, message, trace = content
@@ -265,6 +283,14 @@ def _answered(connection: socket.socket) -> Any:
         raise InternalError("The model needs more memory than its process may have.")
     # Reports name the class: that of the model's own exception, as if it had been raised here.
     raise type(kind, (ModelRaised,), {})(trace)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        # A real-time signal has no name.
+        return f"signal {number}"
 
 
 def _ended(process: "subprocess.Popen[bytes]") -> int:

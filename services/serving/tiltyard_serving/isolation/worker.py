@@ -21,6 +21,8 @@ from tiltyard_serving.isolation import codec
 from tiltyard_serving.isolation.channel import receive, send
 
 OK, FAILED = "ok", "failed"
+# The number of the first message, which says that the model is loaded.
+LOADED = 0
 
 
 def main(directory: str, fd: str, memory_bytes: str) -> int:
@@ -31,6 +33,9 @@ def main(directory: str, fd: str, memory_bytes: str) -> int:
     """
     connection = socket.socket(fileno=int(fd))
     connection.set_inheritable(False)
+    # A child that the model's code forks must not hold the socket, nor answer in this process's place.
+    os.register_at_fork(after_in_child=connection.close)
+    own_pid = os.getpid()
     # A Ctrl-C is the server's to deal with.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_server, args=(connection,), daemon=True).start()
@@ -43,16 +48,22 @@ def main(directory: str, fd: str, memory_bytes: str) -> int:
         model = load(Path(directory))
         return {"row_wise": model.row_wise, "takes_params": model.takes_params}
 
-    send(connection, _outcome(loaded))
+    answer = _outcome(LOADED, loaded)
+    if os.getpid() != own_pid:
+        os._exit(0)
+    send(connection, answer)
     if model is None:
         return 1
     served = model
     while True:
         try:
-            verb, *arguments = codec.decode(receive(connection))
+            number, verb, *arguments = codec.decode(receive(connection))
         except (EOFError, ConnectionError):
             return 0
-        send(connection, _outcome(lambda: _VERBS[verb](served, *arguments)))  # noqa: B023 - called at once
+        answer = _outcome(number, lambda: _VERBS[verb](served, *arguments))  # noqa: B023 - called at once
+        if os.getpid() != own_pid:
+            os._exit(0)
+        send(connection, answer)
 
 
 def _predict(model: PyFunc, data: Any, params: dict[str, Any] | None) -> Any:
@@ -68,17 +79,17 @@ def _take_shortcut(model: PyFunc, example: Any, compiled: bool) -> dict[str, Any
 _VERBS: dict[str, Callable[..., Any]] = {"predict": _predict, "take_shortcut": _take_shortcut}
 
 
-def _outcome(work: Callable[[], Any]) -> bytes:
-    """What came of `work`, as a message: its value, or what it raised, which ends nothing."""
+def _outcome(number: int, work: Callable[[], Any]) -> bytes:
+    """What came of `work`, as the message `number`: its value, or what it raised, which ends nothing."""
     try:
-        return codec.encode([OK, work()])
+        return codec.encode([number, OK, work()])
     except BaseException as error:
         # A message of ours may be shown to callers; the rest is for the server's log.
         shown = error.message if isinstance(error, TiltyardError) else None
         if isinstance(error, MissingPackage):
             shown = str(error)
         kind = InvalidModelInput if isinstance(error, InvalidModelInput) else type(error)
-        return codec.encode([FAILED, kind.__name__, shown, "".join(traceback.format_exception(error))])
+        return codec.encode([number, FAILED, kind.__name__, shown, "".join(traceback.format_exception(error))])
 
 
 def _end_with_server(connection: socket.socket) -> None:

@@ -14,7 +14,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tiltyard_registry.store.session import Session, configure_sqlite, unavailable_when_lost
+from tiltyard_registry.store.availability import unavailable_when_lost
+from tiltyard_registry.store.engines import configure_sqlite, make_private
+from tiltyard_registry.store.session import Session
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -68,6 +70,9 @@ def _engine(database_url: str) -> AsyncEngine:
     url = make_url(database_url)
     engine = create_async_engine(url, poolclass=NullPool)
     if url.get_backend_name() == "sqlite":
+        if url.database:
+            with unavailable_when_lost():
+                make_private(url.database)
         event.listen(engine.sync_engine, "connect", configure_sqlite)
         event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN EXCLUSIVE"))
     return engine

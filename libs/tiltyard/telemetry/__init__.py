@@ -1,0 +1,1 @@
+"""What both services tell of themselves: the shape of their log lines."""

@@ -1,0 +1,103 @@
+"""The process of one model: children that it forks, and ends that have no name."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tiltyard.errors import InternalError
+from tiltyard_serving.isolation.environment import Environment
+from tiltyard_serving.isolation.process import Limits, Process
+
+# `known` forks as Python does, `unknown` behind its back: then what it does in children is not done.
+LOADER = """
+import ctypes, os, signal
+FORKS = {"known": os.fork, "unknown": ctypes.CDLL(None).fork}
+class Model:
+    def predict(self, data):
+        verb, _, way = str(data["do"].iloc[0]).partition(" ")
+        if verb in ("leave", "return") and FORKS[way]() == 0:
+            with open("CHILDREN", "a") as file:
+                file.write(f"{os.getpid()} ")
+            while verb == "leave":
+                signal.pause()
+        if verb == "leave":
+            os._exit(3)
+        return [verb]
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Process]:
+    """A model's process; what it forked is ended afterwards."""
+    children = tmp_path / "children"
+    children.touch()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "loader.py").write_text(LOADER.replace("CHILDREN", str(children)))
+    flavor = {"loader_module": "loader", "code": "code"}
+    (tmp_path / "MLmodel").write_text(json.dumps({"flavors": {"python_function": flavor}}))
+    process = Process("m/1", lambda: tmp_path, Environment(Path(sys.executable), "server"), Limits(None, None))
+    yield process
+    process.close()
+    for pid in children.read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def ask(process: Process, verb: str) -> Any:
+    """What the model answers, or the error; it must come, as no time is set for it."""
+    given: list[Any] = []
+
+    def call() -> None:
+        try:
+            given.append(process.call("predict", pd.DataFrame({"do": [verb]}), None))
+        except Exception as error:
+            given.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert given, "the call still waits"
+    return given[0]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    began_s = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began_s < 60, "it never came true"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("way", ["known", "unknown"])
+def test_a_death_is_known_though_a_child_lives(process: Process, way: str) -> None:
+    """A model that forks a child and dies fails its request at once, and is started again."""
+    assert isinstance(ask(process, f"leave {way}"), InternalError)
+    until(lambda: process.state.state == "running" and process.state.restarts == 1)
+    assert ask(process, "hello") == ["hello"]
+
+
+@pytest.mark.parametrize("way", ["known", "unknown"])
+def test_a_child_that_returns_answers_nobody(process: Process, way: str) -> None:
+    """A model that forks and returns twice answers its request once, and the requests after it with their own."""
+    assert ask(process, f"return {way}") == ["return"]
+    assert [ask(process, f"{number}") for number in range(5)] == [[f"{number}"] for number in range(5)]
+
+
+def test_an_end_by_a_signal_without_a_name(process: Process) -> None:
+    """A process that a real-time signal ends is started again, and the state says which one it was."""
+    pid = process.state.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGRTMIN + 6)
+    until(lambda: process.state.state == "running" and process.state.restarts == 1)
+    assert process.state.last_end == f"was ended by signal {signal.SIGRTMIN + 6:d}"
