@@ -66,7 +66,7 @@ class Redaction:
         outputs = self._tensors(content["outputs"]) if _are_tensors(content.get("outputs")) else None
         if outputs is None:
             return None
-        about = {name: content[name] for name in ("model_name", "model_version") if name in content}
+        about: dict[str, Any] = {name: content[name] for name in ("model_name", "model_version") if name in content}
         return {**about, "outputs": self._unrepeated(outputs)}
 
     def _split(self, value: Any) -> dict[str, Any] | None:
