@@ -117,7 +117,7 @@ def test_an_experiment_is_found_by_its_name(source: Any, registry_service: Servi
         ({}, "needs an experiment, by its id or name"),
         ({"path": "1", "view_type": "some"}, "Invalid option view_type='SOME'"),
         ({"path": "1", "partitions": "none"}, "Invalid option partitions='none'"),
-        ({"path": "1", "fliter": "x"}, "has no option 'fliter': expected one of path, filter"),
+        ({"path": "1", "fliter": "x"}, "has no option 'fliter': expected one of path, name, filter"),
         ({"path": "1", "registry_url": "ftp://x"}, "Invalid registry address"),
     ],
 )

@@ -47,12 +47,13 @@ class Question:
 
 
 class Part(InputPartition):
-    """The runs that began in `[from_ms, until_ms)`; None is without end."""
+    """The runs of some experiments that began in `[from_ms, until_ms)`; None is without end."""
 
-    def __init__(self, from_ms: int | None, until_ms: int | None) -> None:
+    def __init__(self, from_ms: int | None, until_ms: int | None, experiment_ids: tuple[str, ...] = ()) -> None:
         super().__init__((from_ms, until_ms))
         self.from_ms = from_ms
         self.until_ms = until_ms
+        self.experiment_ids = experiment_ids
 
     @property
     def clauses(self) -> list[str]:
@@ -84,20 +85,21 @@ class ExperimentReader(DataSourceReader):
             for experiment_id in self._question.experiment_ids:
                 client.get_experiment(experiment_id)
             named = [client.get_experiment_by_name(name) for name in self._question.experiment_names]
-            ids = dict.fromkeys((*self._question.experiment_ids, *(found.experiment_id for found in named)))
-            # The tasks read with what is known then.
-            self._question = replace(self._question, experiment_ids=tuple(ids), experiment_names=())
-            first = _began(client, self._question, "ASC")
-            last = _began(client, self._question, "DESC")
+            ids = tuple(dict.fromkeys((*self._question.experiment_ids, *(found.experiment_id for found in named))))
+            asked = replace(self._question, experiment_ids=ids)
+            first = _began(client, asked, "ASC")
+            last = _began(client, asked, "DESC")
         if first is None or last is None:
-            return [Part(None, None)]
-        count = min(self._question.partitions, last - first + 1)
+            return [Part(None, None, ids)]
+        count = min(asked.partitions, last - first + 1)
         bounds = [None, *(first + (last - first + 1) * part // count for part in range(1, count)), None]
-        return [Part(*pair) for pair in pairwise(bounds)]
+        return [Part(*pair, ids) for pair in pairwise(bounds)]
 
     def read(self, partition: InputPartition) -> Iterator[Row]:
         """The rows of one part."""
-        question = self._question.narrowed(*cast(Part, partition).clauses)
+        part = cast(Part, partition)
+        # What the names meant when the parts were planned.
+        question = replace(self._question.narrowed(*part.clauses), experiment_ids=part.experiment_ids)
         token: str | None = None
         with _client(question) as client:
             while True:
