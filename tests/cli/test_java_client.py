@@ -8,7 +8,7 @@ import pytest
 
 from tests.fixtures.services import Service
 from tests.serving.models import IRIS, SETOSA, constant
-from tiltyard.spark.java import java_home
+from tiltyard.java import java_home
 
 pyspark = pytest.importorskip("pyspark")
 java_gateway = pytest.importorskip("py4j.java_gateway")

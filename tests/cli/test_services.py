@@ -48,18 +48,14 @@ def _median_s(service: Service, path: str) -> float:
     return sorted(times_s)[50]
 
 
-def test_a_registry_is_healthy_within_3_s_and_below_150_mb(registry: StartService, tmp_path: Path) -> None:
-    """On an empty embedded store it starts fast and stays small. A busy machine gets three tries."""
-    times_s = []
-    for attempt in range(3):
-        started = time.monotonic()
-        service = registry("--data-dir", str(tmp_path / str(attempt)))
-        times_s.append(time.monotonic() - started)
-        assert psutil.Process(service.pid).memory_info().rss < 150 * MIB
-        assert service.terminate() == 0
-        if times_s[-1] < 3:
-            break
-    assert min(times_s) < 3
+def test_a_registry_starts_on_3_s_of_a_processor_and_below_150_mb(registry: StartService) -> None:
+    """On an empty embedded store it starts with little work, whatever else the machine does, and stays small."""
+    service = registry()
+    process = psutil.Process(service.pid)
+    used = process.cpu_times()
+    assert used.user + used.system < 3
+    assert process.memory_info().rss < 150 * MIB
+    assert service.terminate() == 0
 
 
 def test_a_shared_registry_answers_on_each_database(shared_registry: Service) -> None:

@@ -24,11 +24,12 @@ LAW: dict[str, str] = {
     "tiltyard.wire": "",
     "tiltyard.client": "tiltyard.errors tiltyard.wire",
     "tiltyard.storage": "tiltyard.errors tiltyard.uri",
-    "tiltyard.pyfunc": "tiltyard.errors tiltyard.uri",
+    "tiltyard.java": "tiltyard.errors",
+    "tiltyard.pyfunc": "tiltyard.errors tiltyard.java tiltyard.uri",
     "tiltyard.models": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard.wire tiltyard.client "
     "tiltyard.storage tiltyard.pyfunc",
-    "tiltyard.spark": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client tiltyard.storage "
-    "tiltyard.models",
+    "tiltyard.spark": "tiltyard.errors tiltyard.java tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client "
+    "tiltyard.storage tiltyard.models",
     "tiltyard.server": "tiltyard.errors",
     "tiltyard.telemetry": "",
     "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store "
@@ -36,7 +37,7 @@ LAW: dict[str, str] = {
     "tiltyard_registry": "",
     "tiltyard_registry.columns": "",
     "tiltyard_registry.tables": "tiltyard_registry.columns",
-    "tiltyard_registry.settings": "tiltyard.errors",
+    "tiltyard_registry.settings": "tiltyard.errors tiltyard.telemetry",
     "tiltyard_registry.logs": "tiltyard.telemetry",
     "tiltyard_registry.telemetry": "tiltyard_registry.logs",
     "tiltyard_registry.rules": "tiltyard.errors tiltyard.names",
@@ -63,7 +64,8 @@ LAW: dict[str, str] = {
     "tiltyard_serving.telemetry": "",
     "tiltyard_serving.meter": "tiltyard_serving.batch tiltyard_serving.telemetry",
     "tiltyard_serving.logs": "tiltyard.telemetry",
-    "tiltyard_serving.payload_log": "tiltyard.errors tiltyard.storage",
+    "tiltyard_serving.redaction": "",
+    "tiltyard_serving.payload_log": "tiltyard.errors tiltyard.storage tiltyard_serving.redaction",
     "tiltyard_serving.slot": "tiltyard.errors",
     "tiltyard_serving.entities": "tiltyard.errors tiltyard.names tiltyard.uri tiltyard_serving.settings",
     "tiltyard_serving.answers": "",

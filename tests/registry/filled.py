@@ -25,7 +25,7 @@ _ROWS: tuple[tuple[int, str, str], ...] = (
         f"substr(CAST(10000 + n AS TEXT), 2) || '{'a' * 28}', n % 3, 'r' || n, 'ann', 'FINISHED', 1000 + n % 500, 'x'",
     ),
     (60, "datasets (experiment_id, name, digest, source_type, source)", "n % 3, 'd' || n, 'x', 'local', 'x'"),
-    (RUNS, "dataset_inputs", "n, n % 60 + 1"),
+    (RUNS, "dataset_inputs (run, dataset_id)", "n, n % 60 + 1"),
     (RUNS, "dataset_input_tags", "n, n % 60 + 1, 'k', 'v'"),
     (
         MODELS,

@@ -174,7 +174,7 @@ async def test_the_share_of_a_model_that_is_missing_goes_to_the_others(
         state = (await app.request("GET", f"{API}/tumor")).json
         assert state["path"] == PATH
         assert [entity["current_percentage"] for entity in state["served_entities"]] == [100, 0]
-        assert "names nothing" in state["served_entities"][1]["problem"]
+        assert "There is no version to serve" in state["served_entities"][1]["problem"]
         client.set_alias(NAME, "later", 2)
         async with asyncio.timeout(20):
             while (await app.request("GET", f"{API}/tumor")).json["served_entities"][1]["current_percentage"] != 90:

@@ -133,6 +133,17 @@ def test_inflating_stops_at_the_bound() -> None:
             inflate(body, 99)
 
 
+def test_gzip_members_cost_no_square() -> None:
+    """Members are read one after another without copying the rest each time; very many of them are refused."""
+    empty = gzip.compress(b"", mtime=0)
+    assert inflate_gzip(empty * 9000 + gzip.compress(b"ab"), 100) == b"ab"
+    assert inflate_gzip(gzip.compress(b"ab" * 50_000) * 3, 300_000) == b"ab" * 150_000
+    with pytest.raises(PayloadTooLarge, match="over 10000 gzip members"):
+        inflate_gzip(empty * 100_000, 100)
+    with pytest.raises(BadRequest, match="ends too early"):
+        inflate_gzip(empty + gzip.compress(b"ab" * 50_000)[:-1], 300_000)
+
+
 @pytest.mark.parametrize("kind", [DataType.double, DataType.float])
 def test_an_arrow_table_of_numbers_is_read_as_one_matrix(kind: DataType) -> None:
     """The same DataFrame as column by column, nulls too; a table of other columns or row labels is no matrix."""

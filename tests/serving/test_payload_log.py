@@ -14,7 +14,8 @@ from tests.serving.models import IRIS, SETOSA, constant
 from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable
 from tiltyard.storage import open_store
 from tiltyard_serving import payload_log
-from tiltyard_serving.payload_log import WAITING, Folder, PayloadLog, Sink, open_sink, redacted
+from tiltyard_serving.payload_log import WAITING, Folder, PayloadLog, Sink, open_sink
+from tiltyard_serving.redaction import Redaction
 
 SPLIT = {"dataframe_split": {"columns": IRIS, "data": [SETOSA]}}
 
@@ -189,7 +190,6 @@ SECRET: dict[str, tuple[Any, Any]] = {
     "records": ({"dataframe_records": [{"a": "s", "b": 1}]}, {"dataframe_records": [{"a": None, "b": 1}]}),
     "inputs": ({"inputs": {"a": ["s"], "b": [1]}}, {"inputs": {"a": None, "b": [1]}}),
     "nested": ({"instances": [{"b": {"a": "s"}}]}, {"instances": [{"b": {"a": None}}]}),
-    "answer": ({"predictions": [{"a": "s"}]}, {"predictions": [{"a": None}]}),
     "unnamed split": ({"dataframe_split": {"data": [["s", 1]]}}, None),
     "flat split": ({"dataframe_split": {"columns": ["a"], "data": ["s"]}}, None),
     "short row": ({"dataframe_split": {"columns": ["b", "a"], "data": [["s"]]}}, None),
@@ -200,21 +200,87 @@ SECRET: dict[str, tuple[Any, Any]] = {
         {"inputs": [tensor("a", [1], None), tensor("b", [1, 1], [1])]},
     ),
     "tensor of columns": ({"inputs": [tensor("all", [1, 2], ["s", 1])]}, None),
-    "output": (
-        {"model_name": "m", "outputs": [tensor("a", [1], ["s"])]},
-        {"model_name": "m", "outputs": [tensor("a", [1], None)]},
+    "another protocol's key": (
+        {"model_name": "m", "inputs": [tensor("a", [1], ["s"])]},
+        {"inputs": [tensor("a", [1], None)]},
     ),
+    "an answer's key": (
+        {"predictions": ["s"], "dataframe_records": [{"a": "s"}]},
+        {"dataframe_records": [{"a": None}]},
+    ),
+    "an answer's key beside unnamed rows": ({"predictions": ["s"], "instances": [["s", 1]]}, None),
+    "row labels": (
+        {"dataframe_split": {"columns": ["b"], "index": ["s"], "data": [[1]]}},
+        {"dataframe_split": {"columns": ["b"], "data": [[1]]}},
+    ),
+    "params": ({"inputs": {"b": [1]}, "params": {"q": "s"}}, {"inputs": {"b": [1]}}),
+    "parameters": (
+        {"inputs": [{**tensor("b", [1], [1]), "parameters": {"x": "s"}}], "parameters": {"q": "s"}, "id": "s"},
+        {"inputs": [tensor("b", [1], [1])]},
+    ),
+    "a long row": ({"dataframe_split": {"columns": ["b"], "data": [[1, "s"]]}}, None),
+    "two forms": ({"inputs": {"a": ["s"]}, "instances": [{"b": 1}]}, None),
 }
 
 
 @pytest.mark.parametrize(("body", "expected"), SECRET.values(), ids=SECRET)
 def test_redaction(body: Any, expected: Any) -> None:
-    """A redacted value never stays; a body that does not name its columns is left out."""
-    found = redacted(json.dumps(body).encode(), frozenset({"a"}))
+    """A redacted value never stays, whatever keys are beside it; a body that does not name its columns is left out."""
+    found = Redaction(frozenset({"a"})).request(json.dumps(body).encode())
     assert (None if found is None else json.loads(found)) == expected
 
 
-@pytest.mark.parametrize("body", [b"a,b\ns,1", b"\xff", b"{", None])
+ANSWERS: dict[str, tuple[Any, Any]] = {
+    "named": ({"predictions": [{"a": "s"}]}, {"predictions": [{"a": None}]}),
+    "other keys": ({"predictions": [1], "more": "s"}, {"predictions": [1]}),
+    "repeated": ({"predictions": [["secret", 1]]}, {"predictions": [[None, 1]]}),
+    "within a text": ({"predictions": ["hello secret!", "hello"]}, {"predictions": [None, "hello"]}),
+    "as a name": ({"predictions": [{"secret": 1, "b": 2}]}, {"predictions": [{"b": 2}]}),
+    "a number": ({"predictions": [123456789, 1]}, {"predictions": [None, 1]}),
+    "output": (
+        {"model_name": "m", "outputs": [tensor("a", [1], ["s"]), tensor("b", [1], ["secret"])]},
+        {"model_name": "m", "outputs": [tensor("a", [1], None), tensor("b", [1], [None])]},
+    ),
+    "neither": ({"error": "secret"}, None),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), ANSWERS.values(), ids=ANSWERS)
+def test_answers_that_repeat_what_was_redacted(answer: Any, expected: Any) -> None:
+    """What a request had in a redacted column is not written as part of its answer either."""
+    redaction = Redaction(frozenset({"a"}))
+    assert redaction.request(b'{"dataframe_records": [{"a": "secret"}, {"a": {"b": [123456789]}}, {"a": 1}]}')
+    found = redaction.answer(json.dumps(answer).encode())
+    assert (None if found is None else json.loads(found)) == expected
+
+
+@pytest.mark.parametrize("body", [b"a,b\ns,1", b"\xff", b"{", b"[" * 5000, None])
 def test_what_is_no_json_cannot_be_redacted(body: bytes | None) -> None:
     """It is left out."""
-    assert redacted(body, frozenset({"a"})) is None
+    redaction = Redaction(frozenset({"a"}))
+    assert redaction.request(body) is None
+    assert redaction.answer(body) is None
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """Removing the directory costs at most what was in it; what comes later is written."""
+    folder = Folder(tmp_path / "log")
+    folder.open()
+    folder.put("one", b"1")
+    (tmp_path / "log" / "one").unlink()
+    (tmp_path / "log").rmdir()
+    folder.put("two", b"2")
+    assert (tmp_path / "log" / "two").read_bytes() == b"2"
+
+
+def test_a_full_disk_keeps_no_beginnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that could not be written whole leaves nothing behind."""
+    folder = Folder(tmp_path)
+
+    def full(path: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device", str(path), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.put("one", b"12345678")
+    assert list(tmp_path.iterdir()) == []

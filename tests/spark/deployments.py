@@ -41,7 +41,7 @@ def main(deployment: str, model_uri: str, registry_url: str, source: str, kill_p
     if deployment == "connect":
         from pyspark.sql import SparkSession
 
-        from tiltyard.spark.java import java_home
+        from tiltyard.java import java_home
 
         os.environ["JAVA_HOME"] = str(java_home())
         os.environ["PYSPARK_PYTHON"] = sys.executable

@@ -70,7 +70,7 @@ def standalone_master(tmp_path: Path) -> Iterator[str]:
     """A standalone master with two workers of one core."""
     import pyspark
 
-    from tiltyard.spark.java import java_home
+    from tiltyard.java import java_home
 
     home = Path(pyspark.__file__).parent
     env = os.environ | {"SPARK_HOME": str(home), "JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable}

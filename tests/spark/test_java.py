@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tiltyard.errors import MissingPackage
-from tiltyard.spark.java import java_home
+from tiltyard.java import java_home
 
 SCORE = """
 import pyarrow as pa

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from tiltyard.cli.listen import check_host
 
@@ -28,7 +29,7 @@ _host = option(
 _allow_unauthenticated = option(
     "--allow-unauthenticated",
     is_flag=True,
-    help="Listen beyond loopback although nobody has to say who they are.",
+    help="Listen beyond loopback although callers need not say who they are.",
 )
 data_dir = option(
     "--data-dir",
@@ -112,6 +113,22 @@ _keep_alive_s = option(
 )
 
 
+_log_format = option(
+    "--log-format",
+    type=click.Choice(("auto", "json", "text")),
+    default="auto",
+    show_default=True,
+    help="How the log is written: text for people, JSON lines for programs; auto is text on a terminal.",
+)
+_log_level = option(
+    "--log-level",
+    type=click.Choice(("debug", "info", "warning", "error"), case_sensitive=False),
+    default="info",
+    show_default=True,
+    help="The lowest level that is logged.",
+)
+
+
 def port(flag: str, service: str, default: int) -> Callable[[Any], Any]:
     """The port of a service. Its variable ends in LISTEN_PORT: Kubernetes sets {SERVICE}_PORT to a URL."""
     return option(
@@ -168,6 +185,19 @@ def patient(command: Callable[..., Any]) -> Any:
         return command(patience=Patience(slow_client_s, keep_alive_s, trusted_proxies), **rest)
 
     return _slow_client_s(_keep_alive_s(_trusted_proxies(gathered)))
+
+
+def logging(command: Callable[..., Any]) -> Any:
+    """Adds how the log is written, which the command gets as `logs`."""
+
+    @functools.wraps(command)
+    def gathered(*, log_format: str, log_level: str, **rest: Any) -> Any:
+        from tiltyard.telemetry.log_style import LogStyle, format_for_standard_error
+
+        style = format_for_standard_error() if log_format == "auto" else log_format
+        return command(logs=msgspec.convert({"format": style, "level": log_level.upper()}, LogStyle), **rest)
+
+    return _log_format(_log_level(gathered))
 
 
 def exit_with(status: int) -> None:

@@ -123,8 +123,9 @@ def _quota(flag: str, env: str, what: str) -> Callable[[Any], Any]:
     "--access-log/--no-access-log",
     default=_DEFAULT.access_log,
     show_default=True,
-    help="One JSON line per request on standard error.",
+    help="One line per request on standard error.",
 )
+@options.logging
 @options.draining
 @options.patient
 def registry(host: str, port: int, workers: int, **settings: Any) -> None:

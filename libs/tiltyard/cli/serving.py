@@ -93,12 +93,12 @@ def _bound(flag: str, default: int, what: str) -> Callable[[Any], Any]:
 @options.option(
     "--cache-max-bytes",
     type=click.IntRange(0),
-    help="What that folder may hold; the longest unused versions that nobody reads go first. Without it, no bound.",
+    help="How many bytes that folder may hold; versions that were not used for longest go first. Without it, no bound.",
 )
 @options.option(
     "--accept-unverified",
     is_flag=True,
-    help="Load external versions too, whose files nobody can verify.",
+    help="Load external versions too, whose files cannot be verified.",
 )
 @options.option(
     "--coerce",
@@ -211,14 +211,14 @@ def _bound(flag: str, default: int, what: str) -> Callable[[Any], Any]:
     "--on-demand",
     metavar="PATTERN",
     multiple=True,
-    help="Registered models that callers may name though nobody configured them, such as main.clinic.*; they are "
+    help="Registered models that callers may ask for though they are not configured, such as main.clinic.*; they are "
     "loaded when they are asked for.",
 )
 @options.option(
     "--on-demand-models",
     type=click.IntRange(1),
-    help="How many versions that callers named, and nobody configured, are kept loaded at once; without it, as many "
-    "as --model-budget-bytes allows, else 8.",
+    help="How many versions that callers asked for, and that are not configured, are kept loaded at once; without it, "
+    "as many as --model-budget-bytes allows, else 8.",
 )
 @options.option(
     "--model-budget-bytes",
@@ -242,6 +242,7 @@ def _bound(flag: str, default: int, what: str) -> Callable[[Any], Any]:
     show_default=True,
     help="One JSON line per scoring request on standard error.",
 )
+@options.logging
 @options.draining
 @options.patient
 def serving(host: str, port: int, workers: int, **settings: Any) -> None:

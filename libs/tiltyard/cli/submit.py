@@ -42,7 +42,7 @@ def submit(words: list[str], *, registry_url: str | None) -> int:
     """Prints the line, runs it, and gives its exit status: in client mode that of the command itself."""
     import pyspark
 
-    from tiltyard.spark.java import java_home
+    from tiltyard.java import java_home
 
     click.echo(shlex.join(words), err=True)
     env = os.environ | {"SPARK_HOME": str(Path(pyspark.__file__).parent), "JAVA_HOME": str(java_home())}

@@ -11,6 +11,7 @@ from tiltyard.cli.registry import registry_fleet
 from tiltyard.cli.serving import models, serving_fleet
 from tiltyard.cli.worker import Drain
 from tiltyard.cli.workers import run
+from tiltyard.telemetry.log_style import LogStyle
 
 
 @click.command()
@@ -22,6 +23,7 @@ from tiltyard.cli.workers import run
 @options.workers("--registry-workers", "registry")
 @options.workers("--serving-workers", "serving")
 @options.allowed_hosts
+@options.logging
 @options.draining
 @options.patient
 def up(
@@ -33,6 +35,7 @@ def up(
     registry_workers: int,
     serving_workers: int,
     allowed_hosts: tuple[str, ...],
+    logs: LogStyle,
     drain: Drain,
     patience: Patience,
 ) -> None:
@@ -42,6 +45,7 @@ def up(
         registry_workers,
         data_dir=data_dir,
         allowed_hosts=allowed_hosts,
+        logs=logs,
         drain=drain,
         patience=patience,
     )
@@ -53,6 +57,7 @@ def up(
         registry_url=registry.url,
         models=models,
         allowed_hosts=allowed_hosts,
+        logs=logs,
         cache_dir=(data_dir / "cache").resolve(),
     )
 

@@ -86,7 +86,7 @@ class Fleet:
 def run(fleets: Sequence[Fleet], *, on_ready: Callable[[], object]) -> int:
     """Serves until SIGTERM or SIGINT and gives the exit status: 0 after an orderly end.
 
-    `on_ready` is called once, when every service is up. One service with one worker runs in this process.
+    `on_ready` is called once, when every service takes connections. One service with one worker runs in this process.
     """
     if len(fleets) == 1 and len(fleets[0].listeners) == 1:
         return serve(fleets[0].job, fleets[0].listeners[0], on_ready=on_ready)
@@ -134,19 +134,12 @@ class _Supervisor:
                 if not place.ready.result():
                     told.cancel()
                     return False
-        announced = asyncio.create_task(self._announce())
+        self._on_ready()
         await told
-        announced.cancel()
         return True
 
     async def _told(self) -> bool:
         return await self._stop.wait()
-
-    async def _announce(self) -> None:
-        for fleet in self._fleets:
-            # The kernel chooses who answers: of so many in a row, hardly ever does one worker answer none.
-            await until_healthy(fleet.url, in_a_row=8 * len(fleet.listeners) - 7)
-        self._on_ready()
 
     def _signalled(self) -> None:
         """The first signal ends the workers in order, a second one at once."""
@@ -296,20 +289,3 @@ async def _first_line(reader: asyncio.StreamReader) -> bytes:
         return await reader.readline()
     except ConnectionError:
         return b""
-
-
-async def until_healthy(url: str, *, in_a_row: int) -> None:
-    """Returns once `GET /health` has answered 200 so many times in a row, over new connections."""
-    host, port = url.removeprefix("http://").rsplit(":", 1)
-    healthy = 0
-    while healthy < in_a_row:
-        with contextlib.suppress(OSError):
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-            writer.write(f"GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            status = await reader.readline()
-            writer.close()
-            if status.split()[1:2] == [b"200"]:
-                healthy += 1
-                continue
-        healthy = 0
-        await asyncio.sleep(0.05)

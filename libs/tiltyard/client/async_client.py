@@ -9,7 +9,7 @@ import httpx2
 
 from tiltyard.client import calls, http
 from tiltyard.client.address import Credentials
-from tiltyard.client.call import Answer, Call, error_of
+from tiltyard.client.call import Answer, Call, error_of, signature_of_method
 from tiltyard.client.retry import TOTAL_S, Outcome, retrying
 from tiltyard.errors import TransportError
 
@@ -24,6 +24,7 @@ def _sent(build: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncClient", P]
     async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.send(build(*args, **kwargs))
 
+    vars(method)["__signature__"] = signature_of_method(build)
     return method
 
 

@@ -1,8 +1,9 @@
 """What a call is and what an answer is, without any I/O."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
@@ -11,6 +12,14 @@ from tiltyard.wire.server import ErrorBody
 
 T = TypeVar("T")
 _MAX_ERROR_CHARS = 2000
+
+
+def signature_of_method(build: Callable[..., Any]) -> inspect.Signature:
+    """What `help` shows for the method that sends the calls of `build`: with `self`, and what the call results in."""
+    found = inspect.signature(build)
+    result = next(iter(get_args(found.return_annotation)), found.return_annotation)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    return found.replace(parameters=[itself, *found.parameters.values()], return_annotation=result)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,16 @@ _log = logging.getLogger(__name__)
 
 
 def fetch(
-    reference: ModelReference,
+    model: ModelReference | str,
     *,
+    registry_url: str | None = None,
     cache_dir: Path | str | None = None,
     accept_unverified: bool = False,
     cache_max_bytes: int | None = None,
 ) -> Path:
     """A directory on this host that holds the model's files, every byte checked against its manifest.
 
+    `model` is a reference, or a URI that is resolved as `resolve` does, with the registry at `registry_url`.
     Files are downloaded once per host into `cache_dir` (by default `TILTYARD_CACHE_DIR`, else
     `~/.cache/tiltyard`), which `cache_max_bytes` bounds. A local directory that the caller named is returned as it is.
 
@@ -39,6 +41,7 @@ def fetch(
         ResourceDoesNotExist: the files are gone.
         TransportError: the registry gives no answer.
     """
+    reference = resolve(model, registry_url=registry_url) if isinstance(model, str) else model
     if reference.named:
         path = DirectoryUri(reference.location).local_path
         if path is not None:

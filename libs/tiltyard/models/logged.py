@@ -65,12 +65,14 @@ def log_model(
         InvalidParameterValue: a name breaks a rule.
         MissingPackage: saving needs a package that is not installed.
     """
+    # A package that is missing is told before anything is sent.
+    from tiltyard.pyfunc import save_model as write
     from tiltyard.pyfunc.mlmodel import MLModel as Description
 
     with connected(client, registry_url) as known, tempfile.TemporaryDirectory() as folder:
         experiment_id = _experiment_id(known, experiment, run_id)
         directory = Path(folder) / "model"
-        description = save_model(model, directory, signature=signature, input_example=input_example, **save_options)
+        description = write(model, directory, signature=signature, input_example=input_example, **save_options)
 
         def complete(model_id: str, artifact_uri: str) -> None:
             written = Description.load(directory)

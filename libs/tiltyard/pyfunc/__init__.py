@@ -4,7 +4,10 @@ Everything is imported on first use, so that importing this package loads neithe
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from tiltyard.errors import MissingPackage
 
 if TYPE_CHECKING:
     from tiltyard.pyfunc import output, payload
@@ -42,9 +45,28 @@ __all__ = [
 ]
 
 
+# What the extra `pyfunc` brings.
+_PACKAGES = ("numpy", "pandas", "cloudpickle")
+
+
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    if name in _EXPORTS:
-        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _EXPORTS and name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(f"{__name__}.{_EXPORTS.get(name, name)}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
+        missing = [package for package in _PACKAGES if _is_missing(package)]
+        raise MissingPackage(
+            f"Models need {', '.join(missing)}: pip install 'tiltyard[pyfunc]', or the extra of the model's library, "
+            "such as 'tiltyard[sklearn]'."
+        ) from error
+    return module if name in _MODULES else getattr(module, name)
+
+
+def _is_missing(package: str) -> bool:
+    try:
+        return find_spec(package) is None
+    except ValueError:
+        return True

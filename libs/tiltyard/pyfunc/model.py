@@ -52,6 +52,13 @@ class PyFunc:
         if self.signature is not None and self.signature.type_hint_from_example:
             self._example = self.input_example()
 
+    def __repr__(self) -> str:
+        """What it is made of, what it takes and what it gives."""
+        flavor = self.metadata.pyfunc["loader_module"]
+        signature = self.signature
+        inputs, outputs = (None, None) if signature is None else (signature.inputs, signature.outputs)
+        return f"<PyFunc loader={flavor} model={type(self.model).__name__} inputs={inputs} outputs={outputs}>"
+
     @property
     def model(self) -> Any:
         """The author's own object: the estimator, the PythonModel, or what the loader module returned."""

@@ -64,7 +64,7 @@ def _check(text: str | bytes, file_name: str) -> None:
                 raise InvalidParameterValue(f"The file {file_name} holds a number of {len(value)} characters.")
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise InvalidParameterValue(f"The file {file_name} has an alias that names nothing before it.")
+                raise InvalidParameterValue(f"The file {file_name} has an alias to an anchor that is not there.")
             total += sizes[event.anchor]
         if total > MAX_NODES:
             raise InvalidParameterValue(f"The file {file_name} stands for more than {MAX_NODES} values.")

@@ -39,20 +39,23 @@ def encode(predictions: Any) -> bytes:
     Raises:
         InternalError: the model returned something that JSON cannot say, such as a set or a Decimal.
     """
-    why = "it holds itself, or too many values in each other"
     try:
-        said = to_jsonable(predictions)
+        return _encoder.encode({"predictions": to_jsonable(predictions)})
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        return _otherwise(predictions, error)
+
+
+def _otherwise(predictions: Any, error: Exception) -> bytes:
+    """The answer with escapes, if only that kept it from being written. Raises: InternalError."""
+    if isinstance(error, UnicodeEncodeError):
         try:
-            return _encoder.encode({"predictions": said})
-        except UnicodeEncodeError:
-            return _encoder.encode({"predictions": escaped(said)})
-    except Unsayable as unsayable:
-        why = unsayable.why
-    except (TypeError, ValueError, RecursionError, OverflowError):
-        pass
+            return _encoder.encode({"predictions": escaped(to_jsonable(predictions))})
+        except Unsayable as unsayable:
+            error = unsayable
     kind = type(predictions).__name__
+    why = error.why if isinstance(error, Unsayable) else "it holds itself, or too many values in each other"
     why = "JSON has no such value" if why == f"it holds a '{kind}'" else why
-    raise InternalError(f"The model's output of type '{kind}' cannot be written as JSON: {why}.")
+    raise InternalError(f"The model's output of type '{kind}' cannot be written as JSON: {why}.") from None
 
 
 def to_jsonable(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of value

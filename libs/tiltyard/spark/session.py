@@ -4,7 +4,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from tiltyard.spark.java import java_home
+from tiltyard.java import java_home
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

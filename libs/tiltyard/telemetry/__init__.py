@@ -1,1 +1,1 @@
-"""What both services tell of themselves: the shape of their log lines."""
+"""What both services tell of themselves: their log lines, for programs and for people."""

@@ -49,7 +49,7 @@ from tiltyard_registry.api.nul_bytes import NulBytes
 from tiltyard_registry.api.prefix import AjaxPrefix
 from tiltyard_registry.api.query_in_body import QueryInBody
 from tiltyard_registry.auth.providers import Authentication, load_providers, principal_of
-from tiltyard_registry.logs import json_logs
+from tiltyard_registry.logs import line_logs
 from tiltyard_registry.rules.quotas import Quotas
 from tiltyard_registry.settings import Settings
 from tiltyard_registry.store import migrations, preflight
@@ -171,7 +171,7 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
     settings: Settings = app.state.settings
     database: Database = app.state.database
     changes: Changes = app.state.changes
-    with json_logs(access=settings.access_log):
+    with line_logs(settings.logs, access=settings.access_log):
         if settings.is_embedded:
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             await asyncio.to_thread(migrations.upgrade, settings.resolved_database_url)

@@ -1,4 +1,4 @@
-"""Logs as JSON lines on standard error, written by a thread: a request never waits for whoever reads them."""
+"""Logs as lines on standard error, written by a thread: a request never waits for whoever reads them."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from tiltyard.telemetry.json_lines import json_line
+from tiltyard.telemetry.log_style import LogStyle
 
 # Lines beyond these are dropped rather than kept in memory.
 _MAX_WAITING = 10_000
@@ -20,15 +20,19 @@ _GATHER_S = 0.02
 _ACCESS = "tiltyard_registry.access"
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object per record: `time`, `level`, `logger`, `message`, what `extra={"fields": …}` adds, `error`."""
+class LineFormatter(logging.Formatter):
+    """One line per record of `time`, `level`, `logger`, `message`, what `extra={"fields": …}` adds, and `error`."""
+
+    def __init__(self, style: LogStyle) -> None:
+        super().__init__()
+        self.write_line = style.write_line
 
     def format(self, record: logging.LogRecord) -> str:
         line = _line(datetime.fromtimestamp(record.created, UTC), record.levelname, record.name, record.getMessage())
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return json_line(line)
+        return self.write_line(line)
 
 
 def _line(time: datetime, level: str, logger: str, message: str) -> dict[str, Any]:
@@ -39,15 +43,16 @@ def log_access(message: str, fields: dict[str, Any]) -> None:
     """Adds one line about a request to the log, where it is kept; past the logging library, which costs more."""
     if _access:
         line = _line(datetime.now(UTC), "INFO", _ACCESS, message)
-        _access[-1].add(json_line({**line, **fields}))
+        _access[-1].add_fields({**line, **fields})
 
 
 class _Lines(logging.Handler):
     """Hands lines over to a thread, which writes all that waits at once: no request pays for a system call."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, style: LogStyle) -> None:
         super().__init__()
-        self.setFormatter(JsonFormatter())
+        self.setFormatter(LineFormatter(style))
+        self._write_line = style.write_line
         self._stream = stream
         self._waiting: deque[str] = deque()
         self._there, self._ends = threading.Event(), threading.Event()
@@ -56,6 +61,10 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.add(self.format(record))
+
+    def add_fields(self, fields: dict[str, Any]) -> None:
+        """Takes the fields of a line to be written."""
+        self.add(self._write_line(fields))
 
     def add(self, line: str) -> None:
         """Takes a line to be written."""
@@ -92,13 +101,13 @@ _access: list[_Lines] = []
 
 
 @contextmanager
-def json_logs(*, access: bool, stream: TextIO | None = None) -> Generator[None]:
-    """Sends all logging of the process to `stream` as JSON lines; on leaving, all that waits is written."""
-    lines = _Lines(stream or sys.stderr)
+def line_logs(style: LogStyle, *, access: bool, stream: TextIO | None = None) -> Generator[None]:
+    """Sends all logging of the process to `stream` as lines; on leaving, all that waits is written."""
+    lines = _Lines(stream or sys.stderr, style)
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     root.handlers[:] = [lines]
-    root.setLevel(logging.INFO)
+    root.setLevel(style.level)
     if access:
         _access.append(lines)
     # Of what it reads and whom it finds it tells on every start; that it migrates is told by whoever asked it to.

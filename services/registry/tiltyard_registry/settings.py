@@ -5,6 +5,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard.telemetry.log_style import LogStyle
 
 _ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",
@@ -67,7 +68,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Tags, or params, that one call may bring."""
 
     access_log: bool = True
-    """One JSON line per request on standard error."""
+    """One line per request on standard error."""
+
+    logs: LogStyle = LogStyle()
 
     @property
     def resolved_database_url(self) -> str:

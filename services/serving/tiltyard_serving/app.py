@@ -27,7 +27,7 @@ from tiltyard_serving.api.routes import scoring_routes
 from tiltyard_serving.api.straight import Straight
 from tiltyard_serving.api.v2 import refusal
 from tiltyard_serving.endpoints import Endpoints
-from tiltyard_serving.logs import json_lines
+from tiltyard_serving.logs import line_logs
 from tiltyard_serving.memory import collect_seldom
 from tiltyard_serving.payload_log import PayloadLog, open_sink
 from tiltyard_serving.settings import Settings
@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        with json_lines():
+        with line_logs(settings.logs):
             if payload_log is not None:
                 payload_log.start()
             endpoints.start()

@@ -1,4 +1,4 @@
-"""Logs as JSON lines: one object per record."""
+"""Logs as lines, one for each record."""
 
 import logging
 import traceback
@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from tiltyard.telemetry.json_lines import json_line
+from tiltyard.telemetry.log_style import LogStyle
 
 
-class JsonFormatter(logging.Formatter):
-    """`time`, `level`, `logger`, `message`, the record's `request_id`, and `error` with its traceback."""
+class LineFormatter(logging.Formatter):
+    """A line of `time`, `level`, `logger`, `message`, the record's `request_id`, and `error` with its traceback."""
+
+    def __init__(self, style: LogStyle) -> None:
+        super().__init__()
+        self._write_line = style.write_line
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -24,18 +28,22 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = request_id
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return json_line(line)
+        return self._write_line(line)
 
 
 @contextmanager
-def json_lines() -> Iterator[None]:
-    """Formats what the process logs to its standard streams as JSON lines; on leaving, as before."""
+def line_logs(style: LogStyle) -> Iterator[None]:
+    """Formats what the process logs to its standard streams as lines; on leaving, as before."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(style.level)
     streams = [handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler]
     before = [handler.formatter for handler in streams]
     for handler in streams:
-        handler.setFormatter(JsonFormatter())
+        handler.setFormatter(LineFormatter(style))
     try:
         yield
     finally:
+        root.setLevel(level)
         for handler, formatter in zip(streams, before, strict=True):
             handler.setFormatter(formatter)

@@ -11,12 +11,11 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-
-import msgspec
+from typing import NamedTuple, Protocol
 
 from tiltyard.errors import TiltyardError
 from tiltyard.storage import ArtifactStore, open_store
+from tiltyard_serving.redaction import Redaction
 
 # Whichever is reached first: what waits to be written, and what one file holds.
 WAITING = 2000
@@ -70,10 +69,17 @@ class Folder:
     def put(self, name: str, data: bytes) -> None:
         """Writes a file, and gives it its name when it is whole. Raises: OSError."""
         partial = self._directory / f".{name}.partial"
+        # Somebody may have removed the directory.
+        self.open()
         partial.unlink(missing_ok=True)
-        with open(partial, "xb", opener=_private) as file:
-            file.write(data)
-        partial.replace(self._directory / name)
+        try:
+            with open(partial, "xb", opener=_private) as file:
+                file.write(data)
+            partial.replace(self._directory / name)
+        except OSError:
+            # On a full disk its start would stay, and keep it full.
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def _private(path: str, flags: int) -> int:
@@ -219,66 +225,6 @@ class PayloadLog:
                 self._dropped()
 
     def _redacted(self, record: Record) -> Record:
-        return record._replace(
-            request=redacted(record.request, self._redact), answer=redacted(record.answer, self._redact)
-        )
-
-
-def redacted(body: bytes | None, columns: frozenset[str]) -> bytes | None:
-    """A JSON body with `null` for the values of `columns`, wherever they are named; None if it names none itself."""
-    if body is None:
-        return None
-    try:
-        content = msgspec.json.decode(body)
-        split = content.get("dataframe_split") if isinstance(content, dict) else None
-        if isinstance(split, dict):
-            names = split.get("columns")
-            hidden = None if names is None else [i for i, name in enumerate(names) if name in columns]
-            for row in split["data"]:
-                if isinstance(row, dict):
-                    continue
-                if hidden is None or not isinstance(row, list):
-                    return None
-                for i in hidden:
-                    row[i] = None
-        elif not isinstance(content, dict):
-            content = None
-        elif (tensors := _tensors(content)) is not None:
-            shown = [tensor for tensor in tensors if not _hidden(tensor, columns)]
-            content = None if shown else content
-        elif "predictions" not in content and not _names(content):
-            content = None
-        return None if content is None else msgspec.json.encode(_without(content, columns))
-    except (msgspec.MsgspecError, UnicodeError, ValueError, TypeError, KeyError, IndexError, RecursionError):
-        return None
-
-
-def _tensors(content: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The tensors of a request or reply of the Open Inference Protocol; None if it is none."""
-    tensors = content.get("outputs" if "model_name" in content else "inputs")
-    if not (isinstance(tensors, list) and tensors):
-        return None
-    return (
-        tensors
-        if all(isinstance(one, dict) and {"name", "datatype", "shape"} <= one.keys() for one in tensors)
-        else None
-    )
-
-
-def _hidden(tensor: dict[str, Any], columns: frozenset[str]) -> bool:
-    """Whether the tensor shows nothing of `columns`, if need be without its data; several columns in one may."""
-    if tensor["name"] in columns:
-        tensor["data"] = None
-    return len(tensor["shape"]) == 1 or tensor["shape"][1:] == [1] or tensor.get("data") is None
-
-
-def _names(content: dict[str, Any]) -> bool:
-    """Whether every value of the input is below a name."""
-    values = next((content[form] for form in ("dataframe_records", "instances", "inputs") if form in content), None)
-    return isinstance(values, dict) or (isinstance(values, list) and all(isinstance(row, dict) for row in values))
-
-
-def _without(value: Any, columns: frozenset[str]) -> Any:
-    if isinstance(value, dict):
-        return {name: None if name in columns else _without(item, columns) for name, item in value.items()}
-    return [_without(item, columns) for item in value] if isinstance(value, list) else value
+        redaction = Redaction(self._redact)
+        # In this order: an answer may repeat what was in its request.
+        return record._replace(request=redaction.request(record.request), answer=redaction.answer(record.answer))

@@ -7,6 +7,7 @@ import msgspec
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.bounds import Bounds
+from tiltyard.telemetry.log_style import LogStyle
 
 MIB = 1024 * 1024
 
@@ -107,6 +108,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     access_log: bool = False
     # Whether what is known to take microseconds may be predicted in the event loop; else always in the model's thread.
     inline_predictions: bool = True
+
+    logs: LogStyle = LogStyle()
 
     # A folder that all workers of a service share, when there are several.
     shared_dir: Path | None = None

@@ -210,7 +210,7 @@ class Watcher:
             try:
                 follower.want(await self._resolve(follower.uri))
             except ResourceDoesNotExist as error:
-                follower.report(f"{follower.uri} names nothing: {error.message}")
+                follower.report(f"There is no version to serve: {error.message}")
         self._answered(group)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.poll_interval_s):
@@ -249,7 +249,7 @@ class Watcher:
         self._connected.set(1 if connected else 0)
         if connected != before:
             if connected:
-                _log.info("following %d models", sum(len(group.followers) for group in self._groups))
+                _log.info("models followed at the registry: %d", sum(len(group.followers) for group in self._groups))
             else:
                 _log.warning("the registry does not answer, serving goes on with what is loaded: %s", reason)
 
@@ -261,7 +261,7 @@ def _size_bytes(follower: Follower) -> int:
 
 def _tell(follower: Follower, found: Resolved | Unresolved) -> None:
     if isinstance(found, Unresolved):
-        follower.report(f"{follower.uri} names nothing: {found.message}")
+        follower.report(f"There is no version to serve: {found.message}")
     elif found.status != READY:
         follower.report(f"{follower.uri} names version {found.version}, which is {found.status}")
     else:

@@ -20,6 +20,7 @@ FLAVORS: dict[str, str] = {
     "mlflow.onnx": "tiltyard.pyfunc.flavors.onnx",
     "mlflow.statsmodels": "tiltyard.pyfunc.flavors.statsmodels",
     "mlflow.pytorch": "tiltyard.pyfunc.flavors.pytorch",
+    "mlflow.spark": "tiltyard.pyfunc.flavors.spark",
     "mlflow.pyfunc.model": "tiltyard.pyfunc.flavors.python_model",
     "mlflow.pyfunc.loaders.code_model": "tiltyard.pyfunc.flavors.code_model",
     "tiltyard_python_function": "tiltyard.pyfunc.flavors.function",

@@ -93,7 +93,7 @@ class HotWrites:
             return
         except write_statements.OutcomeUnknown as error:
             # Handed on it might be done twice.
-            logger.exception("nobody can say whether a write by one statement was done")
+            logger.exception("it is not known whether a write by one statement was done")
             scope["path_template"] = scope["path"]
             await refuse(error, scope, send)
             return

@@ -46,7 +46,7 @@ def health(state: State) -> Response[bytes]:
         return _not_ready("This process is stopping.")
     if missing := endpoints.missing:
         names = ", ".join(served.label for served in missing[:10])
-        return _not_ready(f"{len(missing)} configured models are not loaded: {names}.")
+        return _not_ready(f"Not every configured model is loaded yet: {names}.")
     return Response(b"\n", media_type="application/json")
 
 

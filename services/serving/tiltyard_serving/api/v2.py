@@ -181,7 +181,7 @@ class V2:
             raise TemporarilyUnavailable("This process is stopping.", retry_after_s=1)
         if missing := self._endpoints.missing:
             names = ", ".join(served.label for served in missing[:10])
-            raise TemporarilyUnavailable(f"{len(missing)} configured models are not loaded: {names}.", retry_after_s=1)
+            raise TemporarilyUnavailable(f"Not every configured model is loaded yet: {names}.", retry_after_s=1)
 
     async def _way(self, request: HTTPScope) -> Way:
         parts = _parts(request)
