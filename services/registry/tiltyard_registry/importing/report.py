@@ -58,7 +58,8 @@ class Report:
     def files_missing(self) -> bool:
         """Whether files were left out, are missing, or lie where this registry does not look for them."""
         elsewhere = any(noun.count for noun in self.elsewhere)
-        return elsewhere or self.no_files or bool(self.refused_files or self.missing_models)
+        # That there is no file at all may be as it should be: runs need not have any.
+        return elsewhere or bool(self.refused_files or self.missing_models)
 
     def lines_of_files(self) -> list[str]:
         """What is to be said of files, for a person."""
@@ -78,7 +79,7 @@ class Report:
                 "are kept in this registry's root."
             )
         if self.no_files:
-            told.append("There are no files at the server's artifact root (--artifacts).")
+            told.append("No file of any run was found: there are none at the server's artifact root (--artifacts).")
         told += _named("Not copied", {**self.refused_files, **self.failed_files})
         told += _named("Files are missing", dict.fromkeys(self.missing_models, "not below the server's artifact root"))
         told += _named("Not found here", dict.fromkeys(self.unreachable, "it was written, and no request finds it"))
