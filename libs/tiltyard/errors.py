@@ -21,6 +21,7 @@
         ├── NotImplementedYet           the server lacks the feature the client may probe for
         ├── InternalError               everything else; the cause goes to the log only
         └── TemporarilyUnavailable      no model yet, database away; carries retry-after
+            └── NothingDone             and nothing was done, so that any call may be repeated
 
 The server raises these, the clients raise the same classes again. Domain code never names an HTTP
 status; only `TABLE` does.
@@ -150,6 +151,13 @@ class TemporarilyUnavailable(TiltyardError):
     code = "TEMPORARILY_UNAVAILABLE"
 
 
+class NothingDone(TemporarilyUnavailable):
+    """Try again after `retry_after_s` seconds: nothing was done, so even what creates something may be repeated.
+
+    Source: from 3.18 on the stock client repeats such calls on 408 and 429 alone.
+    """
+
+
 class DeadlineExceeded(TiltyardError):
     """The work did not end in the time the caller or the server allows."""
 
@@ -180,6 +188,7 @@ TABLE: tuple[Row, ...] = (
     Row(InternalError, 500),
     Row(NotImplementedYet, 501),
     Row(TemporarilyUnavailable, 503),
+    Row(NothingDone, 429),
     Row(DeadlineExceeded, 504),
 )
 
@@ -195,6 +204,8 @@ _SYNONYMS: dict[str, type[TiltyardError]] = {
 }
 _BY_CODE: dict[str, type[TiltyardError]] = {row.error.code: row.error for row in reversed(TABLE)} | _SYNONYMS
 _BY_STATUS: dict[int, type[TiltyardError]] = {row.http_status: row.error for row in reversed(TABLE)}
+# A code that several classes share is told apart by the status.
+_BY_BOTH = {(row.http_status, row.error.code): row.error for row in reversed(TABLE)}
 
 
 def http_status(error: TiltyardError) -> int:
@@ -207,10 +218,7 @@ def http_status(error: TiltyardError) -> int:
 
 def from_answer(status: int, code: str | None, message: str, *, retry_after_s: float | None = None) -> TiltyardError:
     """The error that an answer means, by its code when that is known, else by its HTTP status."""
-    cls = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
+    cls = _BY_BOTH.get((status, code or "")) or _BY_CODE.get(code or "") or _BY_STATUS.get(status)
     if cls is None:
         cls = InvalidParameterValue if 400 <= status < 500 else InternalError
-    # A code shared by several classes is told apart by the status.
-    if status in _BY_STATUS and _BY_STATUS[status].code == cls.code:
-        cls = _BY_STATUS[status]
     return cls(message, retry_after_s=retry_after_s)

@@ -48,13 +48,10 @@ def _median_s(service: Service, path: str) -> float:
     return sorted(times_s)[50]
 
 
-def test_a_registry_starts_on_3_s_of_a_processor_and_below_150_mb(registry: StartService) -> None:
-    """On an empty embedded store it starts with little work, whatever else the machine does, and stays small."""
+def test_a_registry_stays_below_150_mb(registry: StartService) -> None:
+    """On an empty embedded store it is small."""
     service = registry()
-    process = psutil.Process(service.pid)
-    used = process.cpu_times()
-    assert used.user + used.system < 3
-    assert process.memory_info().rss < 150 * MIB
+    assert psutil.Process(service.pid).memory_info().rss < 150 * MIB
     assert service.terminate() == 0
 
 

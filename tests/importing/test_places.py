@@ -78,13 +78,17 @@ def test_new_runs_are_never_kept_in_a_folder_of_the_old_machine(sqlite_url: str,
     assert places(sqlite_url) == ["mlflow-artifacts:/0", "mlflow-artifacts:/1"]
 
 
-def test_an_empty_folder_of_artifacts_is_told(sqlite_url: str, tmp_path: Path) -> None:
-    """Runs need not have files, so it is said; where they are known to have some, it ends the import with 1."""
+def test_an_empty_folder_is_an_error_only_where_a_run_says_that_it_has_files(sqlite_url: str, tmp_path: Path) -> None:
+    """It is told in any case; runs to which nothing was logged lack nothing, so the import of them is whole."""
     server = SmallServer(tmp_path / "theirs")
     server.artifacts = tmp_path / "nothing"
     server.artifacts.mkdir()
     told = moved_in(server, sqlite_url, tmp_path / "root")
     assert told.exit_code == 0 and "No file of any run was found" in told.stdout
+    server.execute("INSERT INTO tags VALUES (?, 'mlflow.loggedArtifacts', '[]')", RUN)
+    told = moved_in(server, sqlite_url, tmp_path / "root")
+    assert told.exit_code == 1 and "No file of any run was found" in told.stdout
+    assert moved_in(server, sqlite_url, tmp_path / "root", "--allow-missing-files").exit_code == 0
 
 
 def test_models_whose_files_are_not_there_are_named(sqlite_url: str, tmp_path: Path) -> None:

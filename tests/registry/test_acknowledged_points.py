@@ -62,7 +62,7 @@ class Writer:
             answer = await self._http.post(f"{MLFLOW}/runs/log-batch", json=batch)
         except httpx2.TransportError:
             return False
-        assert answer.status_code in (200, 503), answer.text
+        assert answer.status_code in (200, 429, 503), answer.text
         return answer.status_code == 200
 
 

@@ -135,9 +135,9 @@ async def test_bodies_under_way_are_bounded_together() -> None:
 
 
 async def test_a_body_that_no_memory_is_left_for_is_answered(client: Any) -> None:
-    """It is 503 with Retry-After, naming the limit, and the next one that fits is answered."""
+    """It is 429 with Retry-After, naming the limit, and the next one that fits is answered."""
     refused = await client.post(CREATE, json={"name": "large", "filler": "d" * 310_000})
-    assert (refused.status_code, refused.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert (refused.status_code, refused.json()["error_code"]) == (429, "TEMPORARILY_UNAVAILABLE")
     assert "'max_arriving_bytes' of 300000" in refused.json()["message"]
     assert refused.headers["retry-after"] == "1"
     assert (await client.post(CREATE, json={"name": "fits", "filler": "d" * 250_000})).status_code == 200

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from tests.registry.api_app import JSON, MLFLOW, MODELS, OWN, UNITY, Api, opened
 from tiltyard import errors
@@ -116,9 +117,28 @@ async def test_every_error_of_the_table_reaches_the_client_as_itself(
     monkeypatch.setattr(registered_models, "get_registered_model", refuse)
     answer = await embedded_api.ask("GET", f"{MODELS}/get?name=m")
     said = answer.json()
-    assert answer.status_code == errors.http_status(kind("because")) and said["error_code"] == kind.code
+    # Of a read it goes without saying that nothing was done.
+    status = 503 if kind is errors.NothingDone else errors.http_status(kind("because"))
+    assert answer.status_code == status and said["error_code"] == kind.code
     assert type(errors.from_answer(answer.status_code, said["error_code"], said["message"])) in (kind, kind.__base__)
     assert (answer.headers.get("retry-after") == "7") == (answer.status_code in (429, 503))
+
+
+async def test_a_commit_whose_end_is_unknown_is_no_invitation_to_repeat_it(
+    embedded_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is lost before the commit is sent is a 429; one that is lost while it commits stays a 503."""
+
+    async def lost(*_: Any, **__: Any) -> None:
+        raise ConnectionResetError
+
+    for owner, name, status in ((AsyncTransaction, "commit", 503), (AsyncConnection, "execute", 429)):
+        with monkeypatch.context() as broken:
+            broken.setattr(owner, name, lost)
+            answer = await embedded_api.ask("POST", f"{MODELS}/create", {"name": "m"})
+        assert (answer.status_code, answer.json()["error_code"]) == (status, "TEMPORARILY_UNAVAILABLE"), answer.text
+        assert answer.headers["retry-after"]
+    assert (await embedded_api.refused("GET", f"{MODELS}/get?name=m"))[0] == 404
 
 
 async def test_without_a_provider_nobody_is_known(tmp_path: Path) -> None:
@@ -180,7 +200,7 @@ async def cable(new_postgres_url: Any) -> AsyncIterator[tuple[Cable, str]]:
 
 
 async def test_a_lost_database_is_told_and_survived(cable: tuple[Cable, str], tmp_path: Path) -> None:
-    """Database gone: health is false within 2 s, calls are 503 with Retry-After, and all recovers by itself."""
+    """Database gone: health is false within 2 s, reads are 503, and what was not done is 429, with Retry-After."""
     line, url = cable
     logging.getLogger("tiltyard_registry.store.changes").setLevel(logging.ERROR)
     async with opened(tmp_path, database_url=url) as api:
@@ -194,10 +214,13 @@ async def test_a_lost_database_is_told_and_survived(cable: tuple[Cable, str], tm
         for method, path, body in (
             ("GET", f"{MODELS}/get?name=m", None),
             ("POST", f"{MODELS}/create", {"name": "n"}),
+            ("POST", f"{MLFLOW}/runs/create", {}),
+            ("POST", f"{MLFLOW}/model-versions/create", {"name": "m", "source": "mlflow-artifacts:/m"}),
             ("GET", f"{OWN}/resolve?uri=models:/m/1", None),
         ):
             answer = await api.ask(method, path, body)
-            assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE"), answer.text
+            status = 503 if method == "GET" else 429
+            assert (answer.status_code, answer.json()["error_code"]) == (status, "TEMPORARILY_UNAVAILABLE"), answer.text
             assert int(answer.headers["retry-after"]) >= 1 and "127.0.0.1" not in answer.text
         await held
         await line.plug()

@@ -159,7 +159,7 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
     envvar="TILTYARD_ACCEPT_UNVERIFIED",
     help="Also score with a version for whose bytes no registry vouches.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one line of JSON.")
+@click.option("--json", "as_json", envvar="TILTYARD_JSON", is_flag=True, help="Print the summary as one line of JSON.")
 @click.pass_context
 def score(
     context: click.Context,

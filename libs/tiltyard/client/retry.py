@@ -16,7 +16,8 @@ TOTAL_S = 30.0
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
 
-_BUSY = frozenset({429, 502, 503, 504})
+_NOTHING_DONE = 429
+_MAYBE_DONE = frozenset({500, 502, 503, 504})
 
 
 class Unsent(Exception):
@@ -39,8 +40,9 @@ def retrying(
 ) -> Generator[float, Outcome, Outcome]:
     """Yields the seconds to wait before each try, is sent what came of it, and returns the last outcome.
 
-    Connect errors, 429, 502, 503 and 504 are repeated, 500 and lost answers too unless the call creates
-    something. A `Retry-After` is honoured. No try begins later than `total_s` after the first.
+    Connect errors and 429 are repeated: nothing was done. So are 500, 502, 503, 504 and lost answers, unless the
+    call creates something, which may be there already. A `Retry-After` is honoured. No try begins later than
+    `total_s` after the first.
     """
     began = clock()
     backoff_s = FIRST_DELAY_S
@@ -61,4 +63,4 @@ def _repeatable(outcome: Outcome, *, creates: bool) -> bool:
         return True
     if isinstance(outcome, Unanswered):
         return not creates
-    return outcome.status in _BUSY or (outcome.status == 500 and not creates)
+    return outcome.status == _NOTHING_DONE or (outcome.status in _MAYBE_DONE and not creates)

@@ -1,6 +1,6 @@
 """How much memory the bodies may take that a process is receiving, over all its connections together."""
 
-from tiltyard.errors import TemporarilyUnavailable
+from tiltyard.errors import NothingDone
 
 # Bodies up to this size are not worth counting: a connection's own buffers take as much.
 FREE_BYTES = 64 * 1024
@@ -31,11 +31,11 @@ class Held:
         """Takes so much more.
 
         Raises:
-            TemporarilyUnavailable: with it, all bodies together would be over the bound.
+            NothingDone: with it, all bodies together would be over the bound.
         """
         memory = self._memory
         if memory.used_bytes + size_bytes > memory.limit_bytes and self.size_bytes + size_bytes > FREE_BYTES:
-            raise TemporarilyUnavailable(
+            raise NothingDone(
                 f"The bodies of all requests under way would be over the limit 'max_arriving_bytes' of "
                 f"{memory.limit_bytes} bytes together.",
                 retry_after_s=1,

@@ -8,7 +8,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromQuery, HeaderParameter
 
-from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable
+from tiltyard.errors import InvalidParameterValue, NothingDone
 from tiltyard_registry.api.binding import invalid
 from tiltyard_registry.api.hold import MAX_WAIT_S, Hold
 from tiltyard_registry.auth.providers import principal_of
@@ -34,14 +34,14 @@ class Schema:
         """Passes once the schema is there.
 
         Raises:
-            TemporarilyUnavailable: it is older or newer, or the database does not answer.
+            NothingDone: it is older or newer, or the database does not answer.
         """
         if self._is_current:
             return
         async with database.read() as session:
             self._is_current = await migrations.is_current(session)
         if not self._is_current:
-            raise TemporarilyUnavailable(_SCHEMA_IS_OLD, retry_after_s=5)
+            raise NothingDone(_SCHEMA_IS_OLD, retry_after_s=5)
 
 
 def who(request: Request[Any, Any, Any]) -> Principal:

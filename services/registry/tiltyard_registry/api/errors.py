@@ -15,6 +15,7 @@ from tiltyard.errors import (
     EndpointNotFound,
     InternalError,
     InvalidParameterValue,
+    NothingDone,
     NotImplementedYet,
     PayloadTooLarge,
     PermissionDenied,
@@ -54,18 +55,24 @@ _FRAMEWORK: dict[int, tuple[type[TiltyardError], str]] = {
     429: (RequestLimitExceeded, "Too many requests."),
     503: (TemporarilyUnavailable, "The server cannot answer now. Try again shortly."),
 }
+_READS = ("GET", "HEAD")
 _MISSING_QUERY = re.compile(r"Missing required (?:query|header|cookie) parameter '([^']+)'")
 
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """The answer to a request that failed, whatever failed."""
     known = to_protocol(error, request)
-    return answer(known, path=request.scope["path"], request_id=request.scope["state"].get("request_id"))
+    return answer(
+        known,
+        path=request.scope["path"],
+        method=request.method,
+        request_id=request.scope["state"].get("request_id"),
+    )
 
 
-def answer(error: TiltyardError, *, path: str, request_id: str | None) -> Response[Any]:
+def answer(error: TiltyardError, *, path: str, method: str, request_id: str | None) -> Response[Any]:
     """`error` in the shape that callers of `path` read."""
-    status, body = shape(error, path=path, request_id=request_id)
+    status, body = shape(error, path=path, method=method, request_id=request_id)
     headers = {}
     if status in (429, 503):
         headers["retry-after"] = retry_after(error)
@@ -76,7 +83,7 @@ def answer(error: TiltyardError, *, path: str, request_id: str | None) -> Respon
 
 async def refuse(error: TiltyardError, scope: Any, send: Any) -> None:
     """Answers a request with `error`, outside the framework."""
-    status, body = shape(error, path=scope["path"], request_id=scope["state"].get("request_id"))
+    status, body = shape(error, path=scope["path"], method=scope["method"], request_id=scope["state"].get("request_id"))
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status in (429, 503):
         headers.append((b"retry-after", retry_after(error).encode()))
@@ -89,9 +96,12 @@ def retry_after(error: TiltyardError) -> str:
     return str(max(1, round(error.retry_after_s or 1)))
 
 
-def shape(error: TiltyardError, *, path: str, request_id: str | None) -> tuple[int, bytes]:
+def shape(error: TiltyardError, *, path: str, method: str, request_id: str | None) -> tuple[int, bytes]:
     """The HTTP status of `error` and its JSON body."""
     status, code = http_status(error), error.code
+    if isinstance(error, NothingDone) and method in _READS:
+        # What changes nothing is repeated anyway, and 503 says best that it is the server's trouble.
+        status = http_status(TemporarilyUnavailable(error.message))
     if not path.startswith(UNITY_PREFIX):
         shown = request_id if status >= 500 else None
         return status, msgspec.json.encode(ErrorBody(code, error.message, shown))

@@ -18,7 +18,7 @@ from tiltyard_registry.importing.fitting import Fitted, check_fit
 from tiltyard_registry.importing.locations import Locations, locations
 from tiltyard_registry.importing.names import renamed
 from tiltyard_registry.importing.owners import Owner
-from tiltyard_registry.importing.places import elsewhere, missing_logged_models, old_roots
+from tiltyard_registry.importing.places import elsewhere, missing_logged_models, old_roots, runs_say_of_files
 from tiltyard_registry.importing.registered_models import IMPORTER, RegisteredModels
 from tiltyard_registry.importing.report import Report
 from tiltyard_registry.importing.rows import Compared
@@ -134,6 +134,7 @@ class Import:
         """Which rows lead to files that this registry does not keep."""
         self.report.elsewhere = [await elsewhere(self._source, owner, self._where) for owner in self._owners]
         self.report.rehomed = len(self._where.rehomed)
+        self.report.says_of_files = await runs_say_of_files(self._source)
         self.report.old_roots = await old_roots(self.report.elsewhere, self._where)
 
     def _say_of_files(self, found: Files) -> None:

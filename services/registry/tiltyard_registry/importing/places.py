@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import func, select
+
 from tiltyard.errors import ResourceDoesNotExist
 from tiltyard_registry.importing.locations import Locations
 from tiltyard_registry.importing.nouns import LOGGED_MODEL_READY
@@ -11,6 +13,7 @@ from tiltyard_registry.importing.source import MLflowDatabase
 from tiltyard_registry.rules.lifecycle import ACTIVE
 
 _EXAMPLES = 3
+_TAGS_OF_FILES = ("mlflow.loggedArtifacts", "mlflow.log-model.history")
 
 
 async def elsewhere(source: MLflowDatabase, owner: Owner, where: Locations) -> Elsewhere:
@@ -29,6 +32,14 @@ async def old_roots(found: Sequence[Elsewhere], where: Locations) -> list[str]:
     """What the server's root seems to have been called, by what lies below it now."""
     examples = [example for noun in found for example in noun.examples]
     return sorted({root for example in examples if (root := await where.moved_from(example))})
+
+
+async def runs_say_of_files(source: MLflowDatabase) -> bool:
+    """Whether the tags of a run say that a table or a model was logged to it."""
+    if not source.has("tags"):
+        return False
+    tags = source.table("tags")
+    return bool(await source.scalar(select(func.count()).select_from(tags).where(tags.c.key.in_(_TAGS_OF_FILES))))
 
 
 async def missing_logged_models(source: MLflowDatabase, models: Owner, where: Locations) -> list[str]:

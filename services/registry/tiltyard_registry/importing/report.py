@@ -40,6 +40,9 @@ class Report:
     no_files: bool = False
     """The server's artifact root was named, holds no file, and there are runs or models."""
 
+    says_of_files: bool = False
+    """Whether a run's tags say that files were logged to it. Of a run that never had one nothing is missing."""
+
     missing_models: list[str] = field(default_factory=list)
     """Logged models and versions whose files are not below the server's artifact root, which was named."""
 
@@ -58,8 +61,7 @@ class Report:
     def files_missing(self) -> bool:
         """Whether files were left out, are missing, or lie where this registry does not look for them."""
         elsewhere = any(noun.count for noun in self.elsewhere)
-        # That there is no file at all may be as it should be: runs need not have any.
-        return elsewhere or bool(self.refused_files or self.missing_models)
+        return elsewhere or (self.no_files and self.says_of_files) or bool(self.refused_files or self.missing_models)
 
     def lines_of_files(self) -> list[str]:
         """What is to be said of files, for a person."""

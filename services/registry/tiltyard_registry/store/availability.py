@@ -16,7 +16,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from tiltyard.errors import ResourceAlreadyExists, TemporarilyUnavailable
+from tiltyard.errors import NothingDone, ResourceAlreadyExists, TemporarilyUnavailable
 
 _RETRY_AFTER_S = 1.0
 _FULL_RETRY_AFTER_S = 30.0
@@ -49,11 +49,14 @@ def already_exists(message: str) -> Iterator[None]:
 
 
 class unavailable_when_lost:
-    """Turns a lost database or an exhausted pool into `TemporarilyUnavailable`, and a full disk into `DiskFull`.
+    """Turns a lost database or an exhausted pool into `NothingDone`, and a full disk into `DiskFull`.
 
-    Other errors pass. It belongs around what is asked of the database, and never around anybody's own code, whose
-    errors of the system would be taken for the database's.
+    Nothing was done: a transaction that was not committed is rolled back. Other errors pass. It belongs around what
+    is asked of the database, and never around anybody's own code, whose errors of the system would be taken for the
+    database's.
     """
+
+    unavailable: type[TemporarilyUnavailable] = NothingDone
 
     def __enter__(self) -> None:
         return None
@@ -65,9 +68,24 @@ class unavailable_when_lost:
         _tell(error, "the disk of the database is full" if full else "the database does not answer")
         if full:
             raise DiskFull(DISK_FULL, retry_after_s=_FULL_RETRY_AFTER_S) from error
-        raise TemporarilyUnavailable(
+        raise self.unavailable(
             "The registry's database does not answer. Try again shortly.", retry_after_s=_RETRY_AFTER_S
         ) from error
+
+
+class unknown_when_lost(unavailable_when_lost):
+    """The same around what commits: it may have been done, so what it turns to is `TemporarilyUnavailable`."""
+
+    unavailable = TemporarilyUnavailable
+
+
+@contextmanager
+def nothing_done_yet() -> Iterator[None]:
+    """Turns `TemporarilyUnavailable` into `NothingDone`: it belongs around what comes before the first change."""
+    try:
+        yield
+    except TemporarilyUnavailable as error:
+        raise NothingDone(error.message, retry_after_s=error.retry_after_s) from error
 
 
 def is_lost(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from tiltyard.names import parse_model_name
 from tiltyard_registry.rules import access, limits, prompts
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import contents, model_versions, reserved_versions
+from tiltyard_registry.store.availability import nothing_done_yet
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.session import Database, Row
 from tiltyard_registry.store.sources import Location, locate
@@ -45,15 +46,16 @@ async def create_version(
 
     # A prompt has no files to look at.
     seen = None
-    if not prompts.is_prompt(limits.check_tags(tags)):
-        seen = await _located(database, artifacts, source, run_id, model_id)
-    if (
-        seen is not None
-        and seen.prefix is not None
-        and seen.manifest_digest is None
-        and not await _has_files(artifacts, seen.prefix)
-    ):
-        raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. There are no files at it.")
+    with nothing_done_yet():
+        if not prompts.is_prompt(limits.check_tags(tags)):
+            seen = await _located(database, artifacts, source, run_id, model_id)
+        if (
+            seen is not None
+            and seen.prefix is not None
+            and seen.manifest_digest is None
+            and not await _has_files(artifacts, seen.prefix)
+        ):
+            raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. There are no files at it.")
     async with database.write(request_id=request_id) as session:
         row = await model_versions.create_model_version(
             session,

@@ -21,7 +21,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_registry.rules.quotas import UNLIMITED, Quotas
-from tiltyard_registry.store.availability import DiskFull, already_exists, unavailable_when_lost
+from tiltyard_registry.store.availability import DiskFull, already_exists, unavailable_when_lost, unknown_when_lost
 from tiltyard_registry.store.engines import (
     READ_TIMEOUT_S,
     Connections,
@@ -39,6 +39,7 @@ __all__ = [
     "configure_sqlite",
     "now_ms",
     "unavailable_when_lost",
+    "unknown_when_lost",
 ]
 
 Row = dict[str, Any]
@@ -224,7 +225,7 @@ class Database:
             await transaction.commit()
         except Exception as error:
             await _abandon(connection, error)
-            with unavailable_when_lost():
+            with unknown_when_lost():
                 raise
 
     @asynccontextmanager

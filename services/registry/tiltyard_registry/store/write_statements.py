@@ -16,7 +16,7 @@ from tiltyard.errors import InternalError, TiltyardError
 from tiltyard_registry.rules.entries import Entry, last_of_each
 from tiltyard_registry.rules.metrics import Point, newest
 from tiltyard_registry.rules.new_runs import RUN_NAME_TAG, NewRun
-from tiltyard_registry.store.session import Database, unavailable_when_lost
+from tiltyard_registry.store.session import Database, unknown_when_lost
 
 # Inserts whose rows are of the one run in `run`; {after} holds an insert back until the one before it has ended.
 _PARAMS = """
@@ -98,7 +98,7 @@ async def log(
     async with database.driver() as connection:
         for insert in points:
             statement = _log(bool(params), insert if metrics else "", bool(tags))
-            with unavailable_when_lost():
+            with unknown_when_lost():
                 try:
                     return await connection.fetchval(statement, *values) is not None
                 except UniqueViolationError:
@@ -120,7 +120,7 @@ async def start(database: Database, experiment_id: int, run_id: str, new: NewRun
     keys, values = zip(*new.tags, strict=True)
     async with database.driver() as connection:
         try:
-            with unavailable_when_lost():
+            with unknown_when_lost():
                 uri: str | None = await connection.fetchval(
                     _START, experiment_id, run_id, new.run_name, new.user_id, new.start_time, keys, values
                 )
