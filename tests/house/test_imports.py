@@ -56,7 +56,7 @@ LAW: dict[str, str] = {
     "tiltyard_registry.console": "tiltyard.errors tiltyard_registry.store tiltyard_registry.auth",
     "tiltyard_registry.app": "tiltyard.* tiltyard_registry.*",
     "tiltyard_serving": "",
-    "tiltyard_serving.settings": "tiltyard.errors tiltyard.pyfunc",
+    "tiltyard_serving.settings": "tiltyard.errors tiltyard.pyfunc tiltyard.telemetry",
     "tiltyard_serving.batch": "",
     "tiltyard_serving.pace": "",
     "tiltyard_serving.batcher": "tiltyard.errors tiltyard_serving.batch tiltyard_serving.pace",
