@@ -16,6 +16,7 @@ import xgboost
 
 from tiltyard import pyfunc
 from tiltyard.errors import InvalidParameterValue, PermissionDenied, ResourceDoesNotExist
+from tiltyard.pyfunc.flavors.boosted_trees import compile_boosted
 
 _random = np.random.default_rng(0)
 X = pd.DataFrame(_random.normal(size=(300, 5)), columns=list("abcde"))
@@ -116,6 +117,13 @@ def test_a_shorter_way_gives_the_same(saved: dict[str, Path], name: str) -> None
             np.testing.assert_allclose(given, expected, rtol=1e-12, atol=1e-12)
         else:
             assert given.tolist() == expected.tolist()
+
+
+def test_trees_that_split_at_zero_are_compiled() -> None:
+    """LightGBM reads the smallest numbers as zero, and the compiled trees do the same."""
+    rows = np.random.default_rng(0).integers(-3, 5, (60, 3)).astype(float)
+    model = lightgbm.LGBMRegressor(n_estimators=10, **QUIET).fit(rows, rows[:, 0])
+    assert compile_boosted(model, model.booster_.feature_name()).max_rows > 0
 
 
 def test_compiling_can_be_turned_off(saved: dict[str, Path]) -> None:

@@ -1,7 +1,8 @@
 """XGBoost and LightGBM models, compiled: what they make of the sums of their trees, bit for bit.
 
 XGBoost adds up in single precision from its base score on, tree after tree, so the leaves are taken one by one and
-added in that order; LightGBM adds up in double precision, as the interpreter does.
+added in that order; LightGBM adds up in double precision, as the interpreter does, but reads numbers this side of
+`_ZERO` as zero.
 """
 
 import json
@@ -15,6 +16,9 @@ import pandas as pd
 from tiltyard.pyfunc.flavors.compiled_trees import Answer, CompiledTrees, Matrix, NotCompiled, prove_trees
 
 _Link = Callable[[Matrix], Any]
+
+# LightGBM's kZeroThreshold, a number of single precision. Its trees split at it where they split off the zeros.
+_ZERO = float(np.float32(1e-35))
 
 
 def is_boosted(model: Any) -> bool:
@@ -100,6 +104,7 @@ def _lightgbm(model: Any, booster: Any, trees: Any) -> Answer:
     if link is None or (objective == "regression" and options):
         raise NotCompiled(f"its objective '{objective}' is not compiled")
     labels = getattr(model, "classes_", None)
+    _widen_zero(trees)
     scale = next((float(option[8:]) for option in options if option.startswith("sigmoid:")), 1.0)
     from treelite import gtil
 
@@ -111,6 +116,18 @@ def _lightgbm(model: Any, booster: Any, trees: Any) -> Answer:
         return labels[np.argmax(sums, axis=1) if sums.shape[1] > 1 else (sums[:, 0] > 0).astype(int)]
 
     return run
+
+
+def _widen_zero(trees: Any) -> None:
+    """Moves the thresholds beside zero to where all that LightGBM reads as zero falls on the side of zero."""
+    for number in range(trees.num_tree):
+        tree = trees.get_tree_accessor(number)
+        thresholds = tree.get_field("threshold")
+        below = (thresholds < 0) & (thresholds >= -_ZERO)
+        above = (thresholds >= 0) & (thresholds <= _ZERO) & (tree.get_field("split_index") >= 0)
+        if below.any() or above.any():
+            moved = np.where(below, np.nextafter(-_ZERO, -np.inf), np.where(above, _ZERO, thresholds))
+            tree.set_field("threshold", moved)
 
 
 def _identity(sums: Matrix) -> Any:
