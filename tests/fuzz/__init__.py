@@ -1,0 +1,1 @@
+"""Hostile bodies and model directories against running services: `python -m tests.fuzz --minutes 10`."""

@@ -1,0 +1,62 @@
+"""JSON bodies for /invocations in all forms, and for KServe's V1 protocol."""
+
+from random import Random
+
+from tests.fuzz.case import Case, one_in
+from tests.fuzz.json_text import damaged, hostile, name, value
+from tests.fuzz.servings import NAMES, path_of_invocations, path_of_v1
+
+
+def scoring_json(rng: Random) -> Case:
+    """A body in one of the forms, or nearly."""
+    form = rng.choice(["dataframe_split", "dataframe_records", "instances", "inputs", "split", "columns", "x"])
+    parts = [f'"{form}":{_split(rng) if form == "dataframe_split" else _rows(rng)}']
+    if one_in(rng, 2):
+        parts.append(f'"params":{hostile(rng, ["n", "rate", "flag", "stop", "when"])}')
+    if one_in(rng, 8):
+        parts += parts
+    body = ("{{{}}}".format(",".join(parts))).encode("utf-8", "surrogatepass")
+    kind = rng.choice(["application/json"] * 6 + ["application/json; charset=utf-16", "application/json;;;", "", "a/b"])
+    headers = {"content-type": kind, "accept": rng.choice(["*/*", "text/csv", "application/json", "x", "a" * 4000])}
+    return Case("json", "serving", "POST", path_of_invocations(rng), damaged(rng, body), headers)
+
+
+def v1_json(rng: Random) -> Case:
+    """A body of KServe's V1 protocol."""
+    form = rng.choice(["instances", "instances", "inputs", "signature_name", "x"])
+    body = (f'{{"{form}":{_rows(rng)}}}').encode("utf-8", "surrogatepass")
+    return Case("v1", "serving", "POST", path_of_v1(rng), damaged(rng, body), {"content-type": "application/json"})
+
+
+def _split(rng: Random) -> str:
+    if one_in(rng, 5):
+        return hostile(rng, ["columns", "data", "index"])
+    if one_in(rng, 6):
+        # Very many columns, or very many rows of nothing.
+        many = rng.choice([5_000, 150_000])
+        columns = ",".join(f'"c{at}"' for at in range(many))
+        return '{{"columns":[{}],"data":[[{}]]}}'.format(columns, ",".join(["1"] * many))
+    columns = ",".join(name(rng, NAMES) for _ in range(rng.randrange(9)))
+    return f'{{"columns":[{columns}],"data":{_rows(rng)}}}'
+
+
+def _rows(rng: Random) -> str:
+    match rng.randrange(6):
+        case 0:
+            return hostile(rng, NAMES)
+        case 1:
+            # Rows that share no keys: each is a column of all rows.
+            return "[{}]".format(",".join(f'{{"k{at}":1}}' for at in range(rng.choice([50, 3000, 20_000]))))
+        case 2:
+            long = rng.choice([10, 100_000, 2_000_000])
+            return '["{}",{}]'.format("x" * long, ",".join(['"a"'] * rng.choice([10, 5000])))
+        case 3:
+            return "[{}]".format(
+                ",".join("[{}]".format(",".join(value(rng, NAMES, 1) for _ in range(4))) for _ in range(5))
+            )
+        case _:
+            rows = (
+                "{{{}}}".format(",".join(f"{name(rng, NAMES)}:{value(rng, NAMES, 2)}" for _ in range(4)))
+                for _ in range(5)
+            )
+            return "[{}]".format(",".join(rows))

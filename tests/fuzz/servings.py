@@ -1,0 +1,34 @@
+"""What is served while it is attacked: models of every kind of signature, and where they answer."""
+
+from random import Random
+
+from tests.serving import models
+
+MODELS = {
+    "default": models.typed,
+    "nested": models.nested,
+    "squares": models.squares,
+    "tensors": models.named_tensors,
+    "params": models.parametrised,
+    "free": models.probabilities,
+}
+NAMES = [
+    *("integer", "long", "float", "double", "boolean", "string", "binary", "datetime", "numbers", "obj", "sizes"),
+    *("a", "b", "c", "x", "y", "n", "rate", "stop", *models.IRIS),
+]
+
+
+def path_of_invocations(rng: Random) -> str:
+    """A path at which one of the models answers."""
+    model = rng.choice(list(MODELS))
+    return "/invocations" if model == "default" else f"/serving-endpoints/{model}/invocations"
+
+
+def path_of_v1(rng: Random) -> str:
+    """The same in KServe's V1 protocol."""
+    return f"/v1/models/{rng.choice(list(MODELS))}:predict"
+
+
+def path_of_v2(rng: Random) -> str:
+    """The same in the Open Inference Protocol."""
+    return f"/v2/models/{rng.choice(list(MODELS))}/infer"
