@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.fuzz.session import Session
 
 SEED = 20
@@ -9,6 +11,7 @@ CASES = 200
 LOADS = 16
 
 
+@pytest.mark.bench
 def test_hostile_bodies_and_models_are_refused_and_stop_nothing(tmp_path: Path) -> None:
     """Whatever is sent or loaded, both services answer without a 5xx, in valid JSON, and live on."""
     with Session(tmp_path, SEED) as session:

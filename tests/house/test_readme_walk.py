@@ -1,6 +1,7 @@
 """The README, followed from an empty environment: every block of the installation and the tutorial, as written."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     """A reader with an empty environment, whose pip takes the releases that the lock file names."""
     folder = tmp_path_factory.mktemp("reader")
     environment = folder / "environment"
-    uv = find_uv_bin()
+    uv = _uv()
     _done([uv, "venv", "--no-config", "--python", sys.executable, str(environment)])
     pinned = folder / "pinned.txt"
     with pinned.open("w") as file:
@@ -79,6 +80,12 @@ def _type(session: Session, command: Command) -> None:
         _wait_for(f"http://127.0.0.1:{SERVING_PORT}/livez", session)
     else:
         session.shell(command)
+
+
+def _uv() -> str:
+    """The uv that made the environment of the tests, so that nothing is built or fetched twice."""
+    brought = HOUSE / ".build/uv/bin/uv"
+    return str(brought) if brought.exists() else shutil.which("uv") or find_uv_bin()
 
 
 def _wait_for(url: str, session: Session) -> None:

@@ -104,8 +104,8 @@ def test_an_experiment_is_found_by_its_name(source: Any, registry_service: Servi
         name = client.get_experiment(experiment).name
         odd = client.create_experiment("2024, the year")
         client.create_run(odd, run_name="odd")
-    assert source.load(name).count() == 20
-    assert source.load(f"{name},{experiment}").count() == 20
+    by_id = source.load(experiment).count()
+    assert source.load(name).count() == source.load(f"{name},{experiment}").count() == by_id >= 20
     with pytest.raises(PySparkException, match="nowhere"):
         source.load("nowhere").count()
     assert [row.run_name for row in source.option("name", "2024, the year").load().collect()] == ["odd"]
