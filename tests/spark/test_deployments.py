@@ -17,7 +17,7 @@ from tests.fixtures.services import StartService
 from tests.spark import deployments
 from tests.spark.conftest import register
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def run(deployment: str, registry: StartService, flowers: pd.DataFrame, tmp_path: Path) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def run(deployment: str, registry: StartService, flowers: pd.DataFrame, tmp_path
         check=False,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=540,
         cwd=tmp_path,
         env=os.environ | {"TILTYARD_CACHE_DIR": str(tmp_path / "cache"), "SPARK_WORKER_DIR": str(tmp_path / "work")},
     )
