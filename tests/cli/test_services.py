@@ -106,8 +106,8 @@ def test_one_ctrl_c_stops_both_services(up: StartService) -> None:
     assert psutil.wait_procs(processes, timeout=5)[1] == []
 
 
-def test_an_alias_look_up_over_a_kept_connection_takes_under_5_ms(registry: StartService) -> None:
-    """With two workers the median look-up of an alias has no floor of Nagle or delayed ACKs."""
+def test_an_alias_look_up_over_a_kept_connection_waits_for_no_timer(registry: StartService) -> None:
+    """With two workers the median look-up of an alias has no floor of Nagle or delayed ACKs, which is 40 ms."""
     service = registry("--workers", "2", "--no-access-log")
     api = f"{service.url}/api/2.0/mlflow"
     post_json(f"{api}/registered-models/create", {"name": "main.ml.iris"})
@@ -115,5 +115,5 @@ def test_an_alias_look_up_over_a_kept_connection_takes_under_5_ms(registry: Star
     post_json(f"{api}/registered-models/alias", {"name": "main.ml.iris", "alias": "champion", "version": "1"})
     path = "/api/2.0/mlflow/registered-models/alias?name=main.ml.iris&alias=champion"
     assert get_json(service.url + path)["model_version"]["version"] == "1"
-    assert median_s(service, path) < 0.005
-    assert median_s(service, "/health") < 0.005
+    assert median_s(service, path) < 0.03
+    assert median_s(service, "/health") < 0.03

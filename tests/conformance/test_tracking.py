@@ -264,7 +264,7 @@ def test_search_runs(mlflow: ModuleType, client: Any, experiment: Any) -> None:
         ("foos.k = 'x'", "Invalid entity type"),
         ("metrics.a = 'text'", "Expected numeric value type for metric"),
         ("   ", "Could not be parsed"),
-        ("params.a = 1", "Expected a quoted string value"),
+        ("attributes.status = 1", "Expected a quoted string value"),
         ("params.a == 'x'", "Invalid clause"),
         ("a; b", "Invalid clause"),
     ],

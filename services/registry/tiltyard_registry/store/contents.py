@@ -16,7 +16,7 @@ from tiltyard_registry.store import artifacts as files
 from tiltyard_registry.store import events
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.registered_models import locked
-from tiltyard_registry.store.session import Database, Found, Session, now_ms
+from tiltyard_registry.store.session import Database, Found, Session
 from tiltyard_registry.store.version_rows import is_version
 from tiltyard_registry.tables import model_versions
 
@@ -117,11 +117,11 @@ async def _end(session: Session, row: Found, **after: str | None) -> None:
     with contextlib.suppress(ResourceDoesNotExist):
         # Deleted or renamed meanwhile, or ended by another process: there is nothing left to do here.
         model = await locked(session, SYSTEM, Action.UPDATE, row["name"])
-        stamp = {"last_updated_timestamp": now_ms(), "updated_by": SYSTEM.name}
+        # Who registered it made the last change: that its files were read is none.
         ended = await session.one(
             update(model_versions)
             .where(is_version(row), _version.status == PENDING)
-            .values(**after, **stamp)
+            .values(**after)
             .returning(_version.version)
         )
         if ended is not None:
