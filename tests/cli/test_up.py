@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+import urllib.error
 import urllib.request
 
 import psutil
@@ -21,11 +22,15 @@ def constant(value: float):
 
 
 def score(url: str, rows: int) -> tuple[list[float], str]:
-    """The predictions for so many rows, and the version that answered."""
+    """The predictions for so many rows, and the version that answered; none as long as none is loaded."""
     body = json.dumps({"dataframe_split": {"columns": ["x"], "data": [[1.0]] * rows}}).encode()
     request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)["predictions"], answer.headers["x-tiltyard-model"]
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)["predictions"], answer.headers["x-tiltyard-model"]
+    except urllib.error.HTTPError as refused:
+        assert refused.code == 503
+        return [], "none"
 
 
 @pytest.mark.parametrize("serving_workers", ["1", "2"])
@@ -39,15 +44,13 @@ def test_up_serves_what_is_promoted_and_ends_in_order(up: StartService, serving_
             client.set_alias(MODEL, "champion", version)
             if version == 1:
                 service.wait_for_log("Ctrl-C stops both.")
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             # Every worker follows by itself: of twenty answers in a row each gives some.
             while {score(serving_url, 1)[1] for _ in range(20)} != {f"{MODEL}/{version}"}:
                 assert time.monotonic() < deadline, service.logs
             assert score(serving_url, 3)[0] == [version] * 3
     processes = psutil.Process(service.pid).children(recursive=True)
-    started = time.monotonic()
     os.kill(service.pid, signal.SIGINT)
-    assert service.wait(20) == 0, service.logs
-    # Serving holds a blocking query at the registry all the time; neither waits for it to run out.
-    assert time.monotonic() - started < 10
+    # Serving holds a blocking query of 20 s at the registry all the time; neither waits for it to run out.
+    assert service.wait(18) == 0, service.logs
     assert psutil.wait_procs(processes, timeout=5)[1] == []

@@ -34,11 +34,12 @@ def test_methods_of_the_clients_show_their_arguments() -> None:
 @pytest.mark.parametrize(
     "work", ["tiltyard.log_model(print, 'm')", "tiltyard.pyfunc.load('.')", "tiltyard.infer_signature"]
 )
-def test_the_light_client_names_the_extra_for_models(work: str) -> None:
+def test_the_light_client_names_the_extra_for_models(work: str, tmp_path: Path) -> None:
     """Without numpy and pandas, models are refused with all that is missing and the extra that brings it."""
+    (tmp_path / "MLmodel").write_text("flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n")
     code = (
         "import sys\nfor name in ('numpy', 'pandas'):\n    sys.modules[name] = None\nimport tiltyard\n"
         f"try:\n    {work}\nexcept tiltyard.errors.MissingPackage as error:\n    print(error)\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert "numpy, pandas: pip install 'tiltyard[pyfunc]'" in run.stdout, run.stderr

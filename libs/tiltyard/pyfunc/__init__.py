@@ -45,24 +45,32 @@ __all__ = [
 ]
 
 
+_DATA_PACKAGES = ("numpy", "pandas")
 # What the extra `pyfunc` brings.
-_PACKAGES = ("numpy", "pandas", "cloudpickle")
+_PACKAGES = (*_DATA_PACKAGES, "cloudpickle")
 
 
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "load" and any(map(_is_missing, _DATA_PACKAGES)):
+        # What reads a model imports them later, in the midst of its work.
+        raise _missing_packages()
     try:
         module = import_module(f"{__name__}.{_EXPORTS.get(name, name)}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
-        missing = [package for package in _PACKAGES if _is_missing(package)]
-        raise MissingPackage(
-            f"Models need {', '.join(missing)}: pip install 'tiltyard[pyfunc]', or the extra of the model's library, "
-            "such as 'tiltyard[sklearn]'."
-        ) from error
+        raise _missing_packages() from error
     return module if name in _MODULES else getattr(module, name)
+
+
+def _missing_packages() -> MissingPackage:
+    missing = [package for package in _PACKAGES if _is_missing(package)]
+    return MissingPackage(
+        f"Models need {', '.join(missing)}: pip install 'tiltyard[pyfunc]', or the extra of the model's library, "
+        "such as 'tiltyard[sklearn]'."
+    )
 
 
 def _is_missing(package: str) -> bool:
