@@ -59,6 +59,9 @@ from tiltyard_registry.store.registrations import Registrations
 from tiltyard_registry.store.session import Database
 from tiltyard_registry.telemetry import Metrics, Telemetry
 
+# So long the end waits for connections of the start's own look at the database.
+_GIVEN_BACK_S = 1.0
+
 logger = logging.getLogger(__name__)
 
 _OWN_PREFIX = "/api/tiltyard/v1"
@@ -183,8 +186,10 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
         try:
             yield
         finally:
-            waker.cancel()
-            looking.cancel()
+            for task in (waker, looking):
+                task.cancel()
+            # Who still has a connection gives it back before the pools close; a silent database is not waited for.
+            await asyncio.wait({waker, looking}, timeout=_GIVEN_BACK_S)
             await registrations.stop()
             await changes.stop()
             await database.close()
