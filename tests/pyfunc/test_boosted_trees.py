@@ -53,10 +53,10 @@ MODELS: dict[str, Callable[[], Any]] = {
     "lightgbm regressor": lambda: lightgbm.LGBMRegressor(n_estimators=20, **QUIET).fit(X, X.a),
 }
 
-# The others differ in the last digit of a probability, or at a threshold: they answer by themselves.
+# The others differ in the last digit of a probability: they answer by themselves.
 COMPILED = {
     *("xgboost regression", "xgboost regressor", "xgboost classifier", "xgboost classifier of three"),
-    *("lightgbm binary", "lightgbm regression", "lightgbm regressor"),
+    *("lightgbm binary", "lightgbm multiclass", "lightgbm regression", "lightgbm regressor"),
     *("lightgbm classifier", "lightgbm classifier, cloudpickle"),
 }
 
