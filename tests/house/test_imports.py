@@ -98,7 +98,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.shadow tiltyard_serving.telemetry",
     "tiltyard_serving.watcher": "tiltyard.errors tiltyard.uri tiltyard.wire tiltyard.client "
     "tiltyard_serving.settings tiltyard_serving.telemetry tiltyard_serving.loading",
-    "tiltyard_serving.memory": "",
+    "tiltyard_serving.memory": "tiltyard.pyfunc",
     "tiltyard_serving.supply": "tiltyard.errors tiltyard.uri tiltyard_serving.settings tiltyard_serving.telemetry "
     "tiltyard_serving.entities tiltyard_serving.loading tiltyard_serving.served tiltyard_serving.watcher",
     "tiltyard_serving.on_demand": "tiltyard.errors tiltyard.uri tiltyard_serving.settings tiltyard_serving.telemetry "

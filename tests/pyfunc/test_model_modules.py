@@ -19,6 +19,7 @@ import pytest
 from tiltyard import pyfunc
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc.flavors import model_imports
+from tiltyard.pyfunc.flavors.model_modules import forget_gone
 
 ROWS = pd.DataFrame({"a": [0.0]})
 ENTRY = """
@@ -203,6 +204,8 @@ def test_nothing_of_a_model_is_left(tmp_path: Path) -> None:
     gone = weakref.ref(type(model.model))
     del model
     gc.collect()
+    assert forget_gone()
+    gc.collect()
     assert gone() is None
     assert not list((tmp_path / "code").rglob("*.pyc")), "the model's directory is left as it is"
 
@@ -213,6 +216,7 @@ def test_the_authors_object_outlives_the_model(tmp_path: Path) -> None:
         write(tmp_path, {**own(1), "entry.py": entry("from pkg.inner import deep\nreturn deep.value()")})
     ).model
     gc.collect()
+    assert forget_gone()
     assert kept.predict(ROWS) == 1
 
 
@@ -347,6 +351,7 @@ def test_a_loaded_model_can_be_pickled_for_elsewhere(tmp_path: Path) -> None:
     data = cloudpickle.dumps(model.model)
     del model
     gc.collect()
+    assert forget_gone()
     assert cloudpickle.loads(data).predict(ROWS) == 5
 
 
@@ -376,3 +381,38 @@ def test_a_lookup_that_cannot_be_answered_says_the_way_out(tmp_path: Path) -> No
     code = {**own(1), "entry.py": entry("return 1", load="import helper, sys\nsys.modules['helper']")}
     with pytest.raises(InvalidParameterValue, match=r"'helper'.*isolation 'process'"):
         pyfunc.load(write(tmp_path, code))
+
+
+def test_a_load_bears_imports_that_the_collector_sets_off(tmp_path: Path) -> None:
+    """What an object's end imports, in the middle of a load, does not end that load."""
+    named: list[str] = []
+
+    def imports(_phase: str, _info: Mapping[str, int]) -> None:
+        named.append(f"_imported_by_the_end_of_{len(named)}")
+        sys.modules[named[-1]] = ModuleType(named[-1])
+
+    path = write(tmp_path, {"entry.py": entry("return 1")})
+    before = gc.get_threshold()
+    gc.callbacks.append(imports)
+    gc.set_threshold(1)
+    try:
+        model = pyfunc.load(path)
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(imports)
+        for name in named:
+            del sys.modules[name]
+    assert named
+    assert model.predict(ROWS) == 1
+
+
+def test_the_end_of_a_model_disturbs_nobody(tmp_path: Path) -> None:
+    """What the collector finds to be gone leaves `sys.modules` as it is, for somebody may be going through it."""
+    model = pyfunc.load(write(tmp_path, {**own(1), "entry.py": entry("return 1", top="import helper")}))
+    root, names = type(model.model).__module__.partition(".")[0], set(sys.modules)
+    assert root in names
+    del model
+    gc.collect()
+    assert names == set(sys.modules)
+    pyfunc.load(write(tmp_path, {"entry.py": entry("return 1")}))
+    assert root not in sys.modules

@@ -1,7 +1,6 @@
 """A loaded model: metadata, enforcement and prediction in one object."""
 
 import logging
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,7 +176,7 @@ def _load(directory: Path, metadata: MLModel) -> PyFunc:
     with modules.loading():
         predictor = load_predictor(directory, metadata)
     found = PyFunc(metadata, predictor, directory)
-    weakref.finalize(found, modules.forget).atexit = False
+    modules.forget_with(found)
     found.caution = caution(directory, metadata)
     return found
 

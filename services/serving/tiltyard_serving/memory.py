@@ -12,6 +12,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tiltyard.pyfunc.flavors.model_modules import forget_gone
+
 # Several models that go at once are one occasion, and those that come and go all the time are one now and then.
 _SOON_S = 0.5
 _SELDOM_S = 5.0
@@ -67,6 +69,8 @@ def give_back_soon() -> None:
 def give_back() -> None:
     """Gives the memory that is free, or only held by garbage, back to the system, where the C library can."""
     gc.collect()
+    if forget_gone():
+        gc.collect()
     if _trim is not None:
         _trim(0)
 

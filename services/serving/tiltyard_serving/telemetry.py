@@ -308,7 +308,7 @@ def _move(counter: Counter, labels: dict[str, str]) -> None:
     """Counts what has these labels as of those that have gone, so that no sum falls."""
     names = counter._labelnames
     children: Any = counter._metrics
-    for values, child in list(children.items()):
+    for values, child in children.copy().items():
         named = dict(zip(names, values, strict=True))
         if labels.items() <= named.items():
             gone = named | dict.fromkeys(labels, EVICTED)

@@ -15,11 +15,13 @@ import importlib
 import itertools
 import os
 import sys
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from importlib.util import resolve_name
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Any
 
@@ -52,6 +54,19 @@ _ALWAYS_PYTHONS = frozenset(
 ).union(sys.builtin_module_names)
 
 _numbers = itertools.count(1)
+# Those whose model has gone. The collector may find that in the middle of anything, also while somebody goes through
+# `sys.modules`: nothing is removed from there before the next load, or before somebody asks.
+_gone: "SimpleQueue[ModelModules]" = SimpleQueue()
+
+
+def forget_gone() -> bool:
+    """Ends the places of models that are used no more. Whether there were any."""
+    some = False
+    with contextlib.suppress(Empty):
+        while True:
+            _gone.get_nowait().forget()
+            some = True
+    return some
 
 
 class ModelModules:
@@ -97,6 +112,7 @@ class ModelModules:
         Raises:
             InvalidParameterValue: something looked a module of the model up in a way that cannot be answered.
         """
+        forget_gone()
         known = set(sys.modules)
         self._stand()
         try:
@@ -115,6 +131,10 @@ class ModelModules:
         self._take_modules(known)
         # What is pickled from these modules, for another process or as another model, must not refer to them.
         model_imports.pickle_by_value(self._standing[self.root])
+
+    def forget_with(self, model: object) -> None:
+        """Ends the model's place in the process some time after the object's end."""
+        weakref.finalize(model, _gone.put, self).atexit = False
 
     def forget(self) -> None:
         """Ends the model's place in the process. Code of it that somebody still runs goes on importing its own."""
@@ -275,7 +295,8 @@ class ModelModules:
 
     def _take_modules(self, known: set[str]) -> None:
         """Takes what loading has put into `sys.modules` from the model's own files out of it again."""
-        for name, module in list(sys.modules.items()):
+        # A copy is made in one step. A list of the items is not: the collector may run in it, and with it an import.
+        for name, module in sys.modules.copy().items():
             file = getattr(module, "__file__", None) if name not in known else None
             if isinstance(file, str) and not name.startswith(model_imports.ROOT) and self.holds(file):
                 self._modules[name] = module
