@@ -9,7 +9,8 @@ import pytest_asyncio
 from tests.fixtures.databases import BACKENDS
 from tests.registry.filled import RUN_ID, Statements, fill, noted
 from tests.registry.store_house import ALICE, House
-from tiltyard_registry.store import aliases, metric_history, model_versions, run_search, runs
+from tiltyard_registry.gc.nouns import RUNS, mark
+from tiltyard_registry.store import aliases, metric_history, model_versions, run_lifecycle, run_search, runs
 from tiltyard_registry.store.run_json import run_text, runs_part, version_text
 from tiltyard_registry.store.session import Session
 from tiltyard_registry.tables import metadata
@@ -83,6 +84,24 @@ async def test_a_scan_is_noticed(house: House) -> None:
         async with house.database.read() as session:
             await session.connection.exec_driver_sql("SELECT * FROM runs WHERE artifact_uri = 'y'")
         assert len(await _scans(house, statements)) == 1
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("house", ["postgres"], indirect=True)
+async def test_changes_by_the_many_join_nothing(house: House) -> None:
+    """Deleting, restoring and purging by the many never compare rows pair by pair, whatever the statistics say."""
+    with noted(house.database) as statements:
+        await house.see(run_lifecycle.delete_runs, "1", 0)
+        await house.see(run_lifecycle.restore_runs, "1", 2**62)
+        async with house.database.read() as session:
+            await mark(session, RUNS, RUNS.is_due(0), 1000)
+        changes = [(text, given) for text, given in await statements.take() if text.startswith("UPDATE runs")]
+    assert len(changes) == 3
+    async with house.database.read() as session:
+        driver = await session.driver()
+        for text, given in changes:
+            plan = await driver.fetchval(f"EXPLAIN (FORMAT JSON) {text}", *given)
+            assert not [node for node in _nodes(plan[0]["Plan"]) if "Join Type" in node], text
 
 
 async def _scans(house: House, statements: Statements) -> list[str]:

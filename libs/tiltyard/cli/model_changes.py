@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 def delete_model(client: "Client", show: Show, name: str, version: str | None, force: bool) -> None:
     """Delete the model NAME with all versions, or only VERSION. Neither can be taken back."""
     aliases = [alias.alias for alias in client.get_registered_model(name).aliases if version in (None, alias.version)]
-    if aliases and not force:
-        raise ResourceConflict(
-            f"{_quoted(aliases)} of '{name}' would be gone too. Move or delete the alias first, or say --force."
-        )
     if version is None:
+        if aliases and not force:
+            raise ResourceConflict(
+                f"{_quoted(aliases)} of '{name}' would be gone too. Move or delete the alias first, or say --force."
+            )
         client.delete_registered_model(name)
         show.done(f"Deleted the model '{name}'.", {"name": name, "version": None, "aliases": aliases})
         return
-    client.delete_model_version(name, version)
+    client.delete_model_version(name, version, force=force)
     show.done(f"Deleted version {version} of '{name}'.", {"name": name, "version": int(version), "aliases": aliases})
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tiltyard.client.call import Call, nothing, reply
-from tiltyard.client.calls.parts import MLFLOW, Tags, given, tag_list
+from tiltyard.client.calls.parts import MLFLOW, OWN, Tags, given, quoted, tag_list
 from tiltyard.wire.model_versions import (
     CreateModelVersion,
     DeleteModelVersion,
@@ -76,10 +76,17 @@ def transition_model_version_stage(
     return Call("POST", f"{MLFLOW}/model-versions/transition-stage", read, request)
 
 
-def delete_model_version(name: str, version: int | str) -> Call[None]:
-    """Deletes a version; its number is never used again."""
-    request = DeleteModelVersion(name, str(version))
-    return Call("DELETE", f"{MLFLOW}/model-versions/delete", nothing, request)
+def delete_model_version(name: str, version: int | str, *, force: bool = False) -> Call[None]:
+    """Deletes a version; its number is never used again. With `force` the aliases that name it are deleted too.
+
+    Raises:
+        ResourceConflict: an alias names it, and `force` is not given.
+        ResourceDoesNotExist: there is no such version.
+    """
+    if force:
+        # What every server of the protocol does.
+        return Call("DELETE", f"{MLFLOW}/model-versions/delete", nothing, DeleteModelVersion(name, str(version)))
+    return Call("DELETE", f"{OWN}/models/{quoted(name)}/versions/{quoted(str(version))}", nothing)
 
 
 def set_model_version_tag(name: str, version: int | str, key: str, value: str) -> Call[None]:

@@ -75,9 +75,11 @@ EXPERIMENTS = Noun(
 
 async def mark(session: Session, noun: Noun, where: ColumnElement[bool], limit: int) -> None:
     """Begins the removal of up to `limit` more. Restoring finds them no longer."""
-    chosen = select(noun.key).where(where).order_by(noun.key).limit(limit)
-    # Said twice: whoever restored one while this waited for the row shall keep it.
-    await session.execute(update(noun.table).where(noun.key.in_(chosen), where).values(lifecycle_stage=PURGING))
+    chosen = select(noun.key.label("key")).where(where).order_by(noun.key).limit(limit).subquery()
+    last = select(func.max(chosen.c.key)).scalar_subquery()
+    # The condition is said twice: whoever restored one while this waited for the row shall keep it. Joined to its own
+    # rows it would be compared pair by pair where the database takes them for few.
+    await session.execute(update(noun.table).where(noun.key <= last, where).values(lifecycle_stage=PURGING))
 
 
 async def named(session: Session, noun: Noun, names: list[str], before_ms: int | None) -> ColumnElement[bool]:

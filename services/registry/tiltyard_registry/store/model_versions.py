@@ -254,8 +254,8 @@ async def delete_model_version(
     if before["aliases"] and not force:
         named = ", ".join(f"'{alias}'" for alias in before["aliases"])
         raise ResourceConflict(
-            f"Version {row['version']} of '{model['name']}' is what the alias {named} names. Move or delete the alias "
-            "first, or force the deletion, which deletes it too."
+            f"Version {row['version']} of '{model['name']}' is still named by an alias: {named}. Move or delete the "
+            "alias first, or force the deletion, which deletes the alias too."
         )
     for alias in before["aliases"]:
         await drop(session, who, model, alias, row["version"])
