@@ -41,7 +41,9 @@ async def delete_runs(
     place = tuple_(runs.c.start_time, runs.c.run_id)
     oldest = select(runs.c.start_time, runs.c.run_id).where(*among).order_by(runs.c.start_time, runs.c.run_id)
     some = oldest.limit(limit).subquery()
-    youngest = select(some.c).order_by(some.c.start_time.desc(), some.c.run_id.desc()).limit(1)
+    youngest = (
+        select(some.c.start_time, some.c.run_id).order_by(some.c.start_time.desc(), some.c.run_id.desc()).limit(1)
+    )
     return await _changed(session, _delete().where(*among, place <= youngest.scalar_subquery()))
 
 
@@ -67,7 +69,7 @@ async def restore_runs(
     place = tuple_(runs.c.deleted_time, runs.c.run_id)
     latest = select(runs.c.deleted_time, runs.c.run_id).where(*among)
     some = latest.order_by(runs.c.deleted_time.desc(), runs.c.run_id.desc()).limit(limit).subquery()
-    first = select(some.c).order_by(some.c.deleted_time, some.c.run_id).limit(1)
+    first = select(some.c.deleted_time, some.c.run_id).order_by(some.c.deleted_time, some.c.run_id).limit(1)
     restored = update(runs).where(*among, place >= first.scalar_subquery())
     async with limited(session, "runs", experiment["experiment_id"]):
         return await _changed(session, restored.values(lifecycle_stage=ACTIVE, deleted_time=None))
