@@ -93,6 +93,11 @@ class Session:
         self._python: subprocess.Popen[str] | None = None
         self._services: list[GuardedProcess] = []
 
+    @property
+    def environment(self) -> Path:
+        """The folder of the virtual environment."""
+        return Path(self._environment["VIRTUAL_ENV"])
+
     def write(self, text: str) -> None:
         """Writes the file that the block's first line, a comment, names."""
         name = text.splitlines()[0].removeprefix("#").strip()

@@ -4,14 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
 
+from tests.fixtures.java import SHORT_LIFE
 from tests.fixtures.processes import unused_port
 from tests.house.readme_session import HOUSE, Block, Command, Session, blocks, commands, path_of
 
@@ -39,14 +42,18 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     known = {
         name: value for name, value in os.environ.items() if not name.startswith(("TILTYARD_", "MLFLOW_", "PYTHON"))
     }
-    variables = known | {
-        "PATH": path_of(environment),
-        "VIRTUAL_ENV": str(environment),
-        "TILTYARD_REGISTRY_LISTEN_PORT": str(REGISTRY_PORT),
-        "TILTYARD_SERVING_LISTEN_PORT": str(SERVING_PORT),
-        "TILTYARD_SERVING_URL": f"http://127.0.0.1:{SERVING_PORT}",
-        "TILTYARD_CACHE_DIR": str(folder / "cache"),
-    }
+    variables = (
+        known
+        | SHORT_LIFE
+        | {
+            "PATH": path_of(environment),
+            "VIRTUAL_ENV": str(environment),
+            "TILTYARD_REGISTRY_LISTEN_PORT": str(REGISTRY_PORT),
+            "TILTYARD_SERVING_LISTEN_PORT": str(SERVING_PORT),
+            "TILTYARD_SERVING_URL": f"http://127.0.0.1:{SERVING_PORT}",
+            "TILTYARD_CACHE_DIR": str(folder / "cache"),
+        }
+    )
     replaced = {"127.0.0.1:5000": f"127.0.0.1:{REGISTRY_PORT}", "127.0.0.1:5001": f"127.0.0.1:{SERVING_PORT}"}
     (folder / "work").mkdir()
     session = Session(folder / "work", variables, replaced)
@@ -74,12 +81,24 @@ def _type(session: Session, command: Command) -> None:
         return
     if command.line.startswith("pip "):
         session.shell(command, folder=HOUSE)
+        _take_compiled(session)
     elif command.line.startswith("tiltyard up"):
         session.start(command.line)
         _wait_for(f"http://127.0.0.1:{REGISTRY_PORT}/health", session)
         _wait_for(f"http://127.0.0.1:{SERVING_PORT}/livez", session)
     else:
         session.shell(command)
+
+
+def _take_compiled(session: Session) -> None:
+    """Gives the reader's packages the bytecode that these tests have already; Python takes none of another source."""
+    ours = Path(sysconfig.get_path("purelib"))
+    theirs = session.environment / ours.relative_to(sys.prefix)
+    for compiled in ours.rglob("__pycache__/*.pyc"):
+        place = theirs / compiled.relative_to(ours)
+        if place.parent.parent.is_dir() and not place.exists():
+            place.parent.mkdir(exist_ok=True)
+            shutil.copy2(compiled, place)
 
 
 def _uv() -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import tiltyard
+from tests.fixtures.java import SHORT_LIFE
 from tests.fixtures.services import Service
 from tiltyard.storage.cache import DIRECTORY_VARIABLE
 
@@ -35,7 +36,8 @@ def cache_of_the_driver(cache_dir: Path, environment_of_the_module: None) -> Non
 def virtual_machines_for_a_short_life() -> Iterator[None]:
     """Every Java that these tests start compiles quickly rather than well: each lives for seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        for name, value in SHORT_LIFE.items():
+            patch.setenv(name, value)
         yield
 
 
