@@ -3,10 +3,11 @@
 import asyncio
 import re
 import zlib
+from collections.abc import Callable
 
 from litestar.types import HTTPScope, Receive
 
-from tiltyard.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
+from tiltyard.errors import BadRequest, PayloadTooLarge, TemporarilyUnavailable, UnsupportedMediaType
 from tiltyard_serving.api.in_flight import ClientDisconnected
 
 _CHUNK_BYTES = 1024 * 1024
@@ -34,14 +35,17 @@ def valid_request_id(named: str | None) -> str | None:
     return named if named and _REQUEST_ID.fullmatch(named) else None
 
 
-async def read_body(scope: HTTPScope, receive: Receive, max_bytes: int) -> bytes:
-    """The whole body.
+async def read_body(
+    scope: HTTPScope, receive: Receive, max_bytes: int, hold: Callable[[int], None] | None = None
+) -> bytes:
+    """The whole body; `hold` is told of each piece that is kept.
 
-    Of a body over `max_bytes` as much again is read and thrown away: many clients look for an answer only
-    once they have sent all.
+    Of a body over `max_bytes` as much again is read and thrown away, and the rest of one that `hold` refuses: many
+    clients look for an answer only once they have sent all.
 
     Raises:
         PayloadTooLarge: it is over `max_bytes`.
+        TemporarilyUnavailable: `hold` refuses it.
         ClientDisconnected: the caller left before its end.
     """
     length = header(scope, b"content-length") or ""
@@ -49,6 +53,7 @@ async def read_body(scope: HTTPScope, receive: Receive, max_bytes: int) -> bytes
         raise _too_large(max_bytes)
     chunks: list[bytes] = []
     size_bytes = 0
+    refusal: TemporarilyUnavailable | None = None
     more = True
     while more and size_bytes <= 2 * max_bytes:
         message = await receive()
@@ -57,12 +62,19 @@ async def read_body(scope: HTTPScope, receive: Receive, max_bytes: int) -> bytes
         chunk = message["body"]
         more = message["more_body"]
         size_bytes += len(chunk)
-        if size_bytes <= max_bytes:
+        if hold is not None and refusal is None and size_bytes <= max_bytes:
+            try:
+                hold(len(chunk))
+            except TemporarilyUnavailable as error:
+                refusal = error
+        if size_bytes <= max_bytes and refusal is None:
             chunks.append(chunk)
         else:
             chunks.clear()
     if size_bytes > max_bytes:
         raise _too_large(max_bytes)
+    if refusal is not None:
+        raise refusal
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
