@@ -156,7 +156,7 @@ def _bound(flag: str, default: int, what: str) -> Callable[[Any], Any]:
     default=_DEFAULT.max_arriving_bytes,
     show_default=True,
     help="What the bodies of all requests under way may take together in a process; beyond it large ones are "
-    "answered 503.",
+    "answered 429.",
 )
 @_bound("--max-rows", _DEFAULT.max_rows, "rows that one request may have")
 @_bound("--max-columns", _DEFAULT.max_columns, "columns, or inputs, that one request may have")

@@ -65,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 64 * MIB
     # What a compressed body may become; None: as much as a body may have.
     max_inflated_bytes: int | None = None
-    # What the bodies of all requests under way may take together; large ones beyond it are answered 503.
+    # What the bodies of all requests under way may take together; large ones beyond it are answered 429.
     max_arriving_bytes: int = 512 * MIB
     max_rows: int = _BOUNDS.rows
     max_columns: int = _BOUNDS.columns

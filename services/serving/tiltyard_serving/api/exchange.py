@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tiltyard.errors import InternalError, TemporarilyUnavailable
+from tiltyard.errors import InternalError, NothingDone
 from tiltyard.pyfunc.payload import Body, Payload
 from tiltyard.server.body_memory import FREE_BYTES
 from tiltyard_serving.api.head import Head
@@ -75,30 +75,28 @@ class Exchange(Pending):
 
     def add(self, chunk: Body) -> None:
         """Takes the next piece of the body; what comes after the answer is counted and thrown away."""
-        self._received_bytes += len(chunk)
-        if self._received_bytes > FREE_BYTES:
-            self.hold(len(chunk))
+        self.count(len(chunk))
         if not self._done:
             self._chunks.append(chunk)
 
-    def whole(self, body: Body) -> None:
-        """Takes the whole body at once, which is counted already."""
-        self._received_bytes = len(body)
-        self._chunks.append(body)
-
-    def hold(self, size_bytes: int) -> None:
-        """Counts what the body takes more; answers the request when all bodies together would take too much."""
-        if not self._done:
+    def count(self, size_bytes: int) -> None:
+        """Counts what has come of the body; answers the request when all bodies together would take too much."""
+        self._received_bytes += size_bytes
+        if self._received_bytes > FREE_BYTES and not self._done:
             try:
                 self._connection.direct.in_flight.hold(self, size_bytes)
-            except TemporarilyUnavailable as error:
+            except NothingDone as error:
                 self.set_exception(error)
 
-    def received_by(self, receiver: "LargeBody") -> list[Body]:
-        """The pieces that have come, to be given again with the rest of them; from now on it receives the body."""
+    def give(self, body: Body) -> None:
+        """Takes the whole body, which is counted already."""
+        self._chunks.append(body)
+
+    def received_by(self, receiver: "LargeBody") -> bytes:
+        """What has come of the body, to be given again with the rest of it, which `receiver` takes from now on."""
         self._receiver = receiver
-        chunks, self._chunks, self._received_bytes = self._chunks, [], 0
-        return chunks
+        chunks, self._chunks = self._chunks, []
+        return b"".join(chunks)
 
     def set(self) -> None:
         """More has come: begins once it is all."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from litestar.types import Receive
 
-from tiltyard.errors import BadRequest, DeadlineExceeded, TemporarilyUnavailable
+from tiltyard.errors import BadRequest, DeadlineExceeded, NothingDone
 from tiltyard.pyfunc.payload import Payload
 from tiltyard.server.body_memory import BodyMemory, Held
 from tiltyard_serving.batch import Times
@@ -154,13 +154,13 @@ class InFlight:
         """Counts so many more bytes of the body of a call until it is removed.
 
         Raises:
-            TemporarilyUnavailable: all bodies together would be over their bound; this one takes nothing any more.
+            NothingDone: all bodies together would be over their bound; this one takes nothing any more.
         """
         if call.held is None:
             call.held = self._memory.hold()
         try:
             call.held.take(size_bytes)
-        except TemporarilyUnavailable:
+        except NothingDone:
             call.held.give_back()
             raise
 

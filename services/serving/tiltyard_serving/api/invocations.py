@@ -116,8 +116,7 @@ class Invocations:
         body = await read_body(request, receive, self.max_body_bytes, hold)
         call.has_body = True
         if encoding := header(request, b"content-encoding"):
-            body = await inflated(body, encoding, self._max_inflated_bytes)
-            hold(len(body))
+            body = await inflated(body, encoding, self._max_inflated_bytes, hold)
         return body
 
     def record(
