@@ -151,10 +151,10 @@ async def test_bodies_that_come_in_one_piece_count_as_well(model: str) -> None:
             plug.connection.timeout_keep_alive_task.cancel()
 
 
-@pytest.mark.parametrize("path", ["/invocations", "/v2/models/default/infer"])
+@pytest.mark.parametrize("path", ["/serving-endpoints/model/invocations", "/v2/models/model/infer"])
 async def test_bodies_that_are_streamed_are_bounded_too(model: str, path: str) -> None:
     """The ordinary way refuses alike, once the body has come, and what was held is given back."""
-    async with running(models=(model,), max_arriving_bytes=FIT * SIZE_BYTES) as app:
+    async with running(models=(f"model={model}",), max_arriving_bytes=FIT * SIZE_BYTES) as app:
         rest, halves = asyncio.Event(), asyncio.Semaphore(0)
         infer = b'{"inputs":[{"name":"a","shape":[1],"datatype":"INT64","data":[1]},'
         infer += b'{"name":"b","shape":[1],"datatype":"FP64","data":[2.0]}]}'
