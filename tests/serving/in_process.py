@@ -21,8 +21,10 @@ class App:
     def __init__(self, app: Litestar) -> None:
         self.app = app
 
-    async def request(self, method: str, path: str, body: Any = b"", headers: Headers = ()) -> Answer:
-        """The answer to one request; a body that is no bytes is sent as JSON."""
+    async def request(
+        self, method: str, path: str, body: Any = b"", headers: Headers = (), pieces: AsyncIterator[bytes] | None = None
+    ) -> Answer:
+        """The answer to one request; a body that is no bytes is sent as JSON, one of pieces as they come."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = [(name.lower().encode(), value.encode()) for name, value in headers]
         if not any(name == b"content-type" for name, _ in sent):
@@ -48,6 +50,10 @@ class App:
         status, answered, parts = 0, {}, []
 
         async def receive() -> Any:
+            if pieces is not None and incoming:
+                piece = await anext(pieces, None)
+                if piece is not None:
+                    return {"type": "http.request", "body": piece, "more_body": True}
             if incoming:
                 return incoming.pop()
             await asyncio.Event().wait()

@@ -126,22 +126,22 @@ def test_damaged_compression_is_400(port: int, encoding: str, body: bytes) -> No
 def test_inflating_stops_at_the_bound() -> None:
     """The bound is on what comes out, exactly, over all members."""
     twice = gzip.compress(b"a" * 50) + gzip.compress(b"b" * 50)
-    assert inflate_gzip(twice, 100) == b"a" * 50 + b"b" * 50
-    assert inflate_zstd(zstd(b"a" * 100), 100) == b"a" * 100
+    assert b"".join(inflate_gzip(twice, 100)) == b"a" * 50 + b"b" * 50
+    assert b"".join(inflate_zstd(zstd(b"a" * 100), 100)) == b"a" * 100
     for inflate, body in ((inflate_gzip, twice), (inflate_zstd, zstd(b"a" * 100))):
         with pytest.raises(PayloadTooLarge):
-            inflate(body, 99)
+            b"".join(inflate(body, 99))
 
 
 def test_gzip_members_cost_no_square() -> None:
     """Members are read one after another without copying the rest each time; very many of them are refused."""
     empty = gzip.compress(b"", mtime=0)
-    assert inflate_gzip(empty * 9000 + gzip.compress(b"ab"), 100) == b"ab"
-    assert inflate_gzip(gzip.compress(b"ab" * 50_000) * 3, 300_000) == b"ab" * 150_000
+    assert b"".join(inflate_gzip(empty * 9000 + gzip.compress(b"ab"), 100)) == b"ab"
+    assert b"".join(inflate_gzip(gzip.compress(b"ab" * 50_000) * 3, 300_000)) == b"ab" * 150_000
     with pytest.raises(PayloadTooLarge, match="over 10000 gzip members"):
-        inflate_gzip(empty * 100_000, 100)
+        b"".join(inflate_gzip(empty * 100_000, 100))
     with pytest.raises(BadRequest, match="ends too early"):
-        inflate_gzip(empty + gzip.compress(b"ab" * 50_000)[:-1], 300_000)
+        b"".join(inflate_gzip(empty + gzip.compress(b"ab" * 50_000)[:-1], 300_000))
 
 
 @pytest.mark.parametrize("kind", [DataType.double, DataType.float])

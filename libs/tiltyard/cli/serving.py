@@ -144,6 +144,20 @@ def _bound(flag: str, default: int, what: str) -> Callable[[Any], Any]:
     show_default=True,
     help="The largest request body that is read.",
 )
+@options.option(
+    "--max-inflated-bytes",
+    type=click.IntRange(1),
+    help="The most bytes that a compressed body may become; more is answered 413. Without it, as --max-body-bytes.",
+)
+@options.option(
+    "--max-arriving-bytes",
+    env="SERVING_MAX_ARRIVING_BYTES",
+    type=click.IntRange(1),
+    default=_DEFAULT.max_arriving_bytes,
+    show_default=True,
+    help="What the bodies of all requests under way may take together in a process; beyond it large ones are "
+    "answered 429.",
+)
 @_bound("--max-rows", _DEFAULT.max_rows, "rows that one request may have")
 @_bound("--max-columns", _DEFAULT.max_columns, "columns, or inputs, that one request may have")
 @_bound("--max-values", _DEFAULT.max_values, "values that a JSON or CSV body may hold, each list and object being one")

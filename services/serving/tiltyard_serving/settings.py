@@ -14,6 +14,8 @@ MIB = 1024 * 1024
 _BOUNDS = Bounds()
 _AT_LEAST_1 = (
     "max_body_bytes",
+    "max_inflated_bytes",
+    "max_arriving_bytes",
     "max_rows",
     "max_columns",
     "max_values",
@@ -61,6 +63,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # What one request may bring, and what it may stand for, whatever its size; more is answered 413.
     max_body_bytes: int = 64 * MIB
+    # What a compressed body may become; None: as much as a body may have.
+    max_inflated_bytes: int | None = None
+    # What the bodies of all requests under way may take together; large ones beyond it are answered 429.
+    max_arriving_bytes: int = 512 * MIB
     max_rows: int = _BOUNDS.rows
     max_columns: int = _BOUNDS.columns
     max_values: int = _BOUNDS.values

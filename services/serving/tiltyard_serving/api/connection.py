@@ -12,6 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from tiltyard.server.body_memory import FREE_BYTES
 from tiltyard_serving.api.exchange import Exchange
 from tiltyard_serving.api.head import Head, Heads
 from tiltyard_serving.api.in_flight import InFlight
@@ -84,7 +85,12 @@ class DirectConnection(HttpToolsProtocol):
         """Takes a request whose head, which is known, ends there in the data; none of it gets to the parser."""
         self._unset_keepalive_if_required()
         if not missing_bytes:
-            self._exchange(head).take(data[end:])
+            exchange = self._exchange(head)
+            if head.size_bytes > FREE_BYTES:
+                exchange.more_body = False
+                exchange.count(head.size_bytes)
+            if not exchange.done():
+                exchange.take(data[end:])
             return
         self.on_message_begin()
         exchange = self._exchange(head)

@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tiltyard.errors import InternalError
+from tiltyard.errors import InternalError, NothingDone
 from tiltyard.pyfunc.payload import Body, Payload
+from tiltyard.server.body_memory import FREE_BYTES
 from tiltyard_serving.api.head import Head
 from tiltyard_serving.api.in_flight import ClientDisconnected, Pending
 from tiltyard_serving.api.invocations import Way, ask_again
@@ -18,6 +19,7 @@ from tiltyard_serving.trial import Ask
 
 if TYPE_CHECKING:
     from tiltyard_serving.api.connection import DirectConnection
+    from tiltyard_serving.api.large_body import LargeBody
 
 
 class Exchange(Pending):
@@ -31,6 +33,7 @@ class Exchange(Pending):
         "_done",
         "_lease",
         "_received_bytes",
+        "_receiver",
         "_way",
         "disconnected",
         "head",
@@ -51,6 +54,7 @@ class Exchange(Pending):
         self.keep_alive = head.keep_alive
         self._connection = connection
         self._received_bytes = 0
+        self._receiver: LargeBody | None = None
         self._chunks: list[Body] = []
         self._body: Body = b""
         self._began_s = 0.0
@@ -71,14 +75,28 @@ class Exchange(Pending):
 
     def add(self, chunk: Body) -> None:
         """Takes the next piece of the body; what comes after the answer is counted and thrown away."""
-        self._received_bytes += len(chunk)
+        self.count(len(chunk))
         if not self._done:
             self._chunks.append(chunk)
 
-    def start_of_body(self) -> list[Body]:
-        """The pieces that have come, to be given again with the rest of them."""
-        chunks, self._chunks, self._received_bytes = self._chunks, [], 0
-        return chunks
+    def count(self, size_bytes: int) -> None:
+        """Counts what has come of the body; answers the request when all bodies together would take too much."""
+        self._received_bytes += size_bytes
+        if self._received_bytes > FREE_BYTES and not self._done:
+            try:
+                self._connection.direct.in_flight.hold(self, size_bytes)
+            except NothingDone as error:
+                self.set_exception(error)
+
+    def give(self, body: Body) -> None:
+        """Takes the whole body, which is counted already."""
+        self._chunks.append(body)
+
+    def received_by(self, receiver: "LargeBody") -> bytes:
+        """What has come of the body, to be given again with the rest of it, which `receiver` takes from now on."""
+        self._receiver = receiver
+        chunks, self._chunks = self._chunks, []
+        return b"".join(chunks)
 
     def set(self) -> None:
         """More has come: begins once it is all."""
@@ -178,3 +196,6 @@ class Exchange(Pending):
         # A connection whose caller sends on knows it for longer: it must keep neither a body nor a model.
         self._body, self.model, self._way, self._lease = b"", None, None, None
         self._chunks.clear()
+        if self._receiver is not None:
+            self._receiver.drop()
+            self._receiver = None

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from litestar.types import Receive
 
-from tiltyard.errors import BadRequest, DeadlineExceeded
+from tiltyard.errors import BadRequest, DeadlineExceeded, NothingDone
 from tiltyard.pyfunc.payload import Payload
+from tiltyard.server.body_memory import BodyMemory, Held
 from tiltyard_serving.batch import Times
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.trial import Ask, Trial
@@ -31,11 +32,13 @@ class ClientDisconnected(Exception):
 class Pending(ABC):
     """One request while it is being answered."""
 
-    __slots__ = ("began_s", "has_body", "model", "parse_s", "timeout_s", "times", "trial", "validate_s")
+    __slots__ = ("began_s", "has_body", "held", "model", "parse_s", "timeout_s", "times", "trial", "validate_s")
 
     def __init__(self) -> None:
         self.began_s = time.perf_counter()
         self.has_body = False
+        # What its body takes, where that is worth counting.
+        self.held: Held | None = None
         # The caller's own limit, where that is shorter than the server's.
         self.timeout_s = math.inf
         self.model: LoadedModel | None = None
@@ -128,7 +131,8 @@ class Call(Pending):
 class InFlight:
     """All calls of one process, oldest first."""
 
-    def __init__(self, timeout_s: float, observe: Callable[[int], object]) -> None:
+    def __init__(self, timeout_s: float, max_arriving_bytes: int, observe: Callable[[int], object]) -> None:
+        self._memory = BodyMemory(max_arriving_bytes)
         self._timeout_s = timeout_s
         self._observe = observe
         self._calls: dict[Pending, None] = {}
@@ -141,8 +145,24 @@ class InFlight:
             self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def remove(self, call: Pending) -> None:
-        """Ends that."""
+        """Ends that, and gives back what its body took."""
         del self._calls[call]
+        if call.held is not None:
+            call.held.give_back()
+
+    def hold(self, call: Pending, size_bytes: int) -> None:
+        """Counts so many more bytes of the body of a call until it is removed.
+
+        Raises:
+            NothingDone: all bodies together would be over their bound; this one takes nothing any more.
+        """
+        if call.held is None:
+            call.held = self._memory.hold()
+        try:
+            call.held.take(size_bytes)
+        except NothingDone:
+            call.held.give_back()
+            raise
 
     def _sweep(self) -> None:
         self._sweeping = None

@@ -52,6 +52,7 @@ class Invocations:
         payload_log: PayloadLog | None = None,
     ) -> None:
         self.max_body_bytes = settings.max_body_bytes
+        self._max_inflated_bytes = settings.max_inflated_bytes or settings.max_body_bytes
         self._bounds = settings.bounds
         self._requests = telemetry.requests
         self._route = route
@@ -96,10 +97,7 @@ class Invocations:
         await respond(send, reply)
 
     async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
-        body = await read_body(request, receive, self.max_body_bytes)
-        call.has_body = True
-        if encoding := header(request, b"content-encoding"):
-            body = await inflated(body, encoding, self.max_body_bytes)
+        body = await self._body(call, request, receive)
         form = wanted(header(request, b"accept"))
         way = await self._route(request)
         content_type = header(request, b"content-type")
@@ -111,6 +109,15 @@ class Invocations:
             answer = await _predict(call, model, body, content_type, form.encode)
         self.record(call, way, model, request_id(request), content_type, body, form, answer)
         return Reply(200, answer, form.content_type)
+
+    async def _body(self, call: Call, request: HTTPScope, receive: Receive) -> bytes:
+        """The body, whole and without its content encoding."""
+        hold = partial(self._in_flight.hold, call)
+        body = await read_body(request, receive, self.max_body_bytes, hold)
+        call.has_body = True
+        if encoding := header(request, b"content-encoding"):
+            body = await inflated(body, encoding, self._max_inflated_bytes, hold)
+        return body
 
     def record(
         self,

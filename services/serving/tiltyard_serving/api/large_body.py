@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 # What is missing of a body has to be so much to be worth a change of hands.
 LARGE_BYTES = 256 * 1024
+_THROWN_AWAY_BYTES = 64 * 1024
 
 
 class LargeBody(asyncio.BufferedProtocol):
@@ -19,12 +20,12 @@ class LargeBody(asyncio.BufferedProtocol):
     def __init__(self, connection: "DirectConnection", exchange: "Exchange") -> None:
         self._connection = connection
         self._exchange = exchange
-        # Memory is given to it only as it is filled: what is announced and never comes costs nothing.
-        self._body = np.empty(exchange.head.size_bytes, dtype=np.uint8).data
-        self._filled_bytes = 0
-        for chunk in exchange.start_of_body():
-            self._body[self._filled_bytes : self._filled_bytes + len(chunk)] = chunk
-            self._filled_bytes += len(chunk)
+        self._body: memoryview | None = None
+        if not exchange.done():
+            # Memory is given to it only as it is filled: what is announced and never comes costs nothing.
+            self._body = np.empty(exchange.head.size_bytes, dtype=np.uint8).data
+            start = exchange.received_by(self)
+            self._body[: len(start)] = start
 
     def receive(self) -> None:
         """Takes the place of the connection."""
@@ -33,17 +34,25 @@ class LargeBody(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: never beyond the end of the body."""
         del sizehint
-        return self._body[self._filled_bytes :]
+        missing_bytes = self._exchange.missing_bytes
+        if self._body is None:
+            return memoryview(bytearray(min(_THROWN_AWAY_BYTES, missing_bytes)))
+        return self._body[-missing_bytes:]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Answers the request once its body is whole."""
         connection = self._connection
-        self._filled_bytes += nbytes
-        if self._filled_bytes == len(self._body):
+        self._exchange.count(nbytes)
+        if not self._exchange.missing_bytes:
             connection.transport.set_protocol(connection)
-            self._exchange.add(self._body)
+            if self._body is not None:
+                self._exchange.give(self._body)
             connection.whole()
         connection.arrived(nbytes)
+
+    def drop(self) -> None:
+        """The request is answered: what comes of its body from now on is thrown away."""
+        self._body = None
 
     def eof_received(self) -> None:
         """The caller sends no more: the connection is closed."""

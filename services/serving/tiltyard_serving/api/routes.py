@@ -52,7 +52,7 @@ def scoring_routes(
                 return Way(await endpoints.of_model(name, selector))
         raise _unknown(request)
 
-    in_flight = InFlight(settings.request_timeout_s, telemetry.in_flight.set)
+    in_flight = InFlight(settings.request_timeout_s, settings.max_arriving_bytes, telemetry.in_flight.set)
 
     def route(path: str, find: Route, *, is_mount: bool) -> ASGIRouteHandler:
         invocations = Invocations(settings, telemetry, find, in_flight, payload_log)

@@ -18,7 +18,7 @@ from tiltyard.errors import (
     UnsupportedMediaType,
 )
 from tiltyard_serving import open_inference
-from tiltyard_serving.api.bodies import header, inflated, read_body, request_id
+from tiltyard_serving.api.bodies import header, request_id
 from tiltyard_serving.api.in_flight import Call, InFlight
 from tiltyard_serving.api.invocations import Invocations, Way, submit
 from tiltyard_serving.api.model_repository import EXTENSIONS as REPOSITORY_EXTENSIONS
@@ -44,11 +44,8 @@ class Infer(Invocations):
     """POST …/infer: the same calls, deadlines and trials as `Invocations`, in the other protocol."""
 
     async def _answer(self, call: Call, request: HTTPScope, receive: Receive) -> Reply:
-        body = await read_body(request, receive, self.max_body_bytes)
-        call.has_body = True
+        body = await self._body(call, request, receive)
         _check_media_type(header(request, b"content-type"))
-        if encoding := header(request, b"content-encoding"):
-            body = await inflated(body, encoding, self.max_body_bytes)
         json_bytes = _json_bytes(header(request, JSON_LENGTH))
         began_s = time.perf_counter()
         inline = open_inference.is_brief(body, json_bytes)
