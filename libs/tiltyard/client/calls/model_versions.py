@@ -79,6 +79,8 @@ def transition_model_version_stage(
 def delete_model_version(name: str, version: int | str, *, force: bool = False) -> Call[None]:
     """Deletes a version; its number is never used again. With `force` the aliases that name it are deleted too.
 
+    Only with `force` can it be asked of a plain MLflow server, which deletes the aliases always.
+
     Raises:
         ResourceConflict: an alias names it, and `force` is not given.
         ResourceDoesNotExist: there is no such version.
