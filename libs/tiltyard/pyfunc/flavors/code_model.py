@@ -17,7 +17,7 @@ from typing import Any
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
-from tiltyard.pyfunc.flavors.model_imports import asking
+from tiltyard.pyfunc.flavors.model_imports import Modules, asking
 from tiltyard.pyfunc.flavors.model_modules import ModelModules
 from tiltyard.pyfunc.flavors.python_model import predictor_of
 from tiltyard.pyfunc.flavors.stand_ins import NAMES, FunctionPythonModel, ModelConfig
@@ -51,7 +51,7 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     return predictor_of(model, directory, metadata)
 
 
-def _run(modules: ModelModules, path: Path, config: Any) -> Any:
+def _run(modules: Modules, path: Path, config: Any) -> Any:
     registered = _with_mlflow(config) if _has_mlflow() else _with_stand_ins(config)
     with registered as read:
         try:

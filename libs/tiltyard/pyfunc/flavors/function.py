@@ -5,7 +5,7 @@ from pathlib import Path
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
-from tiltyard.pyfunc.flavors.model_pickle import Unpickler
+from tiltyard.pyfunc.flavors.model_pickle import Unpickler, reading
 from tiltyard.pyfunc.flavors.module import predictor_of
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
@@ -16,14 +16,14 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
 
     Raises:
         MissingPackage: a module that the pickle names is not installed.
-        InvalidParameterValue: the object cannot predict.
+        InvalidParameterValue: the file is not a whole pickle, or its object cannot predict.
     """
     settings = metadata.pyfunc
     path = contain(directory, str(settings.get("data") or ""), parameter="data")
     with missing_packages(directory, metadata):
         from tiltyard.pyfunc.flavors.python_function import FILE_NAME, Function
 
-        with (path / FILE_NAME).open("rb") as file:
+        with reading(), (path / FILE_NAME).open("rb") as file:
             target = Unpickler(file).load()
         try:
             wrapper = Function(target, settings.get("config"))

@@ -18,11 +18,9 @@ from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
+from pathlib import Path
 from types import CodeType, FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from tiltyard.pyfunc.flavors.model_modules import ModelModules
+from typing import Any, Protocol
 
 ROOT = "tiltyard_model_"
 # Among the builtins of a model's functions: the ModelModules.
@@ -33,6 +31,29 @@ TURN_WAIT_S = 30.0
 _IMPORT_STATEMENT = dis.opmap["IMPORT_NAME"]
 _IMPORT_MACHINERY = "<frozen importlib._bootstrap"
 
+
+class Modules(Protocol):
+    """What has to be known here of a model's modules."""
+
+    root: str
+    builtins: dict[str, Any]
+
+    def owns(self, name: str) -> bool:
+        """Whether the name is that of a module of the model, or below one."""
+
+    def holds(self, file: str) -> bool:
+        """Whether the file is one of the model's."""
+
+    def load(self, name: str) -> ModuleType:
+        """The model's module of that name. Raises: ModuleNotFoundError."""
+
+    def run(self, path: Path, name: str) -> ModuleType:
+        """The module that comes of running a file of the model. Raises: what the file raises."""
+
+    def find(self, private_name: str, path: Sequence[str]) -> ModuleSpec | None:
+        """Where the module with a name below `root` is, for Python's import."""
+
+
 _asking = threading.local()
 _turn = threading.RLock()
 _installed = threading.Lock()
@@ -40,9 +61,8 @@ _plain_import_module = importlib.import_module
 
 
 @contextmanager
-def on_behalf_of(modules: "ModelModules") -> Iterator[None]:
+def on_behalf_of(modules: Modules) -> Iterator[None]:
     """Within the block this thread asks for that model."""
-    install()
     before = getattr(_asking, "modules", None)
     _asking.modules = modules
     try:
@@ -51,9 +71,9 @@ def on_behalf_of(modules: "ModelModules") -> Iterator[None]:
         _asking.modules = before
 
 
-def asking() -> "ModelModules | None":
+def asking() -> Modules | None:
     """The modules of the model for which this thread runs at this moment, if it runs for one."""
-    found: ModelModules | None = getattr(_asking, "modules", None)
+    found: Modules | None = getattr(_asking, "modules", None)
     frame: FrameType | None = sys._getframe(1)
     while found is None and frame is not None:
         found = frame.f_builtins.get(OWNER)
@@ -126,14 +146,11 @@ def pickle_by_value(package: ModuleType, *, undo: bool = False) -> None:
 
 def install() -> None:
     """Has Python ask here. Done once; without a model's code on the stack everything is as it was."""
-    from tiltyard.pyfunc.flavors import model_pickle
-
     with _installed:
         if any(isinstance(finder, _Finder) for finder in sys.meta_path):
             return
         sys.meta_path.insert(0, _Finder())
         vars(importlib)["import_module"] = import_module
-        model_pickle.install()
 
 
 class _Finder(MetaPathFinder):
@@ -182,7 +199,7 @@ def _ready(module: ModuleType) -> ModuleSpec:
     return found
 
 
-def _is_shared_statement(modules: "ModelModules") -> bool:
+def _is_shared_statement(modules: Modules) -> bool:
     """Whether what is being imported is imported by a statement in code that is not the model's."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename.startswith(_IMPORT_MACHINERY):

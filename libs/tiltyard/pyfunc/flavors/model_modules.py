@@ -18,7 +18,7 @@ import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -26,32 +26,11 @@ from types import ModuleType
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.flavors import model_imports
+from tiltyard.pyfunc.flavors import model_imports, model_pickle
+from tiltyard.pyfunc.flavors.module_sources import ALWAYS_PYTHONS, Source, is_namespace, with_builtins
 from tiltyard.pyfunc.flavors.shared_libraries import check_libraries
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
-
-# Loaded before any program: whoever writes `import os` means Python's, also beside an `os.py`.
-_ALWAYS_PYTHONS = frozenset(
-    [
-        "__main__",
-        "__mp_main__",
-        "_collections_abc",
-        "_sitebuiltins",
-        "abc",
-        "codecs",
-        "encodings",
-        "genericpath",
-        "importlib",
-        "io",
-        "ntpath",
-        "os",
-        "posixpath",
-        "site",
-        "stat",
-        "zipimport",
-    ]
-).union(sys.builtin_module_names)
 
 _numbers = itertools.count(1)
 # Those whose model has gone. The collector may find that in the middle of anything, also while somebody goes through
@@ -113,6 +92,9 @@ class ModelModules:
             InvalidParameterValue: something looked a module of the model up in a way that cannot be answered.
         """
         forget_gone()
+        model_imports.install()
+        # Each time: cloudpickle may have been imported since.
+        model_pickle.install()
         known = set(sys.modules)
         self._stand()
         try:
@@ -168,17 +150,14 @@ class ModelModules:
         self._stand()
         spec = PathFinder.find_spec(private_name, path)
         if spec is not None and spec.origin is not None:
-            if isinstance(spec.loader, SourceFileLoader):
-                spec.loader = _Source(private_name, spec.origin, self)
-            elif isinstance(spec.loader, SourcelessFileLoader):
-                spec.loader = _Bytecode(private_name, spec.origin, self)
+            spec.loader = with_builtins(spec, private_name, self.builtins)
             spec.cached = None
         return spec
 
     def run(self, path: Path, name: str) -> ModuleType:
         """The module that comes of running a file of the model. Raises: what the file raises."""
         private_name = f"{self.root}.{name}"
-        loader = _Source(private_name, str(path), self)
+        loader = Source(private_name, str(path), self.builtins)
         spec = importlib.util.spec_from_loader(private_name, loader, origin=str(path))
         if spec is None:
             raise InvalidParameterValue("The model's code file is not a Python file.")
@@ -262,10 +241,10 @@ class ModelModules:
 
     def _continues_elsewhere(self, missing: str) -> bool:
         parent = sys.modules.get(f"{self.root}.{missing.rpartition('.')[0]}")
-        return parent is not None and "." in missing and _is_namespace(parent.__spec__)
+        return parent is not None and "." in missing and is_namespace(parent.__spec__)
 
     def _has(self, top: str) -> bool:
-        if top in _ALWAYS_PYTHONS or top.startswith(model_imports.ROOT):
+        if top in ALWAYS_PYTHONS or top.startswith(model_imports.ROOT):
             return False
         if top in self._modules:
             return True
@@ -273,7 +252,7 @@ class ModelModules:
         if spec is None:
             return False
         # A mere folder stands back behind a package of that name elsewhere, as on one path.
-        return not _is_namespace(spec) or _is_namespace(PathFinder.find_spec(top))
+        return not is_namespace(spec) or is_namespace(PathFinder.find_spec(top))
 
     # --- What the model's code does to sys.path and sys.modules -------------------------------------------
 
@@ -310,35 +289,3 @@ class ModelModules:
         for folder in list(sys.path_importer_cache):
             if self._is_below(folder):
                 sys.path_importer_cache.pop(folder, None)
-
-
-class _Own:
-    """A loader that gives a module the builtins of its model."""
-
-    owner: ModelModules
-
-    def exec_module(self, module: ModuleType) -> None:
-        vars(module)["__builtins__"] = self.owner.builtins
-        super().exec_module(module)  # type: ignore[misc]  # that of the loader it is mixed into
-
-
-class _Source(_Own, SourceFileLoader):  # type: ignore[misc]  # typeshed's own bases disagree
-    def __init__(self, name: str, path: str, owner: ModelModules) -> None:
-        super().__init__(name, path)
-        self.owner = owner
-
-    def get_code(self, fullname: str) -> Any:
-        """The code of the source as it is: compiled files are told apart by size and second alone."""
-        path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
-
-
-class _Bytecode(_Own, SourcelessFileLoader):
-    def __init__(self, name: str, path: str, owner: ModelModules) -> None:
-        super().__init__(name, path)
-        self.owner = owner
-
-
-def _is_namespace(spec: ModuleSpec | None) -> bool:
-    """Whether it is a package without a file of its own, or nothing at all."""
-    return spec is None or (spec.submodule_search_locations is not None and not spec.has_location)

@@ -5,23 +5,40 @@ are read here so that the class, and what its methods import, are those of this 
 """
 
 import io
+import lzma
 import pickle
 import re
+import struct
 import sys
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from types import FunctionType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from tiltyard.pyfunc.flavors.model_imports import ROOT, asking, import_turn
-
-if TYPE_CHECKING:
-    from tiltyard.pyfunc.flavors.model_modules import ModelModules
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.flavors.model_imports import ROOT, Modules, asking, import_module, import_turn
 
 _PlainUnpickler = pickle.Unpickler
 _plain_load, _plain_loads = pickle.load, pickle.loads
 _Python: Any = vars(pickle)["_Unpickler"]
 _plain_find_class: Callable[[Any, str, str], Any] = _Python.find_class
+
+# What a file that is cut off, damaged or something else makes the reader raise: what it meets it takes for sizes,
+# texts and places on its stack.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    EOFError,
+    IndexError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    UnicodeError,
+    lzma.LZMAError,
+    struct.error,
+    zlib.error,
+)
 
 _PRIVATE = re.compile(rf"{ROOT}\d+\.(.+)", re.DOTALL)
 
@@ -43,6 +60,22 @@ class Unpickler(_PlainUnpickler):
             return super().find_class(module, name)
         with import_turn():
             return super().find_class(module, name)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turns what a file that is not a whole pickle raises into one error.
+
+    Raises:
+        InvalidParameterValue: the file that is read within the block is missing, damaged or no pickle.
+    """
+    try:
+        yield
+    except _DAMAGED as error:
+        # The text may name files of this host; it stays on the error for the log.
+        raise InvalidParameterValue(
+            f"The model's file cannot be read ({type(error).__name__}): it is missing, damaged or not a pickle."
+        ) from error
 
 
 def install() -> None:
@@ -71,7 +104,7 @@ def _find_class(unpickler: Any, module: str, name: str) -> Any:
     return _plain_find_class(unpickler, module, name) if found is None else found
 
 
-def _own(modules: "ModelModules", module: str, name: str) -> Any:
+def _own(modules: Modules, module: str, name: str) -> Any:
     """The model's own object of that name, or None."""
     if module.endswith("cloudpickle.cloudpickle") or module.endswith("cloudpickle.cloudpickle_fast"):
         rebuild = _REBUILD.get(name)
@@ -90,7 +123,7 @@ def _own(modules: "ModelModules", module: str, name: str) -> Any:
 class _Rebuild:
     """A function of cloudpickle that makes what a pickle brings along, for one model."""
 
-    def __init__(self, modules: "ModelModules", rebuild: Callable[..., Any], plain: Any) -> None:
+    def __init__(self, modules: Modules, rebuild: Callable[..., Any], plain: Any) -> None:
         self._modules = modules
         self._rebuild = rebuild
         self._plain = plain
@@ -99,37 +132,35 @@ class _Rebuild:
         return self._rebuild(self._modules, self._plain, *arguments)
 
 
-def _function(modules: "ModelModules", plain: Any, code: Any, names: dict[str, Any], *rest: Any) -> Any:
+def _function(modules: Modules, plain: Any, code: Any, names: dict[str, Any], *rest: Any) -> Any:
     del plain
     names["__builtins__"] = modules.builtins
     return FunctionType(code, names, *rest)
 
 
-def _function_state(modules: "ModelModules", plain: Any, function: Any, state: Any) -> Any:
+def _function_state(modules: Modules, plain: Any, function: Any, state: Any) -> Any:
     result = plain(function, state)
     function.__globals__["__builtins__"] = modules.builtins
     return result
 
 
-def _class(modules: "ModelModules", plain: Any, *arguments: Any) -> Any:
+def _class(modules: Modules, plain: Any, *arguments: Any) -> Any:
     """A class of this load: cloudpickle would take one that it has read before, and change that."""
     kind, name, bases, keywords, tracked, *rest = arguments
     return plain(kind, name, bases, keywords, tracked and f"{modules.root}:{tracked}", *rest)
 
 
-def _enum(modules: "ModelModules", plain: Any, *arguments: Any) -> Any:
+def _enum(modules: Modules, plain: Any, *arguments: Any) -> Any:
     bases, name, qualified, members, module, tracked, *rest = arguments
     return plain(bases, name, qualified, members, module, tracked and f"{modules.root}:{tracked}", *rest)
 
 
-def _module(modules: "ModelModules", plain: Any, name: str) -> Any:
+def _module(modules: Modules, plain: Any, name: str) -> Any:
     del plain
-    from tiltyard.pyfunc.flavors.model_imports import import_module
-
     return modules.load(name) if modules.owns(name) else import_module(name)
 
 
-def _made_module(modules: "ModelModules", plain: Any, *arguments: Any) -> Any:
+def _made_module(modules: Modules, plain: Any, *arguments: Any) -> Any:
     module = plain(*arguments)
     vars(module)["__builtins__"] = modules.builtins
     return module

@@ -6,7 +6,6 @@ Source: mlflow/pyfunc/model.py (_load_context_model_and_signature, _PythonModelP
 import bz2
 import gzip
 import lzma
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,11 +56,9 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     with missing_packages(directory, metadata):
         import cloudpickle  # noqa: F401 - the pickle names it
 
-        try:
-            with opener(contain(directory, name, parameter="python_model"), "rb") as file:
-                model = Unpickler(file).load()
-        except (pickle.UnpicklingError, EOFError, FileNotFoundError):
-            raise InvalidParameterValue("The model's file is missing or is not a pickle.") from None
+        path = contain(directory, name, parameter="python_model")
+        with model_pickle.reading(), opener(path, "rb") as file:
+            model = Unpickler(file).load()
         return predictor_of(model, directory, metadata)
 
 

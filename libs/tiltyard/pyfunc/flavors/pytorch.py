@@ -18,6 +18,7 @@ import pandas as pd
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
+from tiltyard.pyfunc.flavors.model_pickle import reading
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.quote import quote
 from tiltyard.uri import contain
@@ -109,11 +110,9 @@ class _Module:
 
 
 def _unpickled(torch: Any, path: Path, module: ModuleType) -> Any:
-    try:
-        # Whole modules are pickled classes: the caller trusts the directory, it is verified or named by him.
+    with reading():
+        # Whole modules are pickled classes: the caller trusts the directory, it is verified or named by them.
         model = torch.load(str(path), weights_only=False, pickle_module=module, map_location=_map_location(torch))
-    except (pickle.UnpicklingError, EOFError):
-        raise InvalidParameterValue("The model's file is not a pickle of torch.") from None
     if not hasattr(model, "eval"):
         raise InvalidParameterValue(f"The model's file holds a {type(model).__name__}, which is no torch module.")
     model.eval()

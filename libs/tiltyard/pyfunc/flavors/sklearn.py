@@ -4,7 +4,6 @@ Source: mlflow/sklearn/__init__.py (_load_pyfunc) at v3.17.2. As there, a flavor
 is a pickle. Unlike there, the list of types that a skops file may hold is never the model's own.
 """
 
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
-from tiltyard.pyfunc.flavors.model_pickle import Unpickler
+from tiltyard.pyfunc.flavors.model_pickle import Unpickler, reading
 from tiltyard.pyfunc.flavors.module import predictor_of
 from tiltyard.pyfunc.flavors.row_wise import is_row_wise
 from tiltyard.pyfunc.flavors.text_input import of_one_column, reads_texts
@@ -58,17 +57,12 @@ def load_estimator(path: Path, serialization_format: str, *, trusted_types: Iter
         from tiltyard.pyfunc.flavors.skops_file import load_skops
 
         return load_skops(path, trusted_types=trusted_types)
-    with path.open("rb") as file:
-        try:
-            # The caller trusts the directory: it is verified, or the operator named it.
-            if serialization_format == "pickle":
-                return Unpickler(file).load()
-            if serialization_format == "cloudpickle":
-                import cloudpickle  # noqa: F401 - the pickle names it
-
-                return Unpickler(file).load()
-        except (pickle.UnpicklingError, EOFError):
-            raise InvalidParameterValue("The model's file is not a pickle.") from None
-    raise InvalidParameterValue(
-        f"Unrecognized serialization format: '{serialization_format[:40]}'. Expected one of {', '.join(FORMATS)}."
-    )
+    if serialization_format not in FORMATS:
+        raise InvalidParameterValue(
+            f"Unrecognized serialization format: '{serialization_format[:40]}'. Expected one of {', '.join(FORMATS)}."
+        )
+    if serialization_format == "cloudpickle":
+        import cloudpickle  # noqa: F401 - the pickle names it
+    # The caller trusts the directory: it is verified, or the operator named it.
+    with reading(), path.open("rb") as file:
+        return Unpickler(file).load()

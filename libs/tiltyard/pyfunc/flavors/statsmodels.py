@@ -3,7 +3,6 @@
 Source: mlflow/statsmodels/__init__.py (_load_model, _StatsmodelsModelWrapper) at v3.17.2.
 """
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from tiltyard.errors import InvalidModelInput, InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
+from tiltyard.pyfunc.flavors.model_pickle import reading
 from tiltyard.pyfunc.mlmodel import MLModel
 
 
@@ -28,10 +28,8 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
         from statsmodels.iolib.api import load_pickle
         from statsmodels.tsa.base.tsa_model import TimeSeriesModel
 
-        try:
+        with reading():
             results = load_pickle(str(path))
-        except (pickle.UnpicklingError, EOFError):
-            raise InvalidParameterValue("The model's file is not a pickle.") from None
     if not callable(getattr(results, "predict", None)):
         raise InvalidParameterValue("The model's file holds no results that predict.")
     if isinstance(getattr(results, "model", None), TimeSeriesModel):
