@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import settings
 
 # Each after those it imports from, so that pytest rewrites its asserts.
 pytest_plugins = [
@@ -18,6 +19,9 @@ pytest_plugins = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A test that is slow once, on a busy machine or while something is imported, is not wrong.
+    settings.register_profile("unhurried", settings.default, deadline=None)
+    settings.load_profile("unhurried")
     config.addinivalue_line("markers", "slow: takes over ten seconds; `make check` leaves it out")
 
 

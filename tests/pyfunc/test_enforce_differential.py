@@ -39,7 +39,7 @@ def test_every_type_takes_the_columns_the_peer_takes(kind: DataType) -> None:
         agree(pd.DataFrame({"a": column}), Schema((ColSpec(kind, "a"),)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_frames(data: st.DataObject) -> None:
     """Frames with missing, extra, reordered and unsafe columns."""
@@ -47,7 +47,7 @@ def test_frames(data: st.DataObject) -> None:
     agree(data.draw(frames(schema.names)), schema)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_unnamed_columns(data: st.DataObject) -> None:
     """Schemas without names check the count and the types by position."""
@@ -64,7 +64,7 @@ CELLS = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(kind=TYPES, required=st.booleans(), cells=st.lists(CELLS, min_size=1, max_size=3))
 def test_nested_types(kind: Any, required: bool, cells: list[Any]) -> None:
     """Arrays, objects and maps, and values of any shape in them."""
@@ -147,7 +147,7 @@ def test_inputs_that_are_no_frames(data: Any, schema: Schema) -> None:
     agree(data, schema)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     schema=TENSOR_SCHEMAS,
     shape=st.lists(st.integers(0, 3), min_size=1, max_size=3),
@@ -158,7 +158,7 @@ def test_tensors(schema: Schema, shape: list[int], dtype: str) -> None:
     agree(np.ones(shape).astype(dtype), schema)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     schema=TENSOR_SCHEMAS, width=st.integers(1, 3), cell=st.sampled_from([1.5, 2, "x", True, [1.5, 2.5], [1], [[1.5]]])
 )
@@ -178,7 +178,7 @@ def test_sparse_matrices() -> None:
         assert ours(form(np.eye(2, dtype="float32")), schema) is peer.REFUSED
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_enforcement_is_idempotent(data: st.DataObject) -> None:
     """What came out goes through again unchanged."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.serving.models import column, signature, tensor
@@ -22,7 +22,6 @@ NUMBERS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=4), st.sampled_from(["int32", "int64", "uint64", "float32", "float64"]))
 def test_a_tensor_holds_the_numbers_that_were_sent(numbers: list[Any], dtype: str) -> None:
     """An integer comes out as it went in, whatever stands beside it, or is refused; decimals only round."""

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pyfunc import peer
@@ -26,7 +26,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_what_python_writes_is_read(value: object) -> None:
     """Any values come back, numbers that are none and infinities too, whatever the texts between them hold."""

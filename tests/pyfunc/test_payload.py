@@ -53,7 +53,7 @@ def decoded(fields: dict[str, Any], schema: Schema, coerce: Any = "strict") -> A
     return payload.to_input([one], signature)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(requests())
 def test_a_body_gives_the_input_that_the_peer_gives_or_is_refused(request_: tuple[Schema, dict[str, Any]]) -> None:
     """Strictly read, what is accepted is what the peer would have made of it; lossy casts are refused instead."""
@@ -87,7 +87,7 @@ def test_large_integers_stay_exact() -> None:
     assert ours["a"].tolist() == [2**53 + 1, 0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(requests())
 def test_what_fits_exactly_is_accepted(request_: tuple[Schema, dict[str, Any]]) -> None:
     """Values that the column's type holds without loss are never refused."""
@@ -164,7 +164,7 @@ MUTATED = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     body=st.one_of(st.binary(max_size=60), MUTATED),
     content_type=st.one_of(

@@ -44,7 +44,7 @@ def fitting(draw: st.DrawFn) -> tuple[Schema, bytes]:
     return schema, json.dumps(form).encode()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(case=fitting() | st.tuples(COLUMN_SCHEMAS, bodies()), coerce=st.sampled_from(["strict", "lenient"]))
 def test_what_is_read_in_one_parse_is_what_the_general_route_reads(case: tuple[Schema, bytes], coerce: Coerce) -> None:
     """The same DataFrame of the same types, as many rows, merged with the same requests."""

@@ -348,7 +348,7 @@ FIELDS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PATHS, st.binary(max_size=40) | st.dictionaries(FIELDS, VALUES, max_size=8))
 def test_no_body_makes_the_server_fail(shared_registry: Service, path: str, body: bytes | dict[str, Any]) -> None:
     """Whatever is posted to a running server, the answer is a 200 or a 4xx in the protocol's shape, never a 5xx."""

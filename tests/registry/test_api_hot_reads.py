@@ -40,7 +40,7 @@ async def _both(api: Api, path: str, query: str) -> bytes:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=_TEXTS,
     values=st.lists(_VALUES, max_size=8),

@@ -133,7 +133,7 @@ _OTHER = [{"key": "a", "value": "other"}]
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(_CALLS, min_size=1, max_size=6))
 @example(
     [_batch(("a", 1, 1, 1), ("a", 2, 1, 1), ("a", 3, 0, 1), ("a", 9, 9, 0)), _batch(("a", 4, 0, 2), ("b", 0, 0, 0))]

@@ -99,7 +99,7 @@ async def test_several_long_histories_share_the_points(house: House, monkeypatch
 PLACES = st.tuples(st.integers(0, 6) | st.integers(0, 2**62), st.integers(-3, 3) | st.integers(-(2**62), 2**62))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sets(PLACES, min_size=1, max_size=25))
 async def test_of_a_short_history_nothing_is_passed_over(house: House, points: set[tuple[int, int]]) -> None:
     """However its points lie, all are found where many more are wanted."""

@@ -65,7 +65,6 @@ def cases(count: int) -> Callable[[Any], Any]:
     times = int(os.environ.get("TILTYARD_SEARCH_CASES", "1"))
     return settings(
         max_examples=count * times,
-        deadline=None,
         derandomize=times == 1,
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

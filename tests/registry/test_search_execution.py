@@ -27,7 +27,6 @@ from tiltyard_registry.search import (
 
 STEADY = settings(
     max_examples=60,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -74,7 +74,6 @@ async def test_a_filter_asks_for_extremes_of_a_history(house: House) -> None:
 
 @settings(
     max_examples=8,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

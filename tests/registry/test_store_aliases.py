@@ -244,9 +244,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=_STEPS)
 async def test_the_history_replays_to_every_state_there_was(house: House, steps: list[tuple[str, int]]) -> None:
     """Whatever was done, the moves in order lead from nothing to the present, each from where the last one led."""

@@ -63,7 +63,7 @@ async def test_a_bad_name_is_refused(house: House) -> None:
 
 
 @given(text=st.text(max_size=300), surrogate=st.booleans())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_text_in_any_place_is_answered(house: House, text: str, surrogate: bool) -> None:
     """Whatever a caller writes where a name, an alias, a key or a token belongs, the database never refuses it."""
     text += "\ud800" * surrogate

@@ -198,7 +198,7 @@ async def test_an_object_store_uri_inside_our_root_is_ours(database_url: str, s3
     await house.database.close()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=30), place=st.sampled_from(PLACES))
 async def test_any_text_is_a_version_or_a_plain_refusal(sqlite_url: str, tmp_path: Path, text: str, place: str) -> None:
     """No source makes anything but a version or an error that names the caller's mistake."""

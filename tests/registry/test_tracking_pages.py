@@ -91,7 +91,6 @@ async def test_a_sampled_history_keeps_the_ends_and_an_interval(api: Api) -> Non
 
 @settings(
     max_examples=12,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -26,7 +26,6 @@ def test_bad_requests_are_refused_and_hurt_nobody(server: Service, count: int) -
 
     @settings(
         max_examples=count,
-        deadline=None,
         phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )

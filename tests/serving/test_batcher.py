@@ -92,7 +92,7 @@ ITEMS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     items=ITEMS,
     merging=st.booleans(),

@@ -235,7 +235,7 @@ SEQUENCE = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(requests=SEQUENCE, cuts=st.lists(st.integers(1, 4000), max_size=6))
 def test_however_requests_are_cut_each_gets_its_answer_in_turn(
     requests: list[bytes], cuts: list[int], port: int

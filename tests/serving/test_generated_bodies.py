@@ -57,7 +57,7 @@ def connection(server: Service) -> Iterator[http.client.HTTPConnection]:
     connection.close()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=BODIES)
 @pytest.mark.parametrize("endpoint", ["default", "typed", "nested", "squares", "tensors", "params", "probabilities"])
 def test_generated_bodies_are_answered_or_refused(

@@ -105,7 +105,7 @@ def _save(path: Path, predict: Callable[..., Any]) -> None:
     pyfunc.save_model(predict, path, signature=signature([column("value", "string")]), pip_requirements=[])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(value=VALUES)
 def test_every_output_is_valid_json(mirror: Service, value: Any) -> None:
     """NaN, infinities, decimals, dates, bytes and nested values are written strictly; what cannot be is said so."""

@@ -55,7 +55,7 @@ def test_an_idle_value_retires_at_once() -> None:
     assert slot.current is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     callers=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 6), st.booleans()), min_size=1, max_size=40),
     swaps=st.lists(st.integers(0, 20), max_size=10),

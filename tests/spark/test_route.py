@@ -78,7 +78,7 @@ def test_a_long_beside_doubles_is_not_rounded(tmp_path: Path):
     assert str(tmp_path) not in route_room._matrix_agrees
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(["good", "nan", "null", "unknown", "gap"]), min_size=1, max_size=60))
 def test_only_bad_rows_lose_their_prediction(rows: list[str]):
     """Whatever bad rows lie where, the good ones are predicted as alone, and each bad one has its own reason."""
