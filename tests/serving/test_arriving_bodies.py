@@ -134,6 +134,36 @@ async def test_a_connection_goes_on_wherever_its_body_was_refused(model: str, at
         plug.connection.timeout_keep_alive_task.cancel()
 
 
+@pytest.mark.parametrize("size_bytes", [2_000, SIZE_BYTES])
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_body_that_is_arriving_when_the_process_stops_is_answered(
+    model: str, size_bytes: int, known: bool
+) -> None:
+    """Its rest is read, and its answer is the last on the connection and says so; so is the next one of who idles."""
+    async with running(models=(model,)) as app:
+        plug, idle = Plug(app), Plug(app)
+        whole = direct(ROW.ljust(size_bytes), "/invocations", JSON)
+        if known:
+            plug.bring(whole, READ_BYTES)
+            assert await plug.statuses(1) == [200]
+        plug.bring(whole[: size_bytes // 2], READ_BYTES)
+        arrivals = plug.connection.arrivals
+        arrivals.stop()
+        arrivals.keep_alive_s = PATIENT_S
+        idle.connection.arrivals = arrivals
+        for connection in (plug.connection, idle.connection):
+            connection.shutdown()
+        assert not plug.closed and not idle.closed
+        plug.bring(whole[size_bytes // 2 :], READ_BYTES)
+        idle.bring(direct(ROW, "/invocations", JSON), READ_BYTES)
+        for ended in (plug, idle):
+            assert set(await ended.statuses(len(ended.written) or 1)) == {200}
+            assert b"connection: close\r\n" in ended.written[-1]
+            assert ended.closed
+        for connection in (plug.connection, idle.connection):
+            connection.timeout_keep_alive_task.cancel()
+
+
 async def test_bodies_that_come_in_one_piece_count_as_well(model: str) -> None:
     """Of two that come whole and at once one has room; once it is answered, the other has."""
     async with running(models=(model,), max_arriving_bytes=READ_BYTES) as app:
