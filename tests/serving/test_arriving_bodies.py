@@ -79,10 +79,10 @@ def test_half_sent_bodies_are_bounded_together(service: Service) -> None:
 class Plug(Wire):
     """A transport that brings what it is given, to whoever receives."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, patience: Patience = Patience()) -> None:  # noqa: B008  # it is frozen
         super().__init__()
         own = app.app.state.connection
-        config = uvicorn.Config(app.app, http=connection_type(Patience(), own), log_config=None)
+        config = uvicorn.Config(app.app, http=connection_type(patience, own), log_config=None)
         config.load()
         kind = cast("Any", config.http_protocol_class)
         self.connection = self.receiver = kind(config=config, server_state=ServerState(), app_state={})

@@ -54,6 +54,9 @@ class Arrivals:
         """Whether the process stops, so that the next answer of each connection is its last and says so."""
 
         self._request_s = patience.request_s
+        self._too_slow = (
+            f"The request did not arrive in time, by the limit 'slow_client_s' of {patience.request_s:g} seconds."
+        )
         self._arriving: dict[Connection, _Arrival] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -86,7 +89,7 @@ class Arrivals:
             bytes_s = arrival.size_bytes / MIN_BYTES_PER_S if connection.has_head else 0.0
             if now_s - arrival.began_s > self._request_s + bytes_s:
                 self.forget(connection)
-                connection.cut(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.")
+                connection.cut(HTTPStatus.REQUEST_TIMEOUT, self._too_slow)
         if self._arriving:
             self._sweeping = loop.call_later(SWEEP_S, self._sweep, loop)
 
