@@ -59,6 +59,7 @@ def _run(modules: Modules, path: Path, config: Any) -> Any:
         except (ImportError, InvalidParameterValue):
             raise
         except Exception as error:
+            # It is the author's code, which may raise anything.
             raise InvalidParameterValue(
                 f"Failed to run the model's code file: {type(error).__name__}: {str(error)[:200]}"
             ) from error
