@@ -90,8 +90,18 @@ class Proxy:
     def pin(self, prefix: str) -> Any:
         """Registers what lies at `prefix` as version 1 of a model, and gives its manifest."""
 
-        async def register(session: Any) -> Any:
-            manifest = await artifacts.freeze_manifest(session, self.store, prefix)
+        async def main() -> Any:
+            database = Database(self.database_url)
+            try:
+                async with database.scopes.alone(artifacts.scope_of(prefix) or prefix):
+                    entries = await artifacts.hash_all(database, self.store, prefix)
+                    async with database.write() as session:
+                        return await register(session, entries)
+            finally:
+                await database.close()
+
+        async def register(session: Any, entries: Any) -> Any:
+            manifest = await artifacts.manifest_of(session, prefix, entries)
             await artifacts.store_manifest(session, manifest)
             assert await artifacts.get_manifest(session, manifest.digest) == manifest
             times = {"creation_timestamp": 1, "last_updated_timestamp": 1}
@@ -125,7 +135,7 @@ class Proxy:
             )
             return manifest
 
-        return self.run(register)
+        return asyncio.run(main())
 
 
 @pytest.fixture
@@ -209,11 +219,13 @@ def test_the_manifest_has_the_hashes_of_the_uploads(proxy: Proxy) -> None:
 
     asyncio.run(put_directly())
 
-    async def unknown(session: Any) -> list[str]:
-        found = await artifacts.unknown_files(session, proxy.store, "1/models/m-1/artifacts")
+    async def unknown() -> list[str]:
+        database = Database(proxy.database_url)
+        _, found = await artifacts.listed(database, proxy.store, "1/models/m-1/artifacts")
+        await database.close()
         return [entry.path for entry in found]
 
-    assert proxy.run(unknown) == ["1/models/m-1/artifacts/foreign.txt"]
+    assert asyncio.run(unknown()) == ["1/models/m-1/artifacts/foreign.txt"]
     manifest = proxy.pin("1/models/m-1/artifacts")
     assert {file.path: (file.size_bytes, file.sha256) for file in manifest.files} == {
         name: (len(body), hashlib.sha256(body).hexdigest()) for name, body in bodies.items()

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from tests.registry.store_house import MODEL_FILES, House
+from tests.registry.store_house import ALICE, MODEL_FILES, House
 from tiltyard.errors import (
     InvalidParameterValue,
     PermissionDenied,
@@ -182,7 +182,7 @@ async def test_a_registered_version_pins_its_files(house: House) -> None:
     with pytest.raises(ResourceConflict):
         await house.upload(f"{prefix}/model.pkl", b"other")
     with pytest.raises(ResourceConflict):
-        await house.do(artifacts.delete, house.artifacts.store, prefix)
+        await artifacts.delete(house.database, ALICE, house.artifacts.store, prefix)
     await house.do(model_versions.delete_model_version, "m", 1)
     await house.upload(f"{prefix}/model.pkl", b"other")
     with pytest.raises(ResourceDoesNotExist):

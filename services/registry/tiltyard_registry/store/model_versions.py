@@ -60,7 +60,7 @@ async def create_model_version(
 
     The status is READY for a prompt, for a copy, and where another version pins the same; else PENDING_REGISTRATION
     until the files were read, which `new_versions` and the background do: the store is not asked here. `seen` is where
-    the source led when it was asked.
+    the source led when it was asked; whoever calls holds its scope.
 
     Raises:
         ResourceDoesNotExist: the model, or the run, logged model or version that the source names, is missing.
@@ -89,6 +89,10 @@ async def create_model_version(
         location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id, has_files=had_files)
     status, digest = READY, location.manifest_digest
     if location.prefix is not None and digest is None:
+        if seen is not None and seen.prefix != location.prefix:
+            raise ResourceConflict(
+                f"The source '{source[:300]}' leads to another place than a moment ago. Register it again."
+            )
         digest = await frozen_digest(session, location.prefix)
         status = PENDING if digest is None else READY
     model, number = held or await next_version(session, who, shown)
