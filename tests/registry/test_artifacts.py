@@ -235,7 +235,7 @@ def test_the_manifest_has_the_hashes_of_the_uploads(proxy: Proxy) -> None:
         for name, body in sorted(bodies.items(), key=lambda item: item[0].encode())
     )
     assert manifest.digest == "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-    assert proxy.run(unknown) == []
+    assert asyncio.run(unknown()) == []
 
 
 def test_a_stale_hash_does_not_count(proxy: Proxy) -> None:
@@ -383,6 +383,12 @@ def test_a_range_of_another_state_of_the_file_is_the_whole_file(local: Proxy) ->
         ("a.YAML", "text/plain"),
         ("page.html", "text/plain"),
         ("pic.svg", "text/plain"),
+        ("pic.SVGZ", "text/plain"),
+        ("page.xhtml", "text/plain"),
+        ("page.htm.gz", "application/octet-stream"),
+        ("code.mjs", "text/plain"),
+        ("style.xsl", "text/plain"),
+        ("feed.rss", "application/octet-stream"),
         ("pic.png", "image/png"),
         ("model.pkl", "application/octet-stream"),
         ("no-suffix", "application/octet-stream"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.registry.api_app import MLFLOW, opened
 from tests.registry.asked_store import AskedStore
 from tests.registry.store_house import ALICE, House
 from tests.storage.test_direct import send
@@ -126,6 +127,23 @@ async def test_others_write_while_the_end_of_life_is_carried_out(house: Watched)
     report = await collect(house.database, house.artifacts, Plan(older_than_ms=-1000, grace_ms=-1000))
     assert (report.experiments, report.purged.files, report.pinned.files) == (1, 2, 2)
     assert {"list", "delete_files", "list_uploads"} <= set(house.takes())
+
+
+async def test_no_connection_is_held_while_directories_are_listed(tmp_path: Any) -> None:
+    """A page that lists the files of runs and logged models holds up nobody, however slow the store is."""
+    async with opened(tmp_path) as api:
+        run = (await api.ok("POST", f"{MLFLOW}/runs/create", {"experiment_id": "0"}))["run"]["info"]
+        model = (await api.ok("POST", f"{MLFLOW}/logged-models", {"experiment_id": "0"}))["model"]["info"]
+        asked: list[int] = []
+
+        async def look(_what: str) -> None:
+            asked.append(api.app.state.database.connections_in_use)
+
+        real: Artifacts = api.app.state.artifacts
+        api.app.state.artifacts = Artifacts(AskedStore(real.store, look), real.root)  # type: ignore[arg-type]
+        await api.ok("GET", f"{MLFLOW}/artifacts/list", params={"run_id": run["run_id"]})
+        await api.ok("GET", f"{MLFLOW}/logged-models/{model['model_id']}/artifacts/directories")
+        assert asked == [0, 0]
 
 
 async def test_others_write_while_an_upload_in_parts_is_completed(house: Watched) -> None:

@@ -229,7 +229,7 @@ async def test_a_deleted_version_takes_its_aliases_along_and_a_deleted_model_eve
     await house.do(model_versions.delete_model_version, "m", "2")
     assert (await house.see(get, "m"))["aliases"] == [{"alias": "old", "version": 1}]
     with pytest.raises(ResourceConflict, match=r"existing model versions: m$"):
-        await house.do(registered_models.delete_registered_model, "m", force=False)
+        await house.do(registered_models.delete_registered_model, "m", with_versions=False)
     await house.do(registered_models.delete_registered_model, "m")
     with pytest.raises(ResourceDoesNotExist):
         await house.do(registered_models.delete_registered_model, "m")

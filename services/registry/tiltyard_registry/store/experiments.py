@@ -23,6 +23,7 @@ from tiltyard_registry.rules.limits import page_size
 from tiltyard_registry.rules.quotas import check_entries
 from tiltyard_registry.search import EXPERIMENTS, Page
 from tiltyard_registry.store import rowsets
+from tiltyard_registry.store.events import deletion_time
 from tiltyard_registry.store.quotas import limited
 from tiltyard_registry.store.session import Row, Session, now_ms
 from tiltyard_registry.tables import experiment_tags, experiments, runs
@@ -181,7 +182,7 @@ async def delete_experiment(session: Session, who: Principal, experiment_id: str
     await session.execute(
         update(runs)
         .where(runs.c.experiment_id == number, runs.c.lifecycle_stage == ACTIVE)
-        .values(lifecycle_stage=DELETED, deleted_time=now_ms())
+        .values(lifecycle_stage=DELETED, deleted_time=deletion_time())
     )
 
 
@@ -278,7 +279,7 @@ async def _move(session: Session, who: Principal, experiment_id: str, old: str, 
     moved = await session.scalar(
         update(experiments)
         .where(experiments.c.experiment_id == number, experiments.c.lifecycle_stage == old)
-        .values(lifecycle_stage=new, last_update_time=now_ms())
+        .values(lifecycle_stage=new, last_update_time=deletion_time() if new == DELETED else now_ms())
         .returning(experiments.c.experiment_id)
     )
     if moved is None:

@@ -17,7 +17,7 @@ from tiltyard_registry.store.artifacts import get_manifest as stored_manifest
 from tiltyard_registry.store.contents import PENDING, READY, frozen_digest
 from tiltyard_registry.store.logged_models import record_registration
 from tiltyard_registry.store.places import Artifacts, is_reserved
-from tiltyard_registry.store.registered_models import found, remembered, touch
+from tiltyard_registry.store.registered_models import found, remembered, shown_aliases, touch
 from tiltyard_registry.store.session import Row, Session
 from tiltyard_registry.store.sources import Location, locate
 from tiltyard_registry.store.sources import is_version as names_version
@@ -256,7 +256,7 @@ async def delete_model_version(
     model, row = await locked_version(session, who, name, version, action=Action.DELETE)
     before = await shown_version(session, row)
     if before["aliases"] and not force:
-        named = ", ".join(f"'{alias}'" for alias in before["aliases"])
+        named = shown_aliases(before["aliases"])
         raise ResourceConflict(
             f"Version {row['version']} of '{model['name']}' is still named by an alias: {named}. Move or delete the "
             "alias first, or force the deletion, which deletes the alias too."
