@@ -8,9 +8,10 @@ from weakref import WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util.concurrency import in_greenlet
 
 SQLITE_BUSY_TIMEOUT_MS = 30_000
 READ_TIMEOUT_S = 10.0
@@ -81,7 +82,8 @@ def _refuse_closed(_adapted: object, record: ConnectionPoolEntry, _proxy: object
     """Has the pool connect anew in the place of a connection that its server has closed, and nobody has asked of."""
     driver: Any = record.driver_connection
     if driver is None or driver.is_closed():
-        raise DisconnectionError("The server has closed this connection.")
+        # Without a greenlet the pool cannot connect; the connection goes all the same, and the next try can.
+        raise (DisconnectionError if in_greenlet() else MissingGreenlet)("The server has closed this connection.")
 
 
 async def close(engine: AsyncEngine, connections: Connections) -> None:

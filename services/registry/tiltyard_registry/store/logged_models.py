@@ -10,7 +10,13 @@ from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
-from tiltyard_registry.rules.entries import Entry, check_logged_model_entry, check_param_keys_differ, last_of_each
+from tiltyard_registry.rules.entries import (
+    Entry,
+    check_logged_model_entry,
+    check_param_keys_differ,
+    last_of_each,
+    params_changed,
+)
 from tiltyard_registry.rules.experiments import below, parse_experiment_id
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, logged_model_status
@@ -204,9 +210,7 @@ async def log_logged_model_params(session: Session, who: Principal, model_id: st
         if row.value != wanted[row.key]
     ]
     if changed:
-        raise InvalidParameterValue(
-            f"Changing param values is not allowed. Params were already logged='{changed}' for model ID='{model_id}'."
-        )
+        raise params_changed(changed, f"model ID='{model_id}'")
 
 
 async def record_registration(session: Session, model_id: str, name: str, version: int) -> None:
