@@ -74,6 +74,16 @@ def own(version: int) -> dict[str, str]:
         "pkg/inner/__init__.py": "from ..sub import VALUE\n",
         "pkg/inner/deep.py": "def value():\n    from ..sub import value\n    return value()\n",
         "folder/part.py": value,
+        "requests/__init__.py": "from .inner import VALUE\n",
+        "requests/inner.py": value,
+        "lazy/__init__.py": "def __getattr__(name):\n    import importlib\n"
+        "    return importlib.import_module(f'.{name}', __name__)\n",
+        "lazy/part.py": value,
+        "as_main/__init__.py": "",
+        "as_main/__main__.py": f"VALUE = {version}\n",
+        "forward.py": "from __future__ import annotations\nimport pydantic\n"
+        "class Outer(pydantic.BaseModel):\n    later: Later | None = None\n"
+        f"class Later(pydantic.BaseModel):\n    version: int = {version}\n",
         "typed.py": f"{hints}@dataclass\nclass Row:\n    own: Own\n    version = {version}\n",
     }
 
@@ -122,6 +132,31 @@ KINDS = {
     "where it was found": (
         "import importlib.util\nassert importlib.util.find_spec('helper')\nreturn helper.VALUE",
         "import helper",
+    ),
+    "a name of the environment": ("import requests\nreturn requests.VALUE", ""),
+    "a name of the environment by name": (
+        "return import_module('requests.inner').VALUE",
+        "from importlib import import_module",
+    ),
+    "when it is asked for": ("import lazy\nreturn lazy.part.VALUE", ""),
+    "by references between classes": ("return Outer(later={}).later.version", "from forward import Outer"),
+    "its source": ("return int(inspect.getsource(helper.value).split('return')[1])", "import helper, inspect"),
+    "as a program": ("import runpy\nreturn runpy.run_module('as_main')['VALUE']", ""),
+    "by code that it makes": ("names = {}\nexec('from helper import VALUE', names)\nreturn names['VALUE']", ""),
+    "by a pool's call": (
+        "with Pool(1) as pool:\n    return pool.submit(importlib.import_module, 'helper').result().VALUE",
+        "import importlib\nfrom concurrent.futures import ThreadPoolExecutor as Pool",
+    ),
+    "by a thread's call": (
+        "with ThreadPool(1) as pool:\n    return pool.map(pickle.loads, [b'chelper\\nScaler\\n.'])[0].value",
+        "import pickle\nfrom multiprocessing.pool import ThreadPool",
+    ),
+    "by a file put into sys.modules": (
+        "if 'extra' not in sys.modules:\n"
+        "    spec = util.spec_from_file_location('extra', os.path.join(os.path.dirname(__file__), 'helper.py'))\n"
+        "    sys.modules['extra'] = module = util.module_from_spec(spec)\n    spec.loader.exec_module(module)\n"
+        "import extra\nreturn extra.VALUE",
+        "import importlib.util as util, os, sys",
     ),
     "loaded again": ("import importlib, helper\nreturn importlib.reload(helper).VALUE", ""),
 }  # fmt: skip

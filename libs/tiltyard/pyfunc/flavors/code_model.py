@@ -42,7 +42,7 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     if not name or not path.is_file():
         raise InvalidParameterValue("The model's code file is missing ('model_code_path').")
     with _running:
-        model = _run(asking() or ModelModules(directory, metadata), path, settings.get("config"))
+        model = _run(asking() or ModelModules.of_model(directory, metadata), path, settings.get("config"))
     if model is None:
         raise InvalidParameterValue("The model's code file does not call mlflow.models.set_model().")
     if callable(model) and not hasattr(model, "predict"):

@@ -5,6 +5,7 @@ it takes for sizes, names and places. So everything that is not an error of ours
 flavors. What the model's own code raises is told as that.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,11 +61,13 @@ def load_errors(directory: Path, metadata: MLModel) -> Iterator[None]:
 
 def _is_of_the_model(error: BaseException, directory: Path) -> bool:
     """Whether code of the model was running when the error was raised, or could not be compiled."""
-    if isinstance(error, SyntaxError) and (error.filename or "").startswith(str(directory.resolve())):
+    folders = tuple(f"{folder}{os.sep}" for folder in (directory.absolute(), directory.resolve()))
+    if isinstance(error, SyntaxError) and (error.filename or "").startswith(folders):
         return True
     trace = error.__traceback__
     while trace is not None:
-        if OWNER in trace.tb_frame.f_builtins:
+        frame = trace.tb_frame
+        if OWNER in frame.f_builtins or frame.f_code.co_filename.startswith(folders):
             return True
         trace = trace.tb_next
     return False

@@ -45,7 +45,7 @@ def main(directory: str, fd: str, memory_bytes: str) -> int:
 
     def loaded() -> dict[str, Any]:
         nonlocal model
-        model = load(Path(directory))
+        model = load(Path(directory), alone=True)
         return {"row_wise": model.row_wise, "takes_params": model.takes_params}
 
     answer = _outcome(LOADED, loaded)

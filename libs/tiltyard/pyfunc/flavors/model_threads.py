@@ -1,0 +1,54 @@
+"""Threads that a model's code starts: what is looked up by name in them is looked up for the model.
+
+A function of the model's own says by itself whose it is. This is for others' functions that are handed to a thread,
+such as `pool.map(joblib.load, files)`.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import wraps
+from typing import Any
+
+from tiltyard.pyfunc.flavors.model_imports import Modules, asking, started_by
+
+_plain_start = threading.Thread.start
+_plain_submit = ThreadPoolExecutor.submit
+_lock = threading.Lock()
+
+
+def install() -> None:
+    """Has threads remember which model's code started them. Done once."""
+    with _lock:
+        if threading.Thread.start is _plain_start:
+            threading.Thread.start = _start  # type: ignore[method-assign, assignment]
+        if ThreadPoolExecutor.submit is _plain_submit:
+            ThreadPoolExecutor.submit = _submit  # type: ignore[method-assign, assignment]
+
+
+@wraps(_plain_start)
+def _start(thread: threading.Thread) -> None:
+    # A pool's thread works for whoever submits, and not for who came first.
+    if not _is_of_pool(thread):
+        modules = asking()
+        if modules is not None:
+            vars(thread)["run"] = _for(modules, thread.run)
+    _plain_start(thread)
+
+
+@wraps(_plain_submit)  # type: ignore[arg-type]
+def _submit(pool: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+    modules = asking()
+    return _plain_submit(pool, fn if modules is None else _for(modules, fn), *args, **kwargs)
+
+
+def _for(modules: Modules, function: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with started_by(modules):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _is_of_pool(thread: threading.Thread) -> bool:
+    return getattr(getattr(thread, "_target", None), "__module__", None) == "concurrent.futures.thread"
