@@ -74,14 +74,13 @@ class Proxy:
         body: dict[str, Any] = response.json()
         return body
 
-    def run(self, work: Any) -> Any:
-        """Runs `work(session)` in a write transaction of another process's kind: its own engine."""
+    def within(self, work: Any) -> Any:
+        """What `work(database)` gives, with an engine of its own, as another process has."""
 
         async def main() -> Any:
             database = Database(self.database_url)
             try:
-                async with database.write() as session:
-                    return await work(session)
+                return await work(database)
             finally:
                 await database.close()
 
@@ -90,15 +89,11 @@ class Proxy:
     def pin(self, prefix: str) -> Any:
         """Registers what lies at `prefix` as version 1 of a model, and gives its manifest."""
 
-        async def main() -> Any:
-            database = Database(self.database_url)
-            try:
-                async with database.scopes.alone(artifacts.scope_of(prefix) or prefix):
-                    entries = await artifacts.hash_all(database, self.store, prefix)
-                    async with database.write() as session:
-                        return await register(session, entries)
-            finally:
-                await database.close()
+        async def pinned(database: Database) -> Any:
+            async with database.scopes.alone(artifacts.scope_of(prefix) or prefix):
+                entries = await artifacts.hash_all(database, self.store, prefix)
+                async with database.write() as session:
+                    return await register(session, entries)
 
         async def register(session: Any, entries: Any) -> Any:
             manifest = await artifacts.manifest_of(session, prefix, entries)
@@ -135,7 +130,7 @@ class Proxy:
             )
             return manifest
 
-        return asyncio.run(main())
+        return self.within(pinned)
 
 
 @pytest.fixture
@@ -219,13 +214,11 @@ def test_the_manifest_has_the_hashes_of_the_uploads(proxy: Proxy) -> None:
 
     asyncio.run(put_directly())
 
-    async def unknown() -> list[str]:
-        database = Database(proxy.database_url)
+    async def unknown(database: Database) -> list[str]:
         _, found = await artifacts.listed(database, proxy.store, "1/models/m-1/artifacts")
-        await database.close()
         return [entry.path for entry in found]
 
-    assert asyncio.run(unknown()) == ["1/models/m-1/artifacts/foreign.txt"]
+    assert proxy.within(unknown) == ["1/models/m-1/artifacts/foreign.txt"]
     manifest = proxy.pin("1/models/m-1/artifacts")
     assert {file.path: (file.size_bytes, file.sha256) for file in manifest.files} == {
         name: (len(body), hashlib.sha256(body).hexdigest()) for name, body in bodies.items()
@@ -235,7 +228,7 @@ def test_the_manifest_has_the_hashes_of_the_uploads(proxy: Proxy) -> None:
         for name, body in sorted(bodies.items(), key=lambda item: item[0].encode())
     )
     assert manifest.digest == "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-    assert asyncio.run(unknown()) == []
+    assert proxy.within(unknown) == []
 
 
 def test_a_stale_hash_does_not_count(proxy: Proxy) -> None:
@@ -331,12 +324,13 @@ def test_a_cut_upload_leaves_nothing(proxy: Proxy, framing: str) -> None:
         connection.sendall(b"x" * 9 * MIB)
     time.sleep(0.3)
 
-    async def rows(session: Any) -> list[Any]:
-        return list(await session.all(select(tables.files)))
+    async def rows(database: Database) -> list[Any]:
+        async with database.read() as session:
+            return list(await session.all(select(tables.files)))
 
     assert error_of(proxy.get("1/r/artifacts/cut")) == (404, "RESOURCE_DOES_NOT_EXIST")
     assert proxy.listing("1/r/artifacts") == {}
-    assert proxy.run(rows) == []
+    assert proxy.within(rows) == []
 
 
 @pytest.mark.parametrize(
