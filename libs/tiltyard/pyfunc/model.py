@@ -11,6 +11,7 @@ from tiltyard.pyfunc.flavors import (
     load_predictor,
     model_children,  # noqa: F401 - from here on processes that models start have their modules
 )
+from tiltyard.pyfunc.flavors.load_errors import load_errors
 from tiltyard.pyfunc.flavors.missing_packages import caution
 from tiltyard.pyfunc.flavors.model_imports import collided
 from tiltyard.pyfunc.flavors.model_modules import ModelModules
@@ -175,11 +176,11 @@ def load(path: Path | str, *, alone: bool = False) -> PyFunc:
         BadRequest: the model is external, without files.
         MissingPackage: something that the model needs is not installed; says what to install.
         PermissionDenied: a skops file holds types that are not trusted.
-        InvalidParameterValue: the MLmodel file, or the model's own file, cannot be read.
+        ModelUnreadable: one of the model's files cannot be read; says which.
+        InvalidParameterValue: the MLmodel file says what cannot be, or the model's own code failed; its cause is that.
     """
     directory = Path(path)
     metadata = MLModel.load(directory)
-    _check_tensors(metadata.signature)
     for _ in range(LOAD_TRIES - 1):
         try:
             return _load(directory, metadata, alone)
@@ -192,13 +193,15 @@ def load(path: Path | str, *, alone: bool = False) -> PyFunc:
 
 
 def _load(directory: Path, metadata: MLModel, alone: bool) -> PyFunc:
-    modules = ModelModules.of_model(directory, metadata, alone=alone)
-    with modules.loading():
-        predictor = load_predictor(directory, metadata)
-    found = PyFunc(metadata, predictor, directory, modules)
-    modules.forget_with(found)
-    found.caution = caution(directory, metadata)
-    return found
+    with load_errors(directory, metadata):
+        _check_tensors(metadata.signature)
+        modules = ModelModules.of_model(directory, metadata, alone=alone)
+        with modules.loading():
+            predictor = load_predictor(directory, metadata)
+        found = PyFunc(metadata, predictor, directory, modules)
+        modules.forget_with(found)
+        found.caution = caution(directory, metadata)
+        return found
 
 
 def _check_tensors(signature: Signature | None) -> None:

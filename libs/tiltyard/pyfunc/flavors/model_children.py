@@ -55,7 +55,8 @@ def _beside(plain: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         found = _own(value)
         if found is NotImplemented:
             found = plain(pickler, value)
-            modules = value.__builtins__.get(OWNER) if isinstance(value, FunctionType) else None
+            function: Any = value if isinstance(value, FunctionType) else None
+            modules = function and function.__builtins__.get(OWNER)
             if modules is not None and isinstance(found, tuple):
                 _, arguments, state, *_, set_state = found
                 found = (_function, (_place(modules), *arguments), state, None, None, partial(_state, set_state))
