@@ -6,7 +6,8 @@
     ├── MissingPackage                  a model or a feature needs a package that is not installed
     └── TiltyardError                   an answer arrived (or is about to be given) and it says no
         ├── InvalidParameterValue       a rule or a type says no; the message names the parameter
-        │   └── InvalidModelInput       the model's type hint or its loader refuses the input
+        │   ├── InvalidModelInput       the model's type hint or its loader refuses the input
+        │   └── ModelUnreadable         a file of the model is missing, damaged or of another kind
         ├── BadRequest                  a scoring body is unreadable, a prediction input is refused
         ├── ResourceAlreadyExists       the name is taken
         ├── Unauthenticated             no credentials, or bad ones
@@ -65,6 +66,10 @@ class SchemaEnforcementFailed(InvalidParameterValue):
 
 class InvalidModelInput(InvalidParameterValue):
     """An input that is not what the model's type hint or its loader takes: the caller's fault, in our own words."""
+
+
+class ModelUnreadable(InvalidParameterValue):
+    """A file of the model is missing, damaged or of another kind: the model's fault. The cause says what was met."""
 
 
 class BadRequest(TiltyardError):

@@ -37,6 +37,11 @@ class Server:
         self.start_s = time.perf_counter() - began_s
 
     @property
+    def pid(self) -> int:
+        """The root of its processes."""
+        return self._process.pid
+
+    @property
     def resident_mb(self) -> float:
         """Memory of its processes."""
         process = psutil.Process(self._process.pid)

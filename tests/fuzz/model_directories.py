@@ -1,22 +1,59 @@
 """Model directories whose files are deep, vast, of wrong types, cut, or say what is not so."""
 
+import io
 import json
 import pickle
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import yaml
 
 from tests.fuzz.case import one_in
 from tests.fuzz.json_text import damaged, hostile, value
 
+_PICKLES = (".pkl", ".pickle", ".cloudpickle", ".pth", ".statsmodels")
+# The files beside the model itself.
+_BESIDE = frozenset(
+    (
+        "MLmodel",
+        "conda.yaml",
+        "python_env.yaml",
+        "requirements.txt",
+        "pyproject.toml",
+        "uv.lock",
+        "input_example.json",
+        "serving_input_example.json",
+    )
+)
 
-def spoil(rng: Random, directory: Path) -> str:
-    """Makes one file of a good model directory hostile, and gives the name of the file."""
+
+class Spoiled(NamedTuple):
+    """What is wrong with a directory.
+
+    Attributes:
+        file: the file that is.
+        runs: whether the file is code, or a pickle, with bytes of it changed: then it may do anything to the process
+            that reads it, and nobody can say what comes of it.
+    """
+
+    file: str
+    runs: bool
+
+    @property
+    def kind(self) -> str:
+        """What it is counted under."""
+        return self.file if self.file == "MLmodel" else Path(self.file).suffix or self.file
+
+
+def spoil(rng: Random, directory: Path) -> Spoiled:
+    """Makes one file of a good model directory hostile, and says which."""
     files = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
-    name = rng.choice(["MLmodel", "MLmodel", "MLmodel", *files])
+    own = [file for file in files if Path(file).name not in _BESIDE]
+    name = rng.choice(["MLmodel", "MLmodel", *rng.choice([own or files, files])])
     path = directory / name
     spoilers: list[Callable[[Random, bytes], bytes]] = [_any_bytes, _cut]
     if name == "MLmodel":
@@ -25,12 +62,15 @@ def spoil(rng: Random, directory: Path) -> str:
         spoilers += [_yaml, _yaml]
     elif name.endswith(".json"):
         spoilers += [_json, _json]
-    elif name.endswith((".pkl", ".cloudpickle")):
+    elif name.endswith(_PICKLES):
         spoilers += [_pickle, _pickle]
+    elif name.endswith(".skops"):
+        spoilers += [_zip, _zip]
     elif name.endswith(".txt"):
         spoilers += [_lines]
-    path.write_bytes(rng.choice(spoilers)(rng, path.read_bytes()))
-    return name
+    spoiler = rng.choice(spoilers)
+    path.write_bytes(spoiler(rng, path.read_bytes()))
+    return Spoiled(name, runs=spoiler is _cut and name.endswith((*_PICKLES, ".py")))
 
 
 def _any_bytes(rng: Random, _: bytes) -> bytes:
@@ -131,3 +171,31 @@ def _lines(rng: Random, _: bytes) -> bytes:
     return rng.choice(
         [b"-r requirements.txt\n", b"--index-url http://127.0.0.1:9/\n", b"a" * 1_000_000, b"a==1\n" * 50_000]
     )
+
+
+def _zip(rng: Random, content: bytes) -> bytes:
+    """An archive whose entries are vast, missing, or changed."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = {name: archive.read(name) for name in archive.namelist()}
+    except zipfile.BadZipFile:
+        return content
+    name = rng.choice(sorted(entries))
+    match rng.randrange(4):
+        case 0:
+            entries[name] = damaged(rng, entries[name])
+        case 1:
+            del entries[name]
+        case 2:
+            entries[name] = bytes(rng.choice([10_000_000, 100_000_000]))
+        case _:
+            text = entries.get("schema.json", b"{}").decode()
+            told = rng.choice(["9" * 30, "[" * 5000, "null", '"numpy.ndarray"', "-1"])
+            entries["schema.json"] = text.replace(
+                rng.choice([": 1", ": 3", '"float64"', '"str"']), f": {told}"
+            ).encode()
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry, data in entries.items():
+            archive.writestr(entry, data)
+    return sink.getvalue()

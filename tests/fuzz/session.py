@@ -9,47 +9,56 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import NoReturn
 
 from tests.fixtures.services import Service
-from tests.fuzz import infer_bodies, json_bodies, tables
+from tests.fuzz import good_models, infer_bodies, json_bodies, tables
 from tests.fuzz.case import Case, one_in, random_of
 from tests.fuzz.encodings import compressed
-from tests.fuzz.loads import Child, Directories, serve
+from tests.fuzz.finding import Finding
+from tests.fuzz.loads import FREE_BYTES, MAX_TIMES_ITS_FILES, Child, Directories, serve, size_bytes
 from tests.fuzz.registry_calls import Operations
 from tests.fuzz.servings import MODELS
 from tests.fuzz.watch import Watch
 from tests.serving.http_calls import Answer, request
 from tiltyard.client import Client
 
+MAX_STALL_S = 0.25
 SENDERS = 3
 ANSWER_TIMEOUT_S = 90.0
 # Beyond the number of cases, so that loads and requests share no choices.
 _LOADS_FROM = 1_000_000_000
 _DOCUMENT = "/api/tiltyard/v1/openapi.json"
+# What was slow among others is sent again, alone, so often at most; it is slow when it is each time.
+_AGAIN = 3
+_MAX_SUSPECTS = 60
 
 
 class Session:
     """Services under attack. `findings` are what must not be; `counts` are kinds and statuses."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.findings: list[str] = []
+        self.findings: list[Finding] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self._seed = seed
         self._noting = threading.Lock()
-        self._under_way: dict[str, str] = {}
+        # When each number was under way, and what was not answered in time.
+        self._spans: dict[int, tuple[float, float]] = {}
+        self._late: dict[int, str] = {}
         models = []
         for name, make in MODELS.items():
             make(folder / "models" / name)
             models += ["--model", f"{name}={folder / 'models' / name}"]
-        self.directories = Directories(folder / "models", folder)
+        (folder / "others").mkdir()
+        good_models.save_all(folder / "others")
+        self.directories = Directories(folder, folder / "models", folder / "others")
+        self._child = Child()
         self._registry = Service("registry", "--data-dir", str(folder / "data"), log=folder / "registry.log").start()
         options = [*models, "--registry-url", self._registry.url, "--cache-dir", str(folder / "cache")]
         self._serving = Service("serving", *options, "--request-timeout-s", "30", log=folder / "serving.log").start()
         self._services = {"serving": self._serving, "registry": self._registry}
         self._operations = Operations(json.loads(request(self._registry.port, "GET", _DOCUMENT).body))
-        self.watches = {name: Watch(service.port, service.pid, self._label) for name, service in self._services.items()}
+        self.watches = {name: Watch(service.port, service.pid) for name, service in self._services.items()}
 
     def __enter__(self) -> "Session":
         for watch in self.watches.values():
@@ -57,61 +66,129 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._child.close()
         for name, watch in self.watches.items():
             watch.stop()
-            self.findings += [f"{name} {failure}" for failure in watch.failures]
+            for failure in watch.failures:
+                self._find("no answer", f"{name}, /livez: {failure}")
         for name, service in self._services.items():
             if not service.running:
-                self.findings.append(f"{name} is gone with {service.wait()}: {service.logs[-2000:]}")
+                self._find("crash", f"{name} is gone with {service.wait()}: {service.logs[-2000:]}")
                 continue
-            self.findings += [f"{name} logged {line[:600]}" for line in service.logs.splitlines() if _is_fault(line)]
+            for line in filter(_is_fault, service.logs.splitlines()):
+                self._find("logged", f"{name} logged {line[:600]}")
             if status := service.terminate():
-                self.findings.append(f"{name} ended with {status} when it was asked to end")
+                self._find("crash", f"{name} ended with {status} when it was asked to end")
 
     def attack(self, until: Callable[[int], bool], *, loads_until: Callable[[int], bool]) -> None:
-        """Sends the cases whose numbers `until` does not refuse, and loads directories in the same way beside them."""
+        """Sends the cases whose numbers `until` does not refuse, and loads directories in the same way beside them.
+
+        What was not answered in time, on a machine that may be busy with others, is sent again alone at the end.
+        """
         numbers = itertools.takewhile(lambda number: not until(number), itertools.count())
-        threads = [threading.Thread(target=self._send_all, args=(numbers, str(at))) for at in range(SENDERS)]
+        threads = [threading.Thread(target=self._send_all, args=(numbers,)) for _ in range(SENDERS)]
         threads.append(threading.Thread(target=self._load_all, args=(loads_until,)))
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        late, self._late = self._late, {}
+        for number, what in late.items():
+            for _ in range(_AGAIN):
+                self.send(number)
+                if number not in self._late:
+                    break
+            else:
+                self._find("late", f"case {number}, alone and {_AGAIN} times: {what}")
+
+    def find_stalls(self) -> tuple[int, float]:
+        """Sends again, alone, all that was under way in stalls over the limit; finds those that stall by themselves.
+
+        Returns how many stalls there were among others, and the largest that came again alone, in seconds.
+        """
+        slow = [found for watch in self.watches.values() for found in watch.slow if found.stall_s > MAX_STALL_S]
+        suspects: dict[int, float] = {}
+        for found in sorted(slow, key=lambda found: -found.stall_s):
+            for number, (began_s, ended_s) in self._spans.items():
+                if began_s < found.ended_s and ended_s > found.began_s:
+                    suspects.setdefault(number, found.stall_s)
+        largest_s = 0.0
+        for number in list(suspects)[:_MAX_SUSPECTS]:
+            alone_s = self._stalls_alone(number)
+            largest_s = max(largest_s, *alone_s.values())
+            for name, stall_s in alone_s.items():
+                if stall_s > MAX_STALL_S:
+                    self._find("stall", f"{name} stalled for {stall_s:.2f} s, each of {_AGAIN} times, at {number}")
+        return len(slow), largest_s
+
+    def _stalls_alone(self, number: int) -> dict[str, float]:
+        """The smallest of the largest stalls of each service while that number is under way alone, some times."""
+        least_s = dict.fromkeys(self.watches, float("inf"))
+        for _ in range(_AGAIN):
+            began_s = time.monotonic()
+            self.again(number)
+            for name, watch in self.watches.items():
+                least_s[name] = min(least_s[name], watch.largest_stall_s(began_s))
+            if max(least_s.values()) <= MAX_STALL_S:
+                break
+        return least_s
 
     def case(self, number: int) -> Case:
         """The case of that number."""
         rng = random_of(self._seed, number)
-        if one_in(rng, 3):
-            return self._operations.call(rng)
         makers = (
             *(json_bodies.scoring_json, json_bodies.scoring_json, json_bodies.v1_json),
             *(tables.csv, tables.parquet, tables.arrow, infer_bodies.infer_json, infer_bodies.infer_binary),
         )
-        case = rng.choice(makers)(rng)
-        if one_in(rng, 4):
+        if one_in(rng, 3):
+            case = self._operations.call(rng)
+            if one_in(rng, 8):
+                # A body of the other service.
+                other = rng.choice(makers)(rng)
+                case = replace(case, kind="registry, other body", body=other.body, headers=other.headers)
+        else:
+            case = rng.choice(makers)(rng)
+        if case.body and one_in(rng, 4):
             case = compressed(rng, case)
         if one_in(rng, 40):
             case = replace(case, method=rng.choice(["GET", "PUT", "HEAD", "DELETE", "PATCH"]))
         return case
 
+    def again(self, number: int) -> None:
+        """Sends the case, or loads the directory, of that number once more."""
+        if number >= _LOADS_FROM:
+            with Client(self._registry.url) as client:
+                self._load(client, number)
+        else:
+            self.send(number)
+
     def send(self, number: int) -> None:
         """Sends one case, and judges its answer."""
         case = self.case(number)
-        self._under_way[threading.current_thread().name] = f"case {number} ({case.kind}, {len(case.body)} bytes)"
+        what = f"case {number} ({case.kind} {case.method} {case.path[:200]}, {len(case.body)} bytes)"
         service = self._services[case.target]
+        began_s = time.monotonic()
         try:
             answer = request(service.port, case.method, case.path, case.body, case.headers, ANSWER_TIMEOUT_S)
+        except TimeoutError:
+            self._late[number] = f"{what}: no answer in {ANSWER_TIMEOUT_S:g} s"
+            return
         except (OSError, http.client.HTTPException) as error:
             # What is refused from its head on may be closed while it is still sent.
             self._note(case.kind, "broken off" if isinstance(error, ConnectionError) else type(error).__name__)
             if not isinstance(error, ConnectionError) or not service.running:
-                self._find(f"case {number} ({case.kind} {case.method} {case.path[:200]}): {error!r}")
+                self._find("no answer", f"{what}: {error!r}")
             return
+        finally:
+            self._spans[number] = began_s, time.monotonic()
         self._note(case.kind, str(answer.status))
-        if problem := _problem(answer):
-            self._find(f"case {number} ({case.kind} {case.method} {case.path[:200]}): {problem}")
+        self._late.pop(number, None)
+        if answer.status == 504:
+            self._late[number] = f"{what}: {answer.body[:200]!r}"
+        elif problem := _problem(answer):
+            self._find(problem.kind, f"{what}: {problem.what}")
 
-    def _send_all(self, numbers: Iterator[int], _sender: str) -> None:
+    def _send_all(self, numbers: Iterator[int]) -> None:
         while True:
             with self._noting:
                 number = next(numbers, None)
@@ -120,53 +197,62 @@ class Session:
             self.send(number)
 
     def _load_all(self, until: Callable[[int], bool]) -> None:
-        child = Child()
         with Client(self._registry.url) as client:
-            for number in itertools.count():
-                if until(number):
+            for number in itertools.count(_LOADS_FROM):
+                if until(number - _LOADS_FROM):
                     break
-                rng = random_of(self._seed, _LOADS_FROM + number)
-                self._load(child, client, number, rng)
-        child.close()
+                self._load(client, number)
 
-    def _load(self, child: Child, client: Client, number: int, rng: Random) -> None:
-        path, file = self.directories.hostile(rng)
-        self._under_way["loads"] = f"load {number} ({file})"
-        said = child.load(path)
-        self._note(f"load of {Path(file).suffix or file}", " ".join(said.split()[:2]).rstrip(":"))
-        if said.startswith(("raised", "ended", "crashed")):
-            self._find(f"load {number} ({file}): {said}")
-        if number % 4 == 0 and not said.startswith("crashed"):
+    def _load(self, client: Client, number: int) -> None:
+        path, spoiled = self.directories.hostile(number - _LOADS_FROM, random_of(self._seed, number))
+        what = f"load {number} ({spoiled.file})"
+        loaded = self._child.load(path)
+        said = loaded.said
+        kind = f"load of {spoiled.kind}"
+        self._note(kind, " ".join(said.split()[:2]).rstrip(":"))
+        if said.startswith(("raised", "leaked")):
+            self._find("load " + " ".join(said.split()[:2]).rstrip(":"), f"{what}: {said}")
+        if said.startswith(("crashed", "stuck")) and not spoiled.runs:
+            self._find("crash" if said.startswith("crashed") else "stuck", f"{what}: {said}")
+        allowed_bytes = FREE_BYTES + MAX_TIMES_ITS_FILES * size_bytes(path)
+        if loaded.grown_bytes > allowed_bytes:
+            self._find("memory", f"{what}: {loaded.grown_bytes >> 20} MiB, of files of {size_bytes(path)} bytes")
+        if number % 4 or spoiled.runs or said.startswith(("crashed", "stuck")):
+            return
+        began_s = time.monotonic()
+        try:
             status, message = serve(client, self._serving.port, path, f"main.fuzz.m{number % 7}")
-            self._note("endpoint of a hostile model", str(status))
-            if status >= 500:
-                self._find(f"load {number} ({file}), served: {status} {message}")
-
-    def _label(self) -> str:
-        return ", ".join(list(self._under_way.values()))
+        except (OSError, http.client.HTTPException) as error:
+            self._find("no answer", f"{what}, served: {error!r}")
+            return
+        finally:
+            self._spans[number] = began_s, time.monotonic()
+        self._note("endpoint of a hostile model", str(status))
+        if status >= 500:
+            self._find("5xx", f"{what}, served: {status} {message}")
 
     def _note(self, kind: str, outcome: str) -> None:
         with self._noting:
             self.counts[kind, outcome] += 1
 
-    def _find(self, what: str) -> None:
+    def _find(self, kind: str, what: str) -> None:
         with self._noting:
-            self.findings.append(what)
+            self.findings.append(Finding(kind, what))
 
 
-def _problem(answer: Answer) -> str | None:
+def _problem(answer: Answer) -> Finding | None:
     """What is wrong with an answer, if anything is."""
     told = answer.body[:300]
     if answer.status >= 500 and answer.status != 501:
         # A service that has no room says so, and when to come again.
         if answer.status == 503 and "retry-after" in answer.headers:
             return None
-        return f"{answer.status} {told!r}"
+        return Finding("5xx", f"{answer.status} {told!r}")
     if answer.headers.get("content-type", "").partition(";")[0] == "application/json" and answer.body:
         try:
             json.loads(answer.body, parse_constant=_no_json)
         except ValueError:
-            return f"{answer.status} with what is no JSON: {told!r}"
+            return Finding("no JSON", f"{answer.status} {told!r}")
     return None
 
 

@@ -1,107 +1,83 @@
-"""What attacked services take: memory, and how long they answer nobody.
+"""What attacked services take: memory, and how long they answer nobody. See `probe` for how it is measured."""
 
-A stall counts as long as the service computed in it: a machine that is busy with others lets everybody wait, and a
-service that waits for its turn has not stalled.
-"""
-
-import contextlib
-import http.client
-import os
+import json
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-import psutil
+from tests.fuzz import probe
 
-EACH_S = 0.02
-LIVE_TIMEOUT_S = 60.0
+_ANSWERS_WITHIN_S = 2 * probe.LIVE_TIMEOUT_S
+
+
+class Slow(NamedTuple):
+    """One answer of /livez that took long, and how much of that was a stall."""
+
+    began_s: float
+    ended_s: float
+    stall_s: float
 
 
 class Watch:
-    """Asks one service for /livez all the time. `label` says what is under way when a stall is noted."""
+    """A probe of one service, and what it has told."""
 
-    def __init__(self, port: int, pid: int, label: Callable[[], str]) -> None:
-        self._port = port
-        self._process = psutil.Process(pid)
-        self._label = label
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._before_bytes = self.memory_bytes()
-        self.peak_growth_bytes = 0
-        self.largest_stall_s = 0.0
-        self.largest_wait_s = 0.0
-        self.stalled_at = ""
+    def __init__(self, port: int, pid: int) -> None:
+        self.slow: list[Slow] = []
+        self.memory: list[tuple[float, int]] = []
         self.failures: list[str] = []
+        self._before_bytes = probe.memory_bytes(pid)
+        self._told = threading.Condition()
+        self._command = [sys.executable, str(Path(probe.__file__)), str(port), str(pid)]
+        self._probe: subprocess.Popen[str] | None = None
+        self._reader = threading.Thread(target=self._read, daemon=True)
 
     def start(self) -> None:
         """Begins."""
-        self._thread.start()
+        self._probe = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._reader.start()
 
     def stop(self) -> None:
         """Ends."""
-        self._stop.set()
-        self._thread.join()
+        if self._probe is not None and self._probe.stdin is not None:
+            self._probe.stdin.close()
+            self._probe.wait()
+            self._reader.join()
 
     @property
-    def growth_bytes(self) -> int:
-        """How much more memory it has now than in the beginning."""
-        return self.memory_bytes() - self._before_bytes
+    def largest(self) -> Slow:
+        """The largest stall so far."""
+        return max(self.slow, key=lambda slow: slow.stall_s, default=Slow(0.0, 0.0, 0.0))
 
-    def memory_bytes(self) -> int:
-        """The resident memory of its processes."""
-        found = 0
-        for process in self._processes():
-            try:
-                found += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-        return found
+    def largest_stall_s(self, began_s: float) -> float:
+        """The largest stall from a time on; waits until the probe has asked once more."""
+        now_s = time.monotonic()
+        with self._told:
+            self._told.wait_for(lambda: bool(self.memory) and self.memory[-1][0] > now_s, _ANSWERS_WITHIN_S)
+            return max((slow.stall_s for slow in self.slow if slow.ended_s > began_s), default=0.0)
 
-    def _processes(self) -> list[psutil.Process]:
-        try:
-            return [self._process, *self._process.children(recursive=True)]
-        except psutil.NoSuchProcess:
+    def growth_bytes(self, parts: int) -> list[int]:
+        """By how much memory had grown at most, in each of so many equal parts of the time."""
+        if not self.memory:
             return []
+        first_s, last_s = self.memory[0][0], self.memory[-1][0]
+        peaks = [0] * parts
+        for at_s, size_bytes in self.memory:
+            part = min(parts - 1, int(parts * (at_s - first_s) / max(1e-9, last_s - first_s)))
+            peaks[part] = max(peaks[part], size_bytes - self._before_bytes)
+        return peaks
 
-    def _computed_s(self) -> float:
-        """The processor time of all its threads, in nanoseconds' resolution."""
-        total_ns = 0
-        for process in self._processes():
-            for thread in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
-                try:
-                    total_ns += int(thread.read_text().split()[0])
-                except (OSError, IndexError):
-                    continue
-        return total_ns / 1e9
-
-    def _run(self) -> None:
-        # Before the services in turn, where that is allowed: what is measured is them.
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
-        while not self._stop.wait(EACH_S):
-            self.peak_growth_bytes = max(self.peak_growth_bytes, self.growth_bytes)
-            label, computed_s, began_s = self._label(), self._computed_s(), time.monotonic()
-            try:
-                self._ask()
-            except (OSError, http.client.HTTPException) as error:
-                if not self._stop.is_set():
-                    self.failures.append(f"/livez: {error!r} while {label}")
-                    time.sleep(0.5)
-                continue
-            waited_s = time.monotonic() - began_s
-            stall_s = min(waited_s, self._computed_s() - computed_s)
-            self.largest_wait_s = max(self.largest_wait_s, waited_s)
-            if stall_s > self.largest_stall_s:
-                self.largest_stall_s, self.stalled_at = stall_s, f"{label} … {self._label()}"
-
-    def _ask(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=LIVE_TIMEOUT_S)
-        try:
-            connection.request("GET", "/livez")
-            response = connection.getresponse()
-            response.read()
-            if response.status != 200:
-                self.failures.append(f"/livez: {response.status}")
-        finally:
-            connection.close()
+    def _read(self) -> None:
+        assert self._probe is not None and self._probe.stdout is not None
+        for line in self._probe.stdout:
+            told = json.loads(line)
+            with self._told:
+                if "stall_s" in told:
+                    self.slow.append(Slow(**told))
+                elif "failure" in told:
+                    self.failures.append(told["failure"])
+                else:
+                    self.memory.append((told["at_s"], told["memory_bytes"]))
+                    self._told.notify_all()

@@ -1,6 +1,7 @@
 """Bare NaN and Infinity, as Python's clients write them, are read where strict JSON fails, and nothing else is."""
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from tests.pyfunc import peer
 from tests.serving.models import column, signature, tensor
 from tiltyard import pyfunc
 from tiltyard.errors import BadRequest
-from tiltyard.pyfunc import payload
+from tiltyard.pyfunc import json_body, payload
 from tiltyard.pyfunc.json_body import decode_json
 from tiltyard_serving.row_proof import prove
 from tiltyard_serving.warm_up import _example
@@ -32,9 +33,56 @@ def test_what_python_writes_is_read(value: object) -> None:
     assert repr(decode_json(json.dumps(value).encode())) == repr(json.loads(json.dumps(value)))
 
 
+@given(VALUES, st.integers(1, 9))
+def test_what_is_read_in_pieces_is_the_same(value: object, piece_bytes: int) -> None:
+    """Wherever a piece ends, in a constant, in a text or after a backslash, the values are the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_body, "_PIECE_BYTES", piece_bytes)
+        patch.setattr(json_body, "_MAX_BYTES", piece_bytes + 16)
+        patch.setattr(json_body, "_LARGE_BYTES", 4)
+        assert repr(decode_json(json.dumps(value).encode())) == repr(json.loads(json.dumps(value)))
+
+
+@pytest.mark.parametrize("separator", [b"1", b" ", b'"a",', b'"\\\\\\"",', b'"' + b"a" * 3_000_000 + b'",'])
+def test_no_part_of_a_large_body_is_read_at_one_go(separator: bytes) -> None:
+    """A search for constants hands on the interpreter's lock every piece, whatever the body is made of."""
+    body = b"[NaN," + separator * (2_000_000 // len(separator) + 1) + b"1]"
+    reads: list[int] = []
+
+    class Watched:
+        def __init__(self, pattern: "re.Pattern[bytes]") -> None:
+            self._pattern = pattern
+
+        def match(self, text: bytes, at: int, end: int) -> "re.Match[bytes] | None":
+            reads.append(end - at)
+            return self._pattern.match(text, at, end)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_OUTSIDE", "_INSIDE"):
+            patch.setattr(json_body, name, Watched(getattr(json_body, name)))
+        assert json_body.without_constants(body) == b"[0," + body[5:]
+    assert max(reads) <= json_body._MAX_BYTES
+
+
 @pytest.mark.parametrize(
     "body",
-    [b"", b"NaN,", b"[NaN", b'["NaN]', b"-NaN", b"NaNs", b"nan", b"inf", b"1NaN", b'[NaN,"\\ud800"]', b"{NaN:1}"],
+    [
+        b"",
+        b"NaN,",
+        b"[NaN",
+        b'["NaN]',
+        b"-NaN",
+        b"NaNs",
+        b"nan",
+        b"inf",
+        b"1NaN",
+        b"5-Infinity",
+        b"--Infinity",
+        b"[Infinit]",
+        b"[N",
+        b'[NaN,"\\ud800"]',
+        b"{NaN:1}",
+    ],
 )
 def test_what_is_no_json_stays_refused(body: bytes) -> None:
     """The strict parser has the last word: a NaN elsewhere excuses nothing."""

@@ -5,8 +5,10 @@ import importlib
 import json
 import pickle
 import sys
+import threading
 import weakref
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,6 +76,16 @@ def own(version: int) -> dict[str, str]:
         "pkg/inner/__init__.py": "from ..sub import VALUE\n",
         "pkg/inner/deep.py": "def value():\n    from ..sub import value\n    return value()\n",
         "folder/part.py": value,
+        "requests/__init__.py": "from .inner import VALUE\n",
+        "requests/inner.py": value,
+        "lazy/__init__.py": "def __getattr__(name):\n    import importlib\n"
+        "    return importlib.import_module(f'.{name}', __name__)\n",
+        "lazy/part.py": value,
+        "as_main/__init__.py": "",
+        "as_main/__main__.py": f"VALUE = {version}\n",
+        "forward.py": "from __future__ import annotations\nimport pydantic\n"
+        "class Outer(pydantic.BaseModel):\n    later: Later | None = None\n"
+        f"class Later(pydantic.BaseModel):\n    version: int = {version}\n",
         "typed.py": f"{hints}@dataclass\nclass Row:\n    own: Own\n    version = {version}\n",
     }
 
@@ -123,6 +135,31 @@ KINDS = {
         "import importlib.util\nassert importlib.util.find_spec('helper')\nreturn helper.VALUE",
         "import helper",
     ),
+    "a name of the environment": ("import requests\nreturn requests.VALUE", ""),
+    "a name of the environment by name": (
+        "return import_module('requests.inner').VALUE",
+        "from importlib import import_module",
+    ),
+    "when it is asked for": ("import lazy\nreturn lazy.part.VALUE", ""),
+    "by references between classes": ("return Outer(later={}).later.version", "from forward import Outer"),
+    "its source": ("return int(inspect.getsource(helper.value).split('return')[1])", "import helper, inspect"),
+    "as a program": ("import runpy\nreturn runpy.run_module('as_main')['VALUE']", ""),
+    "by code that it makes": ("names = {}\nexec('from helper import VALUE', names)\nreturn names['VALUE']", ""),
+    "by a pool's call": (
+        "with Pool(1) as pool:\n    return pool.submit(importlib.import_module, 'helper').result().VALUE",
+        "import importlib\nfrom concurrent.futures import ThreadPoolExecutor as Pool",
+    ),
+    "by a thread's call": (
+        "with ThreadPool(1) as pool:\n    return pool.map(pickle.loads, [b'chelper\\nScaler\\n.'])[0].value",
+        "import pickle\nfrom multiprocessing.pool import ThreadPool",
+    ),
+    "by a file put into sys.modules": (
+        "if 'extra' not in sys.modules:\n"
+        "    spec = util.spec_from_file_location('extra', os.path.join(os.path.dirname(__file__), 'helper.py'))\n"
+        "    sys.modules['extra'] = module = util.module_from_spec(spec)\n    spec.loader.exec_module(module)\n"
+        "import extra\nreturn extra.VALUE",
+        "import importlib.util as util, os, sys",
+    ),
     "loaded again": ("import importlib, helper\nreturn importlib.reload(helper).VALUE", ""),
 }  # fmt: skip
 
@@ -132,6 +169,23 @@ def test_each_version_imports_its_own(tmp_path: Path, kind: str) -> None:
     """Two versions with modules of the same names answer with their own, however these are imported."""
     body, top = KINDS[kind]
     assert answers(tmp_path, body, top=top) == [1, 2, 1]
+
+
+def test_versions_that_load_and_answer_at_once_keep_apart(tmp_path: Path) -> None:
+    """Threads that load two versions, whose helpers are imported at the first answer, each get their own."""
+    body = "import pkg.inner.deep as deep, pickle\nreturn [deep.value(), pickle.loads(b'chelper\\nScaler\\n.').value]"
+    folders = [write(tmp_path / str(v), {**own(v), "entry.py": entry(body)}) for v in (1, 2)]
+    together = threading.Barrier(8, timeout=60)
+
+    def load_and_ask(folder: Path) -> list[Any]:
+        together.wait()
+        model = pyfunc.load(folder)
+        together.wait()
+        return [model.predict(ROWS) for _ in range(20)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(load_and_ask, folders * 4))
+    assert found == [[[v, v]] * 20 for v in (1, 2)] * 4
 
 
 def test_modules_that_the_process_has_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,12 @@ from tiltyard_serving.isolation.process import Limits, Process
 
 # `known` forks as Python does, `unknown` behind its back: then what it does in children is not done.
 LOADER = """
-import ctypes, os, signal
+import ctypes, os, signal, sys
 FORKS = {"known": os.fork, "unknown": ctypes.CDLL(None).fork}
 class Model:
     def predict(self, data):
+        if data["do"].iloc[0] == "own":
+            return [sys.modules["loader"] is sys.modules[__name__]]
         verb, _, way = str(data["do"].iloc[0]).partition(" ")
         if verb in ("leave", "return") and FORKS[way]() == 0:
             with open("CHILDREN", "a") as file:
@@ -101,3 +103,8 @@ def test_an_end_by_a_signal_without_a_name(process: Process) -> None:
     os.kill(pid, signal.SIGRTMIN + 6)
     until(lambda: process.state.state == "running" and process.state.restarts == 1)
     assert process.state.last_end == f"was ended by signal {signal.SIGRTMIN + 6:d}"
+
+
+def test_the_modules_of_its_model_have_their_own_names(process: Process) -> None:
+    """Nobody else's modules are there to be told apart from, so code that looks into `sys.modules` finds its own."""
+    assert ask(process, "own") == [True]

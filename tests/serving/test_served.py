@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from tiltyard.errors import BadRequest, TemporarilyUnavailable
+from tiltyard.errors import (
+    BadRequest,
+    InternalError,
+    InvalidParameterValue,
+    MissingPackage,
+    ModelIntegrityError,
+    ModelUnreadable,
+    TemporarilyUnavailable,
+)
 from tiltyard_serving.loading import Target
 from tiltyard_serving.served import Served
 from tiltyard_serving.telemetry import Telemetry
@@ -209,3 +217,36 @@ async def test_what_does_not_answer_its_example_replaces_nothing_that_does() -> 
     assert served.current == ONE
     assert "example" in str(served.problem)
     served.close()
+
+
+def _caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+FAILURES = {
+    "a damaged file": (_caused(ModelUnreadable("its file is damaged"), EOFError("cut off")), "WARNING", False),
+    "the model's own code": (_caused(InvalidParameterValue("its own code failed"), KeyError("k")), "WARNING", True),
+    "a bad MLmodel": (InvalidParameterValue("no loader"), "WARNING", False),
+    "a missing package": (_caused(MissingPackage("it needs x"), ModuleNotFoundError("x")), "WARNING", False),
+    "changed bytes": (ModelIntegrityError("the digest differs"), "WARNING", False),
+    "a fault of ours": (AssertionError("never"), "ERROR", True),
+    "a fault of ours that is told": (InternalError("Internal error."), "ERROR", False),
+}
+
+
+@pytest.mark.parametrize("error, level, traced", FAILURES.values(), ids=FAILURES)
+async def test_a_load_that_fails_is_logged_once_as_whose_fault_it_is(
+    error: Exception, level: str, traced: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A model's fault is one warning, with a traceback where its own code raised; an error is a fault of ours."""
+    loads = Loads()
+    loads.failures[ONE] = error
+    served = serve(loads)
+    served.want(ONE)
+    await until(lambda: len(loads.begun) > 2)
+    served.close()
+    [record] = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert record.levelname == level
+    assert "iris/1 could not be loaded" in record.getMessage()
+    assert bool(record.exc_info) is traced

@@ -105,7 +105,7 @@ def test_what_is_no_pipeline_says_so(root: Path, tmp_path: Path, spark: Any) -> 
     with pytest.raises(ResourceDoesNotExist, match="Spark files"):
         pyfunc.load(tmp_path)
     (tmp_path / "sparkml").mkdir()
-    with pytest.raises(InvalidParameterValue, match="no Spark pipeline") as refused:
+    with pytest.raises(InvalidParameterValue, match="the file 'sparkml' cannot be read") as refused:
         pyfunc.load(tmp_path)
     assert str(tmp_path) not in refused.value.message
 

@@ -5,6 +5,7 @@ RFC 8259 has neither, but `json.dumps` of a table with a missing value writes `N
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -12,8 +13,17 @@ import msgspec
 from tiltyard.pyfunc.form import Body
 
 _json = msgspec.json.Decoder()
-# Texts are passed over, with whatever stands in them; one that does not end goes on to the end.
-_TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(?<![-\w])(?:NaN|-?Infinity)\b', re.DOTALL)
+# What one call reads while the interpreter's lock is held: the event loop waits for no more than that.
+_PIECE_BYTES = 256 * 1024
+# With the rest of the word that it would end in.
+_MAX_BYTES = _PIECE_BYTES + 16
+_LARGE_BYTES = 1024 * 1024
+# All up to a constant, or to a text that goes on beyond the piece; and all of a text up to its end.
+_OUTSIDE = re.compile(
+    rb'(?:[^"NI]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|N(?!aN\b)|(?<=\w)N|I(?!nfinity\b)|(?<=\w)I)*+', re.DOTALL
+)
+_INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_CONSTANT = re.compile(rb"NaN\b|Infinity\b")
 
 
 def decode_json(body: Body) -> Any:
@@ -31,6 +41,9 @@ def decode_json(body: Body) -> Any:
     # The strict parser decides what is JSON, also here.
     _json.decode(plain)
     try:
+        if len(body) > _LARGE_BYTES:
+            # Called for each number: in between, others get their turns.
+            return json.loads(bytes(body), parse_int=_to_int, parse_float=_to_float)
         return json.loads(bytes(body))
     except ValueError:
         raise msgspec.DecodeError("JSON is malformed") from None
@@ -41,5 +54,52 @@ def without_constants(body: Body) -> bytes | None:
     text = bytes(body)
     if b"NaN" not in text and b"Infinity" not in text:
         return None
-    plain = _TOKENS.sub(lambda found: found[0] if found[0][:1] == b'"' else b"0", text)
-    return None if plain == text else plain
+    parts: list[bytes] = []
+    kept = 0
+    for start, end in _constants(text):
+        parts += text[kept:start], b"0"
+        kept = end
+    return b"".join([*parts, text[kept:]]) if parts else None
+
+
+def _to_int(digits: str) -> int:
+    return int(digits)
+
+
+def _to_float(digits: str) -> float:
+    return float(digits)
+
+
+def _constants(text: bytes) -> Iterator[tuple[int, int]]:
+    """Where the constants outside texts are, with the minus before them; read in pieces."""
+    at, size_bytes, inside = 0, len(text), False
+    while at < size_bytes:
+        piece_end = min(at + _PIECE_BYTES, size_bytes)
+        while piece_end < size_bytes and text[piece_end - 1 : piece_end].isalpha() and piece_end - at < _MAX_BYTES:
+            # Not through the middle of a constant.
+            piece_end += 1
+        if inside:
+            found = _INSIDE.match(text, at, piece_end)
+            at = piece_end if found is None else found.end()
+            if text[at : at + 1] == b'"':
+                inside = False
+                at += 1
+            elif at == piece_end - 1:
+                # A backslash that ends the piece takes what comes after it along.
+                at += 2
+            continue
+        found = _OUTSIDE.match(text, at, piece_end)
+        at = piece_end if found is None else found.end()
+        if at < piece_end:
+            if text[at : at + 1] == b'"':
+                inside = True
+                at += 1
+                continue
+            constant = _CONSTANT.match(text, at)
+            if constant is None:
+                # A longer word.
+                at += 1
+                continue
+            minus = text[at - 1 : at] == b"-" and text[at : at + 1] == b"I"
+            yield at - minus, constant.end()
+            at = constant.end()

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tiltyard.errors import BadRequest, InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.errors import BadRequest, InvalidParameterValue, ModelUnreadable, ResourceDoesNotExist
 from tiltyard.pyfunc.model_yaml import MAX_FILE_BYTES, read_yaml
 from tiltyard.pyfunc.signature import Signature
 
@@ -61,7 +61,7 @@ class MLModel:
 
         Raises:
             ResourceDoesNotExist: the directory has none.
-            InvalidParameterValue: it cannot be read as one.
+            InvalidParameterValue: it cannot be read as one; ModelUnreadable if it cannot be read at all.
         """
         path = directory / FILE_NAME
         try:
@@ -70,6 +70,8 @@ class MLModel:
             return cls.from_yaml(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             raise ResourceDoesNotExist("Could not find an 'MLmodel' configuration file in the model.") from None
+        except OSError as error:
+            raise ModelUnreadable(f"The file {FILE_NAME} cannot be read ({type(error).__name__}).") from error
 
     def to_yaml(self) -> str:
         """The file's text, keys sorted, as upstream writes it."""

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.flavors import Predictor, load_predictor
+from tiltyard.pyfunc.flavors import (
+    Predictor,
+    load_predictor,
+    model_children,  # noqa: F401 - from here on processes that models start have their modules
+)
+from tiltyard.pyfunc.flavors.load_errors import load_errors
 from tiltyard.pyfunc.flavors.missing_packages import caution
 from tiltyard.pyfunc.flavors.model_imports import collided
 from tiltyard.pyfunc.flavors.model_modules import ModelModules
@@ -36,11 +41,18 @@ class PyFunc:
         caution: why its answers may not be those that it gave where it was saved, or None.
     """
 
-    def __init__(self, metadata: MLModel, predictor: Predictor, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        metadata: MLModel,
+        predictor: Predictor,
+        directory: Path | None = None,
+        modules: ModelModules | None = None,
+    ) -> None:
         self.metadata = metadata
         self.signature: Signature | None = metadata.signature
         self._predictor = predictor
         self._directory = directory
+        self._modules = None if modules is None or modules.alone else modules
         self._defaults_only = self.signature is None or self.signature.params is None
         declared = metadata.metadata.get(ROW_WISE)
         # The author's word wins: an estimator of his own may be said to be row-wise, or not to be.
@@ -108,9 +120,13 @@ class PyFunc:
             return self.shortcut.predict(data)
         if self._example is not None:
             data = _like_example(data, self._example)
-        if not self._predictor.takes_params:
-            return self._predictor.predict(data)
-        return self._predictor.predict(data, params=self.validate_params(params))
+        try:
+            if not self._predictor.takes_params:
+                return self._predictor.predict(data)
+            return self._predictor.predict(data, params=self.validate_params(params))
+        finally:
+            if self._modules is not None:
+                self._modules.settle()
 
     def to_input(self, payloads: Sequence["Payload"]) -> Any:
         """One input for `predict_enforced`, from payloads that have one merge key or from a single one."""
@@ -148,37 +164,44 @@ class PyFunc:
         return read_example(self._directory, self.metadata)
 
 
-def load(path: Path | str) -> PyFunc:
+def load(path: Path | str, *, alone: bool = False) -> PyFunc:
     """The model in a directory. Unless it is a skops file, loading runs its author's code.
+
+    Args:
+        alone: this process never has another model. Then the modules that the model brings also stand in
+            `sys.modules` by their own names.
 
     Raises:
         ResourceDoesNotExist: no MLmodel file, or no python_function flavor.
         BadRequest: the model is external, without files.
         MissingPackage: something that the model needs is not installed; says what to install.
         PermissionDenied: a skops file holds types that are not trusted.
-        InvalidParameterValue: the MLmodel file, or the model's own file, cannot be read.
+        ModelUnreadable: one of the model's files cannot be read; says which.
+        InvalidParameterValue: the MLmodel file says what cannot be, or the model's own code failed; its cause is that.
     """
     directory = Path(path)
     metadata = MLModel.load(directory)
-    _check_tensors(metadata.signature)
     for _ in range(LOAD_TRIES - 1):
         try:
-            return _load(directory, metadata)
+            return _load(directory, metadata, alone)
         except Exception as error:
+            # A model's code may raise anything, and what collided may be wrapped by it.
             if not collided(error):
                 raise
             _log.info("loading a model again: its imports met those of another thread", exc_info=error)
-    return _load(directory, metadata)
+    return _load(directory, metadata, alone)
 
 
-def _load(directory: Path, metadata: MLModel) -> PyFunc:
-    modules = ModelModules(directory, metadata)
-    with modules.loading():
-        predictor = load_predictor(directory, metadata)
-    found = PyFunc(metadata, predictor, directory)
-    modules.forget_with(found)
-    found.caution = caution(directory, metadata)
-    return found
+def _load(directory: Path, metadata: MLModel, alone: bool) -> PyFunc:
+    with load_errors(directory, metadata):
+        _check_tensors(metadata.signature)
+        modules = ModelModules.of_model(directory, metadata, alone=alone)
+        with modules.loading():
+            predictor = load_predictor(directory, metadata)
+        found = PyFunc(metadata, predictor, directory, modules)
+        modules.forget_with(found)
+        found.caution = caution(directory, metadata)
+        return found
 
 
 def _check_tensors(signature: Signature | None) -> None:

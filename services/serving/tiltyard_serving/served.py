@@ -6,7 +6,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from tiltyard.errors import MissingPackage, TemporarilyUnavailable, TiltyardError
+from tiltyard.errors import (
+    InternalError,
+    MissingPackage,
+    ModelIntegrityError,
+    ModelUnreadable,
+    TemporarilyUnavailable,
+    TiltyardError,
+    TransportError,
+)
 from tiltyard_serving.loading import Target
 from tiltyard_serving.memory import give_back_soon
 from tiltyard_serving.model import LoadedModel
@@ -96,10 +104,15 @@ class Served:
         if self._keeping is None:
             self._keeping = asyncio.create_task(self._keep())
 
-    def report(self, problem: str | None) -> None:
-        """Says why the version that should be served is not, or that all is well again."""
+    def report(self, problem: str | None, error: Exception | None = None) -> None:
+        """Says why the version that should be served is not, or that all is well again; said once, not at each try.
+
+        Args:
+            error: what was raised, if anything was. The log has it whole when it tells more than the problem does.
+        """
         if problem and problem != self.problem:
-            _log.error("%s: %s", self.uri, problem)
+            level = logging.WARNING if error is None or _is_told(error) else logging.ERROR
+            _log.log(level, "%s: %s", self.uri, problem, exc_info=error if error and _is_wanted(error) else None)
         self.problem = problem
         self._telemetry.model_stale.labels(self.label).set(1 if problem else 0)
 
@@ -156,8 +169,8 @@ class Served:
             model = await self._load(target)
         except Exception as error:
             loads.labels(self.label, "failed").inc()
-            _log.warning("%s: %s could not be loaded", self.uri, target.uri, exc_info=error)
-            self.report(f"{_shown(target) or self.label} could not be loaded: {_reason(error)}")
+            _log.debug("%s: %s could not be loaded", self.uri, target.uri, exc_info=error)
+            self.report(f"{_shown(target) or self.label} could not be loaded: {_reason(error)}", error)
             self._settled.set()
             return False
         if self._is_worse(model):
@@ -242,3 +255,18 @@ def _reason(error: Exception) -> str:
     if isinstance(error, MissingPackage):
         return str(error)
     return error.message if isinstance(error, TiltyardError) else type(error).__name__
+
+
+_REFUSALS = TiltyardError | TransportError | ModelIntegrityError
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether the fault is the model's, the caller's or the network's, and not ours."""
+    return isinstance(error, _REFUSALS | ImportError) and not isinstance(error, InternalError)
+
+
+def _is_wanted(error: Exception) -> bool:
+    """Whether the log is to have its traceback: of a fault of ours, and of what the model's own code raised."""
+    if isinstance(error, ModelUnreadable | MissingPackage):
+        return False
+    return error.__cause__ is not None or not isinstance(error, _REFUSALS)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.quote import quote
@@ -27,13 +26,9 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     kind = str(flavor.get("model_type"))
     if kind not in _KINDS:
         raise InvalidParameterValue(f"Invalid 'model_type': {quote(kind)}. Expected one of {', '.join(_KINDS)}.")
-    with missing_packages(directory, metadata):
-        import catboost
+    import catboost
 
-        model = getattr(catboost, kind)()
-        try:
-            model.load_model(str(path.absolute()), str(flavor.get("save_format") or "cbm"))
-        except catboost.CatBoostError:
-            raise InvalidParameterValue("The model's file is no CatBoost model.") from None
+    model = getattr(catboost, kind)()
+    model.load_model(str(path.absolute()), str(flavor.get("save_format") or "cbm"))
     # Each row goes through the trees by itself.
     return Predictor(model.predict, model, row_wise=True)

@@ -16,7 +16,6 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_imports import Modules, asking
 from tiltyard.pyfunc.flavors.model_modules import ModelModules
 from tiltyard.pyfunc.flavors.python_model import predictor_of
@@ -42,8 +41,8 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     path = contain(directory, name, parameter="model_code_path")
     if not name or not path.is_file():
         raise InvalidParameterValue("The model's code file is missing ('model_code_path').")
-    with missing_packages(directory, metadata), _running:
-        model = _run(asking() or ModelModules(directory, metadata), path, settings.get("config"))
+    with _running:
+        model = _run(asking() or ModelModules.of_model(directory, metadata), path, settings.get("config"))
     if model is None:
         raise InvalidParameterValue("The model's code file does not call mlflow.models.set_model().")
     if callable(model) and not hasattr(model, "predict"):
@@ -54,14 +53,7 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
 def _run(modules: Modules, path: Path, config: Any) -> Any:
     registered = _with_mlflow(config) if _has_mlflow() else _with_stand_ins(config)
     with registered as read:
-        try:
-            modules.run(path, "__code_model__")
-        except (ImportError, InvalidParameterValue):
-            raise
-        except Exception as error:
-            raise InvalidParameterValue(
-                f"Failed to run the model's code file: {type(error).__name__}: {str(error)[:200]}"
-            ) from error
+        modules.run(path, "__code_model__")
         return read()
 
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
-from tiltyard.pyfunc.flavors.model_pickle import Unpickler, reading
+from tiltyard.pyfunc.flavors.model_pickle import Unpickler
 from tiltyard.pyfunc.flavors.module import predictor_of
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
@@ -20,13 +19,12 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     settings = metadata.pyfunc
     path = contain(directory, str(settings.get("data") or ""), parameter="data")
-    with missing_packages(directory, metadata):
-        from tiltyard.pyfunc.flavors.python_function import FILE_NAME, Function
+    from tiltyard.pyfunc.flavors.python_function import FILE_NAME, Function
 
-        with reading(), (path / FILE_NAME).open("rb") as file:
-            target = Unpickler(file).load()
-        try:
-            wrapper = Function(target, settings.get("config"))
-        except TypeError as error:
-            raise InvalidParameterValue(f"The saved Python object cannot predict: {str(error)[:200]}") from None
+    with (path / FILE_NAME).open("rb") as file:
+        target = Unpickler(file).load()
+    try:
+        wrapper = Function(target, settings.get("config"))
+    except TypeError as error:
+        raise InvalidParameterValue(f"The saved Python object cannot predict: {str(error)[:200]}") from None
     return predictor_of(wrapper)

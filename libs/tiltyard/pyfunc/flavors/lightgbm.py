@@ -5,9 +5,7 @@ Source: mlflow/lightgbm/__init__.py (_load_model, _LGBModelWrapper) at v3.17.2.
 
 from pathlib import Path
 
-from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.flavors.row_wise import is_row_wise
 from tiltyard.pyfunc.flavors.sklearn import load_estimator
@@ -34,15 +32,11 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     flavor = metadata.flavors.get("lightgbm", {})
     path = model_file(directory, metadata, flavor)
-    with missing_packages(directory, metadata):
-        import lightgbm
+    import lightgbm
 
-        if str(flavor.get("model_class") or _BOOSTER) == _BOOSTER:
-            try:
-                model = lightgbm.Booster(model_file=path)
-            except lightgbm.basic.LightGBMError:
-                raise InvalidParameterValue("The model's file is no LightGBM model.") from None
-        else:
-            form = str(flavor.get("serialization_format") or "cloudpickle")
-            model = load_estimator(path, form, trusted_types=_TRUSTED)
+    if str(flavor.get("model_class") or _BOOSTER) == _BOOSTER:
+        model = lightgbm.Booster(model_file=path)
+    else:
+        form = str(flavor.get("serialization_format") or "cloudpickle")
+        model = load_estimator(path, form, trusted_types=_TRUSTED)
     return Predictor(model.predict, model, row_wise=is_row_wise(model))

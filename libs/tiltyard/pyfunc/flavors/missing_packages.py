@@ -1,14 +1,12 @@
-"""What a load that fails says: all packages that are missing, other releases, and the way out.
+"""What is said of a model whose packages are missing or of other releases, and the way out.
 
 Only names that stand in the model's requirements, or that are known here, are ever advised to be installed: a
 module's name may be nobody's package, or a stranger's.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from tiltyard.errors import InvalidParameterValue, MissingPackage, TiltyardError
 from tiltyard.pyfunc.flavors.requirements import (
     Release,
     Requirement,
@@ -90,57 +88,12 @@ _KNOWN = {*_DISTRIBUTIONS.values(), *_EXTRAS, *(name for names in _NEEDS.values(
 _NOT_NEEDED = frozenset({"mlflow", "mlflow-skinny", "onnx"})
 
 _MAX_LISTED = 6
-_ISOLATION = "--isolation process (in Spark: env='packed'), which gives a model the packages of its requirements.txt"
+ISOLATION = "--isolation process (in Spark: env='packed'), which gives a model the packages of its requirements.txt"
 
 
-@contextmanager
-def missing_packages(directory: Path, metadata: MLModel) -> Iterator[None]:
-    """Turns what a load fails with into one error that names all that is missing, and other releases.
-
-    Raises:
-        MissingPackage: within the block a module was not found.
-        InvalidParameterValue: it failed otherwise, and a library is of another release than the model's.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingPackage(_told(directory, metadata, error)) from error
-    except (TiltyardError, MissingPackage, MemoryError):
-        raise
-    except Exception as error:
-        others = other_releases(directory, metadata)
-        if not others:
-            raise
-        # The text of a library may name files of this host; it stays on the error for the log.
-        raise InvalidParameterValue(
-            f"The model cannot be loaded ({type(error).__name__}). It was saved with {_listed(others)}. Install these "
-            f"releases, save the model again with those that are installed, or serve it with {_ISOLATION}."
-        ) from error
-
-
-def caution(directory: Path, metadata: MLModel) -> str | None:
-    """What to say of a model that was loaded, but whose pickle was written by other minor releases; else None."""
-    libraries = _PICKLED.get(str(metadata.pyfunc["loader_module"]), ())
-    if any(flavor.get("serialization_format") == "skops" for flavor in metadata.flavors.values()):
-        return None
-    found = [
-        release
-        for release in (other_releases(directory, metadata) if libraries else ())
-        if release.name in libraries and minor(release.saved_with) != minor(release.installed)
-    ]
-    if not found:
-        return None
-    return (
-        f"the model was saved with {_listed(found)}. It was loaded, but its answers may differ: save it again with "
-        f"what is installed, or serve it with {_ISOLATION}."
-    )
-
-
-def _told(directory: Path, metadata: MLModel, error: ModuleNotFoundError) -> str:
-    module = error.name or ""
+def told(directory: Path, metadata: MLModel, module: str) -> str:
+    """What to say when the module of that name was not found: all that is missing, and how to install it."""
     root = module.partition(".")[0]
-    if not root:
-        return str(error)
     loader = str(metadata.pyfunc["loader_module"])
     wanted = {requirement.name: requirement for requirement in requirements(directory)}
     names = _missing(loader, wanted, root)
@@ -156,14 +109,32 @@ def _told(directory: Path, metadata: MLModel, error: ModuleNotFoundError) -> str
         else:
             told.append(f"the module {quote(module)}, which is not installed and which its requirements do not name.")
         if others:
-            told.append(f"It was saved with {_listed(others)}, where the module may have been.")
+            told.append(f"It was saved with {listed(others)}, where the module may have been.")
         if here is None:
             told.append("If it is the author's own code, save the model again with code_paths.")
         if names:
             told += ["Besides, it needs", _packages([wanted.get(name, Requirement(name, "")) for name in names])]
     if wanted:
-        told.append(f"Or serve it with {_ISOLATION}.")
+        told.append(f"Or serve it with {ISOLATION}.")
     return " ".join(told)
+
+
+def caution(directory: Path, metadata: MLModel) -> str | None:
+    """What to say of a model that was loaded, but whose pickle was written by other minor releases; else None."""
+    libraries = _PICKLED.get(str(metadata.pyfunc["loader_module"]), ())
+    if any(flavor.get("serialization_format") == "skops" for flavor in metadata.flavors.values()):
+        return None
+    found = [
+        release
+        for release in (other_releases(directory, metadata) if libraries else ())
+        if release.name in libraries and minor(release.saved_with) != minor(release.installed)
+    ]
+    if not found:
+        return None
+    return (
+        f"the model was saved with {listed(found)}. It was loaded, but its answers may differ: save it again with "
+        f"what is installed, or serve it with {ISOLATION}."
+    )
 
 
 def _missing(loader: str, wanted: dict[str, Requirement], root: str) -> list[str]:
@@ -190,7 +161,8 @@ def _packages(missing: Sequence[Requirement]) -> str:
     )
 
 
-def _listed(releases: Sequence[Release]) -> str:
+def listed(releases: Sequence[Release]) -> str:
+    """The releases, for a message; beyond some only their number."""
     more = len(releases) - _MAX_LISTED
     shown = ", ".join(map(str, releases[:_MAX_LISTED]))
     return f"{shown} and {more} more" if more > 0 else shown

@@ -13,7 +13,8 @@ import dis
 import importlib
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -44,6 +45,12 @@ class Modules(Protocol):
     def holds(self, file: str) -> bool:
         """Whether the file is one of the model's."""
 
+    def install(self) -> None:
+        """Has whoever looks something up in this process ask for whom."""
+
+    def publish(self, module: ModuleType) -> None:
+        """Called before the code of one of the model's modules runs."""
+
     def load(self, name: str) -> ModuleType:
         """The model's module of that name. Raises: ModuleNotFoundError."""
 
@@ -55,6 +62,10 @@ class Modules(Protocol):
 
 
 _asking = threading.local()
+# The only model of this process, if there can be no other.
+_only: list[Modules] = []
+# What else is to be done when it begins, or a package was imported that has to ask too.
+installers: list[Callable[[], None]] = []
 _turn = threading.RLock()
 _installed = threading.Lock()
 _plain_import_module = importlib.import_module
@@ -78,7 +89,25 @@ def asking() -> Modules | None:
     while found is None and frame is not None:
         found = frame.f_builtins.get(OWNER)
         frame = frame.f_back
-    return found
+    if found is None and (starter := getattr(_asking, "starter", None)) is not None:
+        found = starter()
+    return _only[0] if found is None and _only else found
+
+
+def ask_always(modules: Modules) -> None:
+    """Whoever asks in this process, and is no other model's code, asks for that model."""
+    _only[:] = [modules]
+
+
+@contextmanager
+def started_by(modules: "weakref.ref[Modules]") -> Iterator[None]:
+    """Within the block this thread asks for that model while it is there, unless another's function is on its stack."""
+    before = getattr(_asking, "starter", None)
+    _asking.starter = modules
+    try:
+        yield
+    finally:
+        _asking.starter = before
 
 
 @contextmanager
@@ -105,7 +134,12 @@ def import_shared(
     if name in sys.modules:
         return builtins.__import__(name, global_names, local_names, fromlist, 0)
     with import_turn():
-        return builtins.__import__(name, global_names, local_names, fromlist, 0)
+        found = builtins.__import__(name, global_names, local_names, fromlist, 0)
+    modules = asking()
+    if modules is not None:
+        # What has been imported may read or write pickles.
+        modules.install()
+    return found
 
 
 def import_module(name: str, package: str | None = None) -> ModuleType:
@@ -145,7 +179,12 @@ def pickle_by_value(package: ModuleType, *, undo: bool = False) -> None:
 
 
 def install() -> None:
-    """Has Python ask here. Done once; without a model's code on the stack everything is as it was."""
+    """Has Python ask here; without a model's code on the stack everything is as it was.
+
+    May be done again and again: the packages that read and write pickles may have been imported since.
+    """
+    for installer in installers:
+        installer()
     with _installed:
         if any(isinstance(finder, _Finder) for finder in sys.meta_path):
             return
@@ -166,7 +205,9 @@ class _Finder(MetaPathFinder):
             owner = None if package is None else getattr(package, OWNER, None)
             return None if owner is None else owner.find(fullname, path or ())
         modules = asking()
-        if modules is None or not modules.owns(fullname) or _is_shared_statement(modules):
+        if modules is None or not modules.owns(fullname):
+            return None
+        if not _only and _is_shared_statement(modules):
             return None
         return _ready(modules.load(fullname))
 
@@ -179,7 +220,11 @@ class _Ready(Loader):
         self._spec = module.__spec__
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(getattr(self._spec, "loader", None), name)
+        found = getattr(getattr(self._spec, "loader", None), name)
+        if name not in ("get_code", "get_filename", "get_source", "is_package"):
+            return found
+        # The loader knows the module by its private name.
+        return lambda _fullname: found(self._module.__name__)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The module."""

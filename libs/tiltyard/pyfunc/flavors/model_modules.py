@@ -15,6 +15,7 @@ import importlib
 import itertools
 import os
 import sys
+import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from types import ModuleType
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.flavors import model_imports, model_pickle
+from tiltyard.pyfunc.flavors import model_imports, model_pickle, model_threads
 from tiltyard.pyfunc.flavors.module_sources import ALWAYS_PYTHONS, Source, is_namespace, with_builtins
 from tiltyard.pyfunc.flavors.shared_libraries import check_libraries
 from tiltyard.pyfunc.mlmodel import MLModel
@@ -36,6 +37,10 @@ _numbers = itertools.count(1)
 # Those whose model has gone. The collector may find that in the middle of anything, also while somebody goes through
 # `sys.modules`: nothing is removed from there before the next load, or before somebody asks.
 _gone: "SimpleQueue[ModelModules]" = SimpleQueue()
+# Those of this process, by their keys.
+living: "weakref.WeakValueDictionary[str, ModelModules]" = weakref.WeakValueDictionary()
+
+model_imports.installers.extend([model_pickle.install, model_threads.install])
 
 
 def forget_gone() -> bool:
@@ -53,22 +58,25 @@ class ModelModules:
 
     Attributes:
         root: the package they live below.
-        path: the directories in which they are looked for.
+        directory, path: that of the model, and those in which they are looked for.
+        key: tells this load from others, also in other processes.
         builtins: what the model's functions have for builtins.
+        alone: no other model is in this process. Then they have their own names in `sys.modules` too, where these
+            are free, and are found by whoever asks: nothing needs to be told apart.
     """
 
-    def __init__(self, directory: Path, metadata: MLModel) -> None:
-        """Raises: InvalidParameterValue: the `code` directory lies elsewhere, or holds what cannot be told apart."""
-        code = metadata.pyfunc.get("code")
-        folder = contain(directory, code, parameter="code") if isinstance(code, str) and code else None
+    def __init__(self, directory: Path, path: Sequence[str], *, alone: bool = False, key: str | None = None) -> None:
         self.root = f"{model_imports.ROOT}{next(_numbers)}"
-        self.path = [] if folder is None else [str(folder)]
+        self.path = list(path)
+        self.alone = alone
+        self.key = key or uuid.uuid4().hex
+        living[self.key] = self
         self.builtins: dict[str, Any] = {
             **vars(builtins),
             model_imports.OWNER: self,
             "__import__": self._import,
         }
-        self._directory = str(directory.resolve())
+        self.directory = str(directory.resolve())
         self._modules: dict[str, ModuleType] = {}
         self._owned: dict[str, bool] = {}
         package = ModuleType(self.root)
@@ -77,12 +85,24 @@ class ModelModules:
         setattr(package, model_imports.OWNER, self)
         # What stands in sys.modules for as long as the model is used.
         self._standing: dict[str, ModuleType] = {self.root: package}
+        self._seen_count = 0
         self._shared_path: list[str] = list(sys.path)
         self._seen_path: list[str] = self._shared_path
         # A directory may have been written anew since another model was read there.
         self._drop_listings()
+
+    @classmethod
+    def of_model(cls, directory: Path, metadata: MLModel, *, alone: bool = False) -> "ModelModules":
+        """Those of the model in a directory.
+
+        Raises:
+            InvalidParameterValue: the `code` directory lies elsewhere, or holds what cannot be told apart.
+        """
+        code = metadata.pyfunc.get("code")
+        folder = contain(directory, code, parameter="code") if isinstance(code, str) and code else None
         if folder is not None:
             check_libraries(folder)
+        return cls(directory, [] if folder is None else [str(folder)], alone=alone)
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -92,9 +112,7 @@ class ModelModules:
             InvalidParameterValue: something looked a module of the model up in a way that cannot be answered.
         """
         forget_gone()
-        model_imports.install()
-        # Each time: cloudpickle may have been imported since.
-        model_pickle.install()
+        self.install()
         known = set(sys.modules)
         self._stand()
         try:
@@ -111,8 +129,21 @@ class ModelModules:
             raise
         self._take_path()
         self._take_modules(known)
+        self._seen_count = len(sys.modules)
         # What is pickled from these modules, for another process or as another model, must not refer to them.
         model_imports.pickle_by_value(self._standing[self.root])
+
+    def settle(self) -> None:
+        """Keeps to the model what its code has put into `sys.modules` since, if anything was put there."""
+        if len(sys.modules) != self._seen_count:
+            self._take_modules(set())
+            self._seen_count = len(sys.modules)
+
+    def install(self) -> None:
+        """Has whoever looks something up in this process ask for whom."""
+        model_imports.install()
+        if self.alone:
+            model_imports.ask_always(self)
 
     def forget_with(self, model: object) -> None:
         """Ends the model's place in the process some time after the object's end."""
@@ -144,6 +175,11 @@ class ModelModules:
             self._import_own(name, ("__name__",))
             found = self._modules.get(name) or sys.modules[f"{self.root}.{name}"]
         return found
+
+    def publish(self, module: ModuleType) -> None:
+        """Called before the code of one of the model's modules runs."""
+        if self.alone:
+            sys.modules.setdefault(module.__name__.removeprefix(f"{self.root}."), module)
 
     def find(self, private_name: str, path: Sequence[str]) -> ModuleSpec | None:
         """Where the module with a name below `root` is, for Python's import."""
@@ -266,7 +302,8 @@ class ModelModules:
             if entry not in self._shared_path and self._is_below(entry):
                 first = sys.path[0] == entry
                 with contextlib.suppress(ValueError):
-                    sys.path.remove(entry)
+                    if not self.alone:
+                        sys.path.remove(entry)
                 if entry not in self.path:
                     self.path.insert(0 if first else len(self.path), entry)
                     self._owned = {}
@@ -280,10 +317,11 @@ class ModelModules:
             if isinstance(file, str) and not name.startswith(model_imports.ROOT) and self.holds(file):
                 self._modules[name] = module
                 self._owned = {}
-                sys.modules.pop(name, None)
+                if not self.alone:
+                    sys.modules.pop(name, None)
 
     def _is_below(self, file: str) -> bool:
-        return file == self._directory or file.startswith(f"{self._directory}{os.sep}")
+        return file == self.directory or file.startswith(f"{self.directory}{os.sep}")
 
     def _drop_listings(self) -> None:
         for folder in list(sys.path_importer_cache):

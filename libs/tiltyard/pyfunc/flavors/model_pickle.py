@@ -5,40 +5,20 @@ are read here so that the class, and what its methods import, are those of this 
 """
 
 import io
-import lzma
 import pickle
 import re
-import struct
 import sys
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import reduce
 from types import FunctionType
 from typing import IO, Any
 
-from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors.model_imports import ROOT, Modules, asking, import_module, import_turn
 
 _PlainUnpickler = pickle.Unpickler
 _plain_load, _plain_loads = pickle.load, pickle.loads
 _Python: Any = vars(pickle)["_Unpickler"]
 _plain_find_class: Callable[[Any, str, str], Any] = _Python.find_class
-
-# What a file that is cut off, damaged or something else makes the reader raise: what it meets it takes for sizes,
-# texts and places on its stack.
-_DAMAGED = (
-    pickle.UnpicklingError,
-    EOFError,
-    IndexError,
-    MemoryError,
-    OSError,
-    OverflowError,
-    UnicodeError,
-    lzma.LZMAError,
-    struct.error,
-    zlib.error,
-)
 
 _PRIVATE = re.compile(rf"{ROOT}\d+\.(.+)", re.DOTALL)
 
@@ -60,22 +40,6 @@ class Unpickler(_PlainUnpickler):
             return super().find_class(module, name)
         with import_turn():
             return super().find_class(module, name)
-
-
-@contextmanager
-def reading() -> Iterator[None]:
-    """Turns what a file that is not a whole pickle raises into one error.
-
-    Raises:
-        InvalidParameterValue: the file that is read within the block is missing, damaged or no pickle.
-    """
-    try:
-        yield
-    except _DAMAGED as error:
-        # The text may name files of this host; it stays on the error for the log.
-        raise InvalidParameterValue(
-            f"The model's file cannot be read ({type(error).__name__}): it is missing, damaged or not a pickle."
-        ) from error
 
 
 def install() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_imports import import_module
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
@@ -27,11 +26,10 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     data = settings.get("data")
     path = str(contain(directory, data, parameter="data") if data else directory)
     config = settings.get("config")
-    with missing_packages(directory, metadata):
-        loader = getattr(import_module(name), "_load_pyfunc", None)
-        if loader is None:
-            raise InvalidParameterValue(f"The loader module '{name}' has no function '_load_pyfunc'.")
-        model = loader(path, config) if config else loader(path)
+    loader = getattr(import_module(name), "_load_pyfunc", None)
+    if loader is None:
+        raise InvalidParameterValue(f"The loader module '{name}' has no function '_load_pyfunc'.")
+    model = loader(path, config) if config else loader(path)
     return predictor_of(model, str(settings.get("predict_fn") or "predict"))
 
 

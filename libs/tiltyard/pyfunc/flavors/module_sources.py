@@ -6,6 +6,8 @@ from importlib.machinery import ModuleSpec, SourceFileLoader, SourcelessFileLoad
 from types import ModuleType
 from typing import Any
 
+from tiltyard.pyfunc.flavors.model_imports import OWNER
+
 # Loaded before any program: whoever writes `import os` means Python's, also beside an `os.py`.
 ALWAYS_PYTHONS = frozenset(
     [
@@ -50,6 +52,7 @@ class _Own:
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module)["__builtins__"] = self.builtins
+        self.builtins[OWNER].publish(module)
         super().exec_module(module)  # type: ignore[misc]  # that of the loader it is mixed into
 
 

@@ -13,7 +13,6 @@ import pandas as pd
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.quote import name_list, quote
@@ -35,10 +34,9 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     flavor = metadata.flavors.get("onnx", {})
     path = model_file(directory, metadata, flavor)
-    with missing_packages(directory, metadata):
-        import onnxruntime
+    import onnxruntime
 
-        session = _session(onnxruntime, path, flavor)
+    session = _session(onnxruntime, path, flavor)
     return Predictor(_Graph(session).predict, session)
 
 
@@ -96,19 +94,12 @@ def _session(onnxruntime: Any, path: Path, flavor: Mapping[str, Any]) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), sess_options=options, providers=usable)
     except Exception as error:
+        # onnxruntime raises classes of its own that share no base but Exception.
         if usable != [_CPU]:
             # A provider that was built in may still find no device, or no driver.
             _log.warning("onnxruntime could not use %s (%s), it runs on the CPU.", usable, type(error).__name__)
-            try:
-                return onnxruntime.InferenceSession(str(path), sess_options=options, providers=[_CPU])
-            except Exception as again:
-                raise _refused(again) from again
-        raise _refused(error) from error
-
-
-def _refused(error: Exception) -> InvalidParameterValue:
-    """onnxruntime raises classes of its own that share no base but Exception; their text names files of this host."""
-    return InvalidParameterValue(f"The model's file cannot be read by onnxruntime ({type(error).__name__}).")
+            return onnxruntime.InferenceSession(str(path), sess_options=options, providers=[_CPU])
+        raise
 
 
 def _options(onnxruntime: Any, told: Mapping[str, Any]) -> Any:

@@ -12,7 +12,6 @@ from typing import Any
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc.flavors import Predictor, model_pickle
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_imports import import_module
 from tiltyard.pyfunc.flavors.module import takes_params
 from tiltyard.pyfunc.flavors.stand_ins import NAMES, PythonModelContext
@@ -53,13 +52,12 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     if not isinstance(name, str):
         raise InvalidParameterValue("Python model path was not specified in the model configuration")
     opener = _OPEN.get(str(settings.get("python_model_compression")), open)
-    with missing_packages(directory, metadata):
-        import cloudpickle  # noqa: F401 - the pickle names it
+    import cloudpickle  # noqa: F401 - the pickle names it
 
-        path = contain(directory, name, parameter="python_model")
-        with model_pickle.reading(), opener(path, "rb") as file:
-            model = Unpickler(file).load()
-        return predictor_of(model, directory, metadata)
+    path = contain(directory, name, parameter="python_model")
+    with opener(path, "rb") as file:
+        model = Unpickler(file).load()
+    return predictor_of(model, directory, metadata)
 
 
 def predictor_of(model: Any, directory: Path, metadata: MLModel) -> Predictor:

@@ -17,8 +17,6 @@ import pandas as pd
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
-from tiltyard.pyfunc.flavors.model_pickle import reading
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.quote import quote
 from tiltyard.uri import contain
@@ -42,19 +40,18 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     data = metadata.pyfunc.get("data")
     folder = contain(directory, str(data or ""), parameter="data")
-    with missing_packages(directory, metadata):
-        import torch
+    import torch
 
-        device = _device(torch, metadata.pyfunc.get("config"))
-        pickled, exported = folder / "model.pth", folder / "model.pt2"
-        if folder.is_file() or pickled.is_file():
-            model = _unpickled(torch, pickled if folder.is_dir() else folder, _pickle_module(folder))
-            model.to(device=device)
-        elif exported.is_file():
-            model = torch.export.load(str(exported)).module()
-            _check_device(torch, model, device)
-        else:
-            raise ResourceDoesNotExist("The model's file 'model.pth' or 'model.pt2' is missing.")
+    device = _device(torch, metadata.pyfunc.get("config"))
+    pickled, exported = folder / "model.pth", folder / "model.pt2"
+    if folder.is_file() or pickled.is_file():
+        model = _unpickled(torch, pickled if folder.is_dir() else folder, _pickle_module(folder))
+        model.to(device=device)
+    elif exported.is_file():
+        model = torch.export.load(str(exported)).module()
+        _check_device(torch, model, device)
+    else:
+        raise ResourceDoesNotExist("The model's file 'model.pth' or 'model.pt2' is missing.")
     takes_params = metadata.signature is not None and metadata.signature.params is not None
     return Predictor(_Module(torch, model, device).predict, model, takes_params=takes_params)
 
@@ -110,9 +107,8 @@ class _Module:
 
 
 def _unpickled(torch: Any, path: Path, module: ModuleType) -> Any:
-    with reading():
-        # Whole modules are pickled classes: the caller trusts the directory, it is verified or named by them.
-        model = torch.load(str(path), weights_only=False, pickle_module=module, map_location=_map_location(torch))
+    # Whole modules are pickled classes: the caller trusts the directory, it is verified or named by them.
+    model = torch.load(str(path), weights_only=False, pickle_module=module, map_location=_map_location(torch))
     if not hasattr(model, "eval"):
         raise InvalidParameterValue(f"The model's file holds a {type(model).__name__}, which is no torch module.")
     model.eval()

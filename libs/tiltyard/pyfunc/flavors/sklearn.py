@@ -10,8 +10,7 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
-from tiltyard.pyfunc.flavors.model_pickle import Unpickler, reading
+from tiltyard.pyfunc.flavors.model_pickle import Unpickler
 from tiltyard.pyfunc.flavors.module import predictor_of
 from tiltyard.pyfunc.flavors.row_wise import is_row_wise
 from tiltyard.pyfunc.flavors.text_input import of_one_column, reads_texts
@@ -37,8 +36,7 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     path = contain(directory, name, parameter="model_path")
     if not path.is_file():
         raise ResourceDoesNotExist(f"The model's file '{name[:80]}' is missing.")
-    with missing_packages(directory, metadata):
-        estimator = load_estimator(path, str(flavor.get("serialization_format") or "pickle"))
+    estimator = load_estimator(path, str(flavor.get("serialization_format") or "pickle"))
     method = str(settings.get("predict_fn") or "predict")
     predictor = predictor_of(estimator, method)
     # `score` has one answer for all rows.
@@ -64,5 +62,5 @@ def load_estimator(path: Path, serialization_format: str, *, trusted_types: Iter
     if serialization_format == "cloudpickle":
         import cloudpickle  # noqa: F401 - the pickle names it
     # The caller trusts the directory: it is verified, or the operator named it.
-    with reading(), path.open("rb") as file:
+    with path.open("rb") as file:
         return Unpickler(file).load()

@@ -10,9 +10,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-from tiltyard.errors import InvalidParameterValue, PermissionDenied
+from tiltyard.errors import PermissionDenied
 from tiltyard.pyfunc.flavors import skops_types
 from tiltyard.pyfunc.flavors.tree_bounds import check_trees
 from tiltyard.pyfunc.quote import name_list
@@ -21,25 +20,16 @@ VARIABLE = "TILTYARD_SKOPS_TRUSTED_TYPES"
 
 
 def untrusted_types(path: Path, *, trusted_types: Iterable[str] = ()) -> list[str]:
-    """The types in the file that neither skops, nor our list, nor the operator trusts.
-
-    Raises:
-        InvalidParameterValue: the file is not a skops file.
-    """
+    """The types in the file that neither skops, nor our list, nor the operator trusts."""
     trusted = skops_types.trusted_types().union(trusted_types, _from_environment())
     return [name for name in types_beyond_skops(path) if name not in trusted]
 
 
 def types_beyond_skops(path: Path) -> list[str]:
-    """The types in the file that skops alone does not trust. Raises: InvalidParameterValue."""
+    """The types in the file that skops alone does not trust."""
     import skops.io
 
-    try:
-        return list(skops.io.get_untrusted_types(file=path))
-    except ModuleNotFoundError:
-        raise
-    except (BadZipFile, KeyError, ValueError, TypeError, AttributeError, OSError, RecursionError, ImportError):
-        raise InvalidParameterValue("The model's file is not a skops file that can be read.") from None
+    return list(skops.io.get_untrusted_types(file=path))
 
 
 def load_skops(path: Path, *, trusted_types: Iterable[str] = ()) -> Any:
@@ -50,7 +40,7 @@ def load_skops(path: Path, *, trusted_types: Iterable[str] = ()) -> Any:
 
     Raises:
         PermissionDenied: it holds other types; the message names them and the setting.
-        InvalidParameterValue: not a skops file, or a broken one.
+        InvalidParameterValue: its trees do not.
     """
     refused = untrusted_types(path, trusted_types=trusted_types)
     if refused:
@@ -60,13 +50,7 @@ def load_skops(path: Path, *, trusted_types: Iterable[str] = ()) -> Any:
         )
     import skops.io
 
-    try:
-        model = skops.io.load(path, trusted=types_beyond_skops(path))
-    except ModuleNotFoundError:
-        raise
-    except Exception as error:
-        # Whatever a crafted file provokes in a constructor, it is the file that is wrong.
-        raise InvalidParameterValue(f"The skops model cannot be read ({type(error).__name__}).") from error
+    model = skops.io.load(path, trusted=types_beyond_skops(path))
     check_trees(model)
     return model
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from tiltyard.errors import InvalidModelInput, InvalidParameterValue, MissingPackage, ResourceDoesNotExist
+from tiltyard.errors import InvalidModelInput, MissingPackage, ResourceDoesNotExist
 from tiltyard.java import java_home
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.pyfunc.schema import Array, ColSpec, Schema
 from tiltyard.uri import contain
@@ -55,14 +54,13 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     if not path.is_dir():
         raise ResourceDoesNotExist("The model's directory of Spark files is missing ('data').")
     kind = str(metadata.flavors.get("spark", {}).get("model_class") or "")
-    with missing_packages(directory, metadata):
-        if kind.startswith(_CONNECT):
-            module, _, name = kind.rpartition(".")
-            connected = getattr(import_module(module), name).loadFromLocal(str(path))
-            # Its transform adds a column to the very frame.
-            return Predictor(lambda data: connected.transform(data.copy(deep=False))[PREDICTION], connected)
-        session = _session()
-        pipeline = _read(path)
+    if kind.startswith(_CONNECT):
+        module, _, name = kind.rpartition(".")
+        connected = getattr(import_module(module), name).loadFromLocal(str(path))
+        # Its transform adds a column to the very frame.
+        return Predictor(lambda data: connected.transform(data.copy(deep=False))[PREDICTION], connected)
+    session = _session()
+    pipeline = _read(path)
     signature = metadata.signature
     outputs = None if signature is None else signature.outputs
     served = _Pipeline(session, pipeline, None if signature is None else signature.inputs, outputs)
@@ -158,14 +156,9 @@ def _session() -> Any:
 
 
 def _read(path: Path) -> Any:
-    from py4j.protocol import Py4JJavaError
-    from pyspark.errors import PySparkException
     from pyspark.ml import PipelineModel
 
-    try:
-        return PipelineModel.load(f"file://{path.absolute()}")
-    except (Py4JJavaError, PySparkException) as error:
-        raise InvalidParameterValue(f"The model's files are no Spark pipeline ({type(error).__name__}).") from error
+    return PipelineModel.load(f"file://{path.absolute()}")
 
 
 def _is_vector(spec: ColSpec) -> bool:

@@ -8,9 +8,7 @@ from typing import Any
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
-from tiltyard.pyfunc.flavors.model_pickle import reading
 from tiltyard.pyfunc.mlmodel import MLModel
 
 
@@ -24,12 +22,10 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
         ResourceDoesNotExist, InvalidParameterValue: there are no results in the file.
     """
     path = model_file(directory, metadata, metadata.flavors.get("statsmodels", {}))
-    with missing_packages(directory, metadata):
-        from statsmodels.iolib.api import load_pickle
-        from statsmodels.tsa.base.tsa_model import TimeSeriesModel
+    from statsmodels.iolib.api import load_pickle
+    from statsmodels.tsa.base.tsa_model import TimeSeriesModel
 
-        with reading():
-            results = load_pickle(str(path))
+    results = load_pickle(str(path))
     if not callable(getattr(results, "predict", None)):
         raise InvalidParameterValue("The model's file holds no results that predict.")
     if isinstance(getattr(results, "model", None), TimeSeriesModel):

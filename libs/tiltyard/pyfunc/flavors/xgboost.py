@@ -10,7 +10,6 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.missing_packages import missing_packages
 from tiltyard.pyfunc.flavors.model_file import model_file
 from tiltyard.pyfunc.flavors.row_wise import is_row_wise
 from tiltyard.pyfunc.mlmodel import MLModel
@@ -27,18 +26,14 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """
     flavor = metadata.flavors.get("xgboost", {})
     path = model_file(directory, metadata, flavor)
-    with missing_packages(directory, metadata):
-        import xgboost
+    import xgboost
 
-        module, _, name = str(flavor.get("model_class") or _BOOSTER).rpartition(".")
-        kind: Any = getattr(import_module(module), name, None) if module else None
+    module, _, name = str(flavor.get("model_class") or _BOOSTER).rpartition(".")
+    kind: Any = getattr(import_module(module), name, None) if module else None
     if not callable(getattr(kind, "load_model", None)):
         raise InvalidParameterValue(f"'{name[:80]}' is no class of XGBoost models ('model_class').")
     model = kind()
-    try:
-        model.load_model(path)
-    except xgboost.core.XGBoostError:
-        raise InvalidParameterValue("The model's file is no XGBoost model.") from None
+    model.load_model(path)
 
     accepted = inspect.signature(model.predict).parameters
 

@@ -20,7 +20,9 @@ from tiltyard.errors import (
     InternalError,
     InvalidModelInput,
     InvalidParameterValue,
+    ModelUnreadable,
     TemporarilyUnavailable,
+    TiltyardError,
 )
 from tiltyard_serving.isolation import codec, start, worker
 from tiltyard_serving.isolation.channel import receive, send
@@ -33,6 +35,9 @@ START_TIMEOUT_S = 600.0
 
 # These are for the server's Python, and mean nothing to another one or mislead it.
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PROMETHEUS_MULTIPROC_DIR")
+
+# What the process says of the model, by the name of its class; anything else of ours is the mildest of them.
+_REFUSALS: dict[str, type[TiltyardError]] = {kind.__name__: kind for kind in (InvalidModelInput, ModelUnreadable)}
 
 _log = logging.getLogger(__name__)
 
@@ -278,7 +283,8 @@ def _value(outcome: str, content: list[Any]) -> Any:
         return content[0]
     kind, message, trace = content
     if message is not None:
-        raise InvalidModelInput(message) if kind == InvalidModelInput.__name__ else InvalidParameterValue(message)
+        refusal = _REFUSALS.get(kind, InvalidParameterValue)(message)
+        raise refusal from (ModelRaised(trace) if trace else None)
     if kind == "MemoryError":
         raise InternalError("The model needs more memory than its process may have.")
     # Reports name the class: that of the model's own exception, as if it had been raised here.

@@ -45,7 +45,7 @@ def main(directory: str, fd: str, memory_bytes: str) -> int:
 
     def loaded() -> dict[str, Any]:
         nonlocal model
-        model = load(Path(directory))
+        model = load(Path(directory), alone=True)
         return {"row_wise": model.row_wise, "takes_params": model.takes_params}
 
     answer = _outcome(LOADED, loaded)
@@ -89,7 +89,9 @@ def _outcome(number: int, work: Callable[[], Any]) -> bytes:
         if isinstance(error, MissingPackage):
             shown = str(error)
         kind = InvalidModelInput if isinstance(error, InvalidModelInput) else type(error)
-        return codec.encode([number, FAILED, kind.__name__, shown, "".join(traceback.format_exception(error))])
+        # Of what is said whole in the message there is nothing to trace.
+        trace = "" if shown and error.__cause__ is None else "".join(traceback.format_exception(error))
+        return codec.encode([number, FAILED, kind.__name__, shown, trace])
 
 
 def _end_with_server(connection: socket.socket) -> None:

@@ -1,0 +1,89 @@
+"""What a load may raise: errors of ours, whatever its files and its author's code run into.
+
+A file that is cut off, damaged or something else makes the library that reads it raise anything: what it meets there
+it takes for sizes, names and places. So everything that is not an error of ours is turned into one here, for all
+flavors. What the model's own code raises is told as that.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tiltyard.errors import InvalidParameterValue, MissingPackage, ModelUnreadable, TiltyardError
+from tiltyard.pyfunc.flavors.missing_packages import ISOLATION, listed, told
+from tiltyard.pyfunc.flavors.model_imports import OWNER
+from tiltyard.pyfunc.flavors.requirements import other_releases
+from tiltyard.pyfunc.mlmodel import PYFUNC, MLModel
+from tiltyard.pyfunc.quote import quote
+
+# Where MLmodel says which file holds the model.
+_NAMED_BY = ("python_model", "model_path", "data", "pickled_model", "model_code_path")
+
+
+@contextmanager
+def load_errors(directory: Path, metadata: MLModel) -> Iterator[None]:
+    """Turns what the load of a model fails with into errors whose texts hold neither paths nor values of the host.
+
+    Raises:
+        TiltyardError, MissingPackage: as they were raised within the block.
+        MissingPackage: a module was not found; says all that is missing.
+        InvalidParameterValue: the model's own code failed.
+        ModelUnreadable: anything else failed; says which file was read.
+    """
+    try:
+        yield
+    except (TiltyardError, MissingPackage, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            raise MissingPackage(told(directory, metadata, error.name)) from error
+        kind = type(error).__name__
+        others = other_releases(directory, metadata)
+        advice = (
+            f" It was saved with {listed(others)}. Install these releases, save the model again with those that are "
+            f"installed, or serve it with {ISOLATION}."
+            if others
+            else ""
+        )
+        # The text of a library may name files of this host; it stays on the error for the log.
+        if _is_of_the_model(error, directory):
+            raise InvalidParameterValue(f"The model cannot be loaded: its own code failed ({kind}).{advice}") from error
+        if isinstance(error, MemoryError):
+            why = "or there is too little memory for it"
+        else:
+            why = f"or not of the kind that the loader {quote(metadata.pyfunc['loader_module'])} reads"
+        raise ModelUnreadable(
+            f"The model cannot be loaded: {_file(directory, metadata)} cannot be read ({kind}). It is damaged, {why}."
+            f"{advice}"
+        ) from error
+
+
+def _is_of_the_model(error: BaseException, directory: Path) -> bool:
+    """Whether code of the model was running when the error was raised, or could not be compiled."""
+    folders = tuple(f"{folder}{os.sep}" for folder in (directory.absolute(), directory.resolve()))
+    if isinstance(error, SyntaxError) and (error.filename or "").startswith(folders):
+        return True
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if OWNER in frame.f_builtins or frame.f_code.co_filename.startswith(folders):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _file(directory: Path, metadata: MLModel) -> str:
+    """The model's file, as MLmodel names it."""
+    entries = [metadata.flavors.get(PYFUNC, {}), *metadata.flavors.values()]
+    names = [entry.get(key) for entry in entries for key in _NAMED_BY]
+    name = next((name for name in names if isinstance(name, str) and name), None)
+    if name is None:
+        return "a file of it"
+    try:
+        files = [path for path in (directory / name).glob("*") if path.is_file()]
+    except (OSError, ValueError):
+        files = []
+    if files:
+        return f"the file {quote(f'{name}/{files[0].name}')}" if len(files) == 1 else f"a file in {quote(name)}"
+    return f"the file {quote(name)}"

@@ -1,0 +1,216 @@
+"""Another release of Tiltyard beside this one, the same work on each in turn: is the new one as fast as the old?
+
+`TILTYARD_BENCH_BEFORE` names the Python of an environment that the other release is installed in. Rounds alternate,
+so what else the machine does falls on both; the median of the rounds' ratios counts.
+"""
+
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.bench.http_load import load
+from tests.bench.load import Target, Turn, body_of, get, post, run
+from tests.bench.peers import Server
+from tests.bench.serving_models import arrow_body, body, save
+
+BEFORE = os.environ.get("TILTYARD_BENCH_BEFORE", "")
+ROUNDS = int(os.environ.get("TILTYARD_BENCH_ROUNDS", "5"))
+ROUND_S = float(os.environ.get("TILTYARD_BENCH_ROUND_S", "2"))
+GOAL = 0.97
+API = "/api/2.0/mlflow"
+ARROW = "application/vnd.apache.arrow.stream"
+PYTHONS = {"before": BEFORE, "after": sys.executable}
+
+Pair = dict[str, float]
+
+
+class Ratios:
+    """Prints a line for each work: both medians, the ratio and whether it is at least 0.97."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, float] = {}
+
+    def add(self, work: str, rounds: list[Pair], unit: str = "/s") -> None:
+        """One work's rounds, of which more is better."""
+        ratio = statistics.median(one["after"] / one["before"] for one in rounds)
+        before, after = (statistics.median(one[name] for one in rounds) for name in ("before", "after"))
+        verdict = "held" if ratio >= GOAL else "MISSED"
+        self.found[work] = ratio
+        print(f"{work:52} {before:12,.1f} -> {after:12,.1f} {unit:4} {ratio:6.2f} x  {verdict}", flush=True)
+
+
+def alternately(turn: Callable[[str], float], rounds: int = ROUNDS) -> list[Pair]:
+    """The figures of both releases in each round; who begins changes."""
+    found = []
+    for at in range(rounds):
+        order = ("before", "after") if at % 2 else ("after", "before")
+        figures = {name: turn(name) for name in order}
+        found.append(figures)
+    return found
+
+
+def scoring(ratios: Ratios, folder: Path) -> None:
+    """Scoring over HTTP, by model and by the number of rows and connections."""
+    works: list[tuple[str, str, int, int, bool]] = [
+        # Label, model, rows, connections, as Arrow.
+        ("iris, one row, 16 connections", "iris", 1, 16, False),
+        ("iris, one row, one client", "iris", 1, 1, False),
+        ("iris, one row, 512 connections", "iris", 1, 512, False),
+        ("forest, one row, 16 connections", "forest", 1, 16, False),
+        ("mixed, one row, 16 connections", "mixed", 1, 16, False),
+        ("mixed, 1,000 rows, 16 connections", "mixed", 1000, 16, False),
+        ("600 columns, one client", "wide", 1, 1, False),
+        ("boosting, 10,000 rows as Arrow, 4 connections", "boosting", 10_000, 4, True),
+    ]
+    for model, group in itertools.groupby(works, lambda work: work[1]):
+        directory, rows, _ = save(model, folder)
+        with _scoring_servers(directory, folder) as at:
+            if model == "iris":
+                ratios.add("start to ready", [{name: 1 / one.start_s for name, one in at.items()}])
+            for label, _, count, connections, columnar in group:
+                data = arrow_body(rows[:count]) if columnar else body(rows[:count])
+                kind = ARROW if columnar else "application/json"
+
+                def turn(name: str, data: bytes = data, connections: int = connections, kind: str = kind) -> float:
+                    port = at[name].port
+                    result = load(port, data, connections=connections, seconds=ROUND_S, content_type=kind)
+                    good = result.statuses.get(200, 0)
+                    return good / max(1, sum(result.statuses.values())) * result.requests_per_s
+
+                ratios.add(label, alternately(turn))
+            if model == "iris":
+                ratios.add("memory, the less the better", [{name: 1000 / one.resident_mb for name, one in at.items()}])
+
+
+@contextmanager
+def _scoring_servers(model: Path, folder: Path) -> Iterator[dict[str, Server]]:
+    started: dict[str, Server] = {}
+    try:
+        for name, python in PYTHONS.items():
+            command = (python, "-m", "tiltyard.cli", "serving", "--model", str(model), "--port")
+            started[name] = Server(*command, ready="/health", log=folder / f"{name}.log")
+        yield started
+    finally:
+        for server in started.values():
+            server.stop()
+
+
+def tracking(ratios: Ratios, folder: Path, databases: dict[str, str]) -> None:
+    """The tracking server over two databases of one kind, as two workers."""
+    kind = databases["after"].split("+", 1)[0].split(":", 1)[0]
+    with _tracking_servers(folder, databases) as at:
+        names = itertools.count(int(time.time()))
+        runs: dict[str, list[str]] = {name: [] for name in at}
+
+        def batch(run_id: str, metrics: int, params: int) -> bytes:
+            number = next(names)
+            points = [
+                {"key": f"m{at % 10}", "value": (number + at) % 97 / 97, "timestamp": number + at, "step": at}
+                for at in range(metrics)
+            ]
+            own = [{"key": f"p{at}", "value": str(number % 7 + at)} for at in range(params)]
+            return post(f"{API}/runs/log-batch", {"run_id": run_id, "metrics": points, "params": own})
+
+        def start(name: str) -> Turn:
+            async def turn(connection: Any) -> None:
+                new = post(f"{API}/runs/create", {"experiment_id": "0", "start_time": next(names)})
+                run_id: str = body_of(await connection.ask(new))["run"]["info"]["run_id"]
+                await connection.ask(batch(run_id, 10, 10))
+                runs[name].append(run_id)
+
+            return turn
+
+        def log(metrics: int) -> Callable[[str], Turn]:
+            def of(name: str) -> Turn:
+                mine = itertools.cycle(runs[name][:16])
+
+                async def turn(connection: Any) -> None:
+                    await connection.ask(batch(next(mine), metrics, 0))
+
+                return turn
+
+            return of
+
+        def asks(request: Callable[[str], bytes]) -> Callable[[str], Turn]:
+            def of(name: str) -> Turn:
+                asked = request(name)
+
+                async def turn(connection: Any) -> None:
+                    await connection.ask(asked)
+
+                return turn
+
+            return of
+
+        def add(work: str, turn: Callable[[str], Turn], connections: int = 1, turns: int | None = None) -> None:
+            def speed(name: str) -> float:
+                seconds = 600 if turns else ROUND_S
+                measured = run(at[name], turn(name), connections=connections, seconds=seconds, turns=turns)
+                assert not measured.refused, f"{name} refused {measured.refused} requests of: {work}"
+                return measured.per_second
+
+            ratios.add(f"{kind}: {work}", alternately(speed))
+
+        # By number and not by time: what follows reads as many rows from both.
+        add("create run + log-batch of 10 + 10, 8 clients", start, 8, turns=300)
+        add("log-batch of 1,000 metrics, one client", log(1000))
+        add("log-batch of 100 metrics, 16 clients", log(100), 16)
+        add("get run, 16 connections", asks(lambda name: get(f"{API}/runs/get?run_id={runs[name][20]}")), 16)
+        search = {"experiment_ids": ["0"], "max_results": 100, "order_by": ["metrics.m2 DESC"]}
+        search["filter"] = "metrics.m1 > 0.3 and params.p1 = '4'"
+        add("search, metric and param clause, 100 rows", asks(lambda _name: post(f"{API}/runs/search", search)))
+        page = {"experiment_ids": ["0"], "max_results": 1000}
+        add("page of 1,000 runs", asks(lambda _name: post(f"{API}/runs/search", page)))
+        history = f"{API}/metrics/get-history?metric_key=m0&run_id="
+        add("metric history", asks(lambda name: get(f"{history}{runs[name][0]}")))
+        for target in at.values():
+            run(target, _register, connections=1, turns=1)
+        alias = get(f"{API}/registered-models/alias?name=bench&alias=champion")
+        add("get by alias, 16 connections", asks(lambda _name: alias), 16)
+
+
+async def _register(connection: Any) -> None:
+    await connection.ask(post(f"{API}/registered-models/create", {"name": "bench"}))
+    await connection.ask(post(f"{API}/model-versions/create", {"name": "bench", "source": "s3://elsewhere/model"}))
+    alias = {"name": "bench", "alias": "champion", "version": "1"}
+    await connection.ask(post(f"{API}/registered-models/alias", alias))
+
+
+@contextmanager
+def _tracking_servers(folder: Path, databases: dict[str, str]) -> Iterator[dict[str, Target]]:
+    started: dict[str, Server] = {}
+    try:
+        for name, python in PYTHONS.items():
+            options = ("--workers", "2", "--database-url", databases[name], "--data-dir", str(folder / name))
+            command = (python, "-m", "tiltyard.cli", "registry", *options, "--port")
+            started[name] = Server(*command, ready="/health", log=folder / f"{name}.log")
+        yield {name: Target(name, one.port, one.pid) for name, one in started.items()}
+    finally:
+        for server in started.values():
+            server.stop()
+
+
+def batch(ratios: Ratios, scale: float, rounds: int) -> None:
+    """Spark: each release in a session of its own, in turn."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for at in range(rounds):
+        for name in ("before", "after") if at % 2 else ("after", "before"):
+            command = [PYTHONS[name], "-m", "tests.bench.spark_bench", "--ours", f"--scale={scale}", "--rounds=3"]
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            for line in printed.splitlines():
+                work, separator, figure = line.rpartition("\t")
+                if separator:
+                    found.setdefault(work, {}).setdefault(name, []).append(float(figure))
+    for work, figures in found.items():
+        pairs = [
+            {"before": before, "after": after}
+            for before, after in zip(figures["before"], figures["after"], strict=True)
+        ]
+        ratios.add(f"Spark: {work}", pairs)
