@@ -44,8 +44,7 @@ class House:
             upload = artifacts.HashedUpload(writer)
             await upload.write(body)
             await upload.seal()
-            async with self.database.write() as session:
-                await artifacts.publish(session, SYSTEM, path, upload)
+            await artifacts.publish(self.database, SYSTEM, path, upload)
 
     async def upload_all(self, prefix: str, files: Mapping[str, bytes] = MODEL_FILES) -> None:
         """Stores files below a prefix."""

@@ -17,7 +17,7 @@ from tiltyard_registry.store.artifacts import get_manifest as stored_manifest
 from tiltyard_registry.store.contents import PENDING, READY, frozen_digest
 from tiltyard_registry.store.logged_models import record_registration
 from tiltyard_registry.store.places import Artifacts, is_reserved
-from tiltyard_registry.store.registered_models import found, remembered, touch
+from tiltyard_registry.store.registered_models import found, remembered, shown_aliases, touch
 from tiltyard_registry.store.session import Row, Session
 from tiltyard_registry.store.sources import Location, locate
 from tiltyard_registry.store.sources import is_version as names_version
@@ -60,7 +60,7 @@ async def create_model_version(
 
     The status is READY for a prompt, for a copy, and where another version pins the same; else PENDING_REGISTRATION
     until the files were read, which `new_versions` and the background do: the store is not asked here. `seen` is where
-    the source led when it was asked.
+    the source led when it was asked; whoever calls holds its scope.
 
     Raises:
         ResourceDoesNotExist: the model, or the run, logged model or version that the source names, is missing.
@@ -89,6 +89,10 @@ async def create_model_version(
         location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id, has_files=had_files)
     status, digest = READY, location.manifest_digest
     if location.prefix is not None and digest is None:
+        if seen is not None and seen.prefix != location.prefix:
+            raise ResourceConflict(
+                f"The source '{source[:300]}' leads to another place than a moment ago. Register it again."
+            )
         digest = await frozen_digest(session, location.prefix)
         status = PENDING if digest is None else READY
     model, number = held or await next_version(session, who, shown)
@@ -252,7 +256,7 @@ async def delete_model_version(
     model, row = await locked_version(session, who, name, version, action=Action.DELETE)
     before = await shown_version(session, row)
     if before["aliases"] and not force:
-        named = ", ".join(f"'{alias}'" for alias in before["aliases"])
+        named = shown_aliases(before["aliases"])
         raise ResourceConflict(
             f"Version {row['version']} of '{model['name']}' is still named by an alias: {named}. Move or delete the "
             "alias first, or force the deletion, which deletes the alias too."

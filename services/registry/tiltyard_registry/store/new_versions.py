@@ -5,11 +5,13 @@ Neither a slow object store nor a large file holds up other writers so: between 
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import parse_model_name
 from tiltyard_registry.rules import access, limits, prompts
 from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.store import artifacts as files
 from tiltyard_registry.store import contents, model_versions, reserved_versions
 from tiltyard_registry.store.availability import nothing_done_yet
 from tiltyard_registry.store.places import Artifacts
@@ -56,7 +58,7 @@ async def create_version(
             and not await _has_files(artifacts, seen.prefix)
         ):
             raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. There are no files at it.")
-    async with database.write(request_id=request_id) as session:
+    async with _pinning(database, seen), database.write(request_id=request_id) as session:
         row = await model_versions.create_model_version(
             session,
             who,
@@ -71,6 +73,13 @@ async def create_version(
             seen=seen,
         )
     return await _finished(database, who, artifacts, row)
+
+
+def _pinning(database: Database, seen: Location | None) -> AbstractAsyncContextManager[None]:
+    """Keeps everybody from changing what shall be pinned. What another version pins, as of a copy, cannot change."""
+    if seen is None or seen.prefix is None or seen.manifest_digest is not None:
+        return nullcontext()
+    return database.scopes.alone(files.scope_of(seen.prefix) or seen.prefix)
 
 
 async def _located(
@@ -123,7 +132,10 @@ async def finalize_version(
         await artifacts.store.head(f"{prefix}/{reserved_versions.REQUIRED_FILE}")
     except ResourceDoesNotExist:
         raise reserved_versions.no_required_file(row["name"], row) from None
-    async with database.write(request_id=request_id) as session:
+    async with (
+        database.scopes.alone(files.scope_of(prefix) or prefix),
+        database.write(request_id=request_id) as session,
+    ):
         row = await reserved_versions.finalize_version(session, who, artifacts, name, version)
     return await _finished(database, who, artifacts, row)
 
