@@ -4,13 +4,13 @@ Neither a slow object store nor a large file holds up other writers so: between 
 """
 
 import logging
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import parse_model_name
 from tiltyard_registry.rules import access, limits, prompts
 from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store import artifacts as files
 from tiltyard_registry.store import contents, model_versions, reserved_versions
 from tiltyard_registry.store.availability import nothing_done_yet
@@ -26,13 +26,8 @@ async def create_version(
     who: Principal,
     artifacts: Artifacts,
     name: str,
-    source: str,
+    new: NewVersion,
     *,
-    run_id: str | None = None,
-    model_id: str | None = None,
-    description: str | None = None,
-    run_link: str | None = None,
-    tags: Sequence[Mapping[str, str]] = (),
     request_id: str | None = None,
 ) -> Row:
     """The model's next version, its files pinned where they lie: READY, when few bytes had to be read.
@@ -49,29 +44,19 @@ async def create_version(
     # A prompt has no files to look at.
     seen = None
     with nothing_done_yet():
-        if not prompts.is_prompt(limits.check_tags(tags)):
-            seen = await _located(database, artifacts, source, run_id, model_id)
+        if not prompts.is_prompt(limits.check_tags(new.tags)):
+            seen = await _located(database, artifacts, new)
         if (
             seen is not None
             and seen.prefix is not None
             and seen.manifest_digest is None
             and not await _has_files(artifacts, seen.prefix)
         ):
-            raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. There are no files at it.")
+            raise InvalidParameterValue(
+                f"Invalid model version source: '{new.source[:300]}'. There are no files at it."
+            )
     async with _pinning(database, seen), database.write(request_id=request_id) as session:
-        row = await model_versions.create_model_version(
-            session,
-            who,
-            artifacts,
-            name,
-            source,
-            run_id=run_id,
-            model_id=model_id,
-            description=description,
-            run_link=run_link,
-            tags=tags,
-            seen=seen,
-        )
+        row = await model_versions.create_model_version(session, who, artifacts, name, new, seen=seen)
     return await _finished(database, who, artifacts, row)
 
 
@@ -82,9 +67,7 @@ def _pinning(database: Database, seen: Location | None) -> AbstractAsyncContextM
     return database.scopes.alone(files.scope_of(seen.prefix) or seen.prefix)
 
 
-async def _located(
-    database: Database, artifacts: Artifacts, source: str, run_id: str | None, model_id: str | None
-) -> Location:
+async def _located(database: Database, artifacts: Artifacts, new: NewVersion) -> Location:
     """Where the source leads. What has to be asked of the store is asked while no connection is held."""
     answers: dict[str, bool] = {}
     asked: set[str] = set()
@@ -95,7 +78,9 @@ async def _located(
 
     while True:
         async with database.read() as session:
-            found = await locate(session, artifacts, source, run_id=run_id, model_id=model_id, has_files=has_files)
+            found = await locate(
+                session, artifacts, new.source, run_id=new.run_id, model_id=new.model_id, has_files=has_files
+            )
         if asked <= answers.keys():
             return found
         answers.update({prefix: await _has_files(artifacts, prefix) for prefix in asked})
