@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import psutil
+import pytest
 from click.testing import CliRunner
 
 from tests.cli.test_workers import eventually, hears_sigterm
@@ -117,3 +118,15 @@ def test_an_alias_look_up_over_a_kept_connection_waits_for_no_timer(registry: St
     assert get_json(service.url + path)["model_version"]["version"] == "1"
     assert median_s(service, path) < 0.03
     assert median_s(service, "/health") < 0.03
+
+
+@pytest.mark.parametrize("trusted", [False, True], ids=["by default", "with --trusted-proxies"])
+def test_the_address_of_a_caller_is_taken_from_trusted_proxies_alone(registry: StartService, trusted: bool) -> None:
+    """`X-Forwarded-For` is what anybody can write: the access log names who connected, unless the proxy is trusted."""
+    service = registry("--log-format", "json", *(("--trusted-proxies", "127.0.0.1") if trusted else ()))
+    request = urllib.request.Request(f"{service.url}/version", headers={"X-Forwarded-For": "203.0.113.9"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.status == 200
+    service.wait_for_log("GET /version 200")
+    [line] = [line for line in service.logs.splitlines() if "GET /version 200" in line]
+    assert json.loads(line)["client"] == ("203.0.113.9" if trusted else "127.0.0.1")
