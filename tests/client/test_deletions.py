@@ -68,6 +68,19 @@ def test_a_version_that_an_alias_names_is_deleted_by_force_alone(client: Any, na
             client.delete_model_version(name, 1, force=force)
 
 
+def test_a_model_with_aliases_is_deleted_by_force_alone(client: Any, name: str) -> None:
+    """Without force it is a conflict that names the aliases and changes nothing; one without aliases just goes."""
+    with pytest.raises(errors.ResourceConflict, match="'live1', 'live2'"):
+        client.delete_registered_model(name)
+    assert versions(client, name) == {"1", "2", "3"} and client.get_alias(name, "live1").version == "1"
+    client.delete_registered_model(name, force=True)
+    client.create_registered_model(name)
+    client.delete_registered_model(name)
+    for force in (False, True):
+        with pytest.raises(errors.ResourceDoesNotExist):
+            client.delete_registered_model(name, force=force)
+
+
 def test_the_command_deletes_a_version_with_an_alias_by_force_alone(ask: Callable[..., Any], name: str) -> None:
     """The server decides; the message names the alias, and the answer says which ones went."""
     assert "'live2'" in ask("models", "delete", name, "2", status=1)

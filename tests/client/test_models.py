@@ -18,7 +18,7 @@ from tiltyard import errors
 from tiltyard.client import Client
 from tiltyard.models import ModelReference, fetch, resolve
 from tiltyard.models.logged import upload_model
-from tiltyard.storage import cache as cache_module
+from tiltyard.storage import verification
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_flipped_byte_in_the_cache_is_fetched_again(version: ModelReference, d
     """A damaged cache heals itself from the registry."""
     file = fetch(version) / "MLmodel"
     file.write_bytes(b"evil")
-    cache_module._seen.clear()
+    verification._seen.clear()
     assert contents(fetch(version)) == contents(directory)
 
 

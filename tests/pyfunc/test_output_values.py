@@ -29,6 +29,11 @@ class Rate(float, enum.Enum):
     HALF = 0.5
 
 
+class Color(enum.Enum):
+    RED = "red"
+    BOTH = ("red", 1)
+
+
 class Text(str):
     def __str__(self) -> str:
         return "something else"
@@ -43,6 +48,7 @@ RECORDS = pd.DataFrame({"n": [1, 2], "t": pd.to_datetime(["2024-01-01", None]), 
 )
 ANSWERS: list[tuple[Any, Any]] = [
     ([Label.FRAUD, Level.HIGH, Rate.HALF, Text("ab"), np.str_("c"), True], ["fraud", 3, 0.5, "ab", "c", True]),
+    ([Color.RED, {"c": Color.BOTH}], ["red", {"c": ["red", 1]}]),
     (pd.DataFrame({"l": [Label.FRAUD, None]}), [{"l": "fraud"}, {"l": None}]),
     (np.array([Label.FRAUD], dtype=object), ["fraud"]),
     ({Label.FRAUD: [1], Level.HIGH: [2]}, {"fraud": [1], "3": [2]}),

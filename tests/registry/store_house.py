@@ -5,6 +5,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tiltyard.storage import open_store
 from tiltyard_registry.rules.access import SYSTEM, Principal
+from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store import aliases, artifacts, events, logged_models, new_versions, registered_models, runs
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.session import Database, Row, Session
@@ -44,8 +45,7 @@ class House:
             upload = artifacts.HashedUpload(writer)
             await upload.write(body)
             await upload.seal()
-            async with self.database.write() as session:
-                await artifacts.publish(session, SYSTEM, path, upload)
+            await artifacts.publish(self.database, SYSTEM, path, upload)
 
     async def upload_all(self, prefix: str, files: Mapping[str, bytes] = MODEL_FILES) -> None:
         """Stores files below a prefix."""
@@ -75,7 +75,7 @@ class House:
     async def create_version(self, name: str, source: str, **options: Any) -> Row:
         """A new version from any source."""
         return await new_versions.create_version(
-            self.database, ALICE, self.artifacts, name, source, request_id="request-1", **options
+            self.database, ALICE, self.artifacts, name, NewVersion(source, **options), request_id="request-1"
         )
 
     async def external(self, name: str = "m", count: int = 1) -> Row:

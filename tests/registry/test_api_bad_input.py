@@ -151,6 +151,42 @@ async def test_bad_values_are_refused_in_upstreams_words(
 
 
 @in_one_loop
+async def test_values_are_repeated_in_part_alone(api: Api) -> None:
+    """An error shows so much of what came that it is known again, and no more; of many values only the first few."""
+    runs, long = f"{MLFLOW}/runs", "s3cret-" * 700
+    run = (await api.ok("POST", f"{runs}/create", {"experiment_id": "0"}))["run"]["info"]["run_id"]
+    model = (await api.ok("POST", f"{MLFLOW}/logged-models", {"experiment_id": "0"}))["model"]["info"]["model_id"]
+    many = [{"key": f"k{number}", "value": long} for number in range(100)]
+    changed = [{**one, "value": one["value"] + "x"} for one in many]
+    await api.ok("POST", f"{runs}/log-batch", {"run_id": run, "params": many})
+    await api.ok("POST", f"{MLFLOW}/logged-models/{model}/params", {"params": many})
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", f"{runs}/log-batch", {"run_id": run, "params": changed}),
+        ("POST", f"{runs}/log-parameter", {"run_id": run, **changed[0]}),
+        ("POST", f"{MLFLOW}/logged-models/{model}/params", {"params": changed}),
+        ("POST", f"{runs}/delete-tag", {"run_id": run, "key": long}),
+        ("POST", f"{runs}/set-tag", {"run_id": run, "key": long, "value": "v"}),
+        ("POST", f"{runs}/update", {"run_id": long}),
+        ("POST", f"{MLFLOW}/experiments/delete-experiment-tag", {"experiment_id": "0", "key": long}),
+        ("POST", f"{MLFLOW}/experiments/update", {"experiment_id": long, "new_name": "n"}),
+        ("POST", f"{MLFLOW}/experiments/create", {"name": "long", "artifact_location": f"runs:/{long[:1500]}"}),
+        ("GET", f"{MLFLOW}/experiments/get-by-name?experiment_name={long}", None),
+        ("GET", f"{MODELS}/get?name={long}", None),
+        ("GET", f"{MODELS}/alias?name=strict&alias={long}", None),
+        ("GET", f"{VERSIONS}/get?name=strict&version={long}", None),
+        ("GET", f"{MLFLOW}/artifacts/list?run_id={run}&path=../{long}", None),
+        ("POST", f"{VERSIONS}/create", {"name": "strict", "source": f"runs:/{long}"}),
+        ("POST", f"{runs}/search", {"experiment_ids": ["0"], "filter": f"params.`{long}` ~ 'x'"}),
+        ("POST", f"{runs}/search", {"experiment_ids": ["0"], "order_by": [long]}),
+        ("POST", f"{runs}/search", {"experiment_ids": ["0"], "page_token": long}),
+    ]
+    for method, path, body in asked:
+        status, _, message = await api.refused(method, path, body)
+        assert 400 <= status < 500 and len(message) < 4000, (path, len(message))
+        assert long[:400] not in message, (path, message[:300])
+
+
+@in_one_loop
 @pytest.mark.parametrize(
     "query",
     ["name=&version=1", "version=1", "name=m", "name=m&version="],

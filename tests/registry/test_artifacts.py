@@ -74,14 +74,13 @@ class Proxy:
         body: dict[str, Any] = response.json()
         return body
 
-    def run(self, work: Any) -> Any:
-        """Runs `work(session)` in a write transaction of another process's kind: its own engine."""
+    def within(self, work: Any) -> Any:
+        """What `work(database)` gives, with an engine of its own, as another process has."""
 
         async def main() -> Any:
             database = Database(self.database_url)
             try:
-                async with database.write() as session:
-                    return await work(session)
+                return await work(database)
             finally:
                 await database.close()
 
@@ -90,8 +89,14 @@ class Proxy:
     def pin(self, prefix: str) -> Any:
         """Registers what lies at `prefix` as version 1 of a model, and gives its manifest."""
 
-        async def register(session: Any) -> Any:
-            manifest = await artifacts.freeze_manifest(session, self.store, prefix)
+        async def pinned(database: Database) -> Any:
+            async with database.scopes.alone(artifacts.scope_of(prefix) or prefix):
+                entries = await artifacts.hash_all(database, self.store, prefix)
+                async with database.write() as session:
+                    return await register(session, entries)
+
+        async def register(session: Any, entries: Any) -> Any:
+            manifest = await artifacts.manifest_of(session, prefix, entries)
             await artifacts.store_manifest(session, manifest)
             assert await artifacts.get_manifest(session, manifest.digest) == manifest
             times = {"creation_timestamp": 1, "last_updated_timestamp": 1}
@@ -125,7 +130,7 @@ class Proxy:
             )
             return manifest
 
-        return self.run(register)
+        return self.within(pinned)
 
 
 @pytest.fixture
@@ -209,11 +214,11 @@ def test_the_manifest_has_the_hashes_of_the_uploads(proxy: Proxy) -> None:
 
     asyncio.run(put_directly())
 
-    async def unknown(session: Any) -> list[str]:
-        found = await artifacts.unknown_files(session, proxy.store, "1/models/m-1/artifacts")
+    async def unknown(database: Database) -> list[str]:
+        _, found = await artifacts.listed(database, proxy.store, "1/models/m-1/artifacts")
         return [entry.path for entry in found]
 
-    assert proxy.run(unknown) == ["1/models/m-1/artifacts/foreign.txt"]
+    assert proxy.within(unknown) == ["1/models/m-1/artifacts/foreign.txt"]
     manifest = proxy.pin("1/models/m-1/artifacts")
     assert {file.path: (file.size_bytes, file.sha256) for file in manifest.files} == {
         name: (len(body), hashlib.sha256(body).hexdigest()) for name, body in bodies.items()
@@ -223,7 +228,7 @@ def test_the_manifest_has_the_hashes_of_the_uploads(proxy: Proxy) -> None:
         for name, body in sorted(bodies.items(), key=lambda item: item[0].encode())
     )
     assert manifest.digest == "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-    assert proxy.run(unknown) == []
+    assert proxy.within(unknown) == []
 
 
 def test_a_stale_hash_does_not_count(proxy: Proxy) -> None:
@@ -319,12 +324,13 @@ def test_a_cut_upload_leaves_nothing(proxy: Proxy, framing: str) -> None:
         connection.sendall(b"x" * 9 * MIB)
     time.sleep(0.3)
 
-    async def rows(session: Any) -> list[Any]:
-        return list(await session.all(select(tables.files)))
+    async def rows(database: Database) -> list[Any]:
+        async with database.read() as session:
+            return list(await session.all(select(tables.files)))
 
     assert error_of(proxy.get("1/r/artifacts/cut")) == (404, "RESOURCE_DOES_NOT_EXIST")
     assert proxy.listing("1/r/artifacts") == {}
-    assert proxy.run(rows) == []
+    assert proxy.within(rows) == []
 
 
 @pytest.mark.parametrize(
@@ -371,6 +377,12 @@ def test_a_range_of_another_state_of_the_file_is_the_whole_file(local: Proxy) ->
         ("a.YAML", "text/plain"),
         ("page.html", "text/plain"),
         ("pic.svg", "text/plain"),
+        ("pic.SVGZ", "text/plain"),
+        ("page.xhtml", "text/plain"),
+        ("page.htm.gz", "application/octet-stream"),
+        ("code.mjs", "text/plain"),
+        ("style.xsl", "text/plain"),
+        ("feed.rss", "application/octet-stream"),
         ("pic.png", "image/png"),
         ("model.pkl", "application/octet-stream"),
         ("no-suffix", "application/octet-stream"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.metrics import Point
 from tiltyard_registry.store import (
     batches,
+    events,
     experiments,
     logged_models,
     model_versions,
@@ -25,6 +27,7 @@ from tiltyard_registry.store import (
     run_lifecycle,
     runs,
 )
+from tiltyard_registry.store.session import now_ms
 from tiltyard_registry.tables import datasets, files, latest_metrics, metadata, metrics, params, run_tags
 from tiltyard_registry.tables import logged_models as model_rows
 from tiltyard_registry.tables import runs as run_rows
@@ -360,11 +363,55 @@ async def test_leftovers_of_interrupted_uploads_go_after_their_grace(house: Hous
         # The test server says of every upload that it began in 2010.
         await store.direct.create_upload(f"1/{'ab' * 16}/artifacts/x", 1)
         await store.direct.create_upload("of/somebody/else", 1)
+    await house.ensure("m")
     dry = await gc(house, Plan(dry_run=True))
     report = await gc(house, Plan())
     assert (dry.uploads, report.uploads.files) == (report.uploads, 1)
     left = [upload.path or upload.upload_id async for upload in store.list_uploads()]
     assert left == (["fresh"] if root is not None else ["of/somebody/else"])
+
+
+@pytest.mark.parametrize("noun", ["run", "logged model", "experiment"])
+async def test_a_deletion_at_a_moment_of_a_slow_clock_is_not_old(
+    house: House, monkeypatch: pytest.MonkeyPatch, noun: str
+) -> None:
+    """What is deleted while the clock is a hundred days slow is kept for its time like everything else."""
+    await house.ensure("m")
+    with monkeypatch.context() as slow:
+        slow.setattr("tiltyard_registry.store.events.now_ms", lambda: now_ms() - 100 * DAY_MS)
+        if noun == "run":
+            await house.do(runs.delete_run, await logged_run(house))
+        elif noun == "experiment":
+            await house.do(experiments.delete_experiment, await house.do(experiments.create_experiment, "e"))
+        else:
+            model_id, _ = await house.log_model()
+            await house.do(logged_models.delete_logged_model, model_id)
+    report = await gc(house, Plan())
+    assert (report.runs, report.logged_models, report.experiments) == (0, 0, 0)
+
+
+async def test_a_collection_at_a_moment_of_a_fast_clock_removes_nothing_early(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ages count up to a time that two looks at clocks prove; the report says so, and the next collection goes on."""
+    run_id = await logged_run(house)
+    await house.do(runs.delete_run, run_id)
+    orphan = f"0/{'ab' * 16}/artifacts/f"
+    await put(house, orphan)
+
+    async def collected(off_ms: int) -> Report:
+        with monkeypatch.context() as clock:
+            # The package shows the function of that name in the place of the module.
+            for module in (sys.modules["tiltyard_registry.gc.collect"], events):
+                clock.setattr(module, "now_ms", lambda: now_ms() + off_ms)
+            return await gc(house, Plan(delete_orphans=True))
+
+    for off_ms in (60 * 365 * DAY_MS, 0, 31 * DAY_MS):
+        report = await collected(off_ms)
+        assert (report.runs, report.orphans.files, report.uploads.files) == (0, 0, 0)
+    assert report.ages_until_ms and any("Ages were counted up to" in line for line in report.lines())
+    report = await collected(31 * DAY_MS)
+    assert (report.runs, report.orphans.files, report.ages_until_ms) == (1, 1, None)
 
 
 async def test_a_version_registered_meanwhile_is_whole_or_refused(

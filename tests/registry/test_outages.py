@@ -158,6 +158,30 @@ async def test_errors_of_a_callers_own_code_are_not_the_databases(house: House) 
     assert house.database.connections_in_use == 0
 
 
+async def test_a_connection_that_its_server_closed_is_made_anew(postgres_url: str, tmp_path: Path) -> None:
+    """Nothing was asked of it yet, so no caller hears of it: not who writes by one statement, nor anybody else."""
+    async with opened(tmp_path, database_url=postgres_url, max_connections=1) as api:
+        run_id = (await api.ok("POST", f"{RUNS}/create", {}))["run"]["info"]["run_id"]
+        database: Database = api.app.state.database
+
+        async def cut_off() -> None:
+            async with database.driver() as driver:
+                pass
+            driver.terminate()
+            while not driver.is_closed():
+                await asyncio.sleep(0)
+
+        await cut_off()
+        assert (await api.ok("POST", f"{RUNS}/create", {"run_name": "once"}))["run"]["info"]["run_name"] == "once"
+        tag = {"run_id": run_id, "key": "k", "value": "v"}
+        for path, body in (("set-tag", tag), ("log-parameter", tag), ("update", {"run_id": run_id, "run_name": "n"})):
+            await cut_off()
+            await api.ok("POST", f"{RUNS}/{path}", body)
+        await cut_off()
+        found = await api.ok("POST", f"{RUNS}/search", {"experiment_ids": ["0"], "filter": "run_name = 'once'"})
+        assert len(found["runs"]) == 1 and database.connections_in_use == 0
+
+
 @pytest.mark.parametrize("failure", [asyncpg.InterfaceError("lost"), RuntimeError("?"), KeyError("k")])
 async def test_a_run_is_never_started_twice(
     postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception

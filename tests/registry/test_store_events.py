@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from tests.registry.store_house import ALICE, House
 from tiltyard.errors import InvalidParameterValue, TiltyardError
+from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store import (
     aliases,
     batch_changes,
@@ -66,7 +67,12 @@ DOORS: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any]
     (registry_tags.set_registered_model_tag, ("m", "k", "v"), {}, []),
     (registry_tags.delete_registered_model_tag, ("m", "k"), {}, ["delete_registered_model_tag"]),
     (registry_tags.delete_registered_model_tag, ("m", "absent"), {}, []),
-    (model_versions.create_model_version, ("artifacts", "m", "s3://elsewhere/x"), {}, ["create_model_version"]),
+    (
+        model_versions.create_model_version,
+        ("artifacts", "m", NewVersion("s3://elsewhere/x")),
+        {},
+        ["create_model_version"],
+    ),
     (reserved_versions.create_pending_version, ("artifacts", "m", "anything"), {}, ["create_model_version"]),
     (reserved_versions.finalize_version, ("artifacts", "m", 3), {}, ["finalize_model_version"]),
     (model_versions.update_model_version, ("m", 1), {"description": "x"}, ["update_model_version"]),
@@ -123,7 +129,8 @@ async def _furnish(house: House) -> None:
         await catalogs.create_catalog(session, ALICE, "empty")
         await schemas.create_schema(session, ALICE, "empty", "s")
         for _ in range(2):
-            await model_versions.create_model_version(session, ALICE, house.artifacts, "m", "s3://elsewhere/model")
+            new = NewVersion("s3://elsewhere/model")
+            await model_versions.create_model_version(session, ALICE, house.artifacts, "m", new)
         pending = await reserved_versions.create_pending_version(session, ALICE, house.artifacts, "m", "x")
         await registry_tags.set_model_version_tag(session, ALICE, "m", 1, "k", "v")
         await model_versions.transition_model_version_stage(session, ALICE, "m", 1, "Production")

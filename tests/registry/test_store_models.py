@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from tests.registry.store_house import MODEL_FILES, House
+from tests.registry.store_house import ALICE, MODEL_FILES, House
 from tiltyard.errors import (
     InvalidParameterValue,
     PermissionDenied,
@@ -182,7 +182,7 @@ async def test_a_registered_version_pins_its_files(house: House) -> None:
     with pytest.raises(ResourceConflict):
         await house.upload(f"{prefix}/model.pkl", b"other")
     with pytest.raises(ResourceConflict):
-        await house.do(artifacts.delete, house.artifacts.store, prefix)
+        await artifacts.delete(house.database, ALICE, house.artifacts.store, prefix)
     await house.do(model_versions.delete_model_version, "m", 1)
     await house.upload(f"{prefix}/model.pkl", b"other")
     with pytest.raises(ResourceDoesNotExist):
@@ -229,7 +229,7 @@ async def test_a_deleted_version_takes_its_aliases_along_and_a_deleted_model_eve
     await house.do(model_versions.delete_model_version, "m", "2")
     assert (await house.see(get, "m"))["aliases"] == [{"alias": "old", "version": 1}]
     with pytest.raises(ResourceConflict, match=r"existing model versions: m$"):
-        await house.do(registered_models.delete_registered_model, "m", force=False)
+        await house.do(registered_models.delete_registered_model, "m", with_versions=False)
     await house.do(registered_models.delete_registered_model, "m")
     with pytest.raises(ResourceDoesNotExist):
         await house.do(registered_models.delete_registered_model, "m")

@@ -10,11 +10,13 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from tests.registry.api_app import MLFLOW, MODELS, VERSIONS, Api, opened
 from tests.registry.store_house import House
 from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.store import batches, metric_histories
+from tiltyard_registry.tables import runs
 
 AJAX = "/ajax-api/2.0/mlflow"
 RUNS = f"{MLFLOW}/runs"
@@ -248,3 +250,24 @@ async def test_a_cut_off_upload_leaves_nothing(api: Api, path: str) -> None:
         assert not sent and not messages
     assert (await api.ask("GET", f"{base}/there.txt")).content == b"whole"
     assert (await api.ask("GET", f"{base}/absent.txt")).status_code == 404
+
+
+@pytest.mark.parametrize("address", ["http://old.example:5000/api", "https://old.example/mlflow/ajax-api"])
+async def test_files_of_a_run_whose_place_is_the_proxy_by_its_address_are_found(api: Api, address: str) -> None:
+    """Such places are refused when an experiment is made; those that are stored lead below the artifact root."""
+    info = await new_run(api)
+    place = f"{address}/2.0/mlflow-artifacts/artifacts"
+    refused = await api.refused(
+        "POST", f"{MLFLOW}/experiments/create", {"name": "x", "artifact_location": f"{place}/x"}
+    )
+    assert refused[:2] == (400, "INVALID_PARAMETER_VALUE") and "mlflow-artifacts:/x" in refused[2]
+    below = info["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    assert (await api.ask("PUT", f"{PROXY}/{below}/dir/f.txt", content=b"kept")).status_code == 200
+    async with api.app.state.database.write() as session:
+        moved = update(runs).where(runs.c.run_id == info["run_id"]).values(artifact_uri=f"{place}/{below}")
+        await session.execute(moved)
+    asked = {"run_id": info["run_id"], "path": "dir"}
+    listed = await api.ok("GET", f"{MLFLOW}/artifacts/list", params=asked)
+    assert [file["path"] for file in listed["files"]] == ["dir/f.txt"]
+    answer = await api.ask("GET", "/get-artifact", params=asked | {"path": "dir/f.txt"})
+    assert (answer.status_code, answer.content) == (200, b"kept")

@@ -9,7 +9,8 @@ import tiltyard
 from tests.spark.conftest import NUMBERS
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 from tiltyard.spark import check_environment
-from tiltyard.spark.environment import Executor, compare, parse_requirements
+from tiltyard.spark.environment import Executor, compare
+from tiltyard.spark.requirements import parse_requirements
 
 DRIVER = Executor("driver", "1", "3.11.7", {"numpy": "2.4.6", "pandas": "2.3.3", "xgboost": "3.2.0"})
 

@@ -193,8 +193,9 @@ def test_a_replacement_that_fails_leaves_the_old_output(tmp_path: Path):
     assert beside(out) == []
 
 
-def test_an_append_that_fails_takes_its_files_out_again(tmp_path: Path):
-    """After the second of three files could not be moved the output has the old files alone."""
+@pytest.mark.parametrize("failure", [OSError, KeyboardInterrupt])
+def test_an_append_that_fails_takes_its_files_out_again(tmp_path: Path, failure: type[BaseException]):
+    """After the second of three files could not be moved, for whatever reason, the output has the old files alone."""
     out, files = tmp_path / "out", FileSystem()
     out.mkdir()
     (out / "old").write_text("old")
@@ -205,10 +206,10 @@ def test_an_append_that_fails_takes_its_files_out_again(tmp_path: Path):
 
     def refuse(source: Path, path: Path) -> None:
         if source.name == "b":
-            raise OSError("no space")
+            raise failure("no space")
 
     files.before_rename = refuse
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(failure, match="no space"):
         made.commit()
     assert [path.name for path in out.iterdir()] == ["old"]
 

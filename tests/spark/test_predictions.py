@@ -182,6 +182,7 @@ def test_an_enum_is_what_it_extends(output: Any, arrow_type: pa.DataType, expect
         ({"n": [1, 2], "flag": [True, False]}, pa.bool_(), [True, False]),
         ({"label": [None, None], "score": [None, 7]}, pa.int64(), [None, 7]),
         ({"label": ["x", "y"], "a": [1, 2], "b": [0.5, None]}, pa.list_(pa.float64()), [[1.0, 0.5], [2.0, None]]),
+        ({"label": ["x", "y"], "e": [[0.5], [1.5, None]]}, pa.list_(pa.float64()), [[0.5], [1.5, None]]),
     ],
 )
 def test_the_column_is_chosen_by_its_kind(columns: dict[str, list[Any]], arrow_type: pa.DataType, expected: list[Any]):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiltyard import errors
-from tiltyard.storage import cache as cache_module
+from tiltyard.storage import verification
 from tiltyard.storage.cache import ModelCache, release
 from tiltyard.storage.file_lock import lock_file, locked
 from tiltyard.storage.manifest import Manifest, ManifestFile, digest_of
@@ -66,7 +66,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def forget_what_this_process_saw() -> None:
     """Stands for a new process, which has hashed nothing yet."""
-    cache_module._seen.clear()
+    verification._seen.clear()
 
 
 def test_what_is_fetched_is_what_was_registered(cache: ModelCache, model: Path, manifest: Manifest) -> None:

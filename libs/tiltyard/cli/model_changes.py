@@ -6,7 +6,6 @@ import click
 
 from tiltyard.cli.calling import Show, asking
 from tiltyard.cli.options import option
-from tiltyard.errors import ResourceConflict
 from tiltyard.uri import STAGES
 
 if TYPE_CHECKING:
@@ -22,11 +21,7 @@ def delete_model(client: "Client", show: Show, name: str, version: str | None, f
     """Delete the model NAME with all versions, or only VERSION. Neither can be taken back."""
     aliases = [alias.alias for alias in client.get_registered_model(name).aliases if version in (None, alias.version)]
     if version is None:
-        if aliases and not force:
-            raise ResourceConflict(
-                f"{_quoted(aliases)} of '{name}' would be gone too. Move or delete the alias first, or say --force."
-            )
-        client.delete_registered_model(name)
+        client.delete_registered_model(name, force=force)
         show.done(f"Deleted the model '{name}'.", {"name": name, "version": None, "aliases": aliases})
         return
     client.delete_model_version(name, version, force=force)
@@ -113,7 +108,3 @@ def parse_tags(texts: tuple[str, ...], parameter: str) -> dict[str, str]:
         if not text.partition("=")[0] or "=" not in text:
             raise click.BadParameter(f"'{text}' is not KEY=VALUE.", param_hint=parameter)
     return dict(text.split("=", 1) for text in texts)
-
-
-def _quoted(names: list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)

@@ -85,6 +85,7 @@ def read_arrow_at_once(  # noqa: PLR0911 - one per reason why not
             return None
         frame = read_frame(table)
     except Exception:
+        # Whatever a parser makes of bytes that anybody may send: the general route says what is wrong with them.
         return None
     return Payload.frame(frame if schema is None else enforce(frame, schema))
 

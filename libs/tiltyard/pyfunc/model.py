@@ -185,6 +185,7 @@ def load(path: Path | str, *, alone: bool = False) -> PyFunc:
         try:
             return _load(directory, metadata, alone)
         except Exception as error:
+            # A model's code may raise anything, and what collided may be wrapped by it.
             if not collided(error):
                 raise
             _log.info("loading a model again: its imports met those of another thread", exc_info=error)

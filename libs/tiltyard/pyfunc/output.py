@@ -8,6 +8,7 @@ Source: mlflow/pyfunc/scoring_server/__init__.py (predictions_to_json) at v3.17.
 
 import base64
 import datetime as dt
+import enum
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +21,7 @@ from tiltyard.pyfunc.plain import plain
 from tiltyard.pyfunc.quote import quote
 
 _PLAIN = {str, bool, float, type(None)}
-_SCALARS = (bool, int, float, str)
+_SCALARS = (bool, int, float, str, enum.Enum)
 
 
 class Unsayable(TypeError):

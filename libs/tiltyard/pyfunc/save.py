@@ -188,6 +188,7 @@ def _dump_skops(model: Any, path: Path) -> list[str]:
     try:
         skops.io.dump(model, path, compression=zipfile.ZIP_DEFLATED)
     except Exception as error:
+        # What is written says itself how, and may raise anything.
         raise InvalidParameterValue(
             f"The estimator cannot be saved as skops ({type(error).__name__}); functions and classes defined in a "
             "script or notebook need serialization_format='cloudpickle'."
@@ -202,6 +203,7 @@ def _pickle(module: Any, model: Any, path: Path) -> None:
             # The default protocol, so that older Pythons can read it.
             module.dump(model, file, protocol=4)
     except Exception as error:
+        # As above.
         raise InvalidParameterValue(
             f"Failed to serialize the Python model: {type(error).__name__}: {str(error)[:200]}"
         ) from error

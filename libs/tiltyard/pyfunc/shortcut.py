@@ -244,4 +244,5 @@ def _try(answer: Callable[[Any], Any], data: Any) -> Any:
     try:
         return answer(data)
     except Exception as error:
+        # What an estimator raises is its answer: both ways have to raise alike.
         return type(error)

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue, MissingPackage
+from tiltyard.spark.requirements import parse_requirements
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,8 +25,6 @@ ON_MISMATCH = ("warn", "error")
 
 # Compared between driver and executors whatever the model says: predictions depend on them.
 ALWAYS = ("numpy", "pandas", "pyarrow", "scikit-learn")
-# Named by every model that MLflow saved, and not needed to run one.
-_NOT_NEEDED = frozenset({"mlflow", "mlflow-skinny"})
 # So long a probe holds its core, so that the next one goes to another.
 _HOLD_S = 0.3
 
@@ -116,30 +114,6 @@ def compare(executor: Executor, driver: Executor, requirements: dict[str, str]) 
             expected = driver.versions.get(name) or "not installed"
             found.append(Mismatch(executor.host, name, have, expected, "the driver"))
     return found
-
-
-def parse_requirements(lines: Sequence[str]) -> dict[str, str]:
-    """Version specifiers by package, of those lines of a requirements file that name one and hold here."""
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
-    found: dict[str, str] = {}
-    for line in lines:
-        try:
-            requirement = Requirement(line.partition(" #")[0].strip())
-        except InvalidRequirement:
-            # Options and paths of pip's own say nothing about versions.
-            continue
-        name = canonicalize_name(requirement.name)
-        if name not in _NOT_NEEDED and (requirement.marker is None or requirement.marker.evaluate()):
-            found[name] = str(requirement.specifier)
-    return found
-
-
-def requirements_file(directory: Path) -> list[str]:
-    """The lines of a model's requirements file; none when it has no such file."""
-    path = directory / "requirements.txt"
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def _ask(spark: "SparkSession", names: tuple[str, ...]) -> list[Executor]:

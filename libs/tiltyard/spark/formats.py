@@ -45,6 +45,7 @@ def check_available(spark: "SparkSession", name: str | None) -> None:
         # A package that is there goes on to look for a table, and misses it in words of its own.
         spark.read.format(name).load("/tiltyard-no-such-table").schema  # noqa: B018 - Connect asks no sooner
     except Exception as error:
+        # Spark's class for it differs between a session here and one over Connect; the name of the error does not.
         if "DATA_SOURCE_NOT_FOUND" not in str(error):
             return
         raise InvalidParameterValue(

@@ -112,6 +112,7 @@ class Target:
         try:
             placed = self._place(self._staging)
         except BaseException:
+            # Whatever ends the job here, an interrupt too: the old output comes back.
             if aside:
                 with suppress(Exception):
                     self._place(self._old)
@@ -136,7 +137,8 @@ class Target:
         moved: list[Any] = []
         try:
             self._move_files(self._staging, self._path, moved)
-        except Exception:
+        except BaseException:
+            # Also when somebody interrupts the job: half of it must not stay.
             for at in moved:
                 with suppress(Exception):
                     self._fs.delete(at, False)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from tiltyard.errors import InternalError, InvalidParameterValue, MissingPackage
-from tiltyard.spark.environment import parse_requirements
+from tiltyard.spark.requirements import parse_requirements
 from tiltyard.storage.cache import ModelCache
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.plain import plain
 from tiltyard.pyfunc.schema import Array, Object, Schema, Type
 from tiltyard.spark.output_table import (
     Columns,
@@ -23,7 +24,7 @@ from tiltyard.spark.output_table import (
     rows_of,
     to_table,
 )
-from tiltyard.spark.result_values import cast, is_missing, kind_of, plain
+from tiltyard.spark.result_values import cast, is_missing, kind_of
 
 Path = tuple[str, ...]
 
@@ -92,6 +93,9 @@ class Predictions:
         if len(columns) == 1 and (holds_lists(columns[0]) or pa.types.is_nested(element)):
             return self._column(columns[0], self._type, ())
         fitting = _fitting([kind_of(values) for values in columns], element) if len(columns) > 1 else []
+        if not fitting and (lists := next((values for values in columns if holds_lists(values)), None)) is not None:
+            # Beside a label, or a number that is no element, the column of lists is meant.
+            return self._column(lists, self._type, ())
         # Of a table with a label the numbers are meant; where nothing fits, the first column says why.
         chosen = [columns[i] for i in fitting] or columns
         if not chosen:

@@ -1,6 +1,5 @@
 """One column of plain values that a model gave, in the Arrow type that was asked for."""
 
-import enum
 import math
 from typing import Any
 
@@ -9,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.plain import plain
 
-_PLAIN = (bool, int, float, str, bytes)
 _NUMPY_KINDS = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "U": "text", "M": "time"}
 _ARROW_KINDS = (
     (pa.types.is_null, "missing"),
@@ -33,21 +32,6 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, np.datetime64):
         return bool(np.isnat(value))
     return type(value).__name__ in ("NAType", "NaTType")
-
-
-def plain(value: Any) -> Any:
-    """What a value extends, such as the text of an enum of texts; any other as it is."""
-    if isinstance(value, enum.Enum):
-        return plain(value.value)
-    if type(value) in _PLAIN:
-        return value
-    if isinstance(value, np.generic):
-        return value.item() if value.dtype.kind in "biufUSO" else value
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int | float):
-        return int(value) if isinstance(value, int) else float(value)
-    return bytes(value) if isinstance(value, bytes) else value
 
 
 def kind_of(values: Any) -> str:

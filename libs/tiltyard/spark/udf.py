@@ -12,8 +12,8 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard.models import ModelReference, fetch, resolve
 from tiltyard.pyfunc.schema import Name, Schema
 from tiltyard.spark.column_names import escaped, ignores_case
-from tiltyard.spark.environment import requirements_file
 from tiltyard.spark.packed import build, executors_python
+from tiltyard.spark.requirements import requirements_file
 from tiltyard.spark.result_types import check_result_type, inferred_type, parse_result_type
 from tiltyard.spark.worker import Parcel, Scorer, TableScorer
 from tiltyard.storage.manifest import Manifest

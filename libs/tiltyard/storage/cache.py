@@ -9,39 +9,25 @@ locks/<digest>.use      held, shared, by every process that may be reading; touc
 With a bound, what was not used for the longest goes when something new comes, and never what somebody reads.
 """
 
-import hashlib
 import os
 import shutil
-import stat
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
-from tiltyard.errors import InvalidParameterValue, ModelIntegrityError, TransportError
-from tiltyard.storage.artifact_store import CHUNK_BYTES
+from tiltyard.errors import InvalidParameterValue, ModelIntegrityError
+from tiltyard.storage.download import download, download_file, each
 from tiltyard.storage.file_lock import lock_file, locked, remove_unheld
-from tiltyard.storage.manifest import Manifest, ManifestFile, check_tree, digest_of
+from tiltyard.storage.manifest import Manifest, check_tree, digest_of
 from tiltyard.storage.private_directory import DIRECTORY_VARIABLE, private_directory, private_root
 from tiltyard.storage.sources import Source
-from tiltyard.uri import contain
+from tiltyard.storage.verification import forget, holds, remember, untouched
 
 MAX_BYTES_VARIABLE = "TILTYARD_CACHE_MAX_BYTES"
-MAX_PARALLEL = 8
-FILE_TRIES = 3
 STALE_PARTIAL_S = 7 * 24 * 3600.0
-
-T = TypeVar("T")
-R = TypeVar("R")
-Stat = tuple[int, int, int, int]
-
-# What the files of an entry looked like when this process last hashed them.
-_seen: dict[Path, dict[str, Stat]] = {}
-_seen_lock = threading.Lock()
 
 
 class _Lease:
@@ -123,17 +109,17 @@ class ModelCache:
         name = manifest.digest.removeprefix("sha256:")
         entry = self._models / name
         with self._leased(entry):
-            if _untouched(entry, manifest):
+            if untouched(entry, manifest):
                 return entry
             with self._locked(name):
-                if entry.exists() and not _holds(entry, manifest):
+                if entry.exists() and not holds(entry, manifest):
                     self._discard(entry)
                 if not entry.exists():
                     with self._partial_directory(name) as directory:
-                        _download(manifest.files, source, directory)
+                        download(manifest.files, source, directory)
                         # Renaming last is what makes the entry whole for everybody else.
                         directory.rename(entry)
-                    _remember(entry, manifest)
+                    remember(entry, manifest)
             self._make_room()
         return entry
 
@@ -149,16 +135,16 @@ class ModelCache:
         check_tree(path for path, _ in listed)
         with self._partial_directory(uuid.uuid4().hex) as directory:
             paths = [path for path, _ in listed]
-            manifest = Manifest.of(_each(lambda path: _download_file(path, source, directory), paths))
+            manifest = Manifest.of(each(lambda path: download_file(path, source, directory), paths))
             name = manifest.digest.removeprefix("sha256:")
             entry = self._models / name
             with self._leased(entry):
                 with self._locked(name):
-                    if entry.exists() and not _holds(entry, manifest):
+                    if entry.exists() and not holds(entry, manifest):
                         self._discard(entry)
                     if not entry.exists():
                         directory.rename(entry)
-                        _remember(entry, manifest)
+                        remember(entry, manifest)
                 self._make_room()
         return manifest, entry
 
@@ -207,7 +193,7 @@ class ModelCache:
                     # Unless somebody else has just removed it.
                     self._discard(entry)
                 use_file.unlink(missing_ok=True)
-                _forget(entry)
+                forget(entry)
                 total_bytes -= sizes[entry]
             finally:
                 os.close(file)
@@ -260,103 +246,3 @@ def _used_s(use_file: Path) -> float:
         return use_file.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _download(files: Iterable[ManifestFile], source: Source, directory: Path) -> None:
-    def download(file: ManifestFile) -> None:
-        came = _download_file(file.path, source, directory, limit_bytes=file.size_bytes)
-        if came != file:
-            raise ModelIntegrityError(
-                f"File '{file.path}' is not what was registered: expected {file.size_bytes} bytes of SHA-256 "
-                f"{file.sha256}, got {came.size_bytes} bytes of {came.sha256}."
-            )
-
-    # The largest first, so that none of them is left alone at the end.
-    _each(download, sorted(files, key=lambda file: -file.size_bytes))
-
-
-def _download_file(path: str, source: Source, directory: Path, *, limit_bytes: int | None = None) -> ManifestFile:
-    """One file as it came. A source that gives more than `limit_bytes` is not read to its end."""
-    target = contain(directory, path)
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    attempt = 1
-    while True:
-        size_bytes, hashed = 0, hashlib.sha256()
-        try:
-            with target.open("wb") as file:
-                for chunk in source.read(path):
-                    size_bytes += len(chunk)
-                    hashed.update(chunk)
-                    file.write(chunk)
-                    if limit_bytes is not None and size_bytes > limit_bytes:
-                        break
-            return ManifestFile(path, size_bytes, hashed.hexdigest())
-        except TransportError:
-            if attempt == FILE_TRIES:
-                raise
-            attempt += 1
-
-
-def _each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """What `work` gives for each item, in their order, done in parallel; the first failure ends it."""
-    with ThreadPoolExecutor(max_workers=max(1, min(MAX_PARALLEL, len(items)))) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _holds(entry: Path, manifest: Manifest) -> bool:
-    """Whether every file of the manifest is there, byte for byte. What else is there is removed."""
-    expected = {file.path for file in manifest.files}
-    for folder, folders, names in os.walk(entry):
-        for name in [*folders, *names]:
-            path = Path(folder, name)
-            kind = path.lstat().st_mode
-            if stat.S_ISREG(kind) and path.relative_to(entry).as_posix() in expected:
-                continue
-            # Python writes compiled modules beside the model's own; anything else was planted.
-            if not stat.S_ISDIR(kind):
-                path.unlink(missing_ok=True)
-    return all(_each(lambda file: _is(entry / file.path, file), manifest.files))
-
-
-def _is(path: Path, file: ManifestFile) -> bool:
-    hashed = hashlib.sha256()
-    try:
-        with path.open("rb") as stored:
-            while chunk := stored.read(CHUNK_BYTES):
-                hashed.update(chunk)
-            return (stored.tell(), hashed.hexdigest()) == (file.size_bytes, file.sha256)
-    except OSError:
-        return False
-
-
-def _stats(entry: Path, manifest: Manifest) -> dict[str, Stat]:
-    found = {}
-    for file in manifest.files:
-        status = (entry / file.path).lstat()
-        # The change time cannot be set back by who may only write the file.
-        found[file.path] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return found
-
-
-def _remember(entry: Path, manifest: Manifest) -> None:
-    with _seen_lock:
-        _seen[entry] = _stats(entry, manifest)
-
-
-def _forget(entry: Path) -> None:
-    with _seen_lock:
-        _seen.pop(entry, None)
-
-
-def _untouched(entry: Path, manifest: Manifest) -> bool:
-    with _seen_lock:
-        seen = _seen.get(entry)
-    try:
-        return seen is not None and seen == _stats(entry, manifest)
-    except OSError:
-        return False

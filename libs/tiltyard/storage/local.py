@@ -1,39 +1,37 @@
 """Artifacts as plain files below one directory, laid out as their paths say."""
 
 import asyncio
-import errno
-import logging
 import os
-import shutil
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
-from typing import IO, ParamSpec, TypeVar
-from urllib.parse import unquote, urlsplit
+from stat import S_ISREG
+from typing import IO
 from uuid import uuid4
 
 from tiltyard.errors import (
-    InternalError,
     InvalidParameterValue,
     ResourceConflict,
-    ResourceDoesNotExist,
     TemporarilyUnavailable,
 )
 from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry, PendingUpload
+from tiltyard.storage.local_files import (
+    etag_of,
+    in_thread,
+    is_text,
+    open_file,
+    remove,
+    root_path,
+    sync_directory,
+    translated,
+)
 from tiltyard.storage.uninterrupted import uninterrupted
 from tiltyard.uri import contain, safe_relative_path
 
 UPLOADS = ".uploads"
 _STALE_UPLOAD_S = 24 * 3600.0
 _RENAME_TRIES = 5
-_TWO_KINDS = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
-_NO_SUCH_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
-
-log = logging.getLogger(__name__)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class LocalStore:
@@ -46,8 +44,8 @@ class LocalStore:
     direct = None
 
     def __init__(self, uri: str | Path) -> None:
-        self.root = _root_path(str(uri))
-        with _translated(""):
+        self.root = root_path(str(uri))
+        with translated(""):
             for folder in reversed([self.root, *self.root.parents]):
                 # Those above that are missing are as private: `mkdir` would make the last alone so.
                 if not folder.is_dir():
@@ -64,7 +62,7 @@ class LocalStore:
             raise InvalidParameterValue("Invalid path for parameter 'path': expected the path of a file.")
         if not self._swept:
             self._swept = True
-            await _in_thread(path, self._sweep)
+            await in_thread(path, self._sweep)
         temporary = self.root / UPLOADS / uuid4().hex
         writer = LocalWriter(self, safe_relative_path(path), target, temporary)
         try:
@@ -78,16 +76,16 @@ class LocalStore:
     ) -> AsyncGenerator[bytes, None]:
         """The bytes `[start, end)` of a file in chunks of at most 1 MiB."""
         target = self._path_of(path)
-        file = await _in_thread(path, _open_file, target)
+        file = await in_thread(path, open_file, target)
         try:
             stat = os.fstat(file.fileno())
-            if etag is not None and _etag(stat) != etag:
+            if etag is not None and etag_of(stat) != etag:
                 raise ResourceConflict(f"Artifact '{path}' changed while it was being read.")
             left = max(0, (stat.st_size if end is None else min(end, stat.st_size)) - start)
             if start:
                 file.seek(start)
             while left:
-                chunk = await _in_thread(path, file.read, min(left, CHUNK_BYTES))
+                chunk = await in_thread(path, file.read, min(left, CHUNK_BYTES))
                 if not chunk:
                     raise TemporarilyUnavailable("The artifact store ended a file early.", retry_after_s=1.0)
                 left -= len(chunk)
@@ -101,7 +99,7 @@ class LocalStore:
         pending = [base]
         while pending:
             directory = pending.pop()
-            for entry in await _in_thread(prefix, self._scan, directory):
+            for entry in await in_thread(prefix, self._scan, directory):
                 if not recursive:
                     yield entry
                 elif entry.is_dir:
@@ -112,28 +110,28 @@ class LocalStore:
     async def head(self, path: str) -> Entry:
         """The entry at `path`."""
         target = self._path_of(path)
-        return await _in_thread(path, self._entry, target)
+        return await in_thread(path, self._entry, target)
 
     async def delete(self, prefix: str) -> None:
         """Removes the file or tree at `prefix`, and the directories that this leaves empty."""
         target = self._path_of(prefix)
         if target == self.root:
             raise InvalidParameterValue("Invalid path for parameter 'path': the root of the store stays.")
-        await _in_thread(prefix, self._delete, target)
+        await in_thread(prefix, self._delete, target)
 
     async def delete_files(self, paths: Sequence[str]) -> None:
         """Removes files, and the directories that this leaves empty."""
         targets = [self._path_of(path) for path in paths]
-        await _in_thread(paths[0] if paths else "", self._unlink, targets)
+        await in_thread(paths[0] if paths else "", self._unlink, targets)
 
     async def list_uploads(self) -> AsyncIterator[PendingUpload]:
         """The temporary files, of which nobody knows any more where they were to go."""
-        for upload in await _in_thread("", self._scan_uploads):
+        for upload in await in_thread("", self._scan_uploads):
             yield upload
 
     async def abort_upload(self, upload: PendingUpload) -> None:
         """Removes a temporary file, or a tree whose removal was cut off."""
-        await _in_thread("", _remove, self.root / UPLOADS / Path(upload.upload_id).name)
+        await in_thread("", remove, self.root / UPLOADS / Path(upload.upload_id).name)
 
     def _path_of(self, relative: str) -> Path:
         """The one way from a caller's path to a file of this machine."""
@@ -152,7 +150,7 @@ class LocalStore:
         if not S_ISREG(stat.st_mode):
             # To open a named pipe would wait for whoever writes into it.
             raise FileNotFoundError(path)
-        return Entry(relative, stat.st_size, etag=_etag(stat), modified_ms=stat.st_mtime_ns // 1_000_000)
+        return Entry(relative, stat.st_size, etag=etag_of(stat), modified_ms=stat.st_mtime_ns // 1_000_000)
 
     def _scan(self, directory: Path) -> Sequence[Entry]:
         found = []
@@ -161,7 +159,7 @@ class LocalStore:
                 for child in children:
                     if child.is_symlink() or (directory == self.root and child.name == UPLOADS):
                         continue
-                    if not _is_text(child.name):
+                    if not is_text(child.name):
                         continue
                     # A file that goes away between the two calls is simply not listed.
                     with suppress(FileNotFoundError):
@@ -181,7 +179,7 @@ class LocalStore:
                 # A delete pruned an empty parent between the calls.
                 if attempt == _RENAME_TRIES - 1:
                     raise
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
         return self._entry(target)
 
     def _make_directories(self, directory: Path) -> None:
@@ -200,7 +198,7 @@ class LocalStore:
             target.replace(trash)
         except (FileNotFoundError, NotADirectoryError):
             return
-        _remove(trash)
+        remove(trash)
         self._prune(target.parent)
 
     def _unlink(self, targets: Sequence[Path]) -> None:
@@ -237,7 +235,7 @@ class LocalStore:
         for left_over in (self.root / UPLOADS).iterdir():
             with suppress(FileNotFoundError):
                 if left_over.lstat().st_mtime < oldest:
-                    _remove(left_over)
+                    remove(left_over)
 
 
 class LocalWriter:
@@ -257,18 +255,18 @@ class LocalWriter:
         self._pending += chunk
         if len(self._pending) >= CHUNK_BYTES:
             full, self._pending = self._pending, bytearray()
-            await _in_thread(self._path, self._append, full)
+            await in_thread(self._path, self._append, full)
 
     async def seal(self) -> None:
         """Writes and syncs what is left."""
         if not self._sealed:
-            await _in_thread(self._path, self._finish)
+            await in_thread(self._path, self._finish)
             self._sealed = True
 
     async def commit(self) -> Entry:
         """Publishes the file."""
         await self.seal()
-        return await _in_thread(self._path, self._store.publish, self._temporary, self._target)
+        return await in_thread(self._path, self._store.publish, self._temporary, self._target)
 
     def _append(self, data: bytearray) -> IO[bytes]:
         if self._file is None:
@@ -292,83 +290,3 @@ class LocalWriter:
         if self._file is not None:
             self._file.close()
             self._temporary.unlink(missing_ok=True)
-
-
-def _root_path(uri: str) -> Path:
-    if not uri.startswith("file:"):
-        return Path(uri)
-    parts = urlsplit(uri)
-    if parts.netloc not in ("", "localhost"):
-        raise InvalidParameterValue(f"Invalid artifact root '{uri[:200]}': a file URI may not name a host.")
-    return Path(unquote(parts.path))
-
-
-def _etag(stat: os.stat_result) -> str:
-    return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
-
-
-def _open_file(path: Path) -> IO[bytes]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        if not S_ISREG(mode := os.fstat(descriptor).st_mode) and not S_ISDIR(mode):
-            raise FileNotFoundError(path)
-        return os.fdopen(descriptor, "rb", buffering=0)
-    except OSError:
-        # `fdopen` refuses directories and leaves the descriptor to its caller.
-        os.close(descriptor)
-        raise
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file name of this machine can be said in a protocol; bytes that are no UTF-8 cannot."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-async def _in_thread(path: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    with _translated(path):
-        return await uninterrupted(asyncio.to_thread(function, *args, **kwargs))
-
-
-@contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Turns faults of the file system into errors that are safe to show."""
-    try:
-        yield
-    except (FileNotFoundError, PermissionError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise ResourceDoesNotExist(f"Artifact '{path}' does not exist.") from None
-        log.exception("the artifact directory refuses access")
-        raise InternalError("The artifact store refuses access.") from None
-    except OSError as error:
-        if error.errno in _TWO_KINDS:
-            raise InvalidParameterValue(f"Invalid path '{path[:80]}': a file and a directory meet there.") from None
-        if error.errno in _NO_SUCH_NAME:
-            raise InvalidParameterValue(f"Invalid path '{path[:80]}': the store cannot hold such a name.") from None
-        if error.errno in (errno.ENOTEMPTY, errno.ELOOP):
-            raise InvalidParameterValue(f"Invalid path '{path}': a file and a directory meet there.") from None
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            log.warning("the disk of the artifact directory is full: %s", error)
-            raise TemporarilyUnavailable(
-                "The disk of the artifact store is full. Free some space on it.", retry_after_s=30.0
-            ) from None
-        log.exception("the artifact directory fails")
-        raise TemporarilyUnavailable("The artifact store fails.", retry_after_s=5.0) from None

@@ -72,6 +72,7 @@ _OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
     batch_jobs.HANDLERS,
     bulk_runs.OWN_HANDLERS,
     run_table.HANDLERS,
+    registered_models.OWN_HANDLERS,
     model_versions.OWN_HANDLERS,
     documentation.HANDLERS,
 )

@@ -228,7 +228,7 @@ def _array(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of value
         # Types of pandas' own would become floats beside what is missing.
         return value.to_numpy() if isinstance(value.dtype, np.dtype) else value.astype(object).to_numpy()
     if not isinstance(value, list | tuple):
-        return np.asarray(plain(value))
+        return np.asarray(value if isinstance(value, np.generic) else plain(value))
     if not _kinds(value) <= {int, float, bool}:
         return np.array(value, dtype=object)
     array = np.asarray(value)

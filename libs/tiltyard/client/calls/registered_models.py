@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tiltyard.client.call import Call, nothing, reply
-from tiltyard.client.calls.parts import MLFLOW, Tags, given, tag_list
+from tiltyard.client.calls.parts import MLFLOW, OWN, Tags, given, quoted, tag_list
 from tiltyard.wire.model_versions import (
     ModelVersion,
     ModelVersionReply,
@@ -68,8 +68,18 @@ def rename_registered_model(name: str, new_name: str) -> Call[RegisteredModel]:
     return Call("POST", f"{MLFLOW}/registered-models/rename", read, request, creates=True)
 
 
-def delete_registered_model(name: str) -> Call[None]:
-    """Deletes a registered model with all that hangs on it."""
+def delete_registered_model(name: str, *, force: bool = False) -> Call[None]:
+    """Deletes a registered model with its versions. With `force` its aliases are deleted too.
+
+    Only with `force` can it be asked of a plain MLflow server, which deletes the aliases always.
+
+    Raises:
+        ResourceConflict: it has aliases, and `force` is not given.
+        ResourceDoesNotExist: there is no such model.
+    """
+    if not force:
+        return Call("DELETE", f"{OWN}/models/{quoted(name)}", nothing)
+    # What every server of the protocol does.
     return Call("DELETE", f"{MLFLOW}/registered-models/delete", nothing, DeleteRegisteredModel(name))
 
 

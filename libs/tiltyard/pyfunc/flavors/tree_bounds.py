@@ -1,6 +1,6 @@
-"""A check of loaded trees: every node points to nodes and features that exist.
+"""A check of loaded trees and sparse matrices: every number that points somewhere points to what exists.
 
-Scikit-learn follows these numbers without looking, so a crafted file of trusted types alone could still
+Scikit-learn and scipy follow these numbers without looking, so a crafted file of trusted types alone could still
 crash the process at the first prediction. A pickle could do anything anyway; this is for skops files.
 """
 
@@ -15,10 +15,10 @@ _LEAF = -1
 
 
 def check_trees(model: Any) -> None:
-    """Nothing, if all trees within `model` are sound.
+    """Nothing, if all trees and sparse matrices within `model` are sound.
 
     Raises:
-        InvalidParameterValue: a node, feature or index of a tree is out of range, or a tree has a cycle.
+        InvalidParameterValue: a node, feature or index is out of range, or a tree has a cycle.
     """
     seen: set[int] = set()
     pending: list[Any] = [model]
@@ -30,7 +30,7 @@ def check_trees(model: Any) -> None:
         if len(seen) > _MAX_OBJECTS:
             raise InvalidParameterValue("The model holds too many objects to be checked.")
         check = _CHECKS.get(type(value).__name__)
-        if check is not None and type(value).__module__.startswith("sklearn."):
+        if check is not None and type(value).__module__.startswith(("sklearn.", "scipy.sparse.")):
             check(value)
         elif isinstance(value, np.ndarray):
             if value.dtype == object:
@@ -83,6 +83,13 @@ def _check_neighbors(tree: Any) -> None:
         raise _unsound("a node")
 
 
+def _check_sparse(matrix: Any) -> None:
+    try:
+        matrix.check_format(full_check=True)
+    except (ValueError, TypeError, IndexError):
+        raise InvalidParameterValue("The model holds a sparse matrix in which an index is out of range.") from None
+
+
 def _unsound(what: str) -> InvalidParameterValue:
     return InvalidParameterValue(f"The model holds a tree in which {what} is out of range.")
 
@@ -94,4 +101,8 @@ _CHECKS = {
     "KDTree64": _check_neighbors,
     "BallTree": _check_neighbors,
     "BallTree64": _check_neighbors,
+    "csr_matrix": _check_sparse,
+    "csr_array": _check_sparse,
+    "csc_matrix": _check_sparse,
+    "csc_array": _check_sparse,
 }

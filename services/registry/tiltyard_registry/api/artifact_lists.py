@@ -18,12 +18,12 @@ from tiltyard_registry.rules.run_ids import either_run_id
 from tiltyard_registry.store.logged_models import get_logged_model
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.runs import get_run
-from tiltyard_registry.store.session import Session
+from tiltyard_registry.store.session import Database, Session
 
 
 @get("/artifacts/list")
 async def list_artifacts(
-    read_session: NamedDependency[Session],
+    database: NamedDependency[Database],
     who: NamedDependency[Principal],
     artifacts: NamedDependency[Artifacts],
     run_id: FromQuery[str] = "",
@@ -31,20 +31,23 @@ async def list_artifacts(
     path: FromQuery[str] = "",
 ) -> RunFilesReply:
     """The files and directories of one directory of a run, by paths relative to the run."""
-    run = await get_run(read_session, who, either_run_id(run_id, run_uuid))
+    # The store may be slow, and no connection is held meanwhile.
+    async with database.read() as session:
+        run = await get_run(session, who, either_run_id(run_id, run_uuid))
     return await _list(artifacts, run["info"]["artifact_uri"], path, parameter="path")
 
 
 @get("/logged-models/{model_id:str}/artifacts/directories")
 async def list_logged_model_artifacts(
-    read_session: NamedDependency[Session],
+    database: NamedDependency[Database],
     who: NamedDependency[Principal],
     artifacts: NamedDependency[Artifacts],
     model_id: FromPath[str],
     artifact_directory_path: FromQuery[str] = "",
 ) -> RunFilesReply:
     """The files and directories of one directory of a logged model, by paths relative to the model."""
-    model = await get_logged_model(read_session, who, model_id)
+    async with database.read() as session:
+        model = await get_logged_model(session, who, model_id)
     return await _list(
         artifacts, model["info"]["artifact_uri"], artifact_directory_path, parameter="artifact_directory_path"
     )

@@ -212,13 +212,11 @@ class ArtifactProxy:
             async for chunk in chunks:
                 await upload.write(chunk)
             await upload.seal()
-            async with self._database.write() as session:
-                await artifacts.publish(session, who, path, upload)
+            await artifacts.publish(self._database, who, path, upload)
 
     async def _delete(self, request: Request, response: Response) -> None:
         path = artifacts.check_path(request.path)
-        async with self._database.write() as session:
-            await artifacts.delete(session, request.who, self._store, path)
+        await artifacts.delete(self._database, request.who, self._store, path)
         await response.json(Empty())
 
 

@@ -75,8 +75,7 @@ class DirectTransfers:
         asked = await _read(request, wire.CompleteUpload)
         parts = [(part.part_number, part.etag) for part in asked.parts]
         path = artifacts.check_path(_file(directory, asked.path))
-        async with self._database.write() as session:
-            await direct_uploads.complete_upload(session, request.who, direct, path, asked.upload_id, parts)
+        await direct_uploads.complete_upload(self._database, request.who, direct, path, asked.upload_id, parts)
         await response.json(Empty())
 
     async def _abort(

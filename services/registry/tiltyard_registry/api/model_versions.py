@@ -9,6 +9,7 @@ from tiltyard.wire.tags import Empty, Text
 from tiltyard_registry.api.replies import replies, reply
 from tiltyard_registry.api.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store import model_versions as store
 from tiltyard_registry.store import new_versions, registry_tags
 from tiltyard_registry.store.places import Artifacts
@@ -24,19 +25,9 @@ async def create_model_version(
     data: wire.CreateModelVersion,
 ) -> wire.ModelVersionReply:
     """Registers the next version of a model; what lies at its source can change no more."""
-    row = await new_versions.create_version(
-        database,
-        who,
-        artifacts,
-        data.name,
-        data.source,
-        run_id=data.run_id,
-        tags=msgspec.to_builtins(data.tags),
-        run_link=data.run_link,
-        description=data.description,
-        model_id=data.model_id,
-        request_id=request_id,
-    )
+    tags = msgspec.to_builtins(data.tags)
+    new = NewVersion(data.source, data.run_id, data.model_id, data.description, data.run_link, tags)
+    row = await new_versions.create_version(database, who, artifacts, data.name, new, request_id=request_id)
     return _shown(row)
 
 

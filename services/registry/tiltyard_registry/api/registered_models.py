@@ -95,6 +95,13 @@ async def set_registered_model_tag(session: Session, who: Principal, data: wire.
     return Empty()
 
 
+@delete("/models/{name:str}")
+async def delete_model(session: Session, who: Principal, name: str, force: bool = False) -> Empty:
+    """Removes a registered model with its versions; one that has aliases only with `force`, and the aliases with it."""
+    await store.delete_registered_model(session, who, name, with_aliases=force)
+    return Empty()
+
+
 @delete("/registered-models/delete-tag")
 async def delete_registered_model_tag(session: Session, who: Principal, data: wire.DeleteRegisteredModelTag) -> Empty:
     """Removes one tag of a registered model; an absent one is no error."""
@@ -148,3 +155,4 @@ HANDLERS: list[HTTPRouteHandler] = [
     delete_registered_model_alias,
     get_model_version_by_alias,
 ]
+OWN_HANDLERS: list[HTTPRouteHandler] = [delete_model]

@@ -87,7 +87,7 @@ async def update_model(
 @delete("/models/{full_name:str}")
 async def delete_model(session: Session, who: Principal, full_name: str, force: bool = False) -> Empty:
     """Removes a model; one with versions only with `force`."""
-    await registered_models.delete_registered_model(session, who, _full(full_name).full, force=force)
+    await registered_models.delete_registered_model(session, who, _full(full_name).full, with_versions=force)
     return Empty()
 
 

@@ -1,6 +1,7 @@
 """The door: purge what is due, remove interrupted uploads, and hold the store against the database."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, false
@@ -11,13 +12,29 @@ from tiltyard_registry.gc.nouns import EXPERIMENTS, LOGGED_MODELS, RUNS, Noun, n
 from tiltyard_registry.gc.purge import Purge
 from tiltyard_registry.gc.reconcile import Reconciliation
 from tiltyard_registry.gc.report import Report
-from tiltyard_registry.store import migrations
+from tiltyard_registry.rules.access import SYSTEM
+from tiltyard_registry.store import events, migrations
 from tiltyard_registry.store.places import Artifacts
 from tiltyard_registry.store.session import Database, now_ms
 
 DAY_MS = 86_400_000
 RETENTION_MS = 30 * DAY_MS
 GRACE_MS = DAY_MS
+
+
+class _Clock(NamedTuple):
+    """What this machine's clock shows, and what time it is at least, by the newest event."""
+
+    shown_ms: int
+    proven_ms: int
+
+    def before(self, age_ms: int) -> int:
+        """What is older than `age_ms` is from before this time.
+
+        An age is counted up to a time that was seen twice, now and when an event was written. So a clock that is
+        fast for a moment makes nothing old.
+        """
+        return (self.shown_ms if age_ms <= 0 else min(self.shown_ms, self.proven_ms)) - age_ms
 
 
 class Plan(Struct, kw_only=True, frozen=True):
@@ -55,9 +72,9 @@ async def collect(database: Database, artifacts: Artifacts, plan: Plan) -> Repor
                 "The database does not have the schema of this version: run 'tiltyard migrate'."
             )
     report = Report(dry_run=plan.dry_run)
-    started_ms = now_ms()
+    clock = await _look_at_clock(database, report)
     runs, models, experiments = [
-        await _chosen(database, noun, list(names), plan, started_ms)
+        await _chosen(database, noun, list(names), plan, clock)
         for noun, names in (
             (RUNS, plan.run_ids),
             (LOGGED_MODELS, plan.logged_model_ids),
@@ -69,19 +86,32 @@ async def collect(database: Database, artifacts: Artifacts, plan: Plan) -> Repor
     await purge.logged_models(models)
     await purge.experiments(experiments)
     if plan.reconcile and not plan.names_some:
-        before_ms = started_ms - plan.grace_ms
+        before_ms = clock.before(plan.grace_ms)
         await _remove_uploads(database, artifacts, report, before_ms)
         await Reconciliation(database, artifacts, report, purge).run(before_ms, delete_orphans=plan.delete_orphans)
     return report
 
 
-async def _chosen(database: Database, noun: Noun, names: list[str], plan: Plan, started_ms: int) -> ColumnElement[bool]:
+async def _look_at_clock(database: Database, report: Report) -> _Clock:
+    """The clock of this collection, which leaves its own time in the event log for the next."""
+    clock = _Clock(now_ms(), 0)
+    async with database.read() as session:
+        clock = clock._replace(proven_ms=await events.newest_time(session))
+    if clock.shown_ms - clock.proven_ms > DAY_MS:
+        report.ages_until_ms = clock.proven_ms
+    if not report.dry_run:
+        async with database.write() as session:
+            events.record(session, SYSTEM, "collect_garbage")
+    return clock
+
+
+async def _chosen(database: Database, noun: Noun, names: list[str], plan: Plan, clock: _Clock) -> ColumnElement[bool]:
     if not plan.names_some:
         retention_ms = RETENTION_MS if plan.older_than_ms is None else plan.older_than_ms
-        return noun.is_due(started_ms - retention_ms)
+        return noun.is_due(clock.before(retention_ms))
     if not names:
         return false()
-    before_ms = None if plan.older_than_ms is None else started_ms - plan.older_than_ms
+    before_ms = None if plan.older_than_ms is None else clock.before(plan.older_than_ms)
     async with database.read() as session:
         return await named(session, noun, list(dict.fromkeys(names)), before_ms)
 

@@ -89,8 +89,7 @@ class Purge:
             async with self._database.read() as session:
                 _, kept = await split_pinned(session, page)
         else:
-            async with self._database.write() as session:
-                kept = await remove_unpinned(session, self._artifacts.store, page)
+            kept = await remove_unpinned(self._database, self._artifacts.store, page)
         stay = {entry.path for entry in kept}
         for entry in page:
             (self._report.pinned if entry.path in stay else counted).add(entry.size_bytes)

@@ -1,9 +1,15 @@
 """What a collection did, or would do: counts and bytes."""
 
+from datetime import UTC, datetime
+
 from msgspec import Struct, field
 
 MAX_NAMES = 20
 """Of what a person should look at, so many are named; all are counted."""
+
+
+def _date(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).date().isoformat() if time_ms else "the registry's beginning"
 
 
 class Amount(Struct):
@@ -54,6 +60,9 @@ class Report(Struct, kw_only=True):
     forgotten_hashes: int = 0
     """Remembered hashes of files that are gone, forgotten now."""
 
+    ages_until_ms: int | None = None
+    """Ages were counted up to the newest event, which was then; only this machine's clock says that it is later."""
+
     missing: int = 0
     """Files of registered versions that the store does not have."""
 
@@ -89,6 +98,11 @@ class Report(Struct, kw_only=True):
             told.append(f"Files under the artifact root that are not the registry's, left alone: {self.unknown}")
         if self.forgotten_hashes:
             told.append(f"Hashes of files that are gone, {would}forgotten: {self.forgotten_hashes}")
+        if self.ages_until_ms is not None:
+            told.append(
+                f"Ages were counted up to {_date(self.ages_until_ms)}: no newer event shows that the clock is right. "
+                "The next collection counts up to now."
+            )
         if self.missing:
             told.append(f"MISSING files of registered versions: {self.missing}")
             told += [f"  {name}" for name in self.missing_files]

@@ -85,8 +85,7 @@ class Files:
             async for chunk in self._theirs.get(entry.path, etag=entry.etag):
                 await upload.write(chunk)
             await upload.seal()
-            async with database.write() as session:
-                await artifacts.publish(session, who, path, upload)
+            await artifacts.publish(database, who, path, upload)
 
     async def _have(self, database: Database, page: list[Entry]) -> set[tuple[str, int]]:
         """Path and size of those files that are in our store as they were when we hashed them."""

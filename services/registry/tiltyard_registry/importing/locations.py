@@ -1,19 +1,16 @@
 """What the URIs of an MLflow server's artifacts are here."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from tiltyard.errors import InvalidParameterValue, TiltyardError
 from tiltyard.storage import ArtifactStore, open_store
 from tiltyard.uri import LoggedModelUri, RunUri, parse_model_uri
 from tiltyard_registry.importing.folder import Folder
-from tiltyard_registry.store.places import PROXY_SCHEME, Artifacts, local_path
-
-_ARTIFACT_API = re.compile(r"/(?:api|ajax-api)/2\.0/mlflow-artifacts/artifacts/(.+)")
+from tiltyard_registry.store.places import PROXY_SCHEME, Artifacts, local_path, proxied_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +35,8 @@ class Locations:
 
     def prefix_of(self, uri: str) -> str | None:
         """The path below our root that `uri` of theirs names, or None when it names a place elsewhere."""
-        parts = urlsplit(uri)
-        if parts.scheme in ("http", "https") and (proxied := _ARTIFACT_API.search(parts.path)):
-            return unquote(proxied.group(1)).strip("/") or None
+        if proxied := proxied_path(uri):
+            return proxied
         for root in self.old_roots:
             if below := _below_old_root(uri, root):
                 return below

@@ -108,6 +108,7 @@ class RegisteredModels:
             for alias, version in (await _aliases(session, row)).items():
                 if before.get(alias) != version:
                     record_alias(session, IMPORTER, row, alias, before.get(alias), version)
+        await self._versions.check(database, found)
 
     async def _write_model(self, session: Session, model: Model) -> Row:
         shown = model.values[0]

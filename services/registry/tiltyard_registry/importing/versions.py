@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy import insert, select, update
 
+from tiltyard.errors import ResourceConflict
+from tiltyard.storage import Entry
 from tiltyard_registry.importing.locations import Locations, logged_model_of, run_path_of
 from tiltyard_registry.importing.nouns import VERSIONS
 from tiltyard_registry.importing.rows import Sides
@@ -22,11 +24,12 @@ _version = model_versions.c
 
 
 class FoundVersion(NamedTuple):
-    """A version as it is there, and where its files are: in our words, and as a path below our root."""
+    """A version as it is there, and where its files are: in our words, as a path below our root, and one by one."""
 
     said: Row
     location: str
     prefix: str | None
+    entries: Sequence[Entry] = ()
 
 
 class Versions:
@@ -37,6 +40,7 @@ class Versions:
 
     def __init__(self, locations: Locations) -> None:
         self._locations = locations
+        self._store = locations.ours.store
         self.with_files = 0
         self.without_files = 0
         self.missing: list[str] = []
@@ -54,9 +58,8 @@ class Versions:
                     location, status = beside[said["version"]]
                     said["status"] = status or READY
                     found.append(await self._located(session, said, location))
-        for version in found:
-            await self._hash(database, version)
-        return sorted(found, key=lambda version: int(version.said["version"]))
+        listed = [await self._listed(database, version) for version in found]
+        return sorted(listed, key=lambda version: int(version.said["version"]))
 
     async def write(self, session: Session, who: Principal, model: Row, found: Sequence[FoundVersion]) -> None:
         """Writes the versions of a model, in the transaction that holds it."""
@@ -119,16 +122,26 @@ class Versions:
             return self._locations.here(source)
         return str(root) if run_path is None else f"{str(root).rstrip('/')}/{run_path[1]}"
 
-    async def _hash(self, database: Database, version: FoundVersion) -> None:
+    async def check(self, database: Database, found: Sequence[FoundVersion]) -> None:
+        """Looks again at the files of versions that are written by now, and thereby pinned.
+
+        Raises:
+            ResourceConflict: one was changed between the look and the pin.
+        """
+        for version in found:
+            if version.prefix is not None and version.entries:
+                # Whoever was changing something there is done when the scope is free.
+                async with database.scopes.alone(files.scope_of(version.prefix) or version.prefix):
+                    entries = [entry async for entry in self._store.list(version.prefix, recursive=True)]
+                if set(entries) != set(version.entries):
+                    raise ResourceConflict(
+                        f"The files at '{version.prefix}' were changed during the import. Import again."
+                    )
+
+    async def _listed(self, database: Database, version: FoundVersion) -> FoundVersion:
         if version.prefix is None:
-            return
-        store = self._locations.ours.store
-        async with database.read() as session:
-            unknown = await files.unknown_files(session, store, version.prefix)
-        for entry in unknown:
-            hashes = await files.hash_unknown(store, [entry])
-            async with database.write() as session:
-                await files.remember_hashes(session, hashes)
+            return version
+        return version._replace(entries=await files.hash_all(database, self._store, version.prefix))
 
     async def _contents(self, session: Session, version: FoundVersion) -> Row:
         contents = {
@@ -138,11 +151,9 @@ class Versions:
             "manifest_digest": None,
             "external": True,
         }
-        if version.prefix is None:
+        if version.prefix is None or not version.entries:
             return contents
-        manifest = await files.freeze_manifest(session, self._locations.ours.store, version.prefix)
-        if not manifest.files:
-            return contents
+        manifest = await files.manifest_of(session, version.prefix, version.entries)
         await files.store_manifest(session, manifest)
         return contents | {
             "pinned_prefix": version.prefix,

@@ -34,4 +34,4 @@ def require(who: Principal, action: Action, securable: str) -> None:
         PermissionDenied: he may not.
     """
     if not who.may_do_all:
-        raise PermissionDenied(f"Principal '{who.name}' may not {action} {securable}.")
+        raise PermissionDenied(f"Principal '{who.name}' may not {action} {securable[:300]}.")

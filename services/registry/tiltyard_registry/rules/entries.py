@@ -3,11 +3,11 @@
 Source: mlflow/utils/validation.py, tag v3.17.2.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard_registry.rules.keys import check_key, check_length
+from tiltyard_registry.rules.keys import brief, check_key, check_length
 
 MAX_PARAM_VALUE_CHARS = 6000
 MAX_RUN_TAG_VALUE_CHARS = 8000
@@ -19,6 +19,7 @@ MAX_LOGGED_MODEL_KEY_CHARS = 255
 MAX_LOGGED_MODEL_VALUE_CHARS = 100_000
 MAX_INPUT_TAG_KEY_CHARS = 255
 MAX_INPUT_TAG_VALUE_CHARS = 500
+_MAX_SHOWN = 10
 
 
 class Entry(NamedTuple):
@@ -114,3 +115,11 @@ def _cut(value: str, max_chars: int, path: str) -> str:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def params_changed(changed: Sequence[Mapping[str, str]], owner: str) -> InvalidParameterValue:
+    """The error that says that params, each `{key, old_value, new_value}`, have other values already."""
+    shown = [{name: brief(text) for name, text in one.items()} for one in changed[:_MAX_SHOWN]]
+    return InvalidParameterValue(
+        f"Changing param values is not allowed. Params were already logged='{shown}' for {owner}."
+    )

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from tiltyard.errors import InvalidParameterValue
 
+MAX_ECHO_CHARS = 100
 MAX_KEY_CHARS = 250
 MAX_INT64 = 2**63 - 1
 
@@ -50,6 +51,11 @@ def _reason_against(key: str) -> str:
             f"such. This name would resolve to '{resolved[:MAX_KEY_CHARS]}'"
         )
     return ""
+
+
+def brief(value: str) -> str:
+    """`value` as an error repeats it: enough to know it again, and no more than that."""
+    return value if len(value) <= MAX_ECHO_CHARS else f"{value[:MAX_ECHO_CHARS]}…"
 
 
 def check_length(value: str, max_chars: int, parameter: str) -> str:

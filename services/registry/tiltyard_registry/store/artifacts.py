@@ -1,7 +1,8 @@
 """Artifacts: who may change a file, what is pinned, and what a directory held when it was registered.
 
-Publishing an upload, deleting, and freezing a manifest exclude one another within a scope (one run's or one
-logged model's directory), so no byte below a prefix changes between its manifest and its pin.
+Publishing an upload, deleting, and pinning exclude one another within a scope (one run's or one logged model's
+directory), so no byte below a prefix changes once it is pinned. Who changes files holds the scope (`ScopeLocks`),
+looks for pins, and asks the store while no transaction is open: a store may take long, and all others would wait.
 """
 
 import asyncio
@@ -18,7 +19,8 @@ from tiltyard.uri import safe_relative_path
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store import rowsets
-from tiltyard_registry.store.session import Session, now_ms
+from tiltyard_registry.store.availability import done_already
+from tiltyard_registry.store.session import Database, Session, now_ms
 from tiltyard_registry.tables import files, manifests, model_versions, registered_models
 
 MAX_PATH_BYTES = 1024
@@ -90,56 +92,77 @@ async def check_writable(session: Session, who: Principal, path: str) -> str:
     return safe
 
 
-async def publish(session: Session, who: Principal, path: str, upload: HashedUpload) -> Entry:
+async def publish(database: Database, who: Principal, path: str, upload: HashedUpload) -> Entry:
     """Makes a sealed upload visible at `path`, and remembers its hash.
 
     Raises:
         ResourceConflict: a version was registered while the bytes were coming.
     """
-    await session.lock(scope_of(path) or path)
-    await check_writable(session, who, path)
-    entry, sha256 = await upload.commit()
-    await _remember(session, [(entry, sha256)])
+    async with database.scopes.alone(scope_of(path) or path):
+        async with database.read() as session:
+            await check_writable(session, who, path)
+        entry, sha256 = await upload.commit()
+        with done_already():
+            async with database.write() as session:
+                await remember_hashes(session, [(entry, sha256)])
     return entry
 
 
-async def delete(session: Session, who: Principal, artifact_store: ArtifactStore, path: str) -> None:
+async def delete(database: Database, who: Principal, artifact_store: ArtifactStore, path: str) -> None:
     """Removes the file or tree at `path`; a missing one is no error.
 
     Raises:
         InvalidParameterValue: the path is unsafe, or the root itself.
-        ResourceConflict: a registered version pins it, something below it or a directory above it.
+        ResourceConflict: a registered version pins it, something below it or a directory above it. Of what lies above
+            the directories of runs and models, other directories may be gone when one of them is pinned meanwhile.
     """
     safe = check_path(path)
     if not safe:
         raise InvalidParameterValue("Invalid path for parameter 'path': the artifact root cannot be deleted.")
     access.require(who, Action.DELETE, f"artifact {safe}")
     # Above the scopes, each directory is locked by itself: one that comes later is not part of this deletion.
-    targets = [safe] if scope_of(safe) else [path async for path in _scopes_below(artifact_store, safe)]
-    paths: list[str] = []
-    for target in sorted(targets):
-        await session.lock(scope_of(target) or target)
-        await check_writable(session, who, target)
-        below = [entry.path async for entry in artifact_store.list(target, recursive=True)]
-        await _refuse_pinned(session, safe, directories_above(below))
-        paths += [target, *below]
+    targets = [safe] if scope_of(safe) else sorted([path async for path in _scopes_below(artifact_store, safe)])
+    if targets != [safe]:
+        for target in targets:
+            await _check_deletable(database, who, artifact_store, safe, target)
     for target in targets:
-        await artifact_store.delete(target)
-    for page in _pages(paths):
-        await session.execute(files.delete().where(rowsets.among(session, files.c.path, page)))
+        async with database.scopes.alone(scope_of(target) or target):
+            below = await _check_deletable(database, who, artifact_store, safe, target)
+            # What is remembered of files goes first: if their removal is cut off, it can be asked for again.
+            async with database.write() as session:
+                for page in _pages([target, *below]):
+                    await session.execute(files.delete().where(rowsets.among(session, files.c.path, page)))
+            with done_already():
+                await artifact_store.delete(target)
 
 
-async def remove_unpinned(session: Session, artifact_store: ArtifactStore, entries: Sequence[Entry]) -> list[Entry]:
-    """Removes those of these files, at most 1,000, that no registered version pins, and gives the others.
+async def _check_deletable(
+    database: Database, who: Principal, artifact_store: ArtifactStore, path: str, target: str
+) -> list[str]:
+    """The files below `target`, once it is known that no version pins any of it; `path` is what the caller named."""
+    below = [entry.path async for entry in artifact_store.list(target, recursive=True)]
+    async with database.read() as session:
+        await check_writable(session, who, target)
+        await _refuse_pinned(session, path, directories_above(below))
+    return below
 
-    Of each scope the lock is held until the transaction ends, so nothing is pinned between the look and the removal.
-    """
-    for scope in sorted({scope_of(entry.path) or entry.path for entry in entries}):
-        await session.lock(scope)
-    free, kept = await split_pinned(session, entries)
-    paths = [entry.path for entry in free]
-    await artifact_store.delete_files(paths)
-    await session.execute(files.delete().where(rowsets.among(session, files.c.path, paths)))
+
+async def remove_unpinned(database: Database, artifact_store: ArtifactStore, entries: Sequence[Entry]) -> list[Entry]:
+    """Removes those of these files, at most 1,000, that no registered version pins, and gives the others."""
+    by_scope: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_scope.setdefault(scope_of(entry.path) or entry.path, []).append(entry)
+    kept: list[Entry] = []
+    for scope, some in sorted(by_scope.items()):
+        async with database.scopes.alone(scope):
+            async with database.read() as session:
+                free, pinned = await split_pinned(session, some)
+            kept += pinned
+            paths = [entry.path for entry in free]
+            await artifact_store.delete_files(paths)
+            # These go last: by them a collection that is cut off here knows the files that are left for its own.
+            async with database.write() as session:
+                await session.execute(files.delete().where(rowsets.among(session, files.c.path, paths)))
     return kept
 
 
@@ -156,41 +179,49 @@ async def split_pinned(session: Session, entries: Sequence[Entry]) -> tuple[list
     return free, kept
 
 
-async def freeze_manifest(session: Session, artifact_store: ArtifactStore, prefix: str) -> Manifest:
-    """What lies below `prefix` now. Until the transaction ends nobody can change it through the registry.
-
-    Hashes come from the uploads; a file that did not come through the registry is read and hashed here, unless
-    `hash_unknown` has done so.
+async def manifest_of(session: Session, prefix: str, entries: Sequence[Entry]) -> Manifest:
+    """What lies below `prefix`, by a listing of it, every hash of which is remembered.
 
     Raises:
+        ResourceConflict: a file is not what it was when it was hashed.
         InvalidParameterValue: the paths cannot lie in one directory.
     """
-    safe = check_path(prefix)
-    await session.lock(scope_of(safe) or safe)
-    entries = [entry async for entry in artifact_store.list(safe, recursive=True)]
     known = await known_hashes(session, entries)
-    fresh = [(entry, await _hash(artifact_store, entry)) for entry in entries if entry.path not in known]
-    await _remember(session, fresh)
-    known |= {entry.path: sha256 for entry, sha256 in fresh}
-    start = len(safe) + 1 if safe else 0
+    if len(known) < len(entries):
+        raise ResourceConflict("The files change while they are read.")
+    start = len(prefix) + 1 if prefix else 0
     return Manifest.of(ManifestFile(entry.path[start:], entry.size_bytes, known[entry.path]) for entry in entries)
 
 
-async def unknown_files(session: Session, artifact_store: ArtifactStore, prefix: str) -> list[Entry]:
-    """The files below `prefix` that `freeze_manifest` would have to read."""
+async def listed(database: Database, artifact_store: ArtifactStore, prefix: str) -> tuple[list[Entry], list[Entry]]:
+    """The files below a prefix, and those of them whose hash is not known."""
     entries = [entry async for entry in artifact_store.list(check_path(prefix), recursive=True)]
-    known = await known_hashes(session, entries)
-    return [entry for entry in entries if entry.path not in known]
+    async with database.read() as session:
+        known = await known_hashes(session, entries)
+    return entries, [entry for entry in entries if entry.path not in known]
+
+
+async def hash_all(database: Database, artifact_store: ArtifactStore, prefix: str) -> list[Entry]:
+    """The files below a prefix, read where their hashes were not known; each is kept as soon as it is.
+
+    Raises:
+        ResourceConflict: somebody changes them behind the registry's back.
+    """
+    entries, unknown = await listed(database, artifact_store, prefix)
+    for entry in unknown:
+        hashes = await hash_unknown(artifact_store, [entry])
+        async with database.write() as session:
+            await remember_hashes(session, hashes)
+    if unknown:
+        entries, unknown = await listed(database, artifact_store, prefix)
+    if unknown:
+        raise ResourceConflict("The files change while they are read.")
+    return entries
 
 
 async def hash_unknown(artifact_store: ArtifactStore, entries: Iterable[Entry]) -> list[tuple[Entry, str]]:
     """Each entry with its SHA-256, read from the store: the long part, done without any session."""
     return [(entry, await _hash(artifact_store, entry)) for entry in entries]
-
-
-async def remember_hashes(session: Session, hashes: Sequence[tuple[Entry, str]]) -> None:
-    """Keeps hashes for as long as the files keep their etags."""
-    await _remember(session, hashes)
 
 
 async def store_manifest(session: Session, manifest: Manifest) -> None:
@@ -268,7 +299,8 @@ async def _hash(artifact_store: ArtifactStore, entry: Entry) -> str:
     return hashed.hexdigest()
 
 
-async def _remember(session: Session, hashes: Sequence[tuple[Entry, str]]) -> None:
+async def remember_hashes(session: Session, hashes: Sequence[tuple[Entry, str]]) -> None:
+    """Keeps hashes for as long as the files keep their etags."""
     if not hashes:
         return
     columns = {

@@ -88,6 +88,15 @@ def nothing_done_yet() -> Iterator[None]:
         raise NothingDone(error.message, retry_after_s=error.retry_after_s) from error
 
 
+@contextmanager
+def done_already() -> Iterator[None]:
+    """Turns `NothingDone` back into `TemporarilyUnavailable`: it belongs around what comes after the first change."""
+    try:
+        yield
+    except NothingDone as error:
+        raise TemporarilyUnavailable(error.message, retry_after_s=error.retry_after_s) from error
+
+
 def is_lost(error: BaseException) -> bool:
     """Whether the database is away or out of resources, and the statement itself is not what is wrong."""
     cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else None

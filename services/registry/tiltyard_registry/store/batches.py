@@ -14,7 +14,9 @@ from tiltyard_registry.rules.entries import (
     check_run_tag,
     check_run_tags,
     last_of_each,
+    params_changed,
 )
+from tiltyard_registry.rules.keys import brief
 from tiltyard_registry.rules.metrics import Point, check_batch
 from tiltyard_registry.rules.new_runs import RUN_NAME_TAG
 from tiltyard_registry.store import rowsets
@@ -51,9 +53,7 @@ async def log_batch(
     run = await find_active_run(session, run_id)
     changed = await _add_params(session, run["id"], new_params)
     if changed:
-        raise InvalidParameterValue(
-            f"Changing param values is not allowed. Params were already logged='{changed}' for run ID='{run_id}'."
-        )
+        raise params_changed(changed, f"run ID='{run_id}'")
     await _add_points(session, run, metrics)
     await _set_tags(session, run["id"], new_tags)
 
@@ -76,9 +76,9 @@ async def log_param(session: Session, who: Principal, run_id: str, key: str, val
     run = await find_active_run(session, run_id)
     for changed in await _add_params(session, run["id"], [param]):
         raise InvalidParameterValue(
-            f"Changing param values is not allowed. Param with key='{key}' was already logged with "
-            f"value='{changed['old_value']}' for run ID='{run_id}'. "
-            f"Attempted logging new value '{changed['new_value']}'."
+            f"Changing param values is not allowed. Param with key='{brief(key)}' was already logged with "
+            f"value='{brief(changed['old_value'])}' for run ID='{run_id}'. "
+            f"Attempted logging new value '{brief(changed['new_value'])}'."
         )
 
 
@@ -102,7 +102,7 @@ async def delete_tag(session: Session, who: Principal, run_id: str, key: str) ->
         delete(run_tags).where(run_tags.c.run == run["id"], run_tags.c.key == key).returning(run_tags.c.key)
     )
     if gone is None:
-        raise ResourceDoesNotExist(f"No tag with name: {key} in run with id {run_id}")
+        raise ResourceDoesNotExist(f"No tag with name: {brief(key)} in run with id {run_id}")
 
 
 async def _add_params(session: Session, run: int, params: Sequence[Entry]) -> list[dict[str, str]]:

@@ -9,8 +9,8 @@ import contextlib
 
 from sqlalchemy import bindparam, select, update
 
-from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
-from tiltyard.storage import Entry, Manifest, ManifestFile
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.storage import Entry
 from tiltyard_registry.rules.access import SYSTEM, Action
 from tiltyard_registry.store import artifacts as files
 from tiltyard_registry.store import events
@@ -39,9 +39,8 @@ _FROZEN = (
 async def frozen_digest(session: Session, prefix: str) -> str | None:
     """The digest of a prefix that a READY version pins already: what it has pinned is what it was.
 
-    None when it must be read first. Until the transaction ends nobody changes what lies there.
+    None when it must be read first. Whoever asks holds the scope until the end of the transaction that pins it.
     """
-    await session.lock(files.scope_of(prefix) or prefix)
     digest: str | None = await session.scalar(_FROZEN, {"prefix": prefix})
     return digest
 
@@ -52,7 +51,7 @@ async def finish_small(database: Database, artifacts: Artifacts, row: Found) -> 
     Raises:
         TiltyardError: the store does not answer, or has not what was there a moment ago: the background goes on.
     """
-    entries, unknown = await _listed(database, artifacts, row["pinned_prefix"])
+    entries, unknown = await files.listed(database, artifacts.store, row["pinned_prefix"])
     if not entries or sum(entry.size_bytes for entry in unknown) > HASHED_AT_ONCE_BYTES:
         return False
     await _freeze(database, artifacts, row, entries, unknown)
@@ -67,17 +66,9 @@ async def finish(database: Database, artifacts: Artifacts, row: Found) -> None:
             registry's back, or they are gone, or make no directory.
         InternalError, TemporarilyUnavailable: the store or the database does not answer.
     """
-    entries, unknown = await _listed(database, artifacts, row["pinned_prefix"])
-    for entry in unknown:
-        hashes = await files.hash_unknown(artifacts.store, [entry])
-        async with database.write() as session:
-            await files.remember_hashes(session, hashes)
-    if unknown:
-        entries, unknown = await _listed(database, artifacts, row["pinned_prefix"])
+    entries = await files.hash_all(database, artifacts.store, row["pinned_prefix"])
     if not entries:
         raise InvalidParameterValue(GONE)
-    if unknown:
-        raise ResourceConflict("The files change while they are read.")
     await _freeze(database, artifacts, row, entries, [])
 
 
@@ -87,28 +78,14 @@ async def fail(database: Database, row: Found, reason: str) -> None:
         await _end(session, row, status=FAILED, status_message=reason, pinned_prefix=None)
 
 
-async def _listed(database: Database, artifacts: Artifacts, prefix: str) -> tuple[list[Entry], list[Entry]]:
-    """The files below a prefix, and those of them whose hash is not known."""
-    entries = [entry async for entry in artifacts.store.list(prefix, recursive=True)]
-    async with database.read() as session:
-        known = await files.known_hashes(session, entries)
-    return entries, [entry for entry in entries if entry.path not in known]
-
-
 async def _freeze(
     database: Database, artifacts: Artifacts, row: Found, entries: list[Entry], unknown: list[Entry]
 ) -> None:
     prefix = row["pinned_prefix"]
     hashes = await files.hash_unknown(artifacts.store, unknown)
     async with database.write() as session:
-        await session.lock(files.scope_of(prefix) or prefix)
         await files.remember_hashes(session, hashes)
-        known = await files.known_hashes(session, entries)
-        if len(known) < len(entries):
-            raise ResourceConflict("The files change while they are read.")
-        manifest = Manifest.of(
-            ManifestFile(entry.path[len(prefix) + 1 :], entry.size_bytes, known[entry.path]) for entry in entries
-        )
+        manifest = await files.manifest_of(session, prefix, entries)
         await files.store_manifest(session, manifest)
         await _end(session, row, status=READY, manifest_digest=manifest.digest)
 

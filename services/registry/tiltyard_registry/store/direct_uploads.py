@@ -12,14 +12,15 @@ from tiltyard.storage.artifact_store import ArtifactStore, DirectTransfers
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store.artifacts import check_path, check_writable, scope_of
-from tiltyard_registry.store.session import Session
+from tiltyard_registry.store.availability import done_already
+from tiltyard_registry.store.session import Database
 from tiltyard_registry.tables import files
 
 DOWNLOAD_LIFETIME_S = 300
 
 
 async def complete_upload(
-    session: Session,
+    database: Database,
     who: Principal,
     direct: DirectTransfers,
     path: str,
@@ -33,11 +34,13 @@ async def complete_upload(
         InvalidParameterValue: the path is unsafe, or the parts make no file.
         ResourceConflict: a version was registered while the parts were coming.
     """
-    await session.lock(scope_of(path) or path)
-    safe = await check_writable(session, who, path)
-    await direct.complete_upload(safe, upload_id, parts)
-    # What was known of another file at this path says nothing of this one.
-    await session.execute(files.delete().where(files.c.path == safe))
+    async with database.scopes.alone(scope_of(path) or path):
+        async with database.write() as session:
+            safe = await check_writable(session, who, path)
+            # What is known of another file at this path will say nothing of this one.
+            await session.execute(files.delete().where(files.c.path == safe))
+        with done_already():
+            await direct.complete_upload(safe, upload_id, parts)
 
 
 async def abort_upload(who: Principal, direct: DirectTransfers, path: str, upload_id: str) -> None:

@@ -8,7 +8,10 @@ from weakref import WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DisconnectionError, MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util.concurrency import in_greenlet
 
 SQLITE_BUSY_TIMEOUT_MS = 30_000
 READ_TIMEOUT_S = 10.0
@@ -71,7 +74,16 @@ def engines(
         connect_args=POSTGRESQL_ARGUMENTS,
     )
     connections.watch(writes)
+    event.listen(writes.sync_engine, "checkout", _refuse_closed)
     return writes.execution_options(isolation_level="AUTOCOMMIT"), writes
+
+
+def _refuse_closed(_adapted: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Has the pool connect anew in the place of a connection that its server has closed, and nobody has asked of."""
+    driver: Any = record.driver_connection
+    if driver is None or driver.is_closed():
+        # Without a greenlet the pool cannot connect; the connection goes all the same, and the next try can.
+        raise (DisconnectionError if in_greenlet() else MissingGreenlet)("The server has closed this connection.")
 
 
 async def close(engine: AsyncEngine, connections: Connections) -> None:

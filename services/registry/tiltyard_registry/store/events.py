@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, RowMapping, Select, bindparam, case, desc, func, insert, select, text
+from sqlalchemy import BigInteger, ColumnElement, RowMapping, Select, bindparam, case, desc, func, insert, select, text
 
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
@@ -83,6 +83,20 @@ def record(
             "request_id": session.request_id,
         }
     )
+
+
+async def newest_time(session: Session) -> int:
+    """When the newest event was written, in milliseconds; 0 when there is none."""
+    return int(await session.scalar(select(_TIME)))
+
+
+def deletion_time() -> ColumnElement[int]:
+    """Now, for the statement that deletes; but not before the newest event.
+
+    A clock that is slow for a moment must not make what is deleted then look as if it had been for long.
+    """
+    now = now_ms()
+    return case((now < _TIME, _TIME), else_=now)
 
 
 def changed(before: Found, after: Found) -> tuple[Row, Row] | None:

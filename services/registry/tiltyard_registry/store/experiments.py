@@ -18,11 +18,13 @@ from tiltyard_registry.rules.experiments import (
     check_experiment_name,
     parse_experiment_id,
 )
+from tiltyard_registry.rules.keys import brief
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, stages
 from tiltyard_registry.rules.limits import page_size
 from tiltyard_registry.rules.quotas import check_entries
 from tiltyard_registry.search import EXPERIMENTS, Page
 from tiltyard_registry.store import rowsets
+from tiltyard_registry.store.events import deletion_time
 from tiltyard_registry.store.quotas import limited
 from tiltyard_registry.store.session import Row, Session, now_ms
 from tiltyard_registry.tables import experiment_tags, experiments, runs
@@ -113,7 +115,7 @@ async def get_experiment_by_name(session: Session, who: Principal, name: str) ->
     access.require(who, Action.READ, f"experiment {name}")
     row = await session.one(_BY_NAME, {"name": name}) if "\x00" not in name else None
     if row is None:
-        raise ResourceDoesNotExist(f"Could not find experiment with name '{name}'")
+        raise ResourceDoesNotExist(f"Could not find experiment with name '{brief(name)}'")
     return (await with_tags(session, [row]))[0]
 
 
@@ -181,7 +183,7 @@ async def delete_experiment(session: Session, who: Principal, experiment_id: str
     await session.execute(
         update(runs)
         .where(runs.c.experiment_id == number, runs.c.lifecycle_stage == ACTIVE)
-        .values(lifecycle_stage=DELETED, deleted_time=now_ms())
+        .values(lifecycle_stage=DELETED, deleted_time=deletion_time())
     )
 
 
@@ -222,7 +224,7 @@ async def delete_experiment_tag(session: Session, who: Principal, experiment_id:
         .returning(experiment_tags.c.key)
     )
     if gone is None:
-        raise ResourceDoesNotExist(f"No tag with name: {key} in experiment with id {experiment_id}")
+        raise ResourceDoesNotExist(f"No tag with name: {brief(key)} in experiment with id {experiment_id}")
 
 
 async def find_experiment(session: Session, experiment_id: str) -> RowMapping:
@@ -278,7 +280,7 @@ async def _move(session: Session, who: Principal, experiment_id: str, old: str, 
     moved = await session.scalar(
         update(experiments)
         .where(experiments.c.experiment_id == number, experiments.c.lifecycle_stage == old)
-        .values(lifecycle_stage=new, last_update_time=now_ms())
+        .values(lifecycle_stage=new, last_update_time=deletion_time() if new == DELETED else now_ms())
         .returning(experiments.c.experiment_id)
     )
     if moved is None:
@@ -295,4 +297,4 @@ async def _set_tags(session: Session, experiment_id: int, tags: Sequence[Entry])
 
 
 def _missing(experiment_id: str) -> ResourceDoesNotExist:
-    return ResourceDoesNotExist(f"No Experiment with id={experiment_id.strip()} exists")
+    return ResourceDoesNotExist(f"No Experiment with id={brief(experiment_id.strip())} exists")

@@ -1,11 +1,8 @@
 """A piece of work that one process at a time does, over one database. A process that dies gives its lease back."""
 
 import asyncio
-import fcntl
-import hashlib
-import os
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import text
@@ -15,6 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from tiltyard_registry.store.availability import unavailable_when_lost
 from tiltyard_registry.store.engines import CLOSE_TIMEOUT_S, POSTGRESQL_ARGUMENTS, Connections, close
+from tiltyard_registry.store.locked_files import locked_file
 from tiltyard_registry.store.session import Database
 
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
@@ -30,7 +28,7 @@ async def lease(database: Database, name: str) -> AsyncGenerator[bool]:
         TemporarilyUnavailable: the database does not answer.
     """
     if database.is_sqlite:
-        with _locked_file(Path(f"{database.url.database}.leases"), name) as held:
+        with locked_file(Path(f"{database.url.database}.leases"), name) as held:
             yield held
         return
     engine = create_async_engine(
@@ -52,26 +50,3 @@ async def lease(database: Database, name: str) -> AsyncGenerator[bool]:
     finally:
         connections.terminate()
         await close(engine, connections)
-
-
-@contextmanager
-def _locked_file(folder: Path, name: str) -> Iterator[bool]:
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / hashlib.sha256(name.encode()).hexdigest()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        held = _lock(descriptor, path)
-        yield held
-        if held:
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, path: Path) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever held it has removed it by now: another may have made and locked it anew.
-        return os.fstat(descriptor).st_ino == path.stat().st_ino
-    except (BlockingIOError, FileNotFoundError):
-        return False

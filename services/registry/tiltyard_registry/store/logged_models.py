@@ -10,7 +10,13 @@ from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
-from tiltyard_registry.rules.entries import Entry, check_logged_model_entry, check_param_keys_differ, last_of_each
+from tiltyard_registry.rules.entries import (
+    Entry,
+    check_logged_model_entry,
+    check_param_keys_differ,
+    last_of_each,
+    params_changed,
+)
 from tiltyard_registry.rules.experiments import below, parse_experiment_id
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, logged_model_status
@@ -20,6 +26,7 @@ from tiltyard_registry.rules.quotas import check_entries
 from tiltyard_registry.rules.run_names import invent
 from tiltyard_registry.search import LOGGED_MODELS, Dataset, OrderBy, Page
 from tiltyard_registry.store import rowsets
+from tiltyard_registry.store.events import deletion_time
 from tiltyard_registry.store.experiments import find_active_experiment
 from tiltyard_registry.store.logged_model_data import with_data
 from tiltyard_registry.store.session import Row, Session, now_ms
@@ -147,7 +154,7 @@ async def finalize_logged_model(session: Session, who: Principal, model_id: str,
 async def delete_logged_model(session: Session, who: Principal, model_id: str) -> None:
     """Marks the logged model deleted; its files, and versions registered from it, stay."""
     access.require(who, Action.DELETE, f"logged model {model_id}")
-    await _change(session, model_id, {"lifecycle_stage": DELETED})
+    await _change(session, model_id, {"lifecycle_stage": DELETED, "last_updated_timestamp_ms": deletion_time()})
 
 
 async def set_logged_model_tags(session: Session, who: Principal, model_id: str, tags: Sequence[Entry]) -> None:
@@ -203,9 +210,7 @@ async def log_logged_model_params(session: Session, who: Principal, model_id: st
         if row.value != wanted[row.key]
     ]
     if changed:
-        raise InvalidParameterValue(
-            f"Changing param values is not allowed. Params were already logged='{changed}' for model ID='{model_id}'."
-        )
+        raise params_changed(changed, f"model ID='{model_id}'")
 
 
 async def record_registration(session: Session, model_id: str, name: str, version: int) -> None:
@@ -243,7 +248,7 @@ async def _change(session: Session, model_id: str, values: dict[str, Any]) -> No
     changed = await session.scalar(
         update(logged_models)
         .where(logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage != PURGING)
-        .values(last_updated_timestamp_ms=now_ms(), **values)
+        .values({"last_updated_timestamp_ms": now_ms(), **values})
         .returning(logged_models.c.model_id)
     )
     if changed is None:

@@ -1,6 +1,6 @@
 """Model versions: created once and never changed but for what is said about them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import select
 
@@ -9,6 +9,7 @@ from tiltyard.names import check_version, parse_model_name
 from tiltyard_registry.rules import access, limits, prompts, stages
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
+from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.rules.quotas import check_entries
 from tiltyard_registry.search import MODEL_VERSIONS, Page
 from tiltyard_registry.store import children, events
@@ -17,7 +18,7 @@ from tiltyard_registry.store.artifacts import get_manifest as stored_manifest
 from tiltyard_registry.store.contents import PENDING, READY, frozen_digest
 from tiltyard_registry.store.logged_models import record_registration
 from tiltyard_registry.store.places import Artifacts, is_reserved
-from tiltyard_registry.store.registered_models import found, remembered, touch
+from tiltyard_registry.store.registered_models import found, remembered, shown_aliases, touch
 from tiltyard_registry.store.session import Row, Session
 from tiltyard_registry.store.sources import Location, locate
 from tiltyard_registry.store.sources import is_version as names_version
@@ -45,13 +46,8 @@ async def create_model_version(
     who: Principal,
     artifacts: Artifacts,
     name: str,
-    source: str,
+    new: NewVersion,
     *,
-    run_id: str | None = None,
-    model_id: str | None = None,
-    description: str | None = None,
-    run_link: str | None = None,
-    tags: Sequence[Mapping[str, str]] = (),
     seen: Location | None = None,
 ) -> Row:
     """The model's next version. Its files are pinned where they lie.
@@ -60,7 +56,7 @@ async def create_model_version(
 
     The status is READY for a prompt, for a copy, and where another version pins the same; else PENDING_REGISTRATION
     until the files were read, which `new_versions` and the background do: the store is not asked here. `seen` is where
-    the source led when it was asked.
+    the source led when it was asked; whoever calls holds its scope.
 
     Raises:
         ResourceDoesNotExist: the model, or the run, logged model or version that the source names, is missing.
@@ -68,11 +64,11 @@ async def create_model_version(
     """
     shown = parse_model_name(name).shown
     access.require(who, Action.UPDATE, f"registered model {shown}")
-    description = limits.check_description(description)
-    if run_link:
-        check_length(run_link, limits.MAX_RUN_LINK_CHARS, "run_link")
-    check_entries(session.quotas, "tags", len(tags))
-    checked = limits.check_tags(tags)
+    description = limits.check_description(new.description)
+    if new.run_link:
+        check_length(new.run_link, limits.MAX_RUN_LINK_CHARS, "run_link")
+    check_entries(session.quotas, "tags", len(new.tags))
+    checked = limits.check_tags(new.tags)
     # A version that is copied is held, and so is its model by who deletes it: of those two the model comes first.
     # In all other cases it comes last, for who holds it keeps all others from the next number.
     held = None
@@ -81,14 +77,20 @@ async def create_model_version(
         return seen is None or seen.prefix == prefix
 
     if prompts.is_prompt(checked):
-        check_length(run_id or "", limits.MAX_RUN_ID_CHARS, "run_id")
-        prompts.check_source(source)
-        location = Location(prompts.LOCATION, None, run_id or None, None)
+        check_length(new.run_id or "", limits.MAX_RUN_ID_CHARS, "run_id")
+        prompts.check_source(new.source)
+        location = Location(prompts.LOCATION, None, new.run_id or None, None)
     else:
-        held = await next_version(session, who, shown) if names_version(source) else None
-        location = await locate(session, artifacts, source, run_id=run_id, model_id=model_id, has_files=had_files)
+        held = await next_version(session, who, shown) if names_version(new.source) else None
+        location = await locate(
+            session, artifacts, new.source, run_id=new.run_id, model_id=new.model_id, has_files=had_files
+        )
     status, digest = READY, location.manifest_digest
     if location.prefix is not None and digest is None:
+        if seen is not None and seen.prefix != location.prefix:
+            raise ResourceConflict(
+                f"The source '{new.source[:300]}' leads to another place than a moment ago. Register it again."
+            )
         digest = await frozen_digest(session, location.prefix)
         status = PENDING if digest is None else READY
     model, number = held or await next_version(session, who, shown)
@@ -96,10 +98,10 @@ async def create_model_version(
         who,
         model,
         number,
-        source,
+        new.source,
         description=description,
         run_id=location.run_id,
-        run_link=run_link or None,
+        run_link=new.run_link or None,
         model_id=location.model_id,
         status=status,
         storage_location=location.storage_location,
@@ -252,7 +254,7 @@ async def delete_model_version(
     model, row = await locked_version(session, who, name, version, action=Action.DELETE)
     before = await shown_version(session, row)
     if before["aliases"] and not force:
-        named = ", ".join(f"'{alias}'" for alias in before["aliases"])
+        named = shown_aliases(before["aliases"])
         raise ResourceConflict(
             f"Version {row['version']} of '{model['name']}' is still named by an alias: {named}. Move or delete the "
             "alias first, or force the deletion, which deletes the alias too."

@@ -4,12 +4,14 @@ Neither a slow object store nor a large file holds up other writers so: between 
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import parse_model_name
 from tiltyard_registry.rules import access, limits, prompts
 from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.new_versions import NewVersion
+from tiltyard_registry.store import artifacts as files
 from tiltyard_registry.store import contents, model_versions, reserved_versions
 from tiltyard_registry.store.availability import nothing_done_yet
 from tiltyard_registry.store.places import Artifacts
@@ -24,13 +26,8 @@ async def create_version(
     who: Principal,
     artifacts: Artifacts,
     name: str,
-    source: str,
+    new: NewVersion,
     *,
-    run_id: str | None = None,
-    model_id: str | None = None,
-    description: str | None = None,
-    run_link: str | None = None,
-    tags: Sequence[Mapping[str, str]] = (),
     request_id: str | None = None,
 ) -> Row:
     """The model's next version, its files pinned where they lie: READY, when few bytes had to be read.
@@ -47,35 +44,30 @@ async def create_version(
     # A prompt has no files to look at.
     seen = None
     with nothing_done_yet():
-        if not prompts.is_prompt(limits.check_tags(tags)):
-            seen = await _located(database, artifacts, source, run_id, model_id)
+        if not prompts.is_prompt(limits.check_tags(new.tags)):
+            seen = await _located(database, artifacts, new)
         if (
             seen is not None
             and seen.prefix is not None
             and seen.manifest_digest is None
             and not await _has_files(artifacts, seen.prefix)
         ):
-            raise InvalidParameterValue(f"Invalid model version source: '{source[:300]}'. There are no files at it.")
-    async with database.write(request_id=request_id) as session:
-        row = await model_versions.create_model_version(
-            session,
-            who,
-            artifacts,
-            name,
-            source,
-            run_id=run_id,
-            model_id=model_id,
-            description=description,
-            run_link=run_link,
-            tags=tags,
-            seen=seen,
-        )
+            raise InvalidParameterValue(
+                f"Invalid model version source: '{new.source[:300]}'. There are no files at it."
+            )
+    async with _pinning(database, seen), database.write(request_id=request_id) as session:
+        row = await model_versions.create_model_version(session, who, artifacts, name, new, seen=seen)
     return await _finished(database, who, artifacts, row)
 
 
-async def _located(
-    database: Database, artifacts: Artifacts, source: str, run_id: str | None, model_id: str | None
-) -> Location:
+def _pinning(database: Database, seen: Location | None) -> AbstractAsyncContextManager[None]:
+    """Keeps everybody from changing what shall be pinned. What another version pins, as of a copy, cannot change."""
+    if seen is None or seen.prefix is None or seen.manifest_digest is not None:
+        return nullcontext()
+    return database.scopes.alone(files.scope_of(seen.prefix) or seen.prefix)
+
+
+async def _located(database: Database, artifacts: Artifacts, new: NewVersion) -> Location:
     """Where the source leads. What has to be asked of the store is asked while no connection is held."""
     answers: dict[str, bool] = {}
     asked: set[str] = set()
@@ -86,7 +78,9 @@ async def _located(
 
     while True:
         async with database.read() as session:
-            found = await locate(session, artifacts, source, run_id=run_id, model_id=model_id, has_files=has_files)
+            found = await locate(
+                session, artifacts, new.source, run_id=new.run_id, model_id=new.model_id, has_files=has_files
+            )
         if asked <= answers.keys():
             return found
         answers.update({prefix: await _has_files(artifacts, prefix) for prefix in asked})
@@ -123,7 +117,10 @@ async def finalize_version(
         await artifacts.store.head(f"{prefix}/{reserved_versions.REQUIRED_FILE}")
     except ResourceDoesNotExist:
         raise reserved_versions.no_required_file(row["name"], row) from None
-    async with database.write(request_id=request_id) as session:
+    async with (
+        database.scopes.alone(files.scope_of(prefix) or prefix),
+        database.write(request_id=request_id) as session,
+    ):
         row = await reserved_versions.finalize_version(session, who, artifacts, name, version)
     return await _finished(database, who, artifacts, row)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,6 +11,7 @@ from tiltyard.storage import ArtifactStore
 
 PROXY_SCHEME = "mlflow-artifacts"
 UNITY_STORAGE = "__unitystorage"
+_ARTIFACT_API = re.compile(r"/(?:api|ajax-api)/2\.0/mlflow-artifacts/artifacts/?(.*)")
 _SAME_STORE = {"s3a": "s3", "s3n": "s3"}
 
 
@@ -34,6 +36,8 @@ class Artifacts:
 
         The path is taken as it stands: it is the caller who checks it for `..` and the like.
         """
+        if (proxied := proxied_path(uri)) is not None:
+            return proxied
         parts = urlsplit(uri)
         if parts.scheme == PROXY_SCHEME:
             return uri[len(f"{PROXY_SCHEME}://{parts.netloc}") :].strip("/") if parts.netloc else parts.path.strip("/")
@@ -61,6 +65,14 @@ class Artifacts:
         path = None if self.local_root is None else local_path(uri)
         if path is not None:
             await asyncio.to_thread(path.mkdir, mode=0o700, parents=True, exist_ok=True)
+
+
+def proxied_path(uri: str) -> str | None:
+    """The path that `uri` names below a server's artifact proxy, by its HTTP address; None for any other URI."""
+    if not uri.lower().startswith(("http://", "https://")):
+        return None
+    found = _ARTIFACT_API.search(urlsplit(uri).path)
+    return unquote(found.group(1)).strip("/") if found else None
 
 
 def is_reserved(prefix: str) -> bool:

@@ -23,6 +23,7 @@ from tiltyard_registry.tables import (
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
+_MAX_NAMED = 10
 
 
 async def create_registered_model(
@@ -129,21 +130,29 @@ async def rename_registered_model(session: Session, who: Principal, name: str, n
     return await _shown(session, shown)
 
 
-async def delete_registered_model(session: Session, who: Principal, name: str, *, force: bool = True) -> None:
-    """Removes the model with everything on it; without `force` only when it has no versions.
+async def delete_registered_model(
+    session: Session, who: Principal, name: str, *, with_versions: bool = True, with_aliases: bool = True
+) -> None:
+    """Removes the model with everything on it; one that has versions, or aliases, only with them.
 
     Raises:
         ResourceDoesNotExist: no model has this name.
-        ResourceConflict: it has versions and `force` is not given.
+        ResourceConflict: it has some that are not to go.
     """
     model = await locked(session, who, Action.DELETE, name)
     of_model = model_versions.c.registered_model_id == model["id"]
     versions = await session.all(children.VERSIONS.where(of_model).order_by(model_versions.c.version))
-    if versions and not force:
+    if versions and not with_versions:
         raise ResourceConflict(
             f"Unable to delete a registered model with existing model versions: {parse_model_name(model['name']).model}"
         )
     before = (await children.model_rows(session, [model]))[0]
+    if before["aliases"] and not with_aliases:
+        named = shown_aliases([alias["alias"] for alias in before["aliases"]])
+        raise ResourceConflict(
+            f"Aliases of '{model['name']}' would be gone too: {named}. Move or delete them first, or force the "
+            "deletion, which deletes them too."
+        )
     for alias in before["aliases"]:
         record_alias(session, who, model, alias["alias"], alias["version"], None)
     for version in await children.version_rows(session, versions):
@@ -264,6 +273,12 @@ async def touch(session: Session, who: Principal, model: Found, **values: Any) -
         .where(registered_models.c.id == model["id"])
         .values(**values, last_updated_timestamp=now_ms(), updated_by=who.name)
     )
+
+
+def shown_aliases(aliases: Sequence[str]) -> str:
+    """Aliases as a message names them; of very many only the first."""
+    more = f" and {len(aliases) - _MAX_NAMED} more" if len(aliases) > _MAX_NAMED else ""
+    return ", ".join(f"'{alias}'" for alias in aliases[:_MAX_NAMED]) + more
 
 
 def missing(shown: str) -> ResourceDoesNotExist:

@@ -7,16 +7,19 @@ from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_int64
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED
 from tiltyard_registry.rules.limits import page_size
+from tiltyard_registry.store import rowsets
+from tiltyard_registry.store.events import deletion_time
 from tiltyard_registry.store.experiments import find_active_experiment, find_experiment
 from tiltyard_registry.store.quotas import limited
 from tiltyard_registry.store.runs import find_run
-from tiltyard_registry.store.session import Session, now_ms
+from tiltyard_registry.store.session import Session
 from tiltyard_registry.tables import run_tags, runs
 
 # What a call changes is told by its first or last run, and not by a list of ids: joined to that, 10,000 rows would be
 # compared pair by pair where the database takes them for few.
 
 MAX_RUNS = 10_000
+_PAGE = 1000
 PARENT_TAG = "mlflow.parentRunId"
 
 
@@ -91,13 +94,18 @@ async def delete_run_tree(session: Session, who: Principal, run_id: str) -> int:
         .where(runs.c.experiment_id == top["experiment_id"], run_tags.c.key == PARENT_TAG)
     )
     # UNION drops what was seen, so that runs that name each other as parents come to an end.
-    tree = tree.union(nested)
-    return await _changed(session, _delete().where(runs.c.id.in_(select(tree.c.id))))
+    ids = (await session.execute(select(tree.union(nested).c.id))).scalars().all()
+    deleted = 0
+    for offset in range(0, len(ids), _PAGE):
+        page = rowsets.among(session, runs.c.id, ids[offset : offset + _PAGE])
+        deleted += await _changed(session, _delete().where(page))
+    return deleted
 
 
 def _delete() -> Update:
     """Marks what is still active; a run deleted before keeps its time."""
-    return update(runs).where(runs.c.lifecycle_stage == ACTIVE).values(lifecycle_stage=DELETED, deleted_time=now_ms())
+    deleted = {"lifecycle_stage": DELETED, "deleted_time": deletion_time()}
+    return update(runs).where(runs.c.lifecycle_stage == ACTIVE).values(deleted)
 
 
 async def _changed(session: Session, statement: Update) -> int:

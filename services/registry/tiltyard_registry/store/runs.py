@@ -16,6 +16,7 @@ from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, run_stat
 from tiltyard_registry.rules.new_runs import MAX_RUN_NAME_CHARS, RUN_NAME_TAG, new_run
 from tiltyard_registry.rules.quotas import check_entries
 from tiltyard_registry.store import rowsets
+from tiltyard_registry.store.events import deletion_time
 from tiltyard_registry.store.experiments import find_active_experiment
 from tiltyard_registry.store.quotas import limited
 from tiltyard_registry.store.run_data import run_info, with_data
@@ -113,7 +114,7 @@ async def update_run(
 async def delete_run(session: Session, who: Principal, run_id: str) -> None:
     """Marks the run deleted; its data stays readable. A second delete changes nothing."""
     was_active = runs.c.lifecycle_stage == ACTIVE
-    await _move(session, who, run_id, DELETED, case((was_active, now_ms()), else_=runs.c.deleted_time))
+    await _move(session, who, run_id, DELETED, case((was_active, deletion_time()), else_=runs.c.deleted_time))
 
 
 async def restore_run(session: Session, who: Principal, run_id: str) -> None:

@@ -29,6 +29,7 @@ from tiltyard_registry.store.engines import (
     configure_sqlite,
     engines,
 )
+from tiltyard_registry.store.scope_locks import ScopeLocks
 
 __all__ = [
     "Database",
@@ -174,6 +175,9 @@ class Database:
         self.is_full = False
         """Whether the last write found the disk full."""
 
+        self.scopes = ScopeLocks(self.url)
+        """Who may change or pin the files of a scope. They are taken before a session is opened."""
+
         self._connections = Connections()
         self._reads, self._writes = engines(self.url, max_connections, self._connections, _POOL_WAIT_S)
 
@@ -282,6 +286,7 @@ class Database:
 
     async def close(self) -> None:
         """Gives every connection back, within seconds though the database does not answer."""
+        await self.scopes.close()
         for engine in (self._reads, self._writes):
             await close(engine, self._connections)
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from sqlalchemy import desc, select
 
@@ -28,7 +28,7 @@ from tiltyard_registry.rules import limits, prompts
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, PURGING
 from tiltyard_registry.store.artifacts import scope_of
-from tiltyard_registry.store.places import PROXY_SCHEME, Artifacts, local_path
+from tiltyard_registry.store.places import PROXY_SCHEME, Artifacts, local_path, proxied_path
 from tiltyard_registry.store.session import Found, Session
 from tiltyard_registry.tables import logged_models, model_versions, registered_model_tags, registered_models, runs
 
@@ -38,7 +38,6 @@ READY = "READY"
 _WITHOUT_HOST = frozenset({"dbfs", "hdfs", "viewfs"})
 _NO_PLACES = frozenset({"javascript", "data", "vbscript", "about", "blob", prompts.LOCATION.partition(":")[0]})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?!$)")
-_ARTIFACT_API = re.compile(r"/(?:api|ajax-api)/2\.0/mlflow-artifacts/artifacts/(.*)")
 
 
 HasFiles = Callable[[str], Awaitable[bool]]
@@ -175,8 +174,7 @@ def _proxied(source: str, scheme: str) -> str | None:
     """The path below our root that a URI of the artifact proxy names, or None for any other URI."""
     if scheme == PROXY_SCHEME:
         return urlsplit(source).path.strip("/")
-    match = _ARTIFACT_API.search(urlsplit(source).path) if scheme in ("http", "https") else None
-    return unquote(match.group(1)).strip("/") if match else None
+    return proxied_path(source)
 
 
 async def _of_model(session: Session, artifacts: Artifacts, request: _Request, logged: Found | None) -> Location:

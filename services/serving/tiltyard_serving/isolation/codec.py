@@ -6,6 +6,7 @@ could say arrives as one that cannot be encoded either, with the name of its typ
 
 import datetime as dt
 import decimal
+import enum
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ import pandas as pd
 from tiltyard.pyfunc.plain import plain
 
 _PLAIN = {str, bytes, bool, float, type(None)}
-_BASES = (int, float, str, bytes)
+_BASES = (int, float, str, bytes, enum.Enum)
 _INT64 = 2**63
 _RAW_KINDS = "biufcmMSUV"
 
