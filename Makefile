@@ -13,8 +13,9 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 RUN := .venv/bin/python -m
 FAST := not bench and not slow
-# Each process has servers of its own; a test file is never split between two. `make test PROCESSES=0` is one after the other.
-PROCESSES ?= 2
+# Each process has servers of its own; a file is never split between two (tests/fixtures/order.py). `make test PROCESSES=0` is one after the other.
+# Three keep two processors busy: much of a test is waiting for a server or a Java to start.
+PROCESSES ?= 3
 CODE := libs services tests
 
 ##@ Use it

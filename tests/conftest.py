@@ -9,6 +9,7 @@ from hypothesis import settings
 
 # Each after those it imports from, so that pytest rewrites its asserts.
 pytest_plugins = [
+    "tests.fixtures.order",
     "tests.fixtures.processes",
     "tests.fixtures.artifacts",
     "tests.fixtures.postgres",
@@ -23,12 +24,6 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("unhurried", settings.default, deadline=None)
     settings.load_profile("unhurried")
     config.addinivalue_line("markers", "slow: takes over ten seconds; `make check` leaves it out")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that at the end no process works on while the others have nothing left."""
-    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
-    items.sort(key=lambda item: item.path not in slow)
 
 
 @contextmanager

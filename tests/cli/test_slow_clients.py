@@ -91,7 +91,8 @@ def test_the_answer_to_a_slow_client_is_there_to_read(port: int) -> None:
         connection.sendall(HEAD)
         status, body = answer_of(connection)
         assert status == 408
-        assert json.loads(body) == {"error_code": "BAD_REQUEST", "message": "The request did not arrive in time."}
+        why = f"The request did not arrive in time, by the limit 'slow_client_s' of {SLOW_S} seconds."
+        assert json.loads(body) == {"error_code": "BAD_REQUEST", "message": why}
         assert connection.recv(1) == b""
 
 

@@ -4,6 +4,8 @@ import http.client
 import os
 import re
 import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -143,6 +145,84 @@ def test_a_signal_finishes_what_is_in_flight_and_exits_0(tiny: StartTiny, worker
     assert service.wait(10) == 0
     with pytest.raises(ConnectionRefusedError):
         get(service, "/pid")
+
+
+class Caller(threading.Thread):
+    """Asks without a pause until the port is closed, over connections that it keeps or not; notes what was lost."""
+
+    def __init__(self, port: int, *, keeps: bool) -> None:
+        super().__init__(daemon=True)
+        self.answered = 0
+        self.lost: list[str] = []
+        self._port = port
+        self._keeps = keeps
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        try:
+            while True:
+                connection.connect()
+                while connection.sock is not None:
+                    connection.request("POST", "/slow/0.001", b"{}")
+                    connection.getresponse().read()
+                    # After an answer that says so the connection has closed itself.
+                    self.answered += 1
+                    if not self._keeps:
+                        connection.close()
+        except ConnectionRefusedError:
+            pass
+        except (http.client.HTTPException, OSError) as error:
+            self.lost.append(repr(error))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_orderly_stop_breaks_no_connection(tiny: StartTiny, workers: int) -> None:
+    """Callers that never pause lose no request, on a kept connection or a new one, and then find the port closed."""
+    service = tiny(workers, last_request_s=60)
+    callers = [Caller(service.port, keeps=number % 2 == 0) for number in range(8)]
+    for caller in callers:
+        caller.start()
+    assert eventually(lambda: all(caller.answered > 5 or caller.lost for caller in callers), 60)
+    service.signal(signal.SIGTERM)
+    for caller in callers:
+        caller.join(60)
+        assert not caller.is_alive()
+    assert [caller.lost for caller in callers] == [[]] * len(callers)
+    assert service.wait(60) == 0
+
+
+def test_a_late_request_on_an_idle_connection_is_answered(tiny: StartTiny) -> None:
+    """After the port has closed a kept connection is answered once more, and told that this was the last time."""
+    service = tiny(1, last_request_s=60)
+    kept = [http.client.HTTPConnection("127.0.0.1", service.port, timeout=20) for _ in range(4)]
+    for connection in kept:
+        connection.request("GET", "/pid")
+        assert connection.getresponse().read()
+    service.signal(signal.SIGTERM)
+    assert eventually(lambda: not is_open(service.port), 60)
+    for connection in kept:
+        connection.request("GET", "/pid")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["connection"]) == (200, "close") and answer.read()
+    assert service.wait(60) == 0
+
+
+def test_a_stop_does_not_wait_for_who_is_silent(tiny: StartTiny) -> None:
+    """Connections that idle, or that never asked anything, are closed after a moment."""
+    service = tiny(1)
+    silent = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+    idle = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+    idle.request("GET", "/pid")
+    assert idle.getresponse().read()
+    service.signal(signal.SIGTERM)
+    assert service.wait(20) == 0
+    assert silent.recv(1) == b""
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody takes connections."""
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_long_polls_learn_that_the_process_drains(tiny: StartTiny) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tiltyard.cli import connections
 from tiltyard.errors import InvalidParameterValue
 
 
@@ -17,6 +18,7 @@ class Settings(msgspec.Struct, frozen=True):
     folder: Path
     fail_after: int = 0
     drain_delay_s: float = 0.0
+    last_request_s: float = connections.LAST_REQUEST_S
 
 
 class App:
@@ -50,6 +52,7 @@ class App:
 
 def create_app(settings: Settings) -> App:
     """The application; from the `fail_after`-th process on, a refusal."""
+    connections.LAST_REQUEST_S = settings.last_request_s
     seen = settings.folder / "started"
     with seen.open("ab") as file:
         file.write(b".")

@@ -24,6 +24,14 @@ WALKED = ("Install", "Tutorial")
 BLOCKS = [block for block in blocks((HOUSE / "README.md").read_text()) if block.section in WALKED]
 REGISTRY_PORT, SERVING_PORT = unused_port(), unused_port()
 
+# What uv has already is enough when it made the environment of the tests. An index that lets nothing be kept would have
+# it fetch Spark's sources, half a gigabyte, and build them each time.
+PIP = """#!/bin/sh
+command=$1; shift
+"{uv}" pip "$command" --offline --constraint "{pinned}" "$@" 2>/dev/null ||
+  exec "{uv}" pip "$command" --constraint "{pinned}" "$@"
+"""
+
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
@@ -37,7 +45,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         export = [uv, "export", "--frozen", "--all-extras", "--all-groups", "--no-hashes", "--no-emit-project"]
         subprocess.run(export, cwd=HOUSE, stdout=file, stderr=subprocess.DEVNULL, check=True)
     pip = environment / "bin/pip"
-    pip.write_text(f'#!/bin/sh\ncommand=$1; shift\nexec "{uv}" pip "$command" --constraint "{pinned}" "$@"\n')
+    pip.write_text(PIP.format(uv=uv, pinned=pinned))
     pip.chmod(0o755)
     known = {
         name: value for name, value in os.environ.items() if not name.startswith(("TILTYARD_", "MLFLOW_", "PYTHON"))

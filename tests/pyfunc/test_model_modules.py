@@ -5,8 +5,10 @@ import importlib
 import json
 import pickle
 import sys
+import threading
 import weakref
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -167,6 +169,23 @@ def test_each_version_imports_its_own(tmp_path: Path, kind: str) -> None:
     """Two versions with modules of the same names answer with their own, however these are imported."""
     body, top = KINDS[kind]
     assert answers(tmp_path, body, top=top) == [1, 2, 1]
+
+
+def test_versions_that_load_and_answer_at_once_keep_apart(tmp_path: Path) -> None:
+    """Threads that load two versions, whose helpers are imported at the first answer, each get their own."""
+    body = "import pkg.inner.deep as deep, pickle\nreturn [deep.value(), pickle.loads(b'chelper\\nScaler\\n.').value]"
+    folders = [write(tmp_path / str(v), {**own(v), "entry.py": entry(body)}) for v in (1, 2)]
+    together = threading.Barrier(8, timeout=60)
+
+    def load_and_ask(folder: Path) -> list[Any]:
+        together.wait()
+        model = pyfunc.load(folder)
+        together.wait()
+        return [model.predict(ROWS) for _ in range(20)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(load_and_ask, folders * 4))
+    assert found == [[[v, v]] * 20 for v in (1, 2)] * 4
 
 
 def test_modules_that_the_process_has_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

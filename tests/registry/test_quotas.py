@@ -45,8 +45,11 @@ def _pairs(*keys: object) -> list[dict[str, str]]:
 
 
 def _refusal(noun: str, limit: int, count: int) -> tuple[int, str, str]:
+    setting = {"params": "params_per_run", "tags": "tags_per_run", "metric": "points_per_run"}.get(
+        noun.partition(" ")[0], "runs_per_experiment"
+    )
     message = (
-        f"The limit on {noun} is {limit}; this request would make it {count}. "
+        f"The limit 'max_{setting}' on {noun} is {limit}; this request would make it {count}. "
         "Nothing of the request was stored. Ask the operator of this server for another limit."
     )
     return 400, "RESOURCE_LIMIT_EXCEEDED", message

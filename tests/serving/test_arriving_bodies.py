@@ -79,10 +79,10 @@ def test_half_sent_bodies_are_bounded_together(service: Service) -> None:
 class Plug(Wire):
     """A transport that brings what it is given, to whoever receives."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, patience: Patience = Patience()) -> None:  # noqa: B008  # it is frozen
         super().__init__()
         own = app.app.state.connection
-        config = uvicorn.Config(app.app, http=connection_type(Patience(), own), log_config=None)
+        config = uvicorn.Config(app.app, http=connection_type(patience, own), log_config=None)
         config.load()
         kind = cast("Any", config.http_protocol_class)
         self.connection = self.receiver = kind(config=config, server_state=ServerState(), app_state={})
@@ -132,6 +132,35 @@ async def test_a_connection_goes_on_wherever_its_body_was_refused(model: str, at
         plug.bring(direct(ROW.ljust(99_000), "/invocations", JSON), at_once)
         assert await plug.statuses(5) == [*expected, 200]
         plug.connection.timeout_keep_alive_task.cancel()
+
+
+@pytest.mark.parametrize("size_bytes", [2_000, SIZE_BYTES])
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_body_that_is_arriving_when_the_process_stops_is_answered(
+    model: str, size_bytes: int, known: bool
+) -> None:
+    """Its rest is read, and its answer is the last on the connection and says so; so is the next one of who idles."""
+    async with running(models=(model,)) as app:
+        plug, idle = Plug(app), Plug(app)
+        whole = direct(ROW.ljust(size_bytes), "/invocations", JSON)
+        if known:
+            plug.bring(whole, READ_BYTES)
+            assert await plug.statuses(1) == [200]
+        plug.bring(whole[: size_bytes // 2], READ_BYTES)
+        arrivals = plug.connection.arrivals
+        arrivals.stop()
+        arrivals.keep_alive_s = PATIENT_S
+        idle.connection.arrivals = arrivals
+        for connection in (plug.connection, idle.connection):
+            connection.shutdown()
+        assert not plug.closed and not idle.closed
+        plug.bring(whole[size_bytes // 2 :], READ_BYTES)
+        idle.bring(direct(ROW, "/invocations", JSON), READ_BYTES)
+        for ended, count in ((plug, 1 + known), (idle, 1)):
+            assert await ended.statuses(count) == [200] * count
+            assert b"connection: close\r\n" in ended.written[-1]
+            assert ended.closed
+            ended.connection.connection_lost(None)
 
 
 async def test_bodies_that_come_in_one_piece_count_as_well(model: str) -> None:

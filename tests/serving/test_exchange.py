@@ -313,6 +313,7 @@ class Wire:
     def __init__(self) -> None:
         self.written: list[bytes] = []
         self.write = self.written.append
+        self.closed = False
 
     def get_extra_info(self, _name: str, default: Any = None) -> Any:
         """Nothing is known of the other side."""
@@ -322,8 +323,12 @@ class Wire:
         """It never has more than it can send."""
 
     def is_closing(self) -> bool:
-        """It stays open."""
-        return False
+        """It stays open until it is closed."""
+        return self.closed
+
+    def close(self) -> None:
+        """Ends it."""
+        self.closed = True
 
 
 async def test_an_idle_connection_keeps_neither_a_body_nor_a_model(model_dir: Callable[[str], Path]) -> None:

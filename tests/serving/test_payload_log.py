@@ -21,7 +21,10 @@ SPLIT = {"dataframe_split": {"columns": IRIS, "data": [SETOSA]}}
 
 
 async def test_requests_and_answers_are_written(tmp_path: Path) -> None:
-    """Each answered request is one row with its id, version, latency, and bodies without the redacted column."""
+    """Each answered request is one row with its id, version, latency, and bodies without the redacted column.
+
+    What callers send is for the owner of the service alone.
+    """
     constant(tmp_path / "one", 1)
     log = tmp_path / "log"
     settings = {"models": (f"default={tmp_path / 'one'}",), "payload_log_dir": str(log)}
@@ -37,6 +40,7 @@ async def test_requests_and_answers_are_written(tmp_path: Path) -> None:
     assert json.loads(rows["request"][0])["dataframe_split"]["data"] == [[SETOSA[0], None, *SETOSA[2:]]]
     assert json.loads(rows["answer"][0]) == {"predictions": [1]}
     assert not list(log.glob(".*"))
+    assert not [path for path in (log, *log.iterdir()) if path.stat().st_mode & 0o077]
 
 
 async def test_nothing_is_written_by_default(tmp_path: Path) -> None:

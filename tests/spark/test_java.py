@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.java import SHORT_LIFE
 from tiltyard.errors import MissingPackage
 from tiltyard.java import java_home
 
@@ -90,7 +91,7 @@ def test_without_any_java_the_message_names_the_package(bare: pytest.MonkeyPatch
 
 @pytest.mark.slow
 def test_spark_runs_where_the_machine_has_no_java(tmp_path: Path) -> None:
-    """With an empty environment a session starts on the packaged runtime and an Arrow UDF computes."""
+    """Told of no Java, a session starts on the packaged runtime and an Arrow UDF computes."""
     programs = tmp_path / "programs"
     programs.mkdir()
     for folder in ("/usr/bin", "/bin"):
@@ -99,10 +100,10 @@ def test_spark_runs_where_the_machine_has_no_java(tmp_path: Path) -> None:
                 (programs / program.name).symlink_to(program)
     done = subprocess.run(  # noqa: PLW1510 - the assertion shows its errors
         [sys.executable, "-c", SCORE],
-        env={"PATH": str(programs), "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+        env=SHORT_LIFE | {"PATH": str(programs), "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=240,
         cwd=tmp_path,
     )
     assert "sum 999000" in done.stdout, done.stderr

@@ -1,29 +1,72 @@
 """`tiltyard score` as an operator runs it."""
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from tests.fixtures.processes import GuardedProcess
 from tests.spark.conftest import NUMBERS
 from tiltyard.cli.score import score as command
 from tiltyard.cli.submit import submit_line
 
+# One `tiltyard` after another, each ending as a process would; they share the Java that the first one starts.
+COMMANDS = """
+import json, os, sys
+from tiltyard.cli import main
+ends = os.fdopen(int(sys.argv[1]), "w")
+for line in sys.stdin:
+    try:
+        main(json.loads(line), prog_name="tiltyard")
+    except SystemExit as end:
+        sys.stdout.flush()
+        print(end.code, file=ends, flush=True)
+"""
 
-def score(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tiltyard.cli", "score", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        env=os.environ | {"TILTYARD_MASTER": "local[2]"},
-    )
+ENVIRONMENT = {"TILTYARD_MASTER": "local[2]", "PYTHONUNBUFFERED": "1"}
+
+Done = subprocess.CompletedProcess[str]
 
 
-def test_a_job_scores_a_path_into_a_path(registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
+@pytest.fixture(scope="module")
+def score(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Done]]:
+    """Gives a function that runs `tiltyard score` with these arguments, and gives its end and what it wrote."""
+    written = [tmp_path_factory.mktemp("commands") / name for name in ("stdout", "stderr")]
+    reading, writing = os.pipe()
+    with written[0].open("wb") as output, written[1].open("wb") as errors:
+        process = GuardedProcess(
+            [sys.executable, "-c", COMMANDS, str(writing)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=errors,
+            pass_fds=[writing],
+            env=os.environ | ENVIRONMENT,
+        )
+    os.close(writing)
+
+    def run(*arguments: str) -> Done:
+        before = [path.stat().st_size for path in written]
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(["score", *arguments]).encode() + b"\n")
+        process.stdin.flush()
+        status = ends.readline()
+        said = [path.read_bytes()[start:].decode() for path, start in zip(written, before, strict=True)]
+        assert status, said
+        return Done(arguments, int(status), *said)
+
+    with os.fdopen(reading) as ends:
+        yield run
+        process.communicate(timeout=60)
+
+
+def test_a_job_scores_a_path_into_a_path(
+    score: Callable[..., Done], registry_url: str, flowers: pd.DataFrame, tmp_path: Path
+):
     """The output has every row, its prediction and its lineage; the summary says what was done."""
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
     flowers.to_parquet(source)
@@ -43,7 +86,9 @@ def test_a_job_scores_a_path_into_a_path(registry_url: str, flowers: pd.DataFram
     assert ".out.parquet" not in run.stderr
 
 
-def test_a_job_that_cannot_work_says_why_and_fails(registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
+def test_a_job_that_cannot_work_says_why_and_fails(
+    score: Callable[..., Done], registry_url: str, flowers: pd.DataFrame, tmp_path: Path
+):
     """Missing columns end the command with status 1 and one clear line, and nothing is written."""
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
     flowers.drop(columns="d").to_parquet(source)
@@ -55,7 +100,9 @@ def test_a_job_that_cannot_work_says_why_and_fails(registry_url: str, flowers: p
     assert not target.exists()
 
 
-def test_a_format_without_its_package_is_refused(registry_url: str, flowers: pd.DataFrame, tmp_path: Path):
+def test_a_format_without_its_package_is_refused(
+    score: Callable[..., Done], registry_url: str, flowers: pd.DataFrame, tmp_path: Path
+):
     """The command ends with status 1 before the job, says which setting brings the package, and writes nothing."""
     source, target = tmp_path / "in.parquet", tmp_path / "out"
     flowers.to_parquet(source)
@@ -72,9 +119,15 @@ def test_a_submitted_job_that_fails_has_a_status_of_its_own(registry_url: str, f
     """The spark-submit line is shown and run; a row that cannot be scored ends in status 3, one line and no output."""
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
     flowers.assign(d=float("nan")).to_parquet(source)
-    run = score(
-        *("--submit", "--master", "local[1]", "--conf", "spark.ui.enabled=false", "--registry-url", registry_url),
-        *("--model", f"models:/{NUMBERS}@champion", "--input", str(source), "--output", str(target)),
+    arguments = ["--submit", "--master", "local[1]", "--conf", "spark.ui.enabled=false", "--registry-url", registry_url]
+    arguments += ["--model", f"models:/{NUMBERS}@champion", "--input", str(source), "--output", str(target)]
+    run = subprocess.run(
+        [sys.executable, "-m", "tiltyard.cli", "score", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=os.environ | ENVIRONMENT,
     )
     assert run.returncode == 3, run.stderr
     assert "bin/spark-submit --master 'local[1]' --conf spark.ui.enabled=false" in run.stderr

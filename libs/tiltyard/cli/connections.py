@@ -17,6 +17,8 @@ SWEEP_S = 0.25
 MAX_HEAD_BYTES = 64 * 1024
 # What a body must bring on average once its time is over; a server that reads slowly itself is not counted.
 MIN_BYTES_PER_S = 1024
+# How long a connection that idles when the process stops is still answered: its client may be sending just now.
+LAST_REQUEST_S = 0.25
 # The headers of a wish for another protocol.
 _WISH = (b"upgrade", b"http2-settings")
 
@@ -47,10 +49,21 @@ class Arrivals:
     """The connections of one process on which a request has begun to arrive."""
 
     def __init__(self, patience: Patience) -> None:
-        self.keep_alive_s = patience.keep_alive_s
+        self.keep_alive_s: float = patience.keep_alive_s
+        self.stopping = False
+        """Whether the process stops, so that the next answer of each connection is its last and says so."""
+
         self._request_s = patience.request_s
+        self._too_slow = (
+            f"The request did not arrive in time, by the limit 'slow_client_s' of {patience.request_s:g} seconds."
+        )
         self._arriving: dict[Connection, _Arrival] = {}
         self._sweeping: asyncio.TimerHandle | None = None
+
+    def stop(self) -> None:
+        """From now on each answer closes its connection, and nobody idles for long."""
+        self.stopping = True
+        self.keep_alive_s = LAST_REQUEST_S
 
     def more(self, connection: "Connection", size_bytes: int) -> int:
         """Looks after a request of which `size_bytes` more have come, and gives how many that are by now."""
@@ -76,7 +89,7 @@ class Arrivals:
             bytes_s = arrival.size_bytes / MIN_BYTES_PER_S if connection.has_head else 0.0
             if now_s - arrival.began_s > self._request_s + bytes_s:
                 self.forget(connection)
-                connection.cut(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.")
+                connection.cut(HTTPStatus.REQUEST_TIMEOUT, self._too_slow)
         if self._arriving:
             self._sweeping = loop.call_later(SWEEP_S, self._sweep, loop)
 
@@ -161,6 +174,8 @@ class Connection(HttpToolsProtocol):
             self._skipped = True
         else:
             super().on_headers_complete()
+            if self.arrivals.stopping:
+                self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         if not self._skipped:
@@ -199,7 +214,9 @@ class Connection(HttpToolsProtocol):
         self.timeout_keep_alive_task = None
         if self._idle_since_s is None:
             return
-        left_s = self._idle_since_s + self.arrivals.keep_alive_s - self.loop.time()
+        # Of a request that was refused the rest may be coming: its sender reads the answer after that.
+        idle_since_s = self._idle_since_s if self._whole else self.loop.time()
+        left_s = idle_since_s + self.arrivals.keep_alive_s - self.loop.time()
         if left_s > 0:
             self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
         else:
@@ -214,6 +231,16 @@ class Connection(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.arrivals.keep_alive_s, self.timeout_keep_alive_handler
             )
+
+    def shutdown(self) -> None:
+        """Has the answer that is under way, or else the next one, be the last. Who idles has a moment for that one."""
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+        if self._idle_since_s is not None:
+            self._idle()
+        elif self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     def cut(self, status: HTTPStatus, why: str) -> None:
         """Closes the connection, with an answer where one can still be given."""

@@ -1,14 +1,26 @@
 """Where a service listens: which addresses are allowed, and the sockets its workers share."""
 
+import contextlib
+import ctypes
 import errno
 import ipaddress
 import socket
+import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import click
 
 # How many connections wait until they are taken.
 _BACKLOG = 2048
+# Of Linux; the socket module does not name it.
+_SO_ATTACH_FILTER = 26
+# For the kernel's packet filter, each line an instruction (code, then, else, operand) on a TCP header: what has the
+# flag SYN and not ACK is dropped, all else let in.
+_WITHOUT_SYN = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF))
+)
 
 
 class Address(NamedTuple):
@@ -88,6 +100,28 @@ def bind_one(address: Address, *, shared: bool) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def begin_closing(listener: socket.socket) -> None:
+    """Lets nobody begin to connect any more, where the system can do that; who has begun still gets through.
+
+    Without it whoever connects between the last `accept` and the end of the socket is lost. Who comes too late asks
+    again after a second, by the rules of TCP, and finds another socket or the port closed.
+    """
+    program = ctypes.create_string_buffer(_WITHOUT_SYN)
+    count = len(_WITHOUT_SYN) // struct.calcsize("HBBI")
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", count, ctypes.addressof(program)))
+
+
+def connected(listener: socket.socket) -> Iterator[socket.socket]:
+    """Accepts all who have connected, and waits for nobody."""
+    listener.setblocking(False)
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
 
 
 def _reason(address: Address, error: OSError) -> str:

@@ -168,6 +168,13 @@ def _bound(flag: str, default: int, what: str) -> Callable[[Any], Any]:
 )
 @_bound("--max-answer-bytes", _DEFAULT.max_answer_bytes, "bytes that one answer may have")
 @options.option(
+    "--max-nesting",
+    type=click.IntRange(1),
+    default=_DEFAULT.max_nesting,
+    show_default=True,
+    help="Most levels of lists and objects within one another in a JSON body; more is answered 400.",
+)
+@options.option(
     "--request-timeout-s",
     type=click.FloatRange(0, min_open=True),
     default=_DEFAULT.request_timeout_s,

@@ -15,20 +15,23 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import IO, Any
 
 import msgspec
 import uvicorn
 
 from tiltyard.cli.connections import Patience, connection_type
+from tiltyard.cli.listen import begin_closing, connected
 from tiltyard.errors import MissingPackage, TiltyardError
 
 READY = b"ready\n"
 TAKE, LEAVE = b"take", b"leave"
 EXIT_GRACE_S = 10.0
+# How long those who have begun to connect when the process stops may take for it.
+_HANDSHAKE_S = 0.05
 
 _PATIENT = Patience()
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -89,12 +92,13 @@ def serve(
     *,
     on_ready: Callable[[], object],
     on_made: Callable[["Server"], object] = lambda _server: None,
+    others: Mapping[int, socket.socket] = MappingProxyType({}),
 ) -> int:
     """Serves until SIGTERM or SIGINT, finishes what is in flight and gives the exit status.
 
     An application with an `asyncio.Event` at `app.state.draining` finds it set as soon as it shall stop: its
     health turns bad and long polls can answer, `drain.delay_s` before the socket closes. `on_made` gets the server
-    before it serves.
+    before it serves; `others` are the listeners of other processes, by their places, that it may be told to take.
     """
     for sig in _SIGNALS:
         signal.signal(sig, _leave)
@@ -106,7 +110,7 @@ def serve(
     except (TiltyardError, MissingPackage) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    server = Server(app, job, on_ready)
+    server = Server(app, job, on_ready, others)
     on_made(server)
     # What was loaded stays loaded: the collector need not walk through it again and again.
     gc.collect()
@@ -121,7 +125,9 @@ def serve(
 class Server(uvicorn.Server):
     """uvicorn, with word of readiness, a drain that the application knows of, and listeners that come and go."""
 
-    def __init__(self, app: Any, job: Work, on_ready: Callable[[], object]) -> None:
+    def __init__(
+        self, app: Any, job: Work, on_ready: Callable[[], object], others: Mapping[int, socket.socket]
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -143,6 +149,7 @@ class Server(uvicorn.Server):
         self._drain_delay_s = job.drain.delay_s
         self._on_ready = on_ready
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._others = dict(others)
         self._taken: dict[int, asyncio.Server] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -151,21 +158,21 @@ class Server(uvicorn.Server):
         if self.started:
             self._on_ready()
 
-    def take(self, place: int, listener: socket.socket) -> None:
-        """Serves on `listener` too, until `leave`. From any thread."""
+    def take(self, place: int) -> None:
+        """Serves on the listener of `place` too, until `leave`. From any thread."""
         if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._take(place, listener), self._loop)
+            asyncio.run_coroutine_threadsafe(self._take(place), self._loop)
 
     def leave(self, place: int) -> None:
         """Ends that; connections go on. From any thread."""
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._leave(place), self._loop)
 
-    async def _take(self, place: int, listener: socket.socket) -> None:
-        if place in self._taken or self.should_exit:
+    async def _take(self, place: int) -> None:
+        if place in self._taken or place not in self._others or self.should_exit:
             return
         taken = await asyncio.get_running_loop().create_server(
-            self._connection, sock=listener.dup(), backlog=self.config.backlog
+            self._connection, sock=self._others[place].dup(), backlog=self.config.backlog
         )
         self._taken[place] = taken
         self.servers.append(taken)
@@ -188,7 +195,27 @@ class Server(uvicorn.Server):
             self._draining.set()
         if self._drain_delay_s and not self.force_exit:
             await asyncio.sleep(self._drain_delay_s)
+        if not self.force_exit:
+            await self._stop_listening(sockets or ())
         await super().shutdown(sockets)
+
+    async def _stop_listening(self, own: Sequence[socket.socket]) -> None:
+        """Accepts all who have connected by now, and nobody from then on. Each answer is its connection's last."""
+        kind: Any = self.config.http_protocol_class
+        kind.arrivals.stop()
+        listeners = [*own, *(self._others[place] for place in self._taken)]
+        for listener in listeners:
+            begin_closing(listener)
+        await asyncio.sleep(_HANDSHAKE_S)
+        waiting = [connection for listener in listeners for connection in connected(listener)]
+        for server in self.servers:
+            server.close()
+        # A socket lives, and takes connections that nobody answers, for as long as any process has it.
+        for other in self._others.values():
+            other.close()
+        self._others.clear()
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._connection, connection)
 
 
 def _leave(_sig: int, _frame: FrameType | None) -> None:
@@ -199,10 +226,9 @@ def _leave(_sig: int, _frame: FrameType | None) -> None:
 class _Orders:
     """What the supervisor says while the process serves, read in a thread."""
 
-    def __init__(self, lines: IO[bytes], listeners: dict[int, socket.socket], stop_within_s: float) -> None:
+    def __init__(self, lines: IO[bytes], stop_within_s: float) -> None:
         self.server: Server | None = None
         self._lines = lines
-        self._listeners = listeners
         self._stop_within_s = stop_within_s
 
     def follow(self) -> None:
@@ -210,10 +236,10 @@ class _Orders:
         for line in self._lines:
             verb, _, number = line.partition(b" ")
             place, server = int(number), self.server
-            if server is None or place not in self._listeners:
+            if server is None:
                 continue
             if verb == TAKE:
-                server.take(place, self._listeners[place])
+                server.take(place)
             else:
                 server.leave(place)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -246,9 +272,10 @@ def main(channel_fd: int, place: int, listener_fds: Sequence[int]) -> int:
     listeners = {number: socket.socket(fileno=fd) for number, fd in enumerate(listener_fds) if fd >= 0}
     lines = channel.makefile("rb")
     job = msgspec.json.decode(lines.readline(), type=Work)
-    orders = _Orders(lines, listeners, job.stop_within_s)
+    own = listeners.pop(place)
+    orders = _Orders(lines, job.stop_within_s)
     threading.Thread(target=orders.follow, daemon=True).start()
-    return serve(job, listeners[place], on_ready=lambda: channel.send(READY), on_made=orders.of)
+    return serve(job, own, on_ready=lambda: channel.send(READY), on_made=orders.of, others=listeners)
 
 
 if __name__ == "__main__":

@@ -75,10 +75,14 @@ class Fleet:
 
             multiprocess.mark_process_dead(pid, str(self.metrics))  # type: ignore[no-untyped-call]
 
-    def close(self) -> None:
-        """Gives up the port and the folders of the workers."""
+    def let_go(self) -> None:
+        """Leaves the port to the workers: it closes when they close it."""
         for listener in self.listeners:
             listener.close()
+
+    def close(self) -> None:
+        """Gives up the port and the folders of the workers."""
+        self.let_go()
         for folder in self.folders:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -115,7 +119,8 @@ class _Supervisor:
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._signalled)
         in_order = await self._serve_until_told()
-        for places in reversed(self._places):
+        for fleet, places in reversed(list(zip(self._fleets, self._places, strict=True))):
+            fleet.let_go()
             ended = await asyncio.gather(*(place.end() for place in places))
             in_order = in_order and all(ended)
         return 0 if in_order else 1

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from tiltyard.errors import PayloadTooLarge
+from tiltyard.errors import BadRequest, PayloadTooLarge
+from tiltyard.pyfunc.nesting import is_deeper
 
 MIB = 1024 * 1024
 
@@ -35,6 +36,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         values: values of a JSON or CSV text, each list and object being one.
         table_bytes: the table that a Parquet file or an Arrow stream becomes in memory, and tensors of texts.
         answer_bytes: the answer.
+        nesting: lists and objects within one another in a JSON text; the parser itself goes a few hundred deep.
     """
 
     rows: int = 4_000_000
@@ -42,6 +44,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     values: int = 5_000_000
     table_bytes: int = 256 * MIB
     answer_bytes: int = 128 * MIB
+    nesting: int = 100
 
     def table_bytes_for(self, body_bytes: int) -> int:
         """How large the table of a columnar body of that size may become."""
@@ -87,6 +90,17 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
                 raise PayloadTooLarge(
                     f"The request body holds at least {values} values, over the limit 'max_values' of {self.values}."
                 )
+
+    def check_nesting(self, text: bytes | memoryview) -> None:
+        """Nothing, if a JSON text is nested no deeper than allowed. Raises: BadRequest."""
+        if is_deeper(text, self.nesting):
+            raise self.too_deep()
+
+    def too_deep(self) -> BadRequest:
+        """What to say of a text that is nested deeper than allowed, or than the parser goes."""
+        return BadRequest(
+            f"Invalid input. The input is nested too deeply, over the limit 'max_nesting' of {self.nesting} levels."
+        )
 
     def check_arrays(self, value: Any, body_bytes: int) -> None:
         """Nothing, if the arrays of a JSON value, or of its fields, are no more than a table may be.

@@ -25,6 +25,7 @@ from tiltyard.pyfunc.params import validate_params
 from tiltyard.pyfunc.parquet import read_parquet
 from tiltyard.pyfunc.quote import name_list
 from tiltyard.pyfunc.refusal import Coerce
+from tiltyard.pyfunc.schema import Array, DataType, Map, Object, Schema, Type
 from tiltyard.pyfunc.signature import Signature
 from tiltyard.pyfunc.tabular import read_csv
 from tiltyard.pyfunc.tf_serving import read_inputs, read_instances
@@ -35,9 +36,13 @@ CONTENT_TYPES = ("text/csv", "application/json", "application/vnd.apache.parquet
 _JSON_TYPES = ("application/json", "application/json; charset=utf-8")
 
 # Bodies of fewer bytes are decoded within 5 ms whatever they hold: so the event loop may do it. A decoder made for the
-# signature takes them by its types alone, so that they may be larger.
+# signature takes them by its types alone, so that they may be larger where all columns are of plain types. They must be
+# smaller where values hold others, and above all where those are of types that are converted one by one.
 AT_ONCE_BYTES = 16 * 1024
 TYPED_AT_ONCE_BYTES = 64 * 1024
+NESTED_AT_ONCE_BYTES = 8 * 1024
+CONVERTED_AT_ONCE_BYTES = 1024
+_CONVERTED = (DataType.datetime, DataType.binary)
 # Forms that may become arrays of texts, which are all as long as the longest.
 _ARRAY_FORMS = ("instances", "inputs")
 
@@ -67,6 +72,7 @@ class Decoder:
         self._bounds = bounds
         plain = signature is not None and not signature.from_type_hint
         self._typed = typed_decoder(signature.inputs, coerce) if plain and signature is not None else None
+        self._at_once_bytes = _at_once_bytes(None if signature is None else signature.inputs)
 
     def at_once(self, body: Body, content_type: str | None) -> Payload | None:
         """The payload, if reading it takes at most about 5 ms, told by size and layout alone; else None.
@@ -75,9 +81,9 @@ class Decoder:
         """
         size_bytes = len(body)
         if content_type in _JSON_TYPES:
-            if size_bytes <= AT_ONCE_BYTES:
+            if size_bytes <= AT_ONCE_BYTES and size_bytes <= self._at_once_bytes:
                 return self(body, content_type)
-            if size_bytes <= TYPED_AT_ONCE_BYTES and self._typed is not None:
+            if size_bytes <= self._at_once_bytes and self._typed is not None:
                 return self._typed(body)
             return None
         kind = _media_type(content_type or "")
@@ -86,7 +92,8 @@ class Decoder:
             if signature is not None and signature.from_type_hint:
                 raise _no_inputs_key([])
             return read_arrow_at_once(body, None if signature is None else signature.inputs, self._bounds)
-        return self(body, content_type) if kind == "application/json" and size_bytes <= AT_ONCE_BYTES else None
+        brief = size_bytes <= min(AT_ONCE_BYTES, self._at_once_bytes)
+        return self(body, content_type) if kind == "application/json" and brief else None
 
     def __call__(self, body: Body, content_type: str | None) -> Payload:
         """The payload in `body`. Raises: as `decode`."""
@@ -134,11 +141,34 @@ def decode(
     except TiltyardError:
         raise
     except RecursionError:
-        raise BadRequest("Invalid input. The input is nested too deeply.") from None
+        raise bounds.too_deep() from None
     if kind != "application/json" and signature is not None and signature.from_type_hint:
         raise _no_inputs_key([])
     bounds.check_rows(payload.rows)
     return payload
+
+
+def _at_once_bytes(schema: Schema | None) -> int:
+    """Of which size a JSON body for these inputs is still decoded within 5 ms, whatever it holds."""
+    if schema is None or schema.tensors:
+        return AT_ONCE_BYTES
+    kinds = [spec.type for spec in schema.columns]
+    nested = [kind for kind in kinds if not isinstance(kind, DataType)]
+    if nested:
+        return CONVERTED_AT_ONCE_BYTES if any(map(_is_converted_within, nested)) else NESTED_AT_ONCE_BYTES
+    return AT_ONCE_BYTES if any(kind in _CONVERTED for kind in kinds) else TYPED_AT_ONCE_BYTES
+
+
+def _is_converted_within(kind: Type) -> bool:
+    """Whether a value of this type is, or holds, one that is converted alone; the items of a list are so together."""
+    if isinstance(kind, Object):
+        return any(_is_converted_within(entry.type) for entry in kind.properties)
+    if isinstance(kind, Map):
+        return _is_converted_within(kind.values)
+    if isinstance(kind, Array):
+        # A list may be as short as a value.
+        return _is_converted_within(kind.items)
+    return kind in _CONVERTED
 
 
 def to_input(payloads: Sequence[Payload], signature: Signature | None) -> Any:
@@ -155,10 +185,11 @@ def to_input(payloads: Sequence[Payload], signature: Signature | None) -> Any:
 def _decode_json(body: Body, signature: Signature | None, coerce: Coerce, bounds: Bounds) -> Payload:
     if body[:3] == b"\xef\xbb\xbf":
         body = body[3:]
+    bounds.check_nesting(body)
     try:
         fields = decode_json(body)
     except RecursionError:
-        raise BadRequest("Invalid input. The input is nested too deeply.") from None
+        raise bounds.too_deep() from None
     except (msgspec.MsgspecError, UnicodeError) as error:
         # msgspec's and the codec's texts hold a position, never the input.
         why = "it is not valid UTF-8" if isinstance(error, UnicodeError) else str(error)

@@ -19,12 +19,20 @@ _EXACT: dict[DataType, type] = {
     DataType.double: float,
     DataType.string: str,
 }
+# What pandas makes of one of those.
+_PLAIN: dict[DataType, Any] = {
+    DataType.boolean: np.bool_,
+    DataType.long: np.int64,
+    DataType.double: np.float64,
+    DataType.string: str,
+}
 _JSON_NUMBERS: dict[DataType, Any] = {
     DataType.integer: np.int32,
     DataType.float: np.float32,
     DataType.double: np.float64,
 }
 _INT64 = range(-(2**63), 2**63)
+_EXACT_DOUBLES = range(-(2**53), 2**53 + 1)
 
 
 def enforce_value(data: Any, kind: Type, required: bool = True, *, json: bool = False) -> Any:
@@ -61,6 +69,9 @@ def _scalar(data: Any, kind: DataType, required: bool, json: bool) -> Any:
         raise SchemaEnforcementFailed(f"Expected data to be scalar, got {type(data).__name__}")
     if json and (number := _json_number(data, kind)) is not None:
         return number
+    if type(data) is _EXACT.get(kind) and (type(data) is not int or data in _INT64):
+        # A column for each value, as below, takes a hundred times as long.
+        return _PLAIN[kind](data)
     import pandas as pd
 
     from tiltyard.pyfunc.columns import enforce_column
@@ -86,7 +97,7 @@ def _array(data: Any, kind: Array, required: bool, json: bool) -> Any:
     return items if isinstance(items, np.ndarray) else np.array(items)
 
 
-def _items(data: Any, kind: DataType, json: bool) -> Any:
+def _items(data: Any, kind: DataType, json: bool) -> Any:  # noqa: PLR0911 - one per way to be typed
     """The items of an array of scalars; typed as pandas would type a column of them."""
     if len(data) == 0:
         return data
@@ -94,6 +105,8 @@ def _items(data: Any, kind: DataType, json: bool) -> Any:
         exact = _EXACT.get(kind)
         if exact is not None and set(map(type, data)) == {exact} and (exact is not int or _fits_int64(data)):
             return list(data)
+        if json and kind is DataType.double and all(type(item) is float or _is_exact_double(item) for item in data):
+            return list(map(float, data))
         if json:
             numbers = [_json_number(item, kind) for item in data]
             if None not in numbers:
@@ -127,12 +140,19 @@ def _json_number(value: Any, kind: DataType) -> Any:
     if target is None or type(value) not in (int, float) or (kind is DataType.integer and type(value) is float):
         return None
     try:
-        with np.errstate(over="ignore"):
+        if target is np.float32:
+            with np.errstate(over="ignore"):
+                number = target(value)
+        else:
             number = target(value)
     except OverflowError:
         return None
     exact = math.isfinite(number) and (type(value) is float or int(number) == value)
     return number if exact else None
+
+
+def _is_exact_double(item: Any) -> bool:
+    return type(item) is int and item in _EXACT_DOUBLES
 
 
 def _fits_int64(data: list[Any]) -> bool:

@@ -147,12 +147,19 @@ class Batcher(Generic[Item, Result]):
             return
         limits = self._limits
         wait_s = self._wait_s()
-        if self.queued_requests >= limits.requests or self.queued_rows + rows > limits.rows or wait_s > limits.wait_s:
-            raise RequestLimitExceeded(
-                f"The model {self._name} has too many requests waiting: {self.queued_requests} requests with "
-                f"{self.queued_rows} rows.",
-                retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(wait_s))),
-            )
+        if self.queued_requests >= limits.requests:
+            over = f"'queue_requests' of {limits.requests}"
+        elif self.queued_rows + rows > limits.rows:
+            over = f"'queue_rows' of {limits.rows}"
+        elif wait_s > limits.wait_s:
+            over = f"'request_timeout_s' of {limits.wait_s:g} seconds"
+        else:
+            return
+        raise RequestLimitExceeded(
+            f"The model {self._name} has too many requests waiting: {self.queued_requests} requests with "
+            f"{self.queued_rows} rows. With this one they would be over the limit {over}.",
+            retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(wait_s))),
+        )
 
     def _wait_s(self) -> float:
         """How long what is accepted will take, rather too little than too much: nobody is sent away on a guess."""

@@ -111,6 +111,7 @@ def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -
     if end > len(body):
         raise BadRequest(f"Inference-Header-Content-Length is {end}, but the body has {len(body)} bytes.")
     bounds.check_text(memoryview(body)[:end], JSON_SEPARATORS)
+    bounds.check_nesting(memoryview(body)[:end])
     try:
         request = _request(body[:end])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:

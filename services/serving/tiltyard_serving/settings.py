@@ -72,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_values: int = _BOUNDS.values
     max_table_bytes: int = _BOUNDS.table_bytes
     max_answer_bytes: int = _BOUNDS.answer_bytes
+    max_nesting: int = _BOUNDS.nesting
 
     # Bounds of what one model has accepted and not yet answered, and of one merged batch.
     queue_requests: int = 1024
@@ -135,6 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             values=self.max_values,
             table_bytes=self.max_table_bytes,
             answer_bytes=self.max_answer_bytes,
+            nesting=self.max_nesting,
         )
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ import dis
 import importlib
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
@@ -88,8 +89,8 @@ def asking() -> Modules | None:
     while found is None and frame is not None:
         found = frame.f_builtins.get(OWNER)
         frame = frame.f_back
-    if found is None:
-        found = getattr(_asking, "starter", None)
+    if found is None and (starter := getattr(_asking, "starter", None)) is not None:
+        found = starter()
     return _only[0] if found is None and _only else found
 
 
@@ -99,8 +100,8 @@ def ask_always(modules: Modules) -> None:
 
 
 @contextmanager
-def started_by(modules: Modules) -> Iterator[None]:
-    """Within the block this thread asks for that model, unless another one's function is on its stack."""
+def started_by(modules: "weakref.ref[Modules]") -> Iterator[None]:
+    """Within the block this thread asks for that model while it is there, unless another's function is on its stack."""
     before = getattr(_asking, "starter", None)
     _asking.starter = modules
     try:

@@ -5,6 +5,7 @@ such as `pool.map(joblib.load, files)`.
 """
 
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import wraps
@@ -29,25 +30,36 @@ def install() -> None:
 @wraps(_plain_start)
 def _start(thread: threading.Thread) -> None:
     # A pool's thread works for whoever submits, and not for who came first.
-    if not _is_of_pool(thread):
-        modules = asking()
-        if modules is not None:
-            vars(thread)["run"] = _for(modules, thread.run)
+    modules = None if _is_of_pool(thread) else asking()
+    if modules is not None:
+        vars(thread)["run"] = _run_of(thread, weakref.ref(modules))
     _plain_start(thread)
+
+
+def _run_of(thread: threading.Thread, modules: "weakref.ref[Modules]") -> Callable[[], None]:
+    own = vars(thread).get("run")
+
+    def run() -> None:
+        # Once it runs the thread is as it was: it must not refer to itself when it has ended.
+        del vars(thread)["run"]
+        with started_by(modules):
+            (own or thread.run)()
+
+    return run
 
 
 @wraps(_plain_submit)  # type: ignore[arg-type]
 def _submit(pool: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
     modules = asking()
-    return _plain_submit(pool, fn if modules is None else _for(modules, fn), *args, **kwargs)
+    if modules is None:
+        return _plain_submit(pool, fn, *args, **kwargs)
+    asked = weakref.ref(modules)
 
+    def run() -> Any:
+        with started_by(asked):
+            return fn(*args, **kwargs)
 
-def _for(modules: Modules, function: Callable[..., Any]) -> Callable[..., Any]:
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with started_by(modules):
-            return function(*args, **kwargs)
-
-    return run
+    return _plain_submit(pool, run)
 
 
 def _is_of_pool(thread: threading.Thread) -> bool:

@@ -94,7 +94,7 @@ def _session(onnxruntime: Any, path: Path, flavor: Mapping[str, Any]) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), sess_options=options, providers=usable)
     except Exception as error:
-        # Classes of its own that share no base: see `_refused`.
+        # onnxruntime raises classes of its own that share no base but Exception.
         if usable != [_CPU]:
             # A provider that was built in may still find no device, or no driver.
             _log.warning("onnxruntime could not use %s (%s), it runs on the CPU.", usable, type(error).__name__)

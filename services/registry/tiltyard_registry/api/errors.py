@@ -51,7 +51,6 @@ _UNITY: tuple[tuple[type[TiltyardError], str, int], ...] = (
 _FRAMEWORK: dict[int, tuple[type[TiltyardError], str]] = {
     401: (Unauthenticated, "Credentials are missing or wrong."),
     403: (PermissionDenied, "This is not allowed."),
-    413: (PayloadTooLarge, "The request body is larger than this server accepts."),
     429: (RequestLimitExceeded, "Too many requests."),
     503: (TemporarilyUnavailable, "The server cannot answer now. Try again shortly."),
 }
@@ -125,6 +124,9 @@ def to_protocol(error: BaseException, request: Request[Any, Any, Any]) -> Tiltya
         case NotFoundException() | MethodNotAllowedException():
             path = unquote(request.scope["path"])[:300]
             known = EndpointNotFound(f"No endpoint is at {request.method} {path}.")
+        case HTTPException() if error.status_code == 413:
+            limit_bytes = request.app.state.settings.max_body_bytes
+            known = PayloadTooLarge(f"The request body is over the limit 'max_body_bytes' of {limit_bytes} bytes.")
         case HTTPException():
             known = _http(error.status_code)
         case DataError() | OverflowError():

@@ -25,15 +25,15 @@ class Quotas(NamedTuple):
 UNLIMITED = Quotas()
 
 
-def check_quota(noun: str, count: int, limit: int) -> None:
-    """Passes if `count` of a noun such as 'params of a run' are not too many.
+def check_quota(setting: str, noun: str, count: int, limit: int) -> None:
+    """Passes if `count` of a noun such as 'params of a run' are not too many by the limit that a setting is.
 
     Raises:
-        ResourceLimitExceeded: they are; the message names both.
+        ResourceLimitExceeded: they are; the message names all of that.
     """
     if count > limit:
         raise ResourceLimitExceeded(
-            f"The limit on {noun} is {limit}; this request would make it {count}. "
+            f"The limit '{setting}' on {noun} is {limit}; this request would make it {count}. "
             "Nothing of the request was stored. Ask the operator of this server for another limit."
         )
 
@@ -46,6 +46,6 @@ def check_entries(quotas: Quotas, noun: str, count: int) -> None:
     """
     if count > quotas.request_entries:
         raise InvalidParameterValue(
-            f"Invalid value for parameter '{noun}': at most {quotas.request_entries} are allowed in one call, got "
-            f"{count}. Set the others in further calls."
+            f"Invalid value for parameter '{noun}': at most {quotas.request_entries} are allowed in one call, by the "
+            f"limit 'max_request_entries', got {count}. Set the others in further calls."
         )

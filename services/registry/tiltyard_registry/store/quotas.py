@@ -17,6 +17,7 @@ Kind = Literal["params", "tags", "metric_points", "runs"]
 class _Counted(NamedTuple):
     """What is counted, and the row that whoever adds to it holds meanwhile."""
 
+    setting: str
     noun: str
     owner: ColumnElement[Any]
     counted: FromClause
@@ -25,10 +26,11 @@ class _Counted(NamedTuple):
 
 
 _COUNTED: dict[Kind, _Counted] = {
-    "params": _Counted("params of a run", runs.c.id, params, params.c.run),
-    "tags": _Counted("tags of a run", runs.c.id, run_tags, run_tags.c.run),
-    "metric_points": _Counted("metric points of a run", runs.c.id, metrics, metrics.c.run),
+    "params": _Counted("max_params_per_run", "params of a run", runs.c.id, params, params.c.run),
+    "tags": _Counted("max_tags_per_run", "tags of a run", runs.c.id, run_tags, run_tags.c.run),
+    "metric_points": _Counted("max_points_per_run", "metric points of a run", runs.c.id, metrics, metrics.c.run),
     "runs": _Counted(
+        "max_runs_per_experiment",
         "active runs of an experiment",
         experiments.c.experiment_id,
         runs,
@@ -49,11 +51,11 @@ async def limited(session: Session, kind: Kind, owner: int) -> AsyncGenerator[No
     if limit is None:
         yield
         return
-    noun, row, counted, of, among = _COUNTED[kind]
+    setting, noun, row, counted, of, among = _COUNTED[kind]
     if not session.is_sqlite:
         # Others who add wait here until this transaction ends, so that they count what it has added.
         await session.execute(select(row).where(row == owner).with_for_update(key_share=True))
     yield
     statement = select(func.count()).select_from(counted).where(of == owner)
     count = await session.scalar(statement if among is None else statement.where(among))
-    check_quota(noun, count, limit)
+    check_quota(setting, noun, count, limit)

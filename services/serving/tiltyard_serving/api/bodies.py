@@ -172,4 +172,4 @@ def _inflates_too_large(max_bytes: int) -> PayloadTooLarge:
 
 
 def _too_large(max_bytes: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"The request body is over the limit of {max_bytes} bytes.")
+    return PayloadTooLarge(f"The request body is over the limit 'max_body_bytes' of {max_bytes} bytes.")

@@ -51,8 +51,9 @@ class DirectConnection(HttpToolsProtocol):
     direct: Direct
     # An exchange or uvicorn's own; None where no request is known.
     cycle: Any
-    # Of the connection that it is together with: what is told of each part of a request that did not come in one
-    # piece, and what begins to read anew.
+    # Of the connection that it is together with: whether the process stops, what is told of each part of a request
+    # that did not come in one piece, and what begins to read anew.
+    arrivals: Any
     arrived: Callable[[int], None]
     renew_parser: Callable[[], None]
     # Between two requests, or in the middle of one.

@@ -51,7 +51,7 @@ class Exchange(Pending):
         self.scope: Any = connection.scope
         self.more_body = True
         self.disconnected = self.response_started = self.response_complete = False
-        self.keep_alive = head.keep_alive
+        self.keep_alive = head.keep_alive and not connection.arrivals.stopping
         self._connection = connection
         self._received_bytes = 0
         self._receiver: LargeBody | None = None

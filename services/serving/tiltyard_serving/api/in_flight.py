@@ -76,12 +76,14 @@ class Pending(ABC):
         self.parse_s, self.validate_s = parsed_s - began_s, ended_s - parsed_s
         model.meter.read(self.parse_s, self.validate_s)
 
-    def expire(self) -> None:
+    def expire(self, limit_s: float) -> None:
         """Ends it because its time is over: the server's fault only once the server has the body."""
+        name = TIMEOUT_HEADER.decode() if self.timeout_s < limit_s else "request_timeout_s"
+        limit = f"the limit '{name}' of {min(self.timeout_s, limit_s):g} seconds."
         if self.has_body:
-            self.end(DeadlineExceeded("Request processing time exceeded limit"))
+            self.end(DeadlineExceeded(f"Request processing time exceeded limit: {limit}"))
         else:
-            self.end(BadRequest("The request body did not arrive in time."))
+            self.end(BadRequest(f"The request body did not arrive in time, by {limit}"))
 
 
 class Call(Pending):
@@ -173,7 +175,7 @@ class InFlight:
             if age_s < PATIENCE_S:
                 break
             if age_s >= min(call.timeout_s, self._timeout_s):
-                call.expire()
+                call.expire(self._timeout_s)
             else:
                 call.watch()
         if self._calls:
