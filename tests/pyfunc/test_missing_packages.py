@@ -1,5 +1,6 @@
 """What a load that fails says: everything that is missing at once, other releases, and what to do about it."""
 
+import asyncio
 import importlib.metadata
 import json
 import pickle
@@ -14,10 +15,12 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import tiltyard
-from tests.serving.in_process import running
+from tests.serving.in_process import App, running
 from tiltyard import pyfunc
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc.flavors.requirements import Requirement, installed_release, requirements
+from tiltyard_serving.app import create_app
+from tiltyard_serving.settings import Settings
 
 Hide = Callable[..., None]
 
@@ -74,6 +77,23 @@ def test_a_flavor_that_needs_mlflow_names_all_at_once(tmp_path: Path, hide: Hide
     assert installs(told) == ["mlflow==3.17.2", "tensorflow==2.20.0", "no-such-thing-x~=1.2"]
     assert "--isolation process" in told
     assert installs(message(model(tmp_path / "m", "mlflow.transformers"))) == ["mlflow", "transformers"]
+
+
+@pytest.mark.parametrize("kind", ["pickle", "code"])
+def test_own_code_that_uses_mlflow_names_all_at_once(tmp_path: Path, hide: Hide, kind: str) -> None:
+    """A part of MLflow that a pickle or a code file names is told with whatever else the model asks for."""
+    hide("mlflow", "mlflow-skinny")
+    wanted = "mlflow==3.17.2\nno-such-thing-x~=1.2\ncloudpickle\n"
+    if kind == "pickle":
+        path = model(tmp_path / "m", "mlflow.pyfunc.model", wanted, python_model="model.pkl")
+        (path / "model.pkl").write_bytes(b"cmlflow.entities\nMetric\n.")
+    else:
+        path = model(tmp_path / "m", "mlflow.pyfunc.loaders.code_model", wanted, model_code_path="code.py")
+        (path / "code.py").write_text("import mlflow\nmlflow.entities.Metric\n")
+    told = message(path)
+    assert "'mlflow.entities" in told
+    assert installs(told) == ["mlflow==3.17.2", "no-such-thing-x~=1.2"]
+    assert "--isolation process" in told
 
 
 def test_an_own_flavor_names_its_extra(tmp_path: Path, hide: Hide) -> None:
@@ -146,6 +166,12 @@ async def test_other_releases_are_told_at_the_endpoint_and_in_the_log(tmp_path: 
     assert "AttributeError" in told
     assert "--isolation process" in told
     assert str(tmp_path) not in told
+    app = App(create_app(Settings(models=(f"fails={fails}",))))
+    async with app.app.lifespan(), asyncio.timeout(60):
+        while b"1.3.2" not in (shown := (await app.request("GET", "/api/tiltyard/v1/endpoints"))).body:
+            await asyncio.sleep(0.02)
+        assert f"scikit-learn 1.3.2 (installed: {here})" in shown.body.decode()
+        assert "--isolation process" in shown.body.decode()
     loads = pickled(tmp_path / "loads", old_model(), "scikit-learn==1.3.2")
     async with running(models=[f"loads={loads}"]):
         pass

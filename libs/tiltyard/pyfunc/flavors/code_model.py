@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import ModuleType
 from typing import Any
 
-from tiltyard.errors import InvalidParameterValue, MissingPackage
+from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.model_imports import Modules, asking
 from tiltyard.pyfunc.flavors.model_modules import ModelModules
-from tiltyard.pyfunc.flavors.python_model import predictor_of
+from tiltyard.pyfunc.flavors.python_model import predictor_of, uses_mlflow
 from tiltyard.pyfunc.flavors.stand_ins import NAMES, FunctionPythonModel, ModelConfig
 from tiltyard.pyfunc.mlmodel import MLModel
 from tiltyard.uri import contain
@@ -117,6 +117,6 @@ def _missing(module: str) -> Any:
     def getter(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise MissingPackage(f"The model's code uses '{module}.{name}', so it needs MLflow: pip install mlflow.")
+        raise uses_mlflow(f"{module}.{name}")
 
     return getter

@@ -33,7 +33,13 @@ def load_errors(directory: Path, metadata: MLModel) -> Iterator[None]:
     """
     try:
         yield
-    except (TiltyardError, MissingPackage, KeyboardInterrupt, GeneratorExit):
+    except MissingPackage as error:
+        if error.name is None:
+            raise
+        # The model's own code uses a part of it.
+        uses = f"The model's code uses {quote(error.name)}."
+        raise MissingPackage(f"{uses} {told(directory, metadata, error.name)}") from error
+    except (TiltyardError, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
         if isinstance(error, ModuleNotFoundError) and error.name:

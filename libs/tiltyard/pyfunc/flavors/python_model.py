@@ -34,7 +34,7 @@ class Unpickler(model_pickle.Unpickler):
             try:
                 return super().find_class(module, name)
             except ModuleNotFoundError as error:
-                raise _needs_mlflow(f"{module}.{name}") from error
+                raise uses_mlflow(f"{module}.{name}", error) from error
         if module == "cloudpickle.cloudpickle" and name == "subimport":
             return _import
         return super().find_class(module, name)
@@ -124,9 +124,15 @@ def _import(name: str) -> Any:
         try:
             return import_module(name)
         except ModuleNotFoundError as error:
-            raise _needs_mlflow(name) from error
+            raise uses_mlflow(name, error) from error
     return import_module(name)
 
 
-def _needs_mlflow(name: str) -> MissingPackage:
-    return MissingPackage(f"The model uses '{name}' when it predicts, so it needs MLflow: pip install mlflow.")
+def uses_mlflow(name: str, error: ModuleNotFoundError | None = None) -> ImportError:
+    """The error of a model that uses this name of MLflow; the very `error`, where MLflow itself lacks a package.
+
+    Whoever loads the model says what else is missing.
+    """
+    if error is not None and (error.name or "").partition(".")[0] != "mlflow":
+        return error
+    return MissingPackage(f"The model's code uses '{name}', so it needs MLflow: pip install mlflow.", name=name)
