@@ -1,7 +1,7 @@
 """Good models of every library that is installed, as their users save them; hostile ones are made of these."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ FRAME = pd.DataFrame({"a": [0.5, -1.0, 2.0, 3.25] * 5, "b": [1.0, 0.0, -1.5, 2.0
 CLASSES = [0, 1, 1, 0] * 5
 
 
-def save_all(folder: Path) -> None:
-    """Saves each into a directory of its name; what needs a library that is not installed is left out."""
+def save_all(folder: Path, names: Sequence[str]) -> None:
+    """Saves those into directories of their names; what needs a library that is not installed is left out."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for save in (trees, pickled, lightgbm, lightgbm_estimator, xgboost, catboost, onnx, statsmodels, code, paths):
+        for name in names:
             try:
-                save(folder / save.__name__)
+                KINDS[name](folder / name)
             except ImportError:
                 continue
 
@@ -142,3 +142,11 @@ def paths(path: Path) -> None:
 
 def _save(save: Callable[..., None], model: Any, path: Path, *requirements: str, **options: Any) -> None:
     save(model, path, input_example=FRAME[:3], pip_requirements=list(requirements), **options)
+
+
+KINDS: dict[str, Callable[[Path], None]] = {
+    kind.__name__: kind
+    for kind in (trees, pickled, lightgbm, lightgbm_estimator, xgboost, catboost, onnx, statsmodels, code, paths)
+}
+# Those whose libraries are imported in no time.
+QUICK = ("trees", "lightgbm", "onnx", "code", "paths")

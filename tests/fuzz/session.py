@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -37,7 +37,7 @@ _MAX_SUSPECTS = 60
 class Session:
     """Services under attack. `findings` are what must not be; `counts` are kinds and statuses."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, kinds: Sequence[str] = tuple(good_models.KINDS)) -> None:
         self.findings: list[Finding] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self._seed = seed
@@ -50,7 +50,7 @@ class Session:
             make(folder / "models" / name)
             models += ["--model", f"{name}={folder / 'models' / name}"]
         (folder / "others").mkdir()
-        good_models.save_all(folder / "others")
+        good_models.save_all(folder / "others", kinds)
         self.directories = Directories(folder, folder / "models", folder / "others")
         self._child = Child()
         self._registry = Service("registry", "--data-dir", str(folder / "data"), log=folder / "registry.log").start()

@@ -45,6 +45,8 @@ class Watch:
             self._probe.stdin.close()
             self._probe.wait()
             self._reader.join()
+            assert self._probe.stdout is not None
+            self._probe.stdout.close()
 
     @property
     def largest(self) -> Slow:

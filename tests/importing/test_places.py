@@ -8,11 +8,15 @@ from typing import Any
 
 import click.testing
 import pytest
+from sqlalchemy.engine import make_url
 
 from tests.importing.commands import imported, table
 from tests.importing.databases import ask
 from tests.importing.small_server import RUN, SmallServer
 from tests.registry.api_app import opened
+from tests.registry.asked_store import AskedStore
+from tiltyard.storage import open_store
+from tiltyard_registry.importing import locations
 
 KEPT = f"1/{RUN}/artifacts/notes.txt"
 
@@ -227,3 +231,28 @@ def test_progress_ends_with_the_number_that_the_table_has(sqlite_url: str, tmp_p
     done = moved_in(server, sqlite_url, tmp_path / "root")
     said = [line for line in done.stderr.splitlines() if line.startswith("registered models: ")]
     assert said[-1] == "registered models: 3" and table(done.stdout)["registered models"][0] == 3
+
+
+def test_others_write_while_files_are_copied_and_pinned(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the import asks of the store, it holds no transaction meanwhile, however slow the store is."""
+    server, root = SmallServer(tmp_path / "theirs"), tmp_path / "root"
+    server.file(f"1/{RUN}/artifacts/model/MLmodel", b"flavors: {}")
+    server.execute("INSERT INTO registered_models VALUES ('m', 1, 1, NULL)")
+    place = f"mlflow-artifacts:/1/{RUN}/artifacts/model"
+    version = "INSERT INTO model_versions VALUES ('m', 1, 1, 1, NULL, 'u', 'None', ?, ?, NULL, 'READY', NULL, NULL)"
+    server.execute(version, place, RUN)
+    asked: set[str] = set()
+
+    async def look(what: str) -> None:
+        # Who waits for nobody is told at once that somebody else writes.
+        with sqlite3.connect(make_url(sqlite_url).database or "", timeout=0) as other:
+            other.execute("UPDATE experiments SET experiment_id = experiment_id")
+        asked.add(what)
+
+    monkeypatch.setattr(locations, "open_store", lambda uri: AskedStore(open_store(uri), look))
+    told = moved_in(server, sqlite_url, root)
+    assert told.exit_code == 0, told.output
+    assert {"list", "commit"} <= asked
+    assert ask(sqlite_url, "SELECT status, pinned_prefix FROM model_versions") == [("READY", place.partition(":/")[2])]

@@ -56,8 +56,32 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
 def error_reply(error: Exception, request_id: str | None = None) -> Reply:
     """The answer that says what is wrong. What is our fault, or the model's, is logged with its cause.
 
+    The error has no traceback any more: what its frames hold of the request is free at once.
+
     `request_id` is the caller's own name for the request; a fault of ours gets one in any case.
     """
+    reply = _error_reply(error, request_id)
+    _drop_tracebacks(error)
+    return reply
+
+
+def _drop_tracebacks(error: BaseException) -> None:
+    """Frees what was at work when the error was raised: bodies and tables.
+
+    A frame that holds the error is held by its traceback in turn, and such circles go only with the garbage, which is
+    collected seldom.
+    """
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        found = chain.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            found.__traceback__ = None
+            chain += (found.__cause__, found.__context__)
+
+
+def _error_reply(error: Exception, request_id: str | None) -> Reply:
     if not isinstance(error, TiltyardError):
         fault = InternalError("Internal error.")
         fault.__cause__ = error
