@@ -1,6 +1,7 @@
 """An import proves that what it wrote is found: rows by requests, and files where the rows say that they are."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -245,10 +246,13 @@ def test_others_write_while_files_are_copied_and_pinned(
     server.execute(version, place, RUN)
     asked: set[str] = set()
 
-    async def look(what: str) -> None:
-        # Who waits for nobody is told at once that somebody else writes.
-        with sqlite3.connect(make_url(sqlite_url).database or "", timeout=0) as other:
+    def write() -> None:
+        with contextlib.closing(sqlite3.connect(make_url(sqlite_url).database or "", timeout=20)) as other, other:
             other.execute("UPDATE experiments SET experiment_id = experiment_id")
+
+    async def look(what: str) -> None:
+        # Who writes for a moment is waited for; who writes until this ends is not.
+        await asyncio.to_thread(write)
         asked.add(what)
 
     monkeypatch.setattr(locations, "open_store", lambda uri: AskedStore(open_store(uri), look))

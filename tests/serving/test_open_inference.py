@@ -153,7 +153,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "twice": ({"inputs": [X, X]}, "Input 'x' is there twice"),
     "missing": ({"inputs": [X | {"shape": [4], "name": IRIS[0]}]}, "missing inputs"),
     "output": ({"inputs": [X], "outputs": [{"name": "y"}]}, "no output 'y'"),
-    "deep": (b'{"inputs":' + b"[" * 3000 + b"]" * 3000 + b"}", "cannot be read"),
+    "deep": (b'{"inputs":' + b"[" * 3000 + b"]" * 3000 + b"}", "over the limit 'max_nesting' of 100 levels"),
 }
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.pyfunc import peer
+from tests.serving.in_process import running
 from tiltyard import pyfunc
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue, MissingPackage, ResourceDoesNotExist
 
@@ -97,6 +98,19 @@ def test_a_process_without_mlflow_starts_one_session(root: Path) -> None:
     assert run.returncode == 0, run.stderr
     here = {name: pyfunc.load(root / name).predict(INPUTS[name]) for name in ("pipeline", "scaler")}
     assert run.stdout.strip() == str(here)
+
+
+async def test_pipelines_are_served_on_one_session_that_stays(root: Path, spark: Any) -> None:
+    """Two of them answer over HTTP, call after call, on the session that is there and goes on afterwards."""
+    models = tuple(f"{name}={root / name}" for name in ("pipeline", "scaler"))
+    expected = {name: pyfunc.load(root / name).predict(INPUTS[name]) for name in ("pipeline", "scaler")}
+    async with running(models=models) as app:
+        for name in ("pipeline", "scaler", "pipeline"):
+            body = {"dataframe_split": json.loads(INPUTS[name].to_json(orient="split", index=False))}
+            answer = await app.request("POST", f"/serving-endpoints/{name}/invocations", body)
+            assert answer.status == 200, answer.body
+            assert answer.predictions == json.loads(json.dumps(expected[name], default=list))
+    assert spark.range(1).count() == 1
 
 
 def test_what_is_no_pipeline_says_so(root: Path, tmp_path: Path, spark: Any) -> None:

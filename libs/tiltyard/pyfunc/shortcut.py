@@ -62,7 +62,7 @@ def find_shortcut(
     """A shorter way through the estimator's `method`, or None if there is none.
 
     Args:
-        estimator: one of scikit-learn's own, or a model of XGBoost or LightGBM.
+        estimator: one of scikit-learn's own, or a model of XGBoost or LightGBM; of others there is no shorter way.
         example: an enforced input, on which both ways are compared too.
         compiled: whether trees may be compiled.
     """
@@ -70,7 +70,10 @@ def find_shortcut(
         return None
     if is_boosted(estimator):
         return _boosted(estimator, inputs, example, compiled)
-    native = getattr(estimator, method)
+    native = getattr(estimator, method, None)
+    if native is None:
+        # Not all that answers row by row has scikit-learn's methods: a pipeline of Spark only transforms.
+        return None
     key = None
     bare = estimator
     if inputs is not None and inputs.matrix_dtype is not None and _fitted_on(estimator, inputs):
