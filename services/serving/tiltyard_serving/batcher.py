@@ -166,10 +166,13 @@ class Batcher(Generic[Item, Result]):
         queued, rows = self.queued_requests, self.queued_rows
         # What is larger than a batch is predicted alone, and whatever is never merged too.
         alone, alone_rows = (self._large_requests, self._large_rows) if self.merging else (queued, rows)
-        merged, rest = divmod(rows - alone_rows, self._limits.batch_rows)
-        wait_s = merged * self._pace.least_s(self._limits.batch_rows)
-        if rest:
-            wait_s += self._pace.least_s(rest)
+        merged, wait_s = rows - alone_rows, 0.0
+        # Asked for each request: with what is not there it must not take any time.
+        if merged >= self._limits.batch_rows:
+            whole, merged = divmod(merged, self._limits.batch_rows)
+            wait_s = whole * self._pace.least_s(self._limits.batch_rows)
+        if merged:
+            wait_s += self._pace.least_s(merged)
         if alone:
             wait_s += alone * self._pace.least_s(alone_rows // alone)
         return wait_s
