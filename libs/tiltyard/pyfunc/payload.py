@@ -73,6 +73,8 @@ class Decoder:
         plain = signature is not None and not signature.from_type_hint
         self._typed = typed_decoder(signature.inputs, coerce) if plain and signature is not None else None
         self._at_once_bytes = _at_once_bytes(None if signature is None else signature.inputs)
+        # A value, and a row, takes a byte at the least: what is shorter is within the bounds.
+        self._unbounded_bytes = min(bounds.values, bounds.rows)
 
     def at_once(self, body: Body, content_type: str | None) -> Payload | None:
         """The payload, if reading it takes at most about 5 ms, told by size and layout alone; else None.
@@ -98,10 +100,13 @@ class Decoder:
     def __call__(self, body: Body, content_type: str | None) -> Payload:
         """The payload in `body`. Raises: as `decode`."""
         if self._typed is not None and content_type in _JSON_TYPES:
-            self._bounds.check_text(body, JSON_SEPARATORS)
+            bounded = len(body) > self._unbounded_bytes
+            if bounded:
+                self._bounds.check_text(body, JSON_SEPARATORS)
             payload = self._typed(body)
             if payload is not None:
-                self._bounds.check_rows(payload.rows)
+                if bounded:
+                    self._bounds.check_rows(payload.rows)
                 return payload
         return decode(body, content_type, self._signature, coerce=self._coerce, bounds=self._bounds)
 
