@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from tiltyard.errors import BadRequest, PayloadTooLarge
-from tiltyard.pyfunc.nesting import is_deeper
 
 MIB = 1024 * 1024
 
@@ -90,11 +89,6 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
                 raise PayloadTooLarge(
                     f"The request body holds at least {values} values, over the limit 'max_values' of {self.values}."
                 )
-
-    def check_nesting(self, text: bytes | memoryview) -> None:
-        """Nothing, if a JSON text is nested no deeper than allowed. Raises: BadRequest."""
-        if is_deeper(text, self.nesting):
-            raise self.too_deep()
 
     def too_deep(self) -> BadRequest:
         """What to say of a text that is nested deeper than allowed, or than the parser goes."""
