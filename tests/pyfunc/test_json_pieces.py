@@ -156,7 +156,7 @@ def test_a_record_has_few_fields_to_look_for() -> None:
     wide = Schema(tuple(ColSpec(DataType.double, f"c{number}") for number in range(typed._MAX_FIELDS + 1)))
     decoder = typed.typed_decoder(wide, "strict")
     assert decoder is not None
-    row = {name: 1.0 for name in wide.name_tuple}
+    row = dict.fromkeys(wide.name_tuple, 1.0)
     assert decoder(json.dumps({"dataframe_records": [row] * 3}).encode()) is None
     narrower = typed.typed_decoder(Schema(wide.columns[:500]), "strict")
     assert narrower is not None

@@ -1,12 +1,12 @@
 """How much one scoring request may stand for. Each bound is checked before what it bounds is built."""
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import msgspec
 
 from tiltyard.errors import BadRequest, PayloadTooLarge
+from tiltyard.pyfunc.chunks import flat, types_of
 
 MIB = 1024 * 1024
 
@@ -107,8 +107,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         for array in _arrays(value):
             values, kinds = [array], {type(array)}
             while kinds == {list}:
-                values = list(chain.from_iterable(values))
-                kinds = set(map(type, values))
+                values = flat(values)
+                kinds = types_of(values)
             if str in kinds:
                 longest = max(len(text) for text in values if type(text) is str)
                 self.check_table(len(values) * longest * _CHARACTER_BYTES, body_bytes)
