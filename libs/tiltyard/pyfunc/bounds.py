@@ -1,13 +1,12 @@
 """How much one scoring request may stand for. Each bound is checked before what it bounds is built."""
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import msgspec
 
 from tiltyard.errors import BadRequest, PayloadTooLarge
-from tiltyard.pyfunc.nesting import is_deeper
+from tiltyard.pyfunc.chunks import flat, types_of
 
 MIB = 1024 * 1024
 
@@ -91,11 +90,6 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
                     f"The request body holds at least {values} values, over the limit 'max_values' of {self.values}."
                 )
 
-    def check_nesting(self, text: bytes | memoryview) -> None:
-        """Nothing, if a JSON text is nested no deeper than allowed. Raises: BadRequest."""
-        if is_deeper(text, self.nesting):
-            raise self.too_deep()
-
     def too_deep(self) -> BadRequest:
         """What to say of a text that is nested deeper than allowed, or than the parser goes."""
         return BadRequest(
@@ -113,8 +107,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         for array in _arrays(value):
             values, kinds = [array], {type(array)}
             while kinds == {list}:
-                values = list(chain.from_iterable(values))
-                kinds = set(map(type, values))
+                values = flat(values)
+                kinds = types_of(values)
             if str in kinds:
                 longest = max(len(text) for text in values if type(text) is str)
                 self.check_table(len(values) * longest * _CHARACTER_BYTES, body_bytes)

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from tiltyard import models, pyfunc
 from tiltyard.models import ModelReference
 from tiltyard.pyfunc import PyFunc
+from tiltyard.pyfunc.payload import Decoder
 from tiltyard.storage.cache import ModelCache, release
 from tiltyard.uri import format_model_uri
 from tiltyard_serving.batch import Limits
@@ -53,6 +54,7 @@ _Way = tuple[Target, Isolation]
 
 class _Fetched(NamedTuple):
     model: PyFunc
+    decoder: Decoder
     name: str
     version: str
     warmed: WarmUp
@@ -132,12 +134,12 @@ class Loader:
             raise
         return LoadedModel(
             fetched.model,
+            fetched.decoder,
             name=fetched.name,
             version=fetched.version,
             layout=fetched.warmed.layout,
             warning=fetched.warmed.warning,
             limits=self._limits,
-            coerce=self._settings.coerce,
             bounds=self._bounds,
             meter=ModelMeter(self._telemetry, fetched.name, fetched.version),
             size_bytes=fetched.size_bytes,
@@ -179,6 +181,8 @@ class Loader:
                 meter = process_meter(self._telemetry, name, version)
                 model = isolated(f"{name}/{version}", verified_again, cache.root, self._process_limits, meter)
             warmed = warm_up(model, directory, settings.coerce, compiled=settings.compiled)
+            # Of a signature of very many columns it takes a second to make.
+            decoder = Decoder(model.signature, coerce=settings.coerce, bounds=self._bounds)
         except BaseException:
             if isinstance(model, IsolatedModel):
                 model.close()
@@ -187,7 +191,7 @@ class Loader:
         resident_bytes = model.resident_bytes if isinstance(model, IsolatedModel) else None
         reentrant = model.shortcut is not None and model.shortcut.reentrant
         openmp = OpenMP(settings.workers) if reentrant else None
-        return _Fetched(model, name, version, warmed, directory, resident_bytes or size_of(directory), openmp)
+        return _Fetched(model, decoder, name, version, warmed, directory, resident_bytes or size_of(directory), openmp)
 
 
 def _drop(loading: "asyncio.Future[_Fetched]") -> None:
