@@ -75,7 +75,7 @@ def test_a_large_file_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None
     sizes: list[int] = []
     read = model_yaml._Pieces.read
 
-    def noted(pieces: model_yaml._Pieces, size: int) -> bytes:
+    def noted(pieces: model_yaml._Pieces, size: int = MAX_FILE_BYTES, /) -> bytes:
         piece = read(pieces, size)
         sizes.append(len(piece))
         return piece

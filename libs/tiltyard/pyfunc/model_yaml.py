@@ -48,7 +48,7 @@ class _Pieces:
         self._content = content
         self._at = 0
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = MAX_FILE_BYTES, /) -> bytes:
         """The next bytes, `size` at most; none at the end."""
         piece = self._content[self._at : self._at + size]
         self._at += len(piece)
