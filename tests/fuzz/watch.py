@@ -14,10 +14,10 @@ _ANSWERS_WITHIN_S = 2 * probe.LIVE_TIMEOUT_S
 
 
 class Slow(NamedTuple):
-    """One answer of /livez that took long, how much of that was a stall, and what other threads waited for their turns.
+    """One answer of /livez that took long, how much was a stall, and how long another thread waited for its turn.
 
-    Among others, threads wait that have nothing to do with a stall, and `stall_s` counts. When a case is alone, it is its
-    own thread that waits, and `alone_s` counts.
+    Among others, threads wait that have nothing to do with a stall, and `stall_s` counts. When a case is alone, it is
+    its own thread that waits, and `alone_s` counts.
     """
 
     began_s: float
