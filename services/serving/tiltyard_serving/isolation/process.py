@@ -237,7 +237,7 @@ class Process:
             self._overdue = False
             return "was ended: a prediction took too long"
         if status < 0:
-            return f"was ended by {_signal_name(-status)}"
+            return f"was ended by {signal_name(-status)}"
         return f"ended by itself with status {status}"
 
     def _start(self) -> _Running:
@@ -291,7 +291,8 @@ def _value(outcome: str, content: list[Any]) -> Any:
     raise type(kind, (ModelRaised,), {})(trace)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """What the system calls a signal."""
     try:
         return signal.Signals(number).name
     except ValueError:
