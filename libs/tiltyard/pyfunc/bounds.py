@@ -22,6 +22,7 @@ _PIECE_BYTES = MIB
 # In a smaller body there is no room for texts that are too much as an array, in which each is as long as the longest.
 _ROOM_FOR_TEXTS_BYTES = 7000
 _CHARACTER_BYTES = 4
+_NUMBER_CHARACTERS: dict[type, int] = {float: 32, int: 21, bool: 5}
 # A number and what separates it from the next one.
 _CELL_TEXT_BYTES = 2
 
@@ -111,6 +112,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
                 kinds = types_of(values)
             if str in kinds:
                 longest = max(len(text) for text in values if type(text) is str)
+                # Numbers beside a text become texts of the length that any of them may have.
+                longest = max(longest, *(_NUMBER_CHARACTERS.get(kind, 0) for kind in kinds))
                 self.check_table(len(values) * longest * _CHARACTER_BYTES, body_bytes)
 
     def check_table(self, size_bytes: int, body_bytes: int) -> None:

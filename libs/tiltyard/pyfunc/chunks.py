@@ -54,8 +54,9 @@ def array_of(values: Any, dtype: Any = None) -> Any:
     parts = [np.array(chunk, dtype=dtype) for chunk in chunks(values, cells)]
     if dtype is None and any(part.dtype == object for part in parts):
         parts = [np.array(chunk, dtype=object) for chunk in chunks(values, cells)]
-    if len({part.shape[1:] for part in parts}) > 1:
-        # As numpy itself says it, or lists as they are.
+    texts = {part.dtype.kind == "U" for part in parts}
+    if len({part.shape[1:] for part in parts}) > 1 or (dtype is None and len(texts) > 1):
+        # As numpy itself says it, or lists as they are; and numbers as the texts that they are beside a text.
         return np.array(values, dtype=dtype)
     return np.concatenate(parts)
 
