@@ -110,7 +110,10 @@ def _take_compiled(session: Session) -> None:
         place = theirs / compiled.relative_to(ours)
         if place.parent.parent.is_dir() and not place.exists():
             place.parent.mkdir(exist_ok=True)
-            shutil.copy2(compiled, place)
+            try:
+                place.hardlink_to(compiled)
+            except OSError:  # on another disk
+                shutil.copy2(compiled, place)
 
 
 def _uv() -> str:
