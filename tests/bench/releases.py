@@ -9,22 +9,20 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.bench.http_load import load
-from tests.bench.load import Target, Turn, body_of, get, post, run
+from tests.bench.load import Target, Turn, run
 from tests.bench.peers import Server
 from tests.bench.serving_models import arrow_body, body, save
+from tests.bench.tracking import ALIAS, Runs, asks, page, register, search
 
 BEFORE = os.environ.get("TILTYARD_BENCH_BEFORE", "")
 ROUNDS = int(os.environ.get("TILTYARD_BENCH_ROUNDS", "5"))
 ROUND_S = float(os.environ.get("TILTYARD_BENCH_ROUND_S", "2"))
 GOAL = 0.97
-API = "/api/2.0/mlflow"
 ARROW = "application/vnd.apache.arrow.stream"
 PYTHONS = {"before": BEFORE, "after": sys.executable}
 
@@ -106,48 +104,7 @@ def tracking(ratios: Ratios, folder: Path, databases: dict[str, str]) -> None:
     """The tracking server over two databases of one kind, as two workers."""
     kind = databases["after"].split("+", 1)[0].split(":", 1)[0]
     with _tracking_servers(folder, databases) as at:
-        names = itertools.count(int(time.time()))
-        runs: dict[str, list[str]] = {name: [] for name in at}
-
-        def batch(run_id: str, metrics: int, params: int) -> bytes:
-            number = next(names)
-            points = [
-                {"key": f"m{at % 10}", "value": (number + at) % 97 / 97, "timestamp": number + at, "step": at}
-                for at in range(metrics)
-            ]
-            own = [{"key": f"p{at}", "value": str(number % 7 + at)} for at in range(params)]
-            return post(f"{API}/runs/log-batch", {"run_id": run_id, "metrics": points, "params": own})
-
-        def start(name: str) -> Turn:
-            async def turn(connection: Any) -> None:
-                new = post(f"{API}/runs/create", {"experiment_id": "0", "start_time": next(names)})
-                run_id: str = body_of(await connection.ask(new))["run"]["info"]["run_id"]
-                await connection.ask(batch(run_id, 10, 10))
-                runs[name].append(run_id)
-
-            return turn
-
-        def log(metrics: int) -> Callable[[str], Turn]:
-            def of(name: str) -> Turn:
-                mine = itertools.cycle(runs[name][:16])
-
-                async def turn(connection: Any) -> None:
-                    await connection.ask(batch(next(mine), metrics, 0))
-
-                return turn
-
-            return of
-
-        def asks(request: Callable[[str], bytes]) -> Callable[[str], Turn]:
-            def of(name: str) -> Turn:
-                asked = request(name)
-
-                async def turn(connection: Any) -> None:
-                    await connection.ask(asked)
-
-                return turn
-
-            return of
+        runs = Runs(at)
 
         def add(work: str, turn: Callable[[str], Turn], connections: int = 1, turns: int | None = None) -> None:
             def speed(name: str) -> float:
@@ -159,28 +116,18 @@ def tracking(ratios: Ratios, folder: Path, databases: dict[str, str]) -> None:
             ratios.add(f"{kind}: {work}", alternately(speed))
 
         # By number and not by time: what follows reads as many rows from both.
-        add("create run + log-batch of 10 + 10, 8 clients", start, 8, turns=300)
-        add("log-batch of 1,000 metrics, one client", log(1000))
-        add("log-batch of 100 metrics, 16 clients", log(100), 16)
-        add("get run, 16 connections", asks(lambda name: get(f"{API}/runs/get?run_id={runs[name][20]}")), 16)
-        search = {"experiment_ids": ["0"], "max_results": 100, "order_by": ["metrics.m2 DESC"]}
-        search["filter"] = "metrics.m1 > 0.3 and params.p1 = '4'"
-        add("search, metric and param clause, 100 rows", asks(lambda _name: post(f"{API}/runs/search", search)))
-        page = {"experiment_ids": ["0"], "max_results": 1000}
-        add("page of 1,000 runs", asks(lambda _name: post(f"{API}/runs/search", page)))
-        history = f"{API}/metrics/get-history?metric_key=m0&run_id="
-        add("metric history", asks(lambda name: get(f"{history}{runs[name][0]}")))
+        add("create run + log-batch of 10 + 10, 8 clients", runs.start, 8, turns=300)
+        add("log-batch of 1,000 metrics, one client", runs.log(1000))
+        add("log-batch of 100 metrics, 16 clients", runs.log(100), 16)
+        add("get run, 16 connections", runs.get, 16)
+        add("search, metric and param clause, 100 rows", lambda _name: search())
+        add("page of 1,000 runs", lambda _name: page(1000))
+        for name, target in at.items():
+            run(target, runs.lengthen(name), connections=1, turns=10)
+        add("metric history of 10,000 points", runs.history)
         for target in at.values():
-            run(target, _register, connections=1, turns=1)
-        alias = get(f"{API}/registered-models/alias?name=bench&alias=champion")
-        add("get by alias, 16 connections", asks(lambda _name: alias), 16)
-
-
-async def _register(connection: Any) -> None:
-    await connection.ask(post(f"{API}/registered-models/create", {"name": "bench"}))
-    await connection.ask(post(f"{API}/model-versions/create", {"name": "bench", "source": "s3://elsewhere/model"}))
-    alias = {"name": "bench", "alias": "champion", "version": "1"}
-    await connection.ask(post(f"{API}/registered-models/alias", alias))
+            run(target, register, connections=1, turns=1)
+        add("get by alias, 16 connections", lambda _name: asks(ALIAS), 16)
 
 
 @contextmanager

@@ -37,10 +37,11 @@ def main(minutes: float, seed: int | None, cases: tuple[int, ...]) -> None:
             else:
                 until = until_time(minutes * 60)
                 session.attack(until, loads_until=until)
-            stalls, largest_s = session.find_stalls()
+            stalls = session.find_stalls()
         click.echo(
-            f"stalls over {MAX_STALL_S * 1e3:.0f} ms: {stalls} among others; the largest that came again alone: "
-            f"{largest_s * 1e3:.0f} ms"
+            f"stalls over {MAX_STALL_S * 1e3:.0f} ms: {stalls.count} among others; the largest that came again alone: "
+            f"{stalls.largest_s * 1e3:.0f} ms; {stalls.unexplained} came not again alone, of which {stalls.together} "
+            "did when all that was under way was sent together"
         )
         findings = [*session.findings, *_tell(session, minutes)]
         for line in told(findings):

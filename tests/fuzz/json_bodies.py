@@ -6,6 +6,8 @@ from tests.fuzz.case import Case, one_in
 from tests.fuzz.json_text import damaged, hostile, name, value
 from tests.fuzz.servings import NAMES, path_of_invocations, path_of_v1
 
+_JSON = "application/json"
+
 
 def scoring_json(rng: Random) -> Case:
     """A body in one of the forms, or nearly."""
@@ -26,6 +28,34 @@ def v1_json(rng: Random) -> Case:
     form = rng.choice(["instances", "instances", "inputs", "signature_name", "x"])
     body = (f'{{"{form}":{_rows(rng)}}}').encode("utf-8", "surrogatepass")
     return Case("v1", "serving", "POST", path_of_v1(rng), damaged(rng, body), {"content-type": "application/json"})
+
+
+def large_json(rng: Random) -> Case:
+    """A table of millions of values, near the bound, as rows, as records, as columns or as one list."""
+    columns = rng.choice([1, 2, 4, 8, 600, 5000])
+    rows = int(rng.choice([1_000_000, 2_500_000, 4_900_000]) / (columns + 1))
+    cell = rng.choice(["1", "1.5", "null", '"a"', "NaN", "[]", "{}", "1e400"])
+    odd = rng.choice(["", "", cell, "null", '"],["', '"},{"', "[[1],[2]]", "NaN", "9" * 400, "]"])
+    names = [*NAMES, *(f"c{at}" for at in range(columns))][:columns]
+    order = names[::-1] if one_in(rng, 3) else names
+    row = "[{}]".format(",".join([cell] * columns))
+    record = "{{{}}}".format(",".join(f'"{each}":{cell}' for each in order))
+    match rng.randrange(5):
+        case 0:
+            listed = ",".join(f'"{each}"' for each in order)
+            rows_of = ",".join([row] * rows + [odd] * bool(odd))
+            text = f'{{"dataframe_split":{{"columns":[{listed}],"data":[{rows_of}]}}}}'
+        case 1:
+            rows = min(rows, 90_000_000 // len(record))
+            text = '{{"dataframe_records":[{}]}}'.format(",".join([record] * rows + [odd] * bool(odd)))
+        case 2:
+            text = '{{"instances":[{}]}}'.format(",".join([row] * rows + [odd] * bool(odd)))
+        case 3:
+            column = "[{}]".format(",".join([cell] * rows))
+            text = '{{"inputs":{{{}}}}}'.format(",".join(f'"{each}":{column}' for each in names))
+        case _:
+            text = '{{"inputs":[{}]}}'.format(",".join([cell] * (rows * columns) + [odd] * bool(odd)))
+    return Case("large json", "serving", "POST", path_of_invocations(rng), text.encode(), {"content-type": _JSON})
 
 
 def _split(rng: Random) -> str:

@@ -16,6 +16,7 @@ from tests.fuzz.case import one_in
 from tests.fuzz.json_text import damaged, hostile, value
 
 _PICKLES = (".pkl", ".pickle", ".cloudpickle", ".pth", ".statsmodels")
+_NATIVE = (".lgb", ".xgb", ".ubj", ".cb", ".onnx", "model.json")
 # The files beside the model itself.
 _BESIDE = frozenset(
     (
@@ -38,10 +39,12 @@ class Spoiled(NamedTuple):
         file: the file that is.
         runs: whether the file is code, or a pickle, with bytes of it changed: then it may do anything to the process
             that reads it, and nobody can say what comes of it.
+        native: whether a library reads the file that may end its process: then a server must not be that process.
     """
 
     file: str
     runs: bool
+    native: bool = False
 
     @property
     def kind(self) -> str:
@@ -70,7 +73,8 @@ def spoil(rng: Random, directory: Path) -> Spoiled:
         spoilers += [_lines]
     spoiler = rng.choice(spoilers)
     path.write_bytes(spoiler(rng, path.read_bytes()))
-    return Spoiled(name, runs=spoiler is _cut and name.endswith((*_PICKLES, ".py")))
+    native = name.endswith(_NATIVE)
+    return Spoiled(name, runs=spoiler is _cut and name.endswith((*_PICKLES, ".py")), native=native)
 
 
 def _any_bytes(rng: Random, _: bytes) -> bytes:

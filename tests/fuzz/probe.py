@@ -4,7 +4,9 @@ It asks /livez again and again, and writes a JSON object a line: `began_s`, `end
 took long, `failure` when none came, and now and then `memory_bytes` with `at_s`. All times are of the monotonic clock.
 
 What counts as a stall is the time without an answer, less the time that the event loop and this program waited for
-their turns on a processor: on a busy machine everybody waits, and who waits for its turn has not stalled.
+their turns on a processor: on a busy machine everybody waits, and who waits for its turn has not stalled. `turns_s` is
+how long any other thread of the service waited at most: if it was that one that kept the loop from its turn, by a lock
+that it held, the stall was shorter by so much.
 """
 
 import contextlib
@@ -32,7 +34,7 @@ def main(port: int, pid: int) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, -10)
     next_memory_s = 0.0
     while not select.select([sys.stdin], [], [], EACH_S)[0]:
-        began_s, turns_s = time.monotonic(), _waited_for_turn_s(pid)
+        began_s, turns_s, others_s = time.monotonic(), _waited_for_turn_s(pid), _others_waited_s(pid)
         try:
             failure = ask(port)
         except (OSError, http.client.HTTPException) as error:
@@ -43,7 +45,9 @@ def main(port: int, pid: int) -> None:
             _tell(failure=failure, at_s=began_s)
             time.sleep(0.5)
         elif ended_s - began_s > TOLD_S:
-            _tell(began_s=began_s, ended_s=ended_s, stall_s=max(0.0, stall_s))
+            others = _others_waited_s(pid).items()
+            most_s = max((waited_s - others_s.get(thread, 0.0) for thread, waited_s in others), default=0.0)
+            _tell(began_s=began_s, ended_s=ended_s, stall_s=max(0.0, stall_s), turns_s=most_s)
         if ended_s > next_memory_s:
             _tell(memory_bytes=memory_bytes(pid), at_s=ended_s)
             next_memory_s = ended_s + MEMORY_EACH_S
@@ -75,6 +79,17 @@ def memory_bytes(pid: int) -> int:
 def _waited_for_turn_s(pid: int) -> float:
     """How long the main thread of that process, and this one, were ready and had no processor."""
     return _turns_s(Path(f"/proc/{pid}/task/{pid}/schedstat")) + _turns_s(Path("/proc/self/schedstat"))
+
+
+def _others_waited_s(pid: int) -> dict[str, float]:
+    """The same of each of its other threads that there are now."""
+    with contextlib.suppress(OSError):
+        return {task: _turns_s(Path(f"/proc/{pid}/task/{task}/schedstat")) for task in _tasks(pid)}
+    return {}
+
+
+def _tasks(pid: int) -> list[str]:
+    return [task for task in os.listdir(f"/proc/{pid}/task") if task != str(pid)]
 
 
 def _turns_s(path: Path) -> float:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from tests.fixtures.services import Service
 from tests.fuzz import good_models, infer_bodies, json_bodies, tables
@@ -25,13 +25,32 @@ from tiltyard.client import Client
 
 MAX_STALL_S = 0.25
 SENDERS = 3
+# One case in so many is near the bounds.
+LARGE_EACH = 150
 ANSWER_TIMEOUT_S = 90.0
 # Beyond the number of cases, so that loads and requests share no choices.
 _LOADS_FROM = 1_000_000_000
 _DOCUMENT = "/api/tiltyard/v1/openapi.json"
 # What was slow among others is sent again, alone, so often at most; it is slow when it is each time.
 _AGAIN = 3
-_MAX_SUSPECTS = 60
+_MAX_SUSPECTS = 200
+_MAX_GROUPS = 20
+
+
+class Stalls(NamedTuple):
+    """Stalls of a session.
+
+    Attributes:
+        count: how many there were among others, over the limit.
+        largest_s: the largest that a case makes alone, each time.
+        unexplained: how many there were in which no case stalls alone.
+        together: and in how many of those, sent again, all cases together do.
+    """
+
+    count: int
+    largest_s: float
+    unexplained: int
+    together: int
 
 
 class Session:
@@ -42,6 +61,7 @@ class Session:
         self.counts: Counter[tuple[str, str]] = Counter()
         self._seed = seed
         self._noting = threading.Lock()
+        self._loading = threading.Lock()
         # When each number was under way, and what was not answered in time.
         self._spans: dict[int, tuple[float, float]] = {}
         self._late: dict[int, str] = {}
@@ -101,37 +121,69 @@ class Session:
             else:
                 self._find("late", f"case {number}, alone and {_AGAIN} times: {what}")
 
-    def find_stalls(self) -> tuple[int, float]:
-        """Sends again, alone, all that was under way in stalls over the limit; finds those that stall by themselves.
+    def find_stalls(self) -> "Stalls":
+        """Sends again all that was under way in stalls over the limit: each alone, then together what was together.
 
-        Returns how many stalls there were among others, and the largest that came again alone, in seconds.
+        What stalls so each time is a finding; what does not come again was made by others on the machine.
         """
+        for watch in self.watches.values():
+            watch.catch_up()
         slow = [found for watch in self.watches.values() for found in watch.slow if found.stall_s > MAX_STALL_S]
         suspects: dict[int, float] = {}
+        unexplained: list[list[int]] = []
+        largest_s, sent = 0.0, 0
         for found in sorted(slow, key=lambda found: -found.stall_s):
-            for number, (began_s, ended_s) in self._spans.items():
-                if began_s < found.ended_s and ended_s > found.began_s:
-                    suspects.setdefault(number, found.stall_s)
-        largest_s = 0.0
-        for number in list(suspects)[:_MAX_SUSPECTS]:
-            alone_s = self._stalls_alone(number)
-            largest_s = max(largest_s, *alone_s.values())
-            for name, stall_s in alone_s.items():
-                if stall_s > MAX_STALL_S:
-                    self._find("stall", f"{name} stalled for {stall_s:.2f} s, each of {_AGAIN} times, at {number}")
-        return len(slow), largest_s
+            group = [
+                number
+                for number, (began_s, ended_s) in self._spans.items()
+                if began_s < found.ended_s and ended_s > found.began_s
+            ]
+            for number in group:
+                if number not in suspects and sent < _MAX_SUSPECTS:
+                    suspects[number] = self._stall_again_s([number])
+                    sent += 1
+            largest_s = max([largest_s, *(suspects.get(number, 0.0) for number in group)])
+            if all(suspects.get(number, 0.0) <= MAX_STALL_S for number in group) and group not in unexplained:
+                unexplained.append(group)
+        together = 0
+        for group in unexplained[:_MAX_GROUPS]:
+            if self._stall_again_s(group, find=False) > MAX_STALL_S:
+                together += 1
+                self._stall_again_s(self._smallest(group))
+        unsent = len({number for group in unexplained for number in group} - suspects.keys())
+        if unsent:
+            self._find("unsent", f"{unsent} cases were under way in stalls and were not sent again")
+        return Stalls(len(slow), largest_s, len(unexplained), together)
 
-    def _stalls_alone(self, number: int) -> dict[str, float]:
-        """The smallest of the largest stalls of each service while that number is under way alone, some times."""
+    def _smallest(self, group: list[int]) -> list[int]:
+        """Half of the group, again and again, while that stalls as all of it did."""
+        while len(group) > 1:
+            halves = group[: len(group) // 2], group[len(group) // 2 :]
+            half = next((half for half in halves if self._stall_again_s(half, find=False) > MAX_STALL_S), None)
+            if half is None:
+                break
+            group = half
+        return group
+
+    def _stall_again_s(self, numbers: list[int], *, find: bool = True) -> float:
+        """The largest stall that comes each time while these numbers are under way, some times; 0 for none."""
         least_s = dict.fromkeys(self.watches, float("inf"))
         for _ in range(_AGAIN):
             began_s = time.monotonic()
-            self.again(number)
+            threads = [threading.Thread(target=self.again, args=(number,)) for number in numbers]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
             for name, watch in self.watches.items():
                 least_s[name] = min(least_s[name], watch.largest_stall_s(began_s))
             if max(least_s.values()) <= MAX_STALL_S:
                 break
-        return least_s
+        for name, stall_s in least_s.items():
+            if find and stall_s > MAX_STALL_S:
+                told = ", ".join(map(str, numbers))
+                self._find("stall", f"{name} stalled for {stall_s:.2f} s, each of {_AGAIN} times, at {told}")
+        return max(least_s.values())
 
     def case(self, number: int) -> Case:
         """The case of that number."""
@@ -146,6 +198,8 @@ class Session:
                 # A body of the other service.
                 other = rng.choice(makers)(rng)
                 case = replace(case, kind="registry, other body", body=other.body, headers=other.headers)
+        elif one_in(rng, LARGE_EACH):
+            case = json_bodies.large_json(rng)
         else:
             case = rng.choice(makers)(rng)
         if case.body and one_in(rng, 4):
@@ -157,7 +211,8 @@ class Session:
     def again(self, number: int) -> None:
         """Sends the case, or loads the directory, of that number once more."""
         if number >= _LOADS_FROM:
-            with Client(self._registry.url) as client:
+            # One after the other: each directory takes the place of the one before.
+            with self._loading, Client(self._registry.url) as client:
                 self._load(client, number)
         else:
             self.send(number)
@@ -212,12 +267,14 @@ class Session:
         self._note(kind, " ".join(said.split()[:2]).rstrip(":"))
         if said.startswith(("raised", "leaked")):
             self._find("load " + " ".join(said.split()[:2]).rstrip(":"), f"{what}: {said}")
-        if said.startswith(("crashed", "stuck")) and not spoiled.runs:
+        if said.startswith(("crashed", "stuck")) and not (spoiled.runs or spoiled.native):
             self._find("crash" if said.startswith("crashed") else "stuck", f"{what}: {said}")
         allowed_bytes = FREE_BYTES + MAX_TIMES_ITS_FILES * size_bytes(path)
         if loaded.grown_bytes > allowed_bytes:
             self._find("memory", f"{what}: {loaded.grown_bytes >> 20} MiB, of files of {size_bytes(path)} bytes")
-        if number % 4 or spoiled.runs or said.startswith(("crashed", "stuck")):
+        ends = said.startswith(("crashed", "stuck"))
+        # What ends a process must not end the service; of the rest some will do.
+        if spoiled.runs or (ends and not spoiled.native) or (number % 4 and not ends):
             return
         began_s = time.monotonic()
         try:

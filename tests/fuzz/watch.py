@@ -14,11 +14,21 @@ _ANSWERS_WITHIN_S = 2 * probe.LIVE_TIMEOUT_S
 
 
 class Slow(NamedTuple):
-    """One answer of /livez that took long, and how much of that was a stall."""
+    """One answer of /livez that took long, how much was a stall, and how long another thread waited for its turn.
+
+    Among others, threads wait that have nothing to do with a stall, and `stall_s` counts. When a case is alone, it is
+    its own thread that waits, and `alone_s` counts.
+    """
 
     began_s: float
     ended_s: float
     stall_s: float
+    turns_s: float = 0.0
+
+    @property
+    def alone_s(self) -> float:
+        """How long the stall of a case that is alone would have been, had its thread never waited for its turn."""
+        return max(0.0, self.stall_s - self.turns_s)
 
 
 class Watch:
@@ -54,11 +64,16 @@ class Watch:
         return max(self.slow, key=lambda slow: slow.stall_s, default=Slow(0.0, 0.0, 0.0))
 
     def largest_stall_s(self, began_s: float) -> float:
-        """The largest stall from a time on; waits until the probe has asked once more."""
+        """The largest stall from a time on, of a case that is alone."""
+        self.catch_up()
+        with self._told:
+            return max((slow.alone_s for slow in self.slow if slow.ended_s > began_s), default=0.0)
+
+    def catch_up(self) -> None:
+        """Waits until the probe has told of all up to now."""
         now_s = time.monotonic()
         with self._told:
             self._told.wait_for(lambda: bool(self.memory) and self.memory[-1][0] > now_s, _ANSWERS_WITHIN_S)
-            return max((slow.stall_s for slow in self.slow if slow.ended_s > began_s), default=0.0)
 
     def growth_bytes(self, parts: int) -> list[int]:
         """By how much memory had grown at most, in each of so many equal parts of the time."""

@@ -77,6 +77,9 @@ LAW: dict[str, str] = {
     # Its worker runs without the server: what it imports must be there with numpy, pandas and msgspec alone.
     "tiltyard_serving.isolation": "tiltyard tiltyard.errors tiltyard.uri tiltyard.pyfunc tiltyard.storage "
     "tiltyard_serving",
+    # What it forks loads and warms a model as the server does.
+    "tiltyard_serving.trial_load": "tiltyard.errors tiltyard.pyfunc tiltyard.storage tiltyard_serving.isolation "
+    "tiltyard_serving.generated_rows tiltyard_serving.warm_up",
     "tiltyard_serving.model": "tiltyard.errors tiltyard.pyfunc tiltyard_serving.batch tiltyard_serving.batcher "
     "tiltyard_serving.meter tiltyard_serving.isolation tiltyard_serving.layout tiltyard_serving.memory "
     "tiltyard_serving.openmp",
@@ -86,6 +89,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.batch "
     "tiltyard_serving.memory "
     "tiltyard_serving.model "
+    "tiltyard_serving.trial_load "
     "tiltyard_serving.warm_up",
     "tiltyard_serving.trial": "tiltyard.errors tiltyard_serving.model",
     "tiltyard_serving.served": "tiltyard.errors tiltyard_serving.slot tiltyard_serving.model tiltyard_serving.memory "

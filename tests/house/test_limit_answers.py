@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.fixtures.databases import migrated_sqlite
 from tests.house.test_limits import ROWS
 from tests.pyfunc.columnar_bombs import arrow
 from tests.registry.api_app import MLFLOW, opened
@@ -117,6 +118,7 @@ async def test_an_answer_of_the_scoring_service_names_its_limit(flag: str, answe
 async def test_an_answer_of_the_registry_names_its_limit(flag: str, answer: str, tmp_path: Path) -> None:
     """Every limit of the registry in the table has its case here, and each says which it is."""
     value, [(path, body)] = REGISTRY[flag]
+    migrated_sqlite(tmp_path / "tiltyard.db")
     async with opened(tmp_path, **{named(flag): value}) as api:
         if not path.startswith("/"):
             path = f"{MLFLOW}/{path}"

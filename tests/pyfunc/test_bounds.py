@@ -174,6 +174,14 @@ def test_one_long_text_does_not_make_all_others_as_long(signature: Signature | N
         assert set(decode(body, JSON, None).data) == {"a", "b"}
 
 
+@pytest.mark.parametrize("number", ["1.5", "7", "true"])
+def test_numbers_beside_a_text_are_as_long_as_they_may_be(number: str) -> None:
+    """An array of numbers with one text among them holds them all as texts: it counts as what it will be."""
+    body = f'{{"inputs":["a"{f",{number}" * 30_000}]}}'.encode()
+    with pytest.raises(PayloadTooLarge, match="'max_table_bytes'"):
+        Decoder(None, bounds=Bounds(table_bytes=500_000))(body, "application/json")
+
+
 SMALL = Bounds(rows=10, columns=20, values=1000)
 BODIES: dict[str, tuple[str, bytes, str]] = {
     "rows of JSON": (

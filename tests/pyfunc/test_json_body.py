@@ -39,7 +39,6 @@ def test_what_is_read_in_pieces_is_the_same(value: object, piece_bytes: int) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_body, "_PIECE_BYTES", piece_bytes)
         patch.setattr(json_body, "_MAX_BYTES", piece_bytes + 16)
-        patch.setattr(json_body, "_LARGE_BYTES", 4)
         assert repr(decode_json(json.dumps(value).encode())) == repr(json.loads(json.dumps(value)))
 
 

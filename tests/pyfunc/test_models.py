@@ -1,7 +1,9 @@
 """Model directories: what is saved is loaded again, by Tiltyard without MLflow and by MLflow itself."""
 
+import importlib
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -23,6 +25,7 @@ from tiltyard.errors import (
     ResourceAlreadyExists,
     ResourceDoesNotExist,
 )
+from tiltyard.pyfunc import environment
 
 FRAME = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "y": [1.0, 0.0, 1.0, 0.5]})
 LABEL = [0, 0, 1, 1]
@@ -302,6 +305,26 @@ def test_input_examples_are_saved_and_are_requests(tmp_path: Path, example: Any)
     assert json.loads(body).keys() <= {"dataframe_split", "inputs", "params"}
     one = pyfunc.payload.decode(body, "application/json", loaded.signature)
     loaded.predict_enforced(pyfunc.payload.to_input([one], loaded.signature))
+
+
+def test_what_is_installed_meanwhile_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that comes once models have been saved is named by the next one, also in its next release."""
+    place = tmp_path / "packages"
+    place.mkdir()
+    monkeypatch.setattr(sys, "path", [str(place)])
+    assert environment.requirements_of_modules({"newcomer.parts"}) == []
+    for release, folder in (("1.0", "newcomer-1.0.dist-info"), ("1.1", "newcomer-1.1.dist-info")):
+        for old in place.glob("*.dist-info"):
+            shutil.rmtree(old)
+        (place / folder).mkdir()
+        (place / folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: newcomer\nVersion: {release}\n")
+        (place / folder / "top_level.txt").write_text("newcomer\n")
+        importlib.invalidate_caches()
+        assert environment.requirements_of_modules({"newcomer.parts"}) == [f"newcomer=={release}"]
+    shutil.rmtree(place)
+    place.mkdir()
+    importlib.invalidate_caches()
+    assert environment.requirements_of_modules({"newcomer.parts"}) == []
 
 
 def test_the_files_are_those_that_users_know(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.fixtures.databases import BACKENDS
+from tests.fixtures.databases import BACKENDS, migrated_sqlite
 from tests.fixtures.postgres import Postgres
 from tests.registry.api_app import Api, opened
 from tests.registry.store_house import House
@@ -50,15 +50,17 @@ async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=BACKENDS)
 async def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     """The whole application on each backend, for one module, whose tests use names of their own."""
-    settings = {}
+    settings, folder = {}, tmp_path_factory.mktemp(f"api-{request.param}")
     if request.param == "postgres":
         settings["database_url"] = request.getfixturevalue("postgres_server").create_database()
-    async with opened(tmp_path_factory.mktemp(f"api-{request.param}"), **settings) as running:
+    else:
+        migrated_sqlite(folder / "tiltyard.db")
+    async with opened(folder, **settings) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def embedded_api(tmp_path: Path) -> AsyncIterator[Api]:
-    """The whole application as it starts on a laptop: nothing is there before."""
+async def embedded_api(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Api]:
+    """The whole application as it starts on a laptop, over a database of its own without rows."""
     async with opened(tmp_path) as running:
         yield running

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import http.client
 import json
-import shutil
 import socket
 import threading
 import time
@@ -19,7 +18,7 @@ import uvicorn
 from litestar import Litestar
 from sqlalchemy import insert, select
 
-from tests.fixtures.databases import sqlite_url_of
+from tests.fixtures.databases import migrated_sqlite, sqlite_url_of
 from tiltyard import errors
 from tiltyard.storage import ArtifactStore, open_store
 from tiltyard_registry import tables
@@ -150,10 +149,10 @@ def local(sqlite_url: str, tmp_path: Path) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def shared(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """As `local`, but one for all tests that leave it as they found it."""
     folder = tmp_path_factory.mktemp("shared")
-    url = sqlite_url_of(Path(shutil.copy(sqlite_template, folder / "tiltyard.db")))
+    url = sqlite_url_of(migrated_sqlite(folder / "tiltyard.db"))
     running = Proxy(url, open_store((folder / "artifacts").as_uri()))
     yield running
     running.stop()

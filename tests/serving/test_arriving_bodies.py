@@ -8,7 +8,6 @@ import select
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -41,11 +40,12 @@ def service(serving: StartService, model: str) -> Service:
     return serving("--model", model, *limits)
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model with two required columns."""
-    required(tmp_path / "model")
-    return str(tmp_path / "model")
+    path = tmp_path_factory.mktemp("required") / "model"
+    required(path)
+    return str(path)
 
 
 def test_half_sent_bodies_are_bounded_together(service: Service) -> None:

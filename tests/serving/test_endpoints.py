@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.fixtures.databases import migrated_sqlite
 from tests.fixtures.services import Service
 from tests.serving.in_process import App, running
 from tests.serving.models import IRIS, SETOSA, column, constant, signature
@@ -54,6 +55,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator
         input_example=pd.DataFrame([SETOSA], columns=IRIS),
         pip_requirements=[],
     )
+    migrated_sqlite(data / "data/tiltyard.db")
     service = Service("registry", "--data-dir", str(data / "data"), log=data / "registry.log").start()
     with Client(service.url) as client:
         for name, path in [

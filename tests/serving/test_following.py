@@ -14,6 +14,7 @@ import httpx2
 import pandas as pd
 import pytest
 
+from tests.fixtures.databases import migrated_sqlite
 from tests.fixtures.services import Service, StartService
 from tests.serving.http_calls import request, score
 from tests.serving.models import IRIS, SETOSA, constant
@@ -69,6 +70,7 @@ def registry_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(registry_data: Path, constants: Callable[[int], Path]) -> Iterator[tuple[Service, Client]]:
     """A registry with versions 1 and 2 of each model, answering with their number; `champion` names 1."""
     log = registry_data.parent / "registry.log"
+    migrated_sqlite(registry_data / "tiltyard.db")
     service = Service("registry", "--data-dir", str(registry_data), log=log).start()
     with Client(service.url) as client:
         for name in NAMES:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tiltyard.pyfunc.payload import Decoder
 from tiltyard_serving import loading as module
 from tiltyard_serving.entities import parse_entity
 from tiltyard_serving.isolation.model import IsolatedModel
@@ -42,7 +43,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     def fetch(_loader: Loader, target: Target, _label: str, _isolation: str) -> Any:
         held.begun.release()
         held.go.wait()
-        return module._Fetched(Isolated(), "m", "1", WarmUp(None, None), Path(target.uri), 1, None)
+        return module._Fetched(Isolated(), Decoder(None), "m", "1", WarmUp(None, None), Path(target.uri), 1, None)
 
     monkeypatch.setattr(Loader, "_fetch", fetch)
     monkeypatch.setattr(module, "release", held.released.append)

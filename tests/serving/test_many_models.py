@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.databases import migrated_sqlite
 from tests.fixtures.services import Service
 from tests.serving.in_process import App, running
 from tests.serving.models import IRIS, SETOSA, column, constant, mlflow_iris, signature
@@ -49,6 +50,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def registry(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -> Iterator[Service]:
     """A registry with many versions of the small model, and two of each other."""
     folder = tmp_path_factory.mktemp("registry")
+    migrated_sqlite(folder / "data/tiltyard.db")
     service = Service("registry", "--data-dir", str(folder / "data"), log=folder / "registry.log").start()
     with Client(service.url) as client:
         for name, path in models.items():

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.databases import migrated_sqlite
 from tests.fixtures.processes import living_children
 from tests.fixtures.services import Service
 from tests.serving.http_calls import request, score
@@ -51,6 +52,7 @@ def answering(path: Path, answer: int) -> Path:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A registry with two versions that answer 1 and 2."""
     folder = tmp_path_factory.mktemp("registry")
+    migrated_sqlite(folder / "data/tiltyard.db")
     service = Service("registry", "--data-dir", str(folder / "data"), log=folder / "registry.log").start()
     with Client(service.url) as client:
         for answer in (1, 2):

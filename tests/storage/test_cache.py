@@ -339,7 +339,10 @@ def other_model(root: Path, number: int) -> Manifest:
 
 
 def test_the_longest_unused_go_and_never_what_is_read(tmp_path: Path) -> None:
-    """With a bound the cache keeps what was used last, and whatever this or another process may be reading."""
+    """With a bound the cache keeps what was used last, and whatever this or another process may be reading.
+
+    What was noted of a load of an entry goes with it.
+    """
     cache = ModelCache(tmp_path / "cache", max_bytes=350_000)
     manifests = [other_model(tmp_path, number) for number in range(6)]
 
@@ -366,7 +369,9 @@ def test_the_longest_unused_go_and_never_what_is_read(tmp_path: Path) -> None:
     assert reader.stdout.readline() == "reading\n"
     release(read_there)
     for number in (2, 3, 4):
+        cache.trial(manifests[number].digest).touch()
         release(fetch(number))
+    assert [cache.trial(manifests[number].digest).exists() for number in (2, 3, 4)] == [False, False, True]
     kept = {path.name for path in (tmp_path / "cache/models").iterdir()}
     assert kept == {manifests[number].digest.removeprefix("sha256:") for number in (0, 1, 4)}
     assert read_here.joinpath("MLmodel").is_file()

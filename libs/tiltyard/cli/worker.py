@@ -105,11 +105,15 @@ def serve(
     # Applications may bring their own logging; this is what is there until they do.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # Of what is imported and built for good nothing is garbage: to look for some takes a tenth of a start.
+    gc.disable()
     try:
         app = create_app(job)
     except (TiltyardError, MissingPackage) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    finally:
+        gc.enable()
     server = Server(app, job, on_ready, others)
     on_made(server)
     # What was loaded stays loaded: the collector need not walk through it again and again.

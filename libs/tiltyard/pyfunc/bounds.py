@@ -1,13 +1,12 @@
 """How much one scoring request may stand for. Each bound is checked before what it bounds is built."""
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import msgspec
 
 from tiltyard.errors import BadRequest, PayloadTooLarge
-from tiltyard.pyfunc.nesting import is_deeper
+from tiltyard.pyfunc.chunks import flat, types_of
 
 MIB = 1024 * 1024
 
@@ -23,6 +22,7 @@ _PIECE_BYTES = MIB
 # In a smaller body there is no room for texts that are too much as an array, in which each is as long as the longest.
 _ROOM_FOR_TEXTS_BYTES = 7000
 _CHARACTER_BYTES = 4
+_NUMBER_CHARACTERS: dict[type, int] = {float: 32, int: 21, bool: 5}
 # A number and what separates it from the next one.
 _CELL_TEXT_BYTES = 2
 
@@ -91,11 +91,6 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
                     f"The request body holds at least {values} values, over the limit 'max_values' of {self.values}."
                 )
 
-    def check_nesting(self, text: bytes | memoryview) -> None:
-        """Nothing, if a JSON text is nested no deeper than allowed. Raises: BadRequest."""
-        if is_deeper(text, self.nesting):
-            raise self.too_deep()
-
     def too_deep(self) -> BadRequest:
         """What to say of a text that is nested deeper than allowed, or than the parser goes."""
         return BadRequest(
@@ -113,10 +108,12 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         for array in _arrays(value):
             values, kinds = [array], {type(array)}
             while kinds == {list}:
-                values = list(chain.from_iterable(values))
-                kinds = set(map(type, values))
+                values = flat(values)
+                kinds = types_of(values)
             if str in kinds:
                 longest = max(len(text) for text in values if type(text) is str)
+                # Numbers beside a text become texts of the length that any of them may have.
+                longest = max(longest, *(_NUMBER_CHARACTERS.get(kind, 0) for kind in kinds))
                 self.check_table(len(values) * longest * _CHARACTER_BYTES, body_bytes)
 
     def check_table(self, size_bytes: int, body_bytes: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
+from tiltyard.pyfunc.chunks import array_of, range_of, types_of
 from tiltyard.pyfunc.quote import quote
 from tiltyard.pyfunc.refusal import Coerce, Refused, Vector
 from tiltyard.pyfunc.schema import AnyType, ColSpec, DataType, Name, Type
@@ -72,7 +73,7 @@ def cast_matrix(rows: Sequence[Any], dtype: str, labels: Sequence[Name], *, coer
     """
     matrix: Vector | None
     try:
-        matrix = np.array(rows, dtype=np.float64)
+        matrix = array_of(rows, np.float64)
     except (ValueError, TypeError, OverflowError):
         matrix = None
     safe = matrix is not None and matrix.shape == (len(rows), len(labels))
@@ -108,9 +109,10 @@ def _integers(kind: DataType) -> Callable[[Sequence[Any]], Vector]:
     dtype = np.dtype(kind.dtype)
 
     def cast(values: Sequence[Any]) -> Vector:
-        if set(map(type, values)) != {int}:
+        if types_of(values) != {int}:
             values = [_to_int(value, row) for row, value in enumerate(values)]
-        if values and (min(values) < low or max(values) > high):
+        least, largest = range_of(values) if values else (0, 0)
+        if least < low or largest > high:
             row, value = next((i, v) for i, v in enumerate(values) if not low <= v <= high)
             raise Refused(row, f"{quote(value)} is out of range.")
         return np.array(values, dtype=dtype)
@@ -139,7 +141,7 @@ def _floats(kind: DataType) -> Callable[[Sequence[Any]], Vector]:
     single = kind is DataType.float
 
     def cast(values: Sequence[Any]) -> Vector:
-        kinds = set(map(type, values))
+        kinds = types_of(values)
         if not kinds <= {float, type(None)}:
             values = [_to_float(value, row, single=single) for row, value in enumerate(values)]
         array = np.array(values, dtype=np.float64)
@@ -181,7 +183,7 @@ def _to_float(value: Any, row: int, *, single: bool) -> float:
 
 
 def _booleans(values: Sequence[Any]) -> Vector:
-    if set(map(type, values)) <= {bool}:
+    if types_of(values) <= {bool}:
         return np.array(values, dtype=bool)
     cells = [_to_bool(value, row) for row, value in enumerate(values)]
     # As in process: a column with nulls stays one of objects, so that a null does not become false.

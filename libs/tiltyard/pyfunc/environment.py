@@ -4,11 +4,12 @@ Source: mlflow/utils/environment.py at v3.17.2 for their form.
 """
 
 import dis
+import functools
 import importlib.metadata as distributions
 import pickletools
 import platform
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -69,7 +70,7 @@ def requirements_of_modules(modules: Iterable[str]) -> list[str]:
     roots -= set(sys.stdlib_module_names)
     if not roots:
         return []
-    packages = distributions.packages_distributions()
+    packages = _packages(tuple((place, _changed_ns(place)) for place in sys.path))
     return sorted({pin(packages[root][0]) for root in roots if root in packages})
 
 
@@ -105,6 +106,21 @@ def _imports_of_code(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _imports_of_code(constant)
+
+
+@functools.lru_cache(maxsize=1)
+def _packages(_places: tuple[tuple[str, int | None], ...]) -> Mapping[str, list[str]]:
+    """The distributions that hold each top-level module. To read them all takes long, so it is done once for each
+    state of the places that modules come from: what is installed or removed changes its folder.
+    """
+    return distributions.packages_distributions()
+
+
+def _changed_ns(place: str) -> int | None:
+    try:
+        return Path(place).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _version(distribution: str) -> str | None:

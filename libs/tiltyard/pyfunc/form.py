@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tiltyard.pyfunc.chunks import range_of, types_of
 from tiltyard.pyfunc.schema import Name
 
 # What was sent. A large body is received where it stays, in memory that is not that of a `bytes`.
@@ -150,9 +151,14 @@ def _kinds(columns: list[list[Any]]) -> str | None:
     """One letter per column if each holds one kind of value, so that merging changes no inferred type."""
     kinds = []
     for column in columns:
-        types = set(map(type, column))
+        types = types_of(column)
         kind = _INFERABLE.get(types.pop(), "") if len(types) == 1 else ""
-        if not kind or (kind == "i" and not -(2**63) <= min(column) <= max(column) < 2**63):
+        if not kind or (kind == "i" and not _fits_64_bits(column)):
             return None
         kinds.append(kind)
     return "".join(kinds)
+
+
+def _fits_64_bits(column: list[Any]) -> bool:
+    least, largest = range_of(column)
+    return bool(least >= -(2**63) and largest < 2**63)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
 from tiltyard.pyfunc.cast import cast_column, cast_matrix
+from tiltyard.pyfunc.chunks import columns_of, lengths_of, types_of
 from tiltyard.pyfunc.form import Payload
 from tiltyard.pyfunc.quote import name_list
 from tiltyard.pyfunc.refusal import Coerce
@@ -49,7 +50,7 @@ def read_records(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:
     if not isinstance(value, list):
         what = "dictionary" if isinstance(value, dict) else f"type {type(value).__name__}"
         raise BadRequest(f"Invalid input. Dataframe records format must be a list of records. Got {what}.")
-    if set(map(type, value)) - {dict}:
+    if types_of(value) - {dict}:
         raise BadRequest(
             "Invalid input. Provided dataframe_records field is not a valid dataframe representation in 'records' "
             "format. Error: 'every record must be an object'"
@@ -89,7 +90,7 @@ def table(
         extra: labels that were left out because the schema does not know them.
     """
     if schema is None:
-        columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in labels]
+        columns = [list(column) for column in columns_of(rows)] if rows else [[] for _ in labels]
         return Payload.inferred(columns, tuple(labels), rows=len(rows), index=index)
     labels = schema.own_names(labels)
     if schema.tensors:
@@ -99,7 +100,7 @@ def table(
         rows = [[row[i] for i in positions] for row in rows]
     if schema.matrix_dtype is not None and specs and rows:
         return Payload.matrix(cast_matrix(rows, schema.matrix_dtype, names, coerce=coerce), names, index)
-    cells: Sequence[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(specs)
+    cells: Sequence[Any] = columns_of(rows) if rows else [()] * len(specs)
     arrays = [
         cast_column(column, spec, name, coerce=coerce, tf_form=tf_form)
         for column, spec, name in zip(cells, specs, names, strict=True)
@@ -113,19 +114,19 @@ def _rows(data: Any, columns: Any) -> tuple[list[Any], list[Name]]:
         not isinstance(columns, list) or any(type(label) not in (str, int) for label in columns)
     ):
         raise _invalid_split("'columns' must be a list of texts or integers")
-    if isinstance(data, list) and data and set(map(type, data)) == {dict}:
+    if isinstance(data, list) and data and types_of(data) == {dict}:
         labels = columns if columns is not None else list(dict.fromkeys(key for row in data for key in row))
         data = _filled(data, labels)
         columns = labels
     if not isinstance(data, list):
         raise _invalid_split("'data' must be a list of rows")
-    kinds = set(map(type, data))
+    kinds = types_of(data)
     if list not in kinds:
         # A flat list is one column.
         data = [[cell] for cell in data]
     elif len(kinds) > 1:
         raise _invalid_split("every row of 'data' must be a list")
-    widths = set(map(len, data))
+    widths = lengths_of(data)
     if len(widths) > 1:
         raise _invalid_split("the rows of 'data' differ in length")
     width = widths.pop() if widths else len(columns or ())

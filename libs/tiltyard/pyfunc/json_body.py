@@ -11,13 +11,18 @@ from typing import Any
 import msgspec
 
 from tiltyard.pyfunc.form import Body
+from tiltyard.pyfunc.json_pieces import parse_in_pieces
+from tiltyard.pyfunc.nesting import is_deeper
 
 _json = msgspec.json.Decoder()
 # What one call reads while the interpreter's lock is held: the event loop waits for no more than that.
 _PIECE_BYTES = 256 * 1024
 # With the rest of the word that it would end in.
 _MAX_BYTES = _PIECE_BYTES + 16
-_LARGE_BYTES = 1024 * 1024
+# Within 5 ms, or so.
+_AT_ONCE_BYTES = 2 * _PIECE_BYTES
+# More than the parser itself goes.
+_MAX_LEVELS = 2000
 # All up to a constant, or to a text that goes on beyond the piece; and all of a text up to its end.
 _OUTSIDE = re.compile(
     rb'(?:[^"NI]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|N(?!aN\b)|(?<=\w)N|I(?!nfinity\b)|(?<=\w)I)*+', re.DOTALL
@@ -26,25 +31,35 @@ _INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _CONSTANT = re.compile(rb"NaN\b|Infinity\b")
 
 
-def decode_json(body: Body) -> Any:
+def decode_json(body: Body, max_levels: int = _MAX_LEVELS) -> Any:
     """The value that a body spells, in plain values; bare NaN is a missing number.
 
     Raises:
-        msgspec.DecodeError, UnicodeError, RecursionError: it is not JSON, even so.
+        msgspec.DecodeError, UnicodeError: it is not JSON, even so.
+        RecursionError: it is nested in more lists and objects than `max_levels`, or than the parser goes.
     """
+    if len(body) <= _AT_ONCE_BYTES:
+        if is_deeper(body, max_levels):
+            raise RecursionError
+        return _parse(body)
     try:
-        return _json.decode(body)
+        return parse_in_pieces(body, _parse, max_levels)
     except msgspec.DecodeError:
-        plain = without_constants(body)
+        # Places in a piece tell nobody anything.
+        raise msgspec.DecodeError("JSON is malformed") from None
+
+
+def _parse(text: Body) -> Any:
+    try:
+        return _json.decode(text)
+    except msgspec.DecodeError:
+        plain = without_constants(text)
         if plain is None:
             raise
     # The strict parser decides what is JSON, also here.
     _json.decode(plain)
     try:
-        if len(body) > _LARGE_BYTES:
-            # Called for each number: in between, others get their turns.
-            return json.loads(bytes(body), parse_int=_to_int, parse_float=_to_float)
-        return json.loads(bytes(body))
+        return json.loads(bytes(text))
     except ValueError:
         raise msgspec.DecodeError("JSON is malformed") from None
 
@@ -60,14 +75,6 @@ def without_constants(body: Body) -> bytes | None:
         parts += text[kept:start], b"0"
         kept = end
     return b"".join([*parts, text[kept:]]) if parts else None
-
-
-def _to_int(digits: str) -> int:
-    return int(digits)
-
-
-def _to_float(digits: str) -> float:
-    return float(digits)
 
 
 def _constants(text: bytes) -> Iterator[tuple[int, int]]:

@@ -73,6 +73,8 @@ class Decoder:
         plain = signature is not None and not signature.from_type_hint
         self._typed = typed_decoder(signature.inputs, coerce) if plain and signature is not None else None
         self._at_once_bytes = _at_once_bytes(None if signature is None else signature.inputs)
+        if self._typed is not None:
+            self._at_once_bytes = min(self._at_once_bytes, self._typed.at_once_bytes)
         # A value, and a row, takes a byte at the least: what is shorter is within the bounds.
         self._unbounded_bytes = min(bounds.values, bounds.rows)
 
@@ -190,9 +192,8 @@ def to_input(payloads: Sequence[Payload], signature: Signature | None) -> Any:
 def _decode_json(body: Body, signature: Signature | None, coerce: Coerce, bounds: Bounds) -> Payload:
     if body[:3] == b"\xef\xbb\xbf":
         body = body[3:]
-    bounds.check_nesting(body)
     try:
-        fields = decode_json(body)
+        fields = decode_json(body, bounds.nesting)
     except RecursionError:
         raise bounds.too_deep() from None
     except (msgspec.MsgspecError, UnicodeError) as error:

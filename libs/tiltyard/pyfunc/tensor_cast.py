@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tiltyard.errors import BadRequest
+from tiltyard.pyfunc.chunks import array_of
 from tiltyard.pyfunc.quote import quote
 from tiltyard.pyfunc.refusal import Coerce, Refused, Vector
 from tiltyard.pyfunc.schema import Name
@@ -27,12 +28,12 @@ def cast_tensor(data: Any, dtype: "np.dtype[Any]", name: Name | None, *, coerce:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if coerce == "strict" and dtype.kind in "iufb":
-                return _exact_tensor(np.array(data), data, dtype)
+                return _exact_tensor(array_of(data), data, dtype)
             if coerce == "strict" and dtype.kind == "M":
-                items = np.array(data, dtype=object)
+                items = array_of(data, object)
                 shape = items.shape
                 return cast_times(items.ravel().tolist(), strict=True).astype(dtype).reshape(shape)
-            return np.array(data, dtype=dtype)
+            return np.asarray(array_of(data, dtype))
     except Refused as refused:
         why = refused.why
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -48,7 +49,7 @@ def _exact_tensor(raw: Vector, data: Any, dtype: "np.dtype[Any]") -> Vector:
         if raw.dtype.kind == "O" and dtype.kind in "iub" and any(value is None for value in raw.flat):
             raise Refused(-1, f"A null is not of type '{dtype}'.")
         # Text and nulls: numpy parses them, and refuses those that are not of the dtype.
-        result = np.array(data, dtype=dtype)
+        result = array_of(data, dtype)
         if dtype.kind == "b":
             raise Refused(-1, "Only true, false, 1 and 0 are booleans.")
         return check_exact(data, result)
@@ -70,7 +71,7 @@ def _exact_limit(dtype: "np.dtype[Any]") -> int:
 
 def _exact_items(data: Any, dtype: "np.dtype[Any]") -> Vector:
     """The tensor, value by value: numbers that JSON spells exactly stay exact, or are refused."""
-    items = np.array(data, dtype=object)
+    items = array_of(data, object)
     if dtype.kind == "f":
         result = items.astype(dtype)
         for number, made in zip(items.flat, result.flat, strict=True):
@@ -91,7 +92,7 @@ def _exact_items(data: Any, dtype: "np.dtype[Any]") -> Vector:
 def check_exact(data: Any, result: Vector) -> Vector:
     """`result` if its floats are the integers in `data`, where it has integers."""
     if result.dtype.kind == "f":
-        for number, made in zip(np.array(data, dtype=object).flat, result.flat, strict=True):
+        for number, made in zip(array_of(data, object).flat, result.flat, strict=True):
             if type(number) is int and (math.isinf(made) or int(made) != number):
                 raise Refused(-1, f"{quote(number)} cannot be held exactly.")
     return result

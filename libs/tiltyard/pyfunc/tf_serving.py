@@ -6,9 +6,8 @@ here: the model gets the bytes of the text itself.
 
 from typing import Any
 
-import numpy as np
-
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
+from tiltyard.pyfunc.chunks import array_of, types_of
 from tiltyard.pyfunc.form import Payload
 from tiltyard.pyfunc.frames import records, table
 from tiltyard.pyfunc.refusal import Coerce
@@ -73,7 +72,7 @@ def read_inputs(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:  
 
 
 def _is_records(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and set(map(type, value)) == {dict}
+    return isinstance(value, list) and bool(value) and types_of(value) == {dict}
 
 
 def _mapping(value: dict[Any, Any], schema: Schema | None, coerce: Coerce) -> Payload:
@@ -137,7 +136,7 @@ def _tensors(value: Any, schema: Schema, coerce: Coerce) -> Payload:
 def _array(value: Any) -> Any:
     """`value` as numpy reads it. Raises: BadRequest when the lists in it are ragged."""
     try:
-        array = np.array(value)
+        array = array_of(value)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadRequest(f"Invalid input. {str(error)[:200]}") from None
     return array

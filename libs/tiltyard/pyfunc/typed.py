@@ -5,8 +5,11 @@ signature does all of that while it parses. It takes only what needs no cast and
 does not take, the general route reads, or refuses with a message that says why.
 """
 
+import re
+import secrets
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -22,6 +25,30 @@ from tiltyard.pyfunc.schema import ColSpec, DataType, Schema
 _EXACT = {DataType.float: 2.0**24, DataType.double: 2.0**53}
 _RANGE = {DataType.integer: 2**31, DataType.long: 2**63}
 
+# The parser looks for a key of a record at the place after the last one, and then, one by one, at all others. Keys in
+# another order take the product of both: so records have few fields, and few of them are read at once.
+_MAX_FIELDS = 1000
+_COMPARED_AT_ONCE = 1_000_000
+_COMPARED_IN_PIECE = 4_000_000
+_LEAST_FIELD_BYTES = len('"":1,')
+# Nor are all read so, when the first ones show that they take long.
+_SLOW_S_PER_BYTE = 150e-9
+_MAX_SLOW = 3
+
+# A larger body is read in pieces of rows.
+_AT_ONCE_BYTES = 512 * 1024
+_PIECE_BYTES = 128 * 1024
+# What comes before the rows, and what a row may have: else the general route reads the body.
+_MAX_HEAD_BYTES = 4 * 1024 * 1024
+_MAX_ROW_BYTES = 2 * 1024 * 1024
+_ROWS_BEGIN = re.compile(rb'"(data|dataframe_records)"[ \t\n\r]*+:[ \t\n\r]*+\[')
+_BETWEEN_ROWS = re.compile(rb"\][ \t\n\r]*+,[ \t\n\r]*+\[")
+_BETWEEN_RECORDS = re.compile(rb"\}[ \t\n\r]*+,[ \t\n\r]*+\{")
+
+
+class _Untaken(Exception):
+    """The body is not what a decoder takes."""
+
 
 class TypedDecoder:
     """Reads `dataframe_split` and `dataframe_records` bodies whose columns are just those of the signature."""
@@ -32,6 +59,7 @@ class TypedDecoder:
         self._name_tuple = schema.name_tuple
         self._specs = schema.columns
         self._matrix_dtype = None if schema.matrix_dtype is None else np.dtype(schema.matrix_dtype)
+        self._plain = all(spec.type in _MAKERS for spec in schema.columns)
         self._makers = [_MAKERS.get(spec.type, _cast(coerce)) for spec in schema.columns]  # type: ignore[arg-type]
         cells = [_cell(spec) for spec in schema.columns]
         row: Any = tuple[tuple(cells)]  # type: ignore[misc]
@@ -39,59 +67,142 @@ class TypedDecoder:
             width = msgspec.Meta(min_length=len(cells), max_length=len(cells))
             row = Annotated[list[cells[0]], width]  # type: ignore[valid-type]
         fields = [(f"cell_{i}", cell) for i, cell in enumerate(cells)]
-        record = msgspec.defstruct(
-            "Record",
-            fields,
-            rename={f"cell_{i}": str(name) for i, name in enumerate(schema.names)},
-            forbid_unknown_fields=True,
-            gc=False,
-        )
-        split = msgspec.defstruct(
-            "Split",
-            [("data", list[row]), ("columns", list[str]), ("index", list[int] | None, None)],
-            forbid_unknown_fields=True,
-        )
-        body = msgspec.defstruct(
-            "Body",
-            [
-                ("dataframe_split", split | msgspec.UnsetType, msgspec.UNSET),
-                ("dataframe_records", list[record] | msgspec.UnsetType, msgspec.UNSET),  # type: ignore[valid-type]
-            ],
-            forbid_unknown_fields=True,
-        )
-        self._decode = msgspec.json.Decoder(body).decode
+        record: Any = None
+        if len(cells) <= _MAX_FIELDS:
+            record = msgspec.defstruct(
+                "Record",
+                fields,
+                rename={f"cell_{i}": str(name) for i, name in enumerate(schema.names)},
+                forbid_unknown_fields=True,
+                gc=False,
+            )
+        self._decode = msgspec.json.Decoder(_body_of(row, record)).decode
+        # The same in pieces: rows, and what is around them, with a mark in the place of those read before.
+        self._decode_rest = msgspec.json.Decoder(_body_of(row | str, None if record is None else record | str)).decode
+        self._decode_rows = msgspec.json.Decoder(list[row]).decode
+        self._decode_records = None if record is None else msgspec.json.Decoder(list[record]).decode
+        shortest = min(len(str(name)) for name in schema.names) + _LEAST_FIELD_BYTES
+        # Up to which size records are read within 5 ms, whatever the order of their keys.
+        self.at_once_bytes = _AT_ONCE_BYTES if record is None else shortest * _COMPARED_AT_ONCE // len(cells)
+        self._record_piece_bytes = min(_PIECE_BYTES, shortest * _COMPARED_IN_PIECE // len(cells))
 
     def __call__(self, body: Body) -> Payload | None:
         """The payload, or None when the general route has to look at the body."""
+        if len(body) > _AT_ONCE_BYTES:
+            return self._in_pieces(body)
         try:
             fields: Any = self._decode(body)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
         parsed_at_s = time.perf_counter()
-        split, records = fields.dataframe_split, fields.dataframe_records
-        if (split is msgspec.UNSET) == (records is msgspec.UNSET):
-            return None
-        if split is msgspec.UNSET:
-            rows: Sequence[Any] = [msgspec.structs.astuple(record) for record in records]
-        elif split.columns == self._names and (split.index is None or split.index == list(range(len(split.data)))):
-            rows = split.data
-        else:
-            return None
-        payload = self._payload(rows) if rows else None
+        rows = self._rows(fields)
+        payload = self._payload([self._data(rows)], len(rows)) if rows else None
         if payload is not None:
             payload.parsed_at_s = parsed_at_s
         return payload
 
-    def _payload(self, rows: Sequence[Any]) -> Payload | None:
-        if self._matrix_dtype is not None:
-            return Payload.matrix(np.array(rows, dtype=self._matrix_dtype), self._name_tuple)
-        columns = zip(*rows, strict=True)
+    def _rows(self, fields: Any, before: int = 0) -> Sequence[Any] | None:
+        """The rows of a body, of which so many were read before it, in the place of its first one."""
+        split, records = fields.dataframe_split, fields.dataframe_records
+        if (split is msgspec.UNSET) == (records is msgspec.UNSET):
+            return None
+        if split is msgspec.UNSET:
+            return _tuples(records) if not before else records
+        rows: Sequence[Any] = split.data
+        count = before + len(rows) - (1 if before else 0)
+        right = split.columns == self._names and (split.index is None or split.index == list(range(count)))
+        return rows if right else None
+
+    def _in_pieces(self, body: Body) -> Payload | None:
+        """The same for a large body: in between, others get their turns."""
         try:
-            arrays = [make(column, spec) for make, column, spec in zip(self._makers, columns, self._specs, strict=True)]
+            parts, count = self._parts(body)
+        except (_Untaken, msgspec.MsgspecError, UnicodeError, RecursionError, BadRequest):
+            return None
+        return self._payload(parts, count)
+
+    def _parts(self, body: Body) -> tuple[list[Any], int]:
+        """The data of a large body, in parts, and the number of its rows.
+
+        A piece ends where a row seems to end. That may be within a text: then the piece is no list of rows. Where each
+        is one, and the rest is a body with the mark where its rows are, all of them together are what was sent.
+        """
+        begin = _ROWS_BEGIN.search(body, 0, _MAX_HEAD_BYTES)
+        if begin is None:
+            raise _Untaken
+        is_records = begin[1] != b"data"
+        decode = self._decode_records if is_records else self._decode_rows
+        between = _BETWEEN_RECORDS if is_records else _BETWEEN_ROWS
+        piece_bytes = self._record_piece_bytes if is_records else _PIECE_BYTES
+        if decode is None:
+            raise _Untaken
+        view = memoryview(body)
+        at, count, slow = begin.end(), 0, 0
+        parts: list[Any] = []
+        while cut := between.search(body, at + piece_bytes, at + piece_bytes + _MAX_ROW_BYTES):
+            began_s = time.thread_time()
+            rows = decode(b"".join((b"[", view[at : cut.start() + 1], b"]")))
+            slow += time.thread_time() - began_s > _SLOW_S_PER_BYTE * (cut.start() - at)
+            if not rows or slow > _MAX_SLOW:
+                raise _Untaken
+            parts.append(self._data(_tuples(rows) if is_records else rows))
+            count += len(rows)
+            at = cut.end() - 1
+        if not parts or len(body) - at > piece_bytes + _MAX_ROW_BYTES:
+            raise _Untaken
+        mark = secrets.token_hex()
+        last = self._rows(self._decode_rest(b"".join((view[: begin.end()], f'"{mark}",'.encode(), view[at:]))), count)
+        if last is None or last[:1] != [mark] or str in set(map(type, last[1:])) or len(last) == 1:
+            raise _Untaken
+        parts.append(self._data(_tuples(last[1:]) if is_records else last[1:]))
+        return parts, count + len(last) - 1
+
+    def _data(self, rows: Sequence[Any]) -> Any:
+        """What some of the rows become at once: part of a matrix, or of columns, or themselves."""
+        if self._matrix_dtype is not None:
+            return np.array(rows, dtype=self._matrix_dtype)
+        return self._arrays(rows) if self._plain else rows
+
+    def _arrays(self, rows: Sequence[Any]) -> list[Any]:
+        columns = zip(*rows, strict=True)
+        return [make(column, spec) for make, column, spec in zip(self._makers, columns, self._specs, strict=True)]
+
+    def _payload(self, parts: list[Any], rows: int) -> Payload | None:
+        if self._matrix_dtype is not None:
+            return Payload.matrix(_joined(parts), self._name_tuple)
+        if self._plain:
+            return Payload.columns(
+                [_joined(column) for column in zip(*parts, strict=True)], self._name_tuple, rows=rows
+            )
+        try:
+            arrays = self._arrays(list(chain.from_iterable(parts)))
         except BadRequest:
             # The general route may have seen another fault before this one.
             return None
-        return Payload.columns(arrays, self._name_tuple, rows=len(rows))
+        return Payload.columns(arrays, self._name_tuple, rows=rows)
+
+
+def _body_of(row: Any, record: Any) -> Any:
+    """The type of a body of such rows, or of such records where there is a type of them."""
+    split = msgspec.defstruct(
+        "Split",
+        [("data", list[row]), ("columns", list[str]), ("index", list[int] | None, None)],
+        forbid_unknown_fields=True,
+    )
+    records = msgspec.UnsetType if record is None else list[record] | msgspec.UnsetType
+    fields = [
+        ("dataframe_split", split | msgspec.UnsetType, msgspec.UNSET),
+        ("dataframe_records", records, msgspec.UNSET),
+    ]
+    return msgspec.defstruct("Body", fields, forbid_unknown_fields=True)
+
+
+def _tuples(records: Sequence[Any]) -> list[Any]:
+    return [msgspec.structs.astuple(record) for record in records]
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def typed_decoder(schema: Schema | None, coerce: Coerce) -> TypedDecoder | None:

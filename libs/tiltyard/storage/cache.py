@@ -5,6 +5,7 @@ partial/<digest>-…/     downloads in progress, or left by a killed process
 locks/<digest>          held by the one process that fetches or checks; gone when it is done
 locks/<digest>.use      held, shared, by every process that may be reading; touched when it is fetched again, gone with
                         the entry
+trials/<digest>         how a load of it was tried here, and ended; gone with the entry
 
 With a bound, what was not used for the longest goes when something new comes, and never what somebody reads.
 """
@@ -91,6 +92,7 @@ class ModelCache:
         self._models = private_directory(self.root / "models")
         self._partial = private_directory(self.root / "partial")
         self._locks = private_directory(self.root / "locks")
+        self._trials = private_directory(self.root / "trials")
         self._sweep()
 
     def fetch(self, manifest: Manifest, source: Source) -> Path:
@@ -148,6 +150,16 @@ class ModelCache:
                 self._make_room()
         return manifest, entry
 
+    def trial(self, digest: str) -> Path:
+        """Where those who load an entry note for one another how that ended."""
+        return self._trials / digest.removeprefix("sha256:")
+
+    @contextmanager
+    def trying(self, digest: str) -> Iterator[None]:
+        """Holds off all others who would try to load an entry."""
+        with locked(self._locks / f"{self.trial(digest).name}.trial"):
+            yield
+
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         """Holds every other thread and process off one entry. The kernel lets go when the holder dies."""
@@ -193,6 +205,7 @@ class ModelCache:
                     # Unless somebody else has just removed it.
                     self._discard(entry)
                 use_file.unlink(missing_ok=True)
+                self.trial(entry.name).unlink(missing_ok=True)
                 forget(entry)
                 total_bytes -= sizes[entry]
             finally:
@@ -208,7 +221,7 @@ class ModelCache:
             shutil.rmtree(directory, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Removes what processes killed long ago were fetching, and locks that stand for nothing any more."""
+        """Removes what processes killed long ago were fetching, and locks and notes of what is not there any more."""
         oldest = time.time() - STALE_PARTIAL_S
         for left_over in self._partial.iterdir():
             with suppress(FileNotFoundError):
@@ -218,6 +231,10 @@ class ModelCache:
             with suppress(FileNotFoundError):
                 if lock.lstat().st_mtime < oldest and not (self._models / lock.stem).exists():
                     remove_unheld(lock)
+        for trial in self._trials.iterdir():
+            with suppress(FileNotFoundError):
+                if trial.lstat().st_mtime < oldest and not (self._models / trial.name).exists():
+                    trial.unlink()
 
     def _discard(self, entry: Path) -> None:
         trash = self._partial / f"{entry.name}-{uuid.uuid4().hex}"

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from tiltyard import models, pyfunc
 from tiltyard.models import ModelReference
 from tiltyard.pyfunc import PyFunc
+from tiltyard.pyfunc.payload import Decoder
 from tiltyard.storage.cache import ModelCache, release
 from tiltyard.uri import format_model_uri
 from tiltyard_serving.batch import Limits
@@ -22,6 +23,7 @@ from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.openmp import OpenMP
 from tiltyard_serving.settings import Isolation, Settings
 from tiltyard_serving.telemetry import Telemetry
+from tiltyard_serving.trial_load.trials import Trials
 from tiltyard_serving.warm_up import WarmUp, warm_up
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ _Way = tuple[Target, Isolation]
 
 class _Fetched(NamedTuple):
     model: PyFunc
+    decoder: Decoder
     name: str
     version: str
     warmed: WarmUp
@@ -66,6 +69,7 @@ class Loader:
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
         self._telemetry = telemetry
+        self._trials = Trials(settings.coerce)
         self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
         self._loaded: WeakValueDictionary[_Way, LoadedModel] = WeakValueDictionary()
         self._in_turn: WeakValueDictionary[_Way, asyncio.Lock] = WeakValueDictionary()
@@ -81,6 +85,10 @@ class Loader:
             memory_bytes=settings.isolation_memory_bytes or None,
             predict_s=settings.request_timeout_s if settings.end_overdue else None,
         )
+
+    def close(self) -> None:
+        """Ends the process in which models are tried; what is loading fails."""
+        self._trials.close()
 
     async def resolve(self, uri: str) -> Target:
         """The exact version that `uri` names now.
@@ -126,12 +134,12 @@ class Loader:
             raise
         return LoadedModel(
             fetched.model,
+            fetched.decoder,
             name=fetched.name,
             version=fetched.version,
             layout=fetched.warmed.layout,
             warning=fetched.warmed.warning,
             limits=self._limits,
-            coerce=self._settings.coerce,
             bounds=self._bounds,
             meter=ModelMeter(self._telemetry, fetched.name, fetched.version),
             size_bytes=fetched.size_bytes,
@@ -160,16 +168,21 @@ class Loader:
             return directory
 
         directory = verified()
+        cache = ModelCache(settings.cache_dir)
         model: PyFunc | None = None
         try:
             if isolation == "none":
+                # A directory that nobody vouches for is in the cache by the digest that its files have.
+                self._trials.check(directory, reference.digest or directory.name, cache)
                 model = pyfunc.load(directory)
                 if model.caution is not None:
                     _log.warning("%s/%s: %s", name, version, model.caution)
             else:
-                cache, meter = ModelCache(settings.cache_dir).root, process_meter(self._telemetry, name, version)
-                model = isolated(f"{name}/{version}", verified_again, cache, self._process_limits, meter)
+                meter = process_meter(self._telemetry, name, version)
+                model = isolated(f"{name}/{version}", verified_again, cache.root, self._process_limits, meter)
             warmed = warm_up(model, directory, settings.coerce, compiled=settings.compiled)
+            # Of a signature of very many columns it takes a second to make.
+            decoder = Decoder(model.signature, coerce=settings.coerce, bounds=self._bounds)
         except BaseException:
             if isinstance(model, IsolatedModel):
                 model.close()
@@ -178,7 +191,7 @@ class Loader:
         resident_bytes = model.resident_bytes if isinstance(model, IsolatedModel) else None
         reentrant = model.shortcut is not None and model.shortcut.reentrant
         openmp = OpenMP(settings.workers) if reentrant else None
-        return _Fetched(model, name, version, warmed, directory, resident_bytes or size_of(directory), openmp)
+        return _Fetched(model, decoder, name, version, warmed, directory, resident_bytes or size_of(directory), openmp)
 
 
 def _drop(loading: "asyncio.Future[_Fetched]") -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from tiltyard.errors import (
@@ -15,10 +15,10 @@ from tiltyard.errors import (
     TemporarilyUnavailable,
     TiltyardError,
 )
-from tiltyard.pyfunc import PyFunc, Signature, output, payload
+from tiltyard.pyfunc import PyFunc, Signature, output
 from tiltyard.pyfunc.bounds import DEFAULT as DEFAULT_BOUNDS
 from tiltyard.pyfunc.bounds import Bounds
-from tiltyard.pyfunc.payload import Body, Payload
+from tiltyard.pyfunc.payload import Body, Decoder, Payload
 from tiltyard_serving.batch import Limits, Steps, Times, Waiter
 from tiltyard_serving.batcher import Batcher
 from tiltyard_serving.isolation.model import IsolatedModel
@@ -55,12 +55,12 @@ class LoadedModel:
     def __init__(
         self,
         model: PyFunc,
+        decoder: Decoder,
         *,
         name: str,
         version: str,
         layout: Layout | None,
         limits: Limits,
-        coerce: Literal["strict", "lenient"],
         bounds: Bounds = DEFAULT_BOUNDS,
         meter: ModelMeter,
         size_bytes: int = 0,
@@ -80,7 +80,7 @@ class LoadedModel:
         self._users = 1
         self._model = model
         self._bounds = bounds
-        self._decode = payload.Decoder(model.signature, coerce=coerce, bounds=bounds)
+        self._decode = decoder
         self._batcher: Batcher[Payload, bytes] = Batcher(
             f"{name}/{version}",
             steps(model, layout, openmp, bounds),

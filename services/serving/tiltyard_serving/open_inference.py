@@ -16,6 +16,7 @@ from tiltyard.pyfunc.bounds import JSON_SEPARATORS, Bounds
 from tiltyard.pyfunc.cast import cast_column, object_array
 from tiltyard.pyfunc.enforce import check_missing, enforce
 from tiltyard.pyfunc.json_body import decode_json, without_constants
+from tiltyard.pyfunc.nesting import is_deeper
 from tiltyard.pyfunc.output import escaped, to_jsonable
 from tiltyard.pyfunc.params import validate_params
 from tiltyard.pyfunc.payload import Payload
@@ -47,6 +48,8 @@ _COLUMN_TYPES: dict[Type, str] = {
 # So much JSON is read within 5 ms whatever it says, and so many bytes of numbers beside it.
 _AT_ONCE_JSON_BYTES = 12 * 1024
 _AT_ONCE_BYTES = 512 * 1024
+# A larger text would keep others waiting.
+_IN_PIECES_BYTES = 512 * 1024
 
 
 class RequestedOutput(msgspec.Struct):
@@ -111,10 +114,11 @@ def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -
     if end > len(body):
         raise BadRequest(f"Inference-Header-Content-Length is {end}, but the body has {len(body)} bytes.")
     bounds.check_text(memoryview(body)[:end], JSON_SEPARATORS)
-    bounds.check_nesting(memoryview(body)[:end])
     try:
-        request = _request(body[:end])
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        request = _request(body[:end], bounds.nesting)
+    except RecursionError:
+        raise bounds.too_deep() from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
         why = str(error)[:200] if isinstance(error, msgspec.MsgspecError) else type(error).__name__
         raise BadRequest(f"The inference request cannot be read: {why}.") from None
     if not request.inputs:
@@ -142,14 +146,18 @@ def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -
     return request, arrays
 
 
-def _request(text: bytes) -> InferRequest:
+def _request(text: bytes, max_levels: int) -> InferRequest:
+    if len(text) > _IN_PIECES_BYTES:
+        return msgspec.convert(decode_json(text, max_levels), InferRequest)
+    if is_deeper(text, max_levels):
+        raise RecursionError
     try:
         return msgspec.json.decode(text, type=InferRequest)
     except msgspec.DecodeError as error:
         # A message of another form is no matter of bare NaN.
         if isinstance(error, msgspec.ValidationError) or without_constants(text) is None:
             raise
-    return msgspec.convert(decode_json(text), InferRequest)
+    return msgspec.convert(decode_json(text, max_levels), InferRequest)
 
 
 def to_payload(request: InferRequest, arrays: dict[str, Any], signature: Signature | None) -> Payload:

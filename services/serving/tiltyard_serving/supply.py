@@ -95,6 +95,7 @@ class Supply:
         return served
 
     def close(self) -> None:
-        """Ends following."""
+        """Ends following and loading."""
+        self._loader.close()
         if self._watching is not None:
             self._watching.cancel()

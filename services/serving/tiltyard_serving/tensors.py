@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tiltyard.errors import BadRequest, InternalError
+from tiltyard.pyfunc.chunks import array_of, types_of
 from tiltyard.pyfunc.output import Unsayable, to_jsonable
 from tiltyard.pyfunc.plain import plain
 from tiltyard.pyfunc.quote import quote
@@ -69,7 +70,7 @@ def from_json(tensor: Tensor, shape: tuple[int, ...]) -> Any:
     if not isinstance(values, list):
         raise bad(tensor, "its data must be a list")
     for _ in range(_MAX_DIMENSIONS):
-        if not values or set(map(type, values)) != {list}:
+        if not values or types_of(values) != {list}:
             break
         values = [value for row in values for value in row]
     if tensor.datatype == BYTES:
@@ -78,20 +79,20 @@ def from_json(tensor: Tensor, shape: tuple[int, ...]) -> Any:
         allowed = {bool}
     else:
         allowed = {int, float} if tensor.datatype.startswith("FP") else {int}
-    kinds = set(map(type, values))
+    kinds = types_of(values)
     if found := kinds - allowed - {type(None)}:
         raise bad(tensor, f"its data is {tensor.datatype} and holds a {min(kind.__name__ for kind in found)}")
     dtype = DTYPES.get(tensor.datatype, "object")
     try:
         with np.errstate(over="raise"):
             if tensor.datatype.startswith("FP"):
-                array = check_exact(values, np.array(values, dtype=dtype)) if int in kinds else np.array(values, dtype)
+                array = check_exact(values, array_of(values, dtype)) if int in kinds else array_of(values, dtype)
             elif type(None) in kinds:
                 # Only objects can be missing beside integers, truth values and texts.
-                np.array([value for value in values if value is not None], dtype=dtype)
-                array = np.array(values, dtype=object)
+                array_of([value for value in values if value is not None], dtype)
+                array = array_of(values, object)
             else:
-                array = np.array(values, dtype=dtype)
+                array = array_of(values, dtype)
     except Refused as refused:
         raise bad(tensor, refused.why.rstrip(".")) from None
     except (OverflowError, FloatingPointError, ValueError):
@@ -239,7 +240,7 @@ def _array(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of value
 
 
 def _kinds(values: Sequence[Any]) -> set[type]:
-    kinds = set(map(type, values))
+    kinds = types_of(values)
     for value in values if kinds & {list, tuple} else ():
         kinds |= _kinds(value) if isinstance(value, list | tuple) else set()
     # What numpy made has one kind already.

@@ -27,6 +27,16 @@ FLAVORS: dict[str, str] = {
 }
 OTHER = "tiltyard.pyfunc.flavors.module"
 
+# Loaders that hand the model's file to native code, and the library whose code that is. It checks little of what it
+# reads: a damaged file may end the process. What Python reads itself is not here: a pickle is code of its author, who
+# may end any process that runs it, and of a skops file every number that points somewhere is checked.
+NATIVE: dict[str, str] = {
+    "mlflow.xgboost": "xgboost",
+    "mlflow.lightgbm": "lightgbm",
+    "mlflow.catboost": "catboost",
+    "mlflow.onnx": "onnxruntime",
+}
+
 
 @dataclass(frozen=True)
 class Predictor:

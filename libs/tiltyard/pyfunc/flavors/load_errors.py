@@ -20,6 +20,8 @@ from tiltyard.pyfunc.quote import quote
 # Where MLmodel says which file holds the model.
 _NAMED_BY = ("python_model", "model_path", "data", "pickled_model", "model_code_path")
 
+_TOO_LITTLE_MEMORY = "or there is too little memory for it"
+
 
 @contextmanager
 def load_errors(directory: Path, metadata: MLModel) -> Iterator[None]:
@@ -45,24 +47,42 @@ def load_errors(directory: Path, metadata: MLModel) -> Iterator[None]:
         if isinstance(error, ModuleNotFoundError) and error.name:
             raise MissingPackage(told(directory, metadata, error.name)) from error
         kind = type(error).__name__
-        others = other_releases(directory, metadata)
-        advice = (
-            f" It was saved with {listed(others)}. Install these releases, save the model again with those that are "
-            f"installed, or serve it with {ISOLATION}."
-            if others
-            else ""
-        )
         # The text of a library may name files of this host; it stays on the error for the log.
         if _is_of_the_model(error, directory):
-            raise InvalidParameterValue(f"The model cannot be loaded: its own code failed ({kind}).{advice}") from error
+            raise InvalidParameterValue(
+                f"The model cannot be loaded: its own code failed ({kind}).{_advice(directory, metadata)}"
+            ) from error
         if isinstance(error, MemoryError):
-            why = "or there is too little memory for it"
+            why = _TOO_LITTLE_MEMORY
         else:
             why = f"or not of the kind that the loader {quote(metadata.pyfunc['loader_module'])} reads"
         raise ModelUnreadable(
             f"The model cannot be loaded: {_file(directory, metadata)} cannot be read ({kind}). It is damaged, {why}."
-            f"{advice}"
+            f"{_advice(directory, metadata)}"
         ) from error
+
+
+def unread(directory: Path, metadata: MLModel, end: str) -> ModelUnreadable:
+    """The error of a model whose load did not come back, in a process that nothing else was lost with.
+
+    Args:
+        end: how that ended, as a clause: "lightgbm ended its process (SIGSEGV)".
+    """
+    return ModelUnreadable(
+        f"The model cannot be loaded: {_file(directory, metadata)} cannot be read: {end}. It is damaged, "
+        f"{_TOO_LITTLE_MEMORY}.{_advice(directory, metadata)}"
+    )
+
+
+def _advice(directory: Path, metadata: MLModel) -> str:
+    """What to do about other releases of the model's packages, if there are."""
+    others = other_releases(directory, metadata)
+    if not others:
+        return ""
+    return (
+        f" It was saved with {listed(others)}. Install these releases, save the model again with those that are "
+        f"installed, or serve it with {ISOLATION}."
+    )
 
 
 def _is_of_the_model(error: BaseException, directory: Path) -> bool:

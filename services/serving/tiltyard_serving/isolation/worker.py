@@ -48,7 +48,7 @@ def main(directory: str, fd: str, memory_bytes: str) -> int:
         model = load(Path(directory), alone=True)
         return {"row_wise": model.row_wise, "takes_params": model.takes_params}
 
-    answer = _outcome(LOADED, loaded)
+    answer = outcome_of(LOADED, loaded)
     if os.getpid() != own_pid:
         os._exit(0)
     send(connection, answer)
@@ -60,7 +60,7 @@ def main(directory: str, fd: str, memory_bytes: str) -> int:
             number, verb, *arguments = codec.decode(receive(connection))
         except (EOFError, ConnectionError):
             return 0
-        answer = _outcome(number, lambda: _VERBS[verb](served, *arguments))  # noqa: B023 - called at once
+        answer = outcome_of(number, lambda: _VERBS[verb](served, *arguments))  # noqa: B023 - called at once
         if os.getpid() != own_pid:
             os._exit(0)
         send(connection, answer)
@@ -79,7 +79,7 @@ def _take_shortcut(model: PyFunc, example: Any, compiled: bool) -> dict[str, Any
 _VERBS: dict[str, Callable[..., Any]] = {"predict": _predict, "take_shortcut": _take_shortcut}
 
 
-def _outcome(number: int, work: Callable[[], Any]) -> bytes:
+def outcome_of(number: int, work: Callable[[], Any]) -> bytes:
     """What came of `work`, as the message `number`: its value, or what it raised, which ends nothing."""
     try:
         return codec.encode([number, OK, work()])

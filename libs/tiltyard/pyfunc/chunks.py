@@ -1,0 +1,80 @@
+"""Long lists, looked at in chunks: one call over millions of values holds the interpreter's lock, and others wait.
+
+Transposing in chunks is faster, too: what is read is still in the processor's cache.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+CHUNK_VALUES = 100_000
+
+
+def types_of(values: Sequence[Any]) -> set[type]:
+    """The types of the values."""
+    return set().union(*(set(map(type, chunk)) for chunk in chunks(values)))
+
+
+def lengths_of(rows: Sequence[Any]) -> set[int]:
+    """The lengths of the rows."""
+    return set().union(*(set(map(len, chunk)) for chunk in chunks(rows)))
+
+
+def range_of(values: Sequence[Any]) -> tuple[Any, Any]:
+    """The least and the largest of some values."""
+    ends = [(min(chunk), max(chunk)) for chunk in chunks(values)]
+    return min(least for least, _ in ends), max(largest for _, largest in ends)
+
+
+def columns_of(rows: Sequence[Any]) -> list[Sequence[Any]]:
+    """The columns of rows of one length. Raises: ValueError if they differ."""
+    if len(rows) * len(rows[0]) <= CHUNK_VALUES:
+        return list(zip(*rows, strict=True))
+    columns: list[list[Any]] = [[] for _ in rows[0]]
+    for chunk in chunks(rows, len(rows[0])):
+        for column, cells in zip(columns, zip(*chunk, strict=True), strict=True):
+            column.extend(cells)
+    return list(columns)
+
+
+def flat(rows: Sequence[Any]) -> list[Any]:
+    """All that is in the rows, one after the other."""
+    values: list[Any] = []
+    for chunk in chunks(rows, _cells(rows)):
+        values += chain.from_iterable(chunk)
+    return values
+
+
+def array_of(values: Any, dtype: Any = None) -> Any:
+    """What `np.array` makes of a value, or of nested lists. Raises: as that."""
+    if type(values) is not list or len(values) * (cells := _cells(values)) <= CHUNK_VALUES:
+        return np.array(values, dtype=dtype)
+    parts = [np.array(chunk, dtype=dtype) for chunk in chunks(values, cells)]
+    if dtype is None and any(part.dtype == object for part in parts):
+        parts = [np.array(chunk, dtype=object) for chunk in chunks(values, cells)]
+    texts = {part.dtype.kind == "U" for part in parts}
+    if len({part.shape[1:] for part in parts}) > 1 or (dtype is None and len(texts) > 1):
+        # As numpy itself says it, or lists as they are; and numbers as the texts that they are beside a text.
+        return np.array(values, dtype=dtype)
+    return np.concatenate(parts)
+
+
+def chunks(values: Sequence[Any], cells: int = 1) -> Iterator[Sequence[Any]]:
+    """The values, some at a time: fewer when each stands for more cells."""
+    step = max(1, CHUNK_VALUES // max(1, cells))
+    if len(values) <= step:
+        yield values
+        return
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
+
+
+def _cells(values: Sequence[Any]) -> int:
+    """How many cells each of the values stands for, told by the first one."""
+    first, cells = values[0] if values else None, 1
+    while isinstance(first, list) and first:
+        cells *= len(first)
+        first = first[0]
+    return cells
