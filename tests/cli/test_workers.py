@@ -219,6 +219,48 @@ def test_a_stop_does_not_wait_for_who_is_silent(tiny: StartTiny) -> None:
     assert silent.recv(1) == b""
 
 
+def begun(service: Service, *, used: bool) -> http.client.HTTPConnection:
+    """A connection on which the server has read the beginning of a head, the first one or after an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    connection.connect()
+    if used:
+        connection.request("GET", "/pid")
+        assert connection.getresponse().read()
+    connection.sock.sendall(b"GET /pid HTTP/1.1\r\nHost: a")
+    # What was sent before this is read before this is answered.
+    assert get(service, "/pid")
+    return connection
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_a_stop_does_not_wait_for_the_rest_of_a_head(tiny: StartTiny, used: bool) -> None:
+    """Who has begun a request and is silent is told so after a moment, long before the time of slow clients."""
+    service = tiny(1)
+    connection = begun(service, used=used)
+    service.signal(signal.SIGTERM)
+    answer = http.client.HTTPResponse(connection.sock)
+    answer.begin()
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    assert b"The server stops" in answer.read()
+    connection.close()
+    assert service.wait(60) == 0
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_a_head_that_comes_while_the_process_stops_is_answered(tiny: StartTiny, used: bool) -> None:
+    """The rest of a head that comes in time is a request like any other."""
+    service = tiny(1, last_head_s=60)
+    connection = begun(service, used=used)
+    service.signal(signal.SIGTERM)
+    assert eventually(lambda: not is_open(service.port), 60)
+    connection.sock.sendall(b"\r\n\r\n")
+    answer = http.client.HTTPResponse(connection.sock)
+    answer.begin()
+    assert (answer.status, answer.headers["connection"]) == (200, "close") and answer.read()
+    connection.close()
+    assert service.wait(60) == 0
+
+
 def is_open(port: int) -> bool:
     """Whether somebody takes connections."""
     with socket.socket() as asked:

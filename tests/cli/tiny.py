@@ -19,6 +19,7 @@ class Settings(msgspec.Struct, frozen=True):
     fail_after: int = 0
     drain_delay_s: float = 0.0
     last_request_s: float = connections.LAST_REQUEST_S
+    last_head_s: float = connections.LAST_HEAD_S
 
 
 class App:
@@ -53,6 +54,7 @@ class App:
 def create_app(settings: Settings) -> App:
     """The application; from the `fail_after`-th process on, a refusal."""
     connections.LAST_REQUEST_S = settings.last_request_s
+    connections.LAST_HEAD_S = settings.last_head_s
     seen = settings.folder / "started"
     with seen.open("ab") as file:
         file.write(b".")

@@ -90,7 +90,7 @@ def bodies(draw: st.DrawFn) -> bytes:
     return json.dumps({field: draw(st.sampled_from(shapes))}).encode()
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(
     body=bodies(),
     schema=st.none() | COLUMN_SCHEMAS | TENSORS,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tiltyard import pyfunc
 from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc import model_yaml
 from tiltyard.pyfunc.model_yaml import MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, read_yaml
 from tiltyard.pyfunc.schema import MAX_TYPE_DEPTH, Schema
 
@@ -67,6 +68,25 @@ def test_the_bounds_are_wide() -> None:
     assert read_yaml("[" * MAX_DEPTH + "]" * MAX_DEPTH, file_name="f")
     assert len(read_yaml("- a\n" * (MAX_NODES - 1), file_name="f")) == MAX_NODES - 1
     assert read_yaml("a: " + "x" * 1_000_000, file_name="f") == {"a": "x" * 1_000_000}
+
+
+def test_a_large_file_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between them other threads run: one long text of a file is not scanned at one go. The pieces are the whole."""
+    sizes: list[int] = []
+    read = model_yaml._Pieces.read
+
+    def noted(pieces: model_yaml._Pieces, size: int = MAX_FILE_BYTES, /) -> bytes:
+        piece = read(pieces, size)
+        sizes.append(len(piece))
+        return piece
+
+    monkeypatch.setattr(model_yaml._Pieces, "read", noted)
+    text = "xé€\U0001f600" * 40_000
+    for content in (f"a: '{text}'", f"a: '{text}'".encode()):
+        sizes.clear()
+        assert read_yaml(content, file_name="f") == {"a": text}
+        assert sum(sizes) == 2 * len(f"a: '{text}'".encode())
+        assert max(sizes) <= 65_536
 
 
 @pytest.mark.parametrize("depth", [MAX_TYPE_DEPTH + 1, 900, 100_000])

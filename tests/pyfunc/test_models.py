@@ -311,7 +311,7 @@ def test_what_is_installed_meanwhile_is_pinned(tmp_path: Path, monkeypatch: pyte
     """A package that comes once models have been saved is named by the next one, also in its next release."""
     place = tmp_path / "packages"
     place.mkdir()
-    monkeypatch.syspath_prepend(place)
+    monkeypatch.setattr(sys, "path", [str(place)])
     assert environment.requirements_of_modules({"newcomer.parts"}) == []
     for release, folder in (("1.0", "newcomer-1.0.dist-info"), ("1.1", "newcomer-1.1.dist-info")):
         for old in place.glob("*.dist-info"):

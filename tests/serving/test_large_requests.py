@@ -29,7 +29,7 @@ async def test_trees_answer_large_requests_at_once(tmp_path: Path) -> None:
     """Each gets the estimator's own answer to its rows, and where there are processors, two threads predict."""
     estimator, features = iris(HistGradientBoostingRegressor(random_state=0))
     pyfunc.save_model(estimator, tmp_path / "trees", input_example=features[:3], pip_requirements=["scikit-learn"])
-    draws = np.random.default_rng(1).uniform(0, 8, (6, ROWS, len(IRIS)))
+    draws = np.random.default_rng(1).uniform(0, 8, (4, ROWS, len(IRIS)))
     async with running(models=(f"trees={tmp_path / 'trees'}",)) as app:
 
         async def asked(rows: np.ndarray) -> Answer:

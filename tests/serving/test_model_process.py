@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import pickle
+import re
 import signal
 import sys
 import threading
@@ -14,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tiltyard.errors import InternalError
+from tiltyard.errors import InternalError, ModelUnreadable
 from tiltyard_serving.isolation.environment import Environment
 from tiltyard_serving.isolation.process import Limits, Process
 
@@ -108,3 +110,26 @@ def test_an_end_by_a_signal_without_a_name(process: Process) -> None:
 def test_the_modules_of_its_model_have_their_own_names(process: Process) -> None:
     """Nobody else's modules are there to be told apart from, so code that looks into `sys.modules` finds its own."""
     assert ask(process, "own") == [True]
+
+
+@pytest.mark.parametrize(
+    ("loader", "kind", "said"),
+    [
+        ("mlflow.lightgbm", ModelUnreadable, "'model.pkl' cannot be read: the process in which lightgbm read it was "),
+        ("mlflow.sklearn", InternalError, "The model's process was ended by SIGABRT before the model was loaded"),
+    ],
+)
+def test_an_end_while_it_loads_is_told(tmp_path: Path, loader: str, kind: type[Exception], said: str) -> None:
+    """A load that ends its process is an error, not the start of another; a file that native code read is named."""
+
+    class Aborts:
+        def __reduce__(self) -> Any:
+            return os.abort, ()
+
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Aborts()))
+    flavors: dict[str, Any] = {"python_function": {"loader_module": loader, "data": "model.pkl"}}
+    flavors["lightgbm"] = {"data": "model.pkl", "model_class": "lightgbm.sklearn.LGBMRegressor"}
+    flavors["sklearn"] = {"pickled_model": "model.pkl", "serialization_format": "pickle"}
+    (tmp_path / "MLmodel").write_text(json.dumps({"flavors": flavors}))
+    with pytest.raises(kind, match=re.escape(said)):
+        Process("m/1", lambda: tmp_path, Environment(Path(sys.executable), "server"), Limits(None, None))

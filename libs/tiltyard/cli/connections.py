@@ -19,8 +19,11 @@ MAX_HEAD_BYTES = 64 * 1024
 MIN_BYTES_PER_S = 1024
 # How long a connection that idles when the process stops is still answered: its client may be sending just now.
 LAST_REQUEST_S = 0.25
+# And for how long the rest of a head is waited for then, after the last of its bytes.
+LAST_HEAD_S = 1.0
 # The headers of a wish for another protocol.
 _WISH = (b"upgrade", b"http2-settings")
+_STOPPED = "The server stops, and the rest of the request's head did not arrive."
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -38,10 +41,10 @@ class Patience(msgspec.Struct, frozen=True):
 
 
 class _Arrival:
-    __slots__ = ("began_s", "size_bytes")
+    __slots__ = ("began_s", "came_s", "size_bytes")
 
     def __init__(self) -> None:
-        self.began_s = time.monotonic()
+        self.began_s = self.came_s = time.monotonic()
         self.size_bytes = 0
 
 
@@ -57,12 +60,14 @@ class Arrivals:
         self._too_slow = (
             f"The request did not arrive in time, by the limit 'slow_client_s' of {patience.request_s:g} seconds."
         )
+        self._stopped_s = 0.0
         self._arriving: dict[Connection, _Arrival] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
     def stop(self) -> None:
-        """From now on each answer closes its connection, and nobody idles for long."""
+        """From now on each answer closes its connection, and nobody idles for long or keeps back a head."""
         self.stopping = True
+        self._stopped_s = time.monotonic()
         self.keep_alive_s = LAST_REQUEST_S
 
     def more(self, connection: "Connection", size_bytes: int) -> int:
@@ -72,12 +77,18 @@ class Arrivals:
             arrival = self._arriving[connection] = _Arrival()
             if self._sweeping is None:
                 self._sweeping = connection.loop.call_later(SWEEP_S, self._sweep, connection.loop)
+        else:
+            arrival.came_s = time.monotonic()
         arrival.size_bytes += size_bytes
         return arrival.size_bytes
 
     def forget(self, connection: "Connection") -> None:
         """Ends that: the request is there, or the connection has gone."""
         self._arriving.pop(connection, None)
+
+    def _last_s(self, arrival: _Arrival) -> float:
+        """Since when its client has been silent while the process stops."""
+        return max(arrival.came_s, self._stopped_s)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._sweeping = None
@@ -90,6 +101,10 @@ class Arrivals:
             if now_s - arrival.began_s > self._request_s + bytes_s:
                 self.forget(connection)
                 connection.cut(HTTPStatus.REQUEST_TIMEOUT, self._too_slow)
+            elif self.stopping and not connection.has_head and now_s - self._last_s(arrival) > LAST_HEAD_S:
+                # Nothing was asked yet that could be lost.
+                self.forget(connection)
+                connection.cut(HTTPStatus.REQUEST_TIMEOUT, _STOPPED)
         if self._arriving:
             self._sweeping = loop.call_later(SWEEP_S, self._sweep, loop)
 

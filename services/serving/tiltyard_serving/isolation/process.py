@@ -24,6 +24,9 @@ from tiltyard.errors import (
     TemporarilyUnavailable,
     TiltyardError,
 )
+from tiltyard.pyfunc import MLModel
+from tiltyard.pyfunc.flavors import NATIVE
+from tiltyard.pyfunc.flavors.load_errors import unread
 from tiltyard_serving.isolation import codec, start, worker
 from tiltyard_serving.isolation.channel import receive, send
 from tiltyard_serving.isolation.environment import Environment
@@ -117,7 +120,8 @@ class Process:
             observe: told what happens to it.
 
         Raises:
-            InvalidParameterValue: the model cannot be loaded; says why.
+            InvalidParameterValue: the model cannot be loaded; says why. ModelUnreadable if native code that read it
+                ended its process.
             InternalError: its process ended before it was.
         """
         self._name = name
@@ -240,6 +244,14 @@ class Process:
             return f"was ended by {signal_name(-status)}"
         return f"ended by itself with status {status}"
 
+    def _unloaded(self, status: int) -> TiltyardError:
+        """Why the process ended before its model was loaded: what native code reads is to blame if that ended it."""
+        directory, why = self._directory(), self._why(status)
+        metadata = MLModel.load(directory)
+        if status < 0 and (library := NATIVE.get(metadata.pyfunc["loader_module"])):
+            return unread(directory, metadata, f"the process in which {library} read it {why}")
+        return InternalError(f"The model's process {why} before the model was loaded.")
+
     def _start(self) -> _Running:
         """A process with its model loaded, and everything arranged with it."""
         ours, theirs = socket.socketpair()
@@ -266,8 +278,7 @@ class Process:
                 running.ask(message)
         except (EOFError, OSError):
             ours.close()
-            status = _ended(process)
-            raise InternalError(f"The model's process {self._why(status)} before the model was loaded.") from None
+            raise self._unloaded(_ended(process)) from None
         except BaseException:
             ours.close()
             _ended(process)
