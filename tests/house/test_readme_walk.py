@@ -11,10 +11,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyspark
 import pytest
 from uv import find_uv_bin
 
-from tests.fixtures.java import SHORT_LIFE
+from tests.fixtures.java import short_life_of_spark
 from tests.fixtures.processes import unused_port
 from tests.house.readme_session import HOUSE, Block, Command, Session, blocks, commands, path_of
 
@@ -52,8 +53,10 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     }
     variables = (
         known
-        | SHORT_LIFE
+        | short_life_of_spark()
         | {
+            # The same release as the reader's own, and its classes are in the archive.
+            "SPARK_HOME": str(Path(pyspark.__file__).parent),
             "PATH": path_of(environment),
             "VIRTUAL_ENV": str(environment),
             "TILTYARD_REGISTRY_LISTEN_PORT": str(REGISTRY_PORT),
@@ -67,6 +70,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     session = Session(folder / "work", variables, replaced)
     yield session
     session.close()
+    shutil.rmtree(environment)
 
 
 def test_the_tutorial_runs_as_written(session: Session) -> None:
@@ -106,7 +110,10 @@ def _take_compiled(session: Session) -> None:
         place = theirs / compiled.relative_to(ours)
         if place.parent.parent.is_dir() and not place.exists():
             place.parent.mkdir(exist_ok=True)
-            shutil.copy2(compiled, place)
+            try:
+                place.hardlink_to(compiled)
+            except OSError:  # on another disk
+                shutil.copy2(compiled, place)
 
 
 def _uv() -> str:

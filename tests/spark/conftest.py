@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import tiltyard
-from tests.fixtures.java import SHORT_LIFE
+from tests.fixtures.java import SHORT_LIFE, short_life_of_spark
 from tests.fixtures.services import Service
 from tiltyard.storage.cache import DIRECTORY_VARIABLE
 
@@ -36,9 +36,13 @@ def cache_of_the_driver(cache_dir: Path, environment_of_the_module: None) -> Non
 def virtual_machines_for_a_short_life() -> Iterator[None]:
     """Every Java that these tests start compiles quickly rather than well: each lives for seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in SHORT_LIFE.items():
-            patch.setenv(name, value)
+        _set(patch, SHORT_LIFE)
         yield
+
+
+def _set(patch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        patch.setenv(name, value)
 
 
 @pytest.fixture(scope="session")
@@ -46,11 +50,10 @@ def spark(cache_dir: Path) -> Iterator[Any]:
     """A Spark session of two local cores."""
     from tiltyard.spark.session import open_session
 
-    session = open_session(
-        app_name="tests",
-        master="local[2]",
-        conf={"spark.sql.shuffle.partitions": "2", f"spark.executorEnv.{DIRECTORY_VARIABLE}": str(cache_dir)},
-    )
+    conf = {"spark.sql.shuffle.partitions": "2", f"spark.executorEnv.{DIRECTORY_VARIABLE}": str(cache_dir)}
+    with pytest.MonkeyPatch.context() as patch:
+        _set(patch, short_life_of_spark())
+        session = open_session(app_name="tests", master="local[2]", conf=conf)
     session.sparkContext.setLogLevel("OFF")
     yield session
     session.stop()

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.fixtures.java import short_life_of_spark
 from tests.fixtures.processes import GuardedProcess, unused_port
 from tests.fixtures.services import StartService
 from tests.spark import deployments
@@ -37,7 +38,9 @@ def run(deployment: str, registry: StartService, flowers: pd.DataFrame, tmp_path
         text=True,
         timeout=540,
         cwd=tmp_path,
-        env=os.environ | {"TILTYARD_CACHE_DIR": str(tmp_path / "cache"), "SPARK_WORKER_DIR": str(tmp_path / "work")},
+        env=os.environ
+        | short_life_of_spark()
+        | {"TILTYARD_CACHE_DIR": str(tmp_path / "cache"), "SPARK_WORKER_DIR": str(tmp_path / "work")},
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     assert lines, done.stderr[-4000:]
@@ -73,7 +76,8 @@ def standalone_master(tmp_path: Path) -> Iterator[str]:
     from tiltyard.java import java_home
 
     home = Path(pyspark.__file__).parent
-    env = os.environ | {"SPARK_HOME": str(home), "JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable}
+    env = os.environ | short_life_of_spark()
+    env |= {"SPARK_HOME": str(home), "JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable}
     master = f"spark://127.0.0.1:{unused_port()}"
     log = tmp_path / "standalone.log"
     started = []

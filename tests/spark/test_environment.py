@@ -1,6 +1,8 @@
 """The probe of the executors' Python: what counts as a difference, and what is said about it."""
 
 import logging
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -42,6 +44,24 @@ def test_differences_name_both_sides(
 ):
     """Another Python, another numpy and a requirement that is not fulfilled are differences; a patch release is not."""
     assert [str(entry) for entry in compare(Executor("w", "2", python, versions), DRIVER, requirements)] == expected
+
+
+def test_the_probe_keeps_the_workers(spark: Any, registry_url: str):
+    """The Python workers that were there go on afterwards, with all they have imported."""
+
+    def pids(batches: Iterator[Any]) -> Iterator[Any]:
+        import pyarrow as pa
+
+        for batch in batches:
+            yield pa.RecordBatch.from_arrays([pa.array([os.getpid()] * batch.num_rows)], ["id"])
+
+    def workers() -> set[int]:
+        return {row["id"] for row in spark.range(2).mapInArrow(pids, "id long").collect()}
+
+    predict = tiltyard.spark_udf(spark, f"models:/{NUMBERS}@champion", registry_url=registry_url)
+    before = workers()
+    check_environment(spark, predict, on_mismatch="error")
+    assert workers() & before
 
 
 def test_the_probe_runs_where_the_model_will(spark: Any, registry_url: str, caplog: pytest.LogCaptureFixture):

@@ -1,6 +1,7 @@
 """MLlib pipelines that MLflow saved: loaded without it, on one Spark session for all models of a process."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.fixtures.java import short_life_of_spark
 from tests.pyfunc import peer
 from tests.serving.in_process import running
 from tiltyard import pyfunc
@@ -93,7 +95,11 @@ def test_a_pipeline_answers_as_mlflow_does(root: Path, spark: Any) -> None:
 def test_a_process_without_mlflow_starts_one_session(root: Path) -> None:
     """Without MLflow and without a session, a local one is started for both models, and the process ends by itself."""
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ANSWER, str(root)], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "ignore", "-c", ANSWER, str(root)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | short_life_of_spark(),
     )
     assert run.returncode == 0, run.stderr
     here = {name: pyfunc.load(root / name).predict(INPUTS[name]) for name in ("pipeline", "scaler")}

@@ -120,15 +120,17 @@ def _ask(spark: "SparkSession", names: tuple[str, ...]) -> list[Executor]:
     import pyarrow as pa
 
     def probe(batches: Iterator[Any]) -> Iterator[Any]:
+        # To the last batch: Spark ends a worker that leaves some unread, and the next one would import everything anew.
+        answered = False
         for batch in batches:
-            if batch.num_rows:
+            if batch.num_rows and not answered:
+                answered = True
                 time.sleep(_HOLD_S)
                 here = describe(names)
                 row: dict[str, Any] = {"host": here.host, "executor": here.executor, "python": here.python}
                 row["prefix"] = here.prefix
                 row["versions"] = list(here.versions.values())
                 yield pa.RecordBatch.from_pylist([row], schema=fields)
-                return
 
     fields = pa.schema([(name, pa.string()) for name in ("host", "executor", "python", "prefix")])
     fields = fields.append(pa.field("versions", pa.list_(pa.string())))

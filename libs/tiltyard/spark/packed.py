@@ -13,8 +13,10 @@ import json
 import os
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import threading
 import uuid
@@ -126,7 +128,8 @@ def _build(made: PackedEnvironment, lines: Sequence[str]) -> None:
     (site,) = made.directory.glob("lib/python*/site-packages")
     # This library in the very version that the driver runs, wherever that was installed from.
     own = Path(__file__).parents[1]
-    shutil.copytree(own, site / own.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(own, site / own.name)
+    _take_compiled(Path(sysconfig.get_path("purelib")), site)
     _replace_links(python)
     partial = made.archive.with_name(f"{uuid.uuid4().hex}.partial")
     # Stored and not compressed, which would take longer than it saves. Of a plain tar Spark loses the permissions.
@@ -134,6 +137,26 @@ def _build(made: PackedEnvironment, lines: Sequence[str]) -> None:
         for part in sorted(made.directory.iterdir()):
             archive.add(part, arcname=part.name, filter=lambda entry: None if entry.issym() else entry)
     partial.replace(made.archive)
+
+
+def _take_compiled(ours: Path, theirs: Path) -> None:
+    """Copies the bytecode of packages that lie in both folders, so that not every executor compiles them anew.
+
+    Python takes bytecode of a file of this very time and size, and no other is copied.
+    """
+    for package in theirs.iterdir():
+        for compiled in (ours / package.name).rglob(f"__pycache__/*.{sys.implementation.cache_tag}.pyc"):
+            place = theirs / compiled.relative_to(ours)
+            try:
+                written = (place.parents[1] / f"{place.name.partition('.')[0]}.py").stat()
+            except FileNotFoundError:
+                continue
+            with compiled.open("rb") as file:
+                expected = struct.pack("<4xII", int(written.st_mtime) & 0xFFFFFFFF, written.st_size & 0xFFFFFFFF)
+                same = file.read(16)[4:] == expected
+            if same:
+                place.parent.mkdir(exist_ok=True)
+                shutil.copyfile(compiled, place)
 
 
 def _replace_links(python: Path) -> None:
