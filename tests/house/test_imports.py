@@ -119,7 +119,7 @@ LAW: dict[str, str] = {
     "tiltyard_serving.telemetry tiltyard_serving.endpoints tiltyard_serving.model tiltyard_serving.served "
     "tiltyard_serving.endpoint tiltyard_serving.endpoint_config tiltyard_serving.shadow tiltyard_serving.trial "
     "tiltyard_serving.open_inference tiltyard_serving.batch tiltyard_serving.payload_log "
-    "tiltyard_serving.shared_endpoints",
+    "tiltyard_serving.shared_endpoints tiltyard_serving.memory",
     "tiltyard_serving.app": "tiltyard.* tiltyard_serving.*",
 }
 

@@ -144,14 +144,14 @@ def _version(port: int) -> str:
 def test_a_trial_is_made_once(trials: Trials, cache: ModelCache, tmp_path: Path) -> None:
     """What was tried is noted by digest, for every process, and tried again with another release of the library."""
     path = boosted(tmp_path / "m", 1)
-    trials.check(path, "sha256:aa", cache)
+    trials.check(path, "sha256:aa", cache.root)
     assert trials.pid is not None
     later = Trials("strict")
-    later.check(path, "sha256:aa", cache)
+    later.check(path, "sha256:aa", cache.root)
     assert later.pid is None
     note = cache.trial("sha256:aa")
     note.write_text(note.read_text().replace("lightgbm ", "lightgbm 0."))
-    trials.check(path, "sha256:aa", cache)
+    trials.check(path, "sha256:aa", cache.root)
     assert f"lightgbm {lightgbm.__version__}" in note.read_text()
 
 
@@ -165,8 +165,16 @@ def test_every_end_is_told(trials: Trials, cache: ModelCache, tmp_path: Path, co
     path = in_pickle(tmp_path / "m", content)
     for tried in (trials, later := Trials("strict")):
         with pytest.raises(ModelUnreadable, match=rf"'model.pkl' cannot be read: lightgbm ended its process \({how}\)"):
-            tried.check(path, "aa", cache)
+            tried.check(path, "aa", cache.root)
     assert later.pid is None
+
+
+def test_without_a_cache_it_is_tried_each_time(trials: Trials, tmp_path: Path) -> None:
+    """A directory is served, or refused, where no folder can be made to note that in."""
+    (tmp_path / "file").touch()
+    trials.check(boosted(tmp_path / "good", 1), "aa", tmp_path / "file" / "cache")
+    with pytest.raises(ModelUnreadable):
+        trials.check(in_pickle(tmp_path / "bad", Does(os.abort)), "aa", tmp_path / "file" / "cache")
 
 
 def test_a_refusal_is_not_for_good(
@@ -175,21 +183,21 @@ def test_a_refusal_is_not_for_good(
     """What failed is tried again after a while, as it may have been memory that was short."""
     path = in_pickle(tmp_path / "m", Does(os.abort))
     with pytest.raises(ModelUnreadable):
-        trials.check(path, "aa", cache)
+        trials.check(path, "aa", cache.root)
     boosted(tmp_path / "good", 1)
     for file in (tmp_path / "good").iterdir():
         file.rename(path / file.name)
     with pytest.raises(ModelUnreadable):
-        trials.check(path, "aa", cache)
+        trials.check(path, "aa", cache.root)
     monkeypatch.setattr(module, "REFUSED_FOR_S", -1.0)
-    trials.check(path, "aa", cache)
+    trials.check(path, "aa", cache.root)
 
 
 def test_what_the_load_tells_is_left_to_it(trials: Trials, cache: ModelCache, tmp_path: Path) -> None:
     """A fault that a load can tell in words is not the trial's: it is told as ever, and nothing is noted."""
     path = boosted(tmp_path / "m", 1)
     (path / "model.lgb").unlink()
-    trials.check(path, "aa", cache)
+    trials.check(path, "aa", cache.root)
     assert not cache.trial("aa").exists()
 
 
@@ -197,14 +205,14 @@ def test_what_the_library_tells_is_not_tried_again(trials: Trials, cache: ModelC
     """A library that says what is wrong with a file might as well end the process: the server does not read it too."""
     path = boosted(tmp_path / "m", 1, lambda _: "tree\nversion=v4\n")
     with pytest.raises(ModelUnreadable, match=r"'model\.lgb' cannot be read"):
-        trials.check(path, "aa", cache)
+        trials.check(path, "aa", cache.root)
     assert "'model.lgb' cannot be read" in cache.trial("aa").read_text()
 
 
 def test_code_is_not_tried(cache: ModelCache, model_dir: Callable[[str], Path]) -> None:
     """Models that Python reads start no process."""
     trials = Trials("strict")
-    trials.check(model_dir("typed"), "aa", cache)
+    trials.check(model_dir("typed"), "aa", cache.root)
     assert trials.pid is None
 
 
@@ -212,11 +220,11 @@ def test_a_trial_that_has_no_end_holds_up_no_other(trials: Trials, cache: ModelC
     """Others are made meanwhile, and when its time is over it is ended, alone."""
     path = in_pickle(tmp_path / "m", Does(signal.pause))
     with checking(trials, path, cache) as [failed, child]:
-        trials.check(boosted(tmp_path / "good", 1), "good", cache)
+        trials.check(boosted(tmp_path / "good", 1), "good", cache.root)
         hasty = Trials("strict", timeout_s=0.1)
         hasty._running = trials._running
-        with pytest.raises(ModelUnreadable, match=r"lightgbm still read it after 0\.1 s"):
-            hasty.check(path, "other", cache)
+        with pytest.raises(ModelUnreadable, match=r"lightgbm still read it after 0 s"):
+            hasty.check(path, "other", cache.root)
         assert child.is_running()
         until(lambda: children_of(trials) == [child])
         child.kill()
@@ -237,7 +245,7 @@ def test_trials_end_with_their_server(cache: ModelCache, tmp_path: Path) -> None
     assert isinstance(failed[0], InternalError)
     assert psutil.wait_procs([second, child], timeout=20)[1] == []
     with pytest.raises(InternalError):
-        closed.check(path, "aa", cache)
+        closed.check(path, "aa", cache.root)
     assert closed.pid is None
 
 
@@ -248,7 +256,7 @@ def checking(trials: Trials, path: Path, cache: ModelCache) -> Iterator[tuple[li
 
     def check() -> None:
         try:
-            trials.check(path, "aa", cache)
+            trials.check(path, "aa", cache.root)
         except Exception as error:
             failed.append(error)
 

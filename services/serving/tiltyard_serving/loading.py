@@ -168,18 +168,17 @@ class Loader:
             return directory
 
         directory = verified()
-        cache = ModelCache(settings.cache_dir)
         model: PyFunc | None = None
         try:
             if isolation == "none":
                 # A directory that nobody vouches for is in the cache by the digest that its files have.
-                self._trials.check(directory, reference.digest or directory.name, cache)
+                self._trials.check(directory, reference.digest or directory.name, settings.cache_dir)
                 model = pyfunc.load(directory)
                 if model.caution is not None:
                     _log.warning("%s/%s: %s", name, version, model.caution)
             else:
-                meter = process_meter(self._telemetry, name, version)
-                model = isolated(f"{name}/{version}", verified_again, cache.root, self._process_limits, meter)
+                cache, meter = ModelCache(settings.cache_dir).root, process_meter(self._telemetry, name, version)
+                model = isolated(f"{name}/{version}", verified_again, cache, self._process_limits, meter)
             warmed = warm_up(model, directory, settings.coerce, compiled=settings.compiled)
             # Of a signature of very many columns it takes a second to make.
             decoder = Decoder(model.signature, coerce=settings.coerce, bounds=self._bounds)

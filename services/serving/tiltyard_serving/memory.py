@@ -10,6 +10,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from tiltyard.pyfunc.flavors.model_modules import forget_gone
@@ -17,6 +18,12 @@ from tiltyard.pyfunc.flavors.model_modules import forget_gone
 # Several models that go at once are one occasion, and those that come and go all the time are one now and then.
 _SOON_S = 0.5
 _SELDOM_S = 5.0
+
+# What a body of this size leaves must not wait for ten thousand others to be collected.
+_LARGE_BYTES = 512 * 1024
+_no_turn = nullcontext()
+_AT_ONCE = 2
+_turns = threading.BoundedSemaphore(_AT_ONCE)
 
 # How many objects more than before make a collection of the young ones, and how many collections of the middle
 # generation come before one of all that there is.
@@ -36,6 +43,18 @@ def collect_seldom() -> None:
 def collect_young() -> None:
     """Collects what the last requests left in cycles: few objects, but those of a large request may be large."""
     gc.collect(0)
+
+
+def decoding(size_bytes: int) -> AbstractContextManager[object]:
+    """What a body of that size is decoded within, in a thread: of large ones, two at a time.
+
+    The values of a large body may take many times its bytes until they are a table, and more of them at once are done
+    no sooner.
+    """
+    if size_bytes <= _LARGE_BYTES:
+        return _no_turn
+    collect_young()
+    return _turns
 
 
 class _Occasion:
@@ -67,10 +86,19 @@ def give_back_soon() -> None:
 
 
 def give_back() -> None:
-    """Gives the memory that is free, or only held by garbage, back to the system, where the C library can."""
-    gc.collect()
-    if forget_gone():
+    """Gives the memory that is free, or only held by garbage, back to the system, where the C library can.
+
+    Between large bodies, if there is a moment between them: a collection walks through all of their values, and nobody
+    else gets a turn meanwhile.
+    """
+    taken = sum(_turns.acquire(timeout=_SELDOM_S) for _ in range(_AT_ONCE))
+    try:
         gc.collect()
+        if forget_gone():
+            gc.collect()
+    finally:
+        if taken:
+            _turns.release(taken)
     if _trim is not None:
         _trim(0)
 

@@ -24,14 +24,11 @@ from tiltyard_serving.batcher import Batcher
 from tiltyard_serving.isolation.model import IsolatedModel
 from tiltyard_serving.isolation.process import ProcessState
 from tiltyard_serving.layout import Layout
-from tiltyard_serving.memory import collect_young, give_back_soon
+from tiltyard_serving.memory import decoding, give_back_soon
 from tiltyard_serving.meter import ModelMeter
 from tiltyard_serving.openmp import OpenMP
 
 Encode = Callable[[Any], bytes]
-
-# What one of this size leaves must not wait for ten thousand others to be collected.
-_LARGE_BYTES = 512 * 1024
 
 # Source: mlflow/pyfunc/scoring_server/__init__.py, the answer when a model raises.
 MODEL_RAISED = "Encountered an unexpected error while evaluating the model."
@@ -121,9 +118,8 @@ class LoadedModel:
 
     def decode(self, body: Body, content_type: str | None) -> Payload:
         """The payload of a request body, checked against the signature; for a thread."""
-        if len(body) > _LARGE_BYTES:
-            collect_young()
-        return self._decode(body, content_type)
+        with decoding(len(body)):
+            return self._decode(body, content_type)
 
     def submit(
         self, item: Payload, encode: Encode | None = None, times: Times | None = None

@@ -99,7 +99,7 @@ async def whole_body(receive: Receive, *, max_bytes: int) -> bytes:
     async for chunk in body(receive):
         gathered += chunk
         if len(gathered) > max_bytes:
-            raise errors.PayloadTooLarge(f"The body is larger than {max_bytes} bytes.")
+            raise errors.PayloadTooLarge(f"The body is over the fixed limit of {max_bytes} bytes for this call.")
     return bytes(gathered)
 
 

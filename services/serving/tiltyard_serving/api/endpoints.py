@@ -112,7 +112,7 @@ async def put_endpoint(
     """
     body = await request.body()
     if len(body) > _MAX_BYTES:
-        raise PayloadTooLarge(f"The endpoint's configuration is over the limit of {_MAX_BYTES} bytes.")
+        raise PayloadTooLarge(f"The endpoint's configuration is over the fixed limit of {_MAX_BYTES} bytes.")
     endpoints: Endpoints = state.endpoints
     agreement = await endpoints.put(name, read_request(body))
     changed = ChangedEndpoint(**msgspec.structs.asdict(_state(endpoints.named(name))), agreement=agreement)

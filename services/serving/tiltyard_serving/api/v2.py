@@ -17,6 +17,7 @@ from tiltyard.errors import (
     TemporarilyUnavailable,
     UnsupportedMediaType,
 )
+from tiltyard.pyfunc.bounds import Bounds
 from tiltyard_serving import open_inference
 from tiltyard_serving.api.bodies import header, request_id
 from tiltyard_serving.api.in_flight import Call, InFlight
@@ -25,6 +26,7 @@ from tiltyard_serving.api.model_repository import EXTENSIONS as REPOSITORY_EXTEN
 from tiltyard_serving.api.model_repository import ModelRepository
 from tiltyard_serving.api.replies import JSON, Reply, error_reply, method_not_allowed, respond
 from tiltyard_serving.endpoints import Endpoints
+from tiltyard_serving.memory import decoding
 from tiltyard_serving.model import LoadedModel
 from tiltyard_serving.open_inference import InferRequest, RequestedOutput
 from tiltyard_serving.payload_log import PayloadLog
@@ -52,7 +54,7 @@ class Infer(Invocations):
         asked, arrays = (
             open_inference.read(body, json_bytes, self._bounds)
             if inline
-            else await asyncio.to_thread(open_inference.read, body, json_bytes, self._bounds)
+            else await asyncio.to_thread(_read, body, json_bytes, self._bounds)
         )
         parsed_at_s = time.perf_counter()
         way = await self._route(request)
@@ -97,6 +99,11 @@ class Infer(Invocations):
     def refusal(self, error: Exception, named: str | None) -> Reply:
         """The answer that says what is wrong, in this protocol's shape."""
         return refusal(error, named)
+
+
+def _read(body: bytes, json_bytes: int | None, bounds: Bounds) -> tuple[InferRequest, dict[str, Any]]:
+    with decoding(len(body)):
+        return open_inference.read(body, json_bytes, bounds)
 
 
 async def _ask_again(asked: InferRequest, arrays: dict[str, Any], model: LoadedModel) -> object:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tiltyard.errors import InternalError, ModelUnreadable
+from tiltyard.errors import InternalError, InvalidParameterValue, ModelUnreadable
 from tiltyard.pyfunc import MLModel
 from tiltyard.pyfunc.flavors import NATIVE
 from tiltyard.pyfunc.flavors.load_errors import unread
@@ -20,11 +20,16 @@ from tiltyard.pyfunc.flavors.requirements import installed_release
 from tiltyard.storage.cache import ModelCache
 from tiltyard_serving.isolation import codec, worker
 from tiltyard_serving.isolation.channel import receive
-from tiltyard_serving.isolation.process import START_TIMEOUT_S, signal_name
+from tiltyard_serving.isolation.process import signal_name
 from tiltyard_serving.trial_load import fork_server
 
 # What failed is tried again after so long: it may have been memory that was short.
 REFUSED_FOR_S = 600.0
+
+# How long a trial may take, and longer by as much as its files take at that pace. Some damaged files are read without
+# end, and meanwhile other loads may have to wait.
+TIMEOUT_S = 120.0
+READ_BYTES_PER_S = 1 << 20
 
 _PASSED = ""
 
@@ -45,7 +50,7 @@ class Trials:
     no other.
     """
 
-    def __init__(self, coerce: Literal["strict", "lenient"], *, timeout_s: float = START_TIMEOUT_S) -> None:
+    def __init__(self, coerce: Literal["strict", "lenient"], *, timeout_s: float = TIMEOUT_S) -> None:
         self._coerce = coerce
         self._timeout_s = timeout_s
         self._starting = threading.Lock()
@@ -58,10 +63,13 @@ class Trials:
         running = self._running
         return None if running is None else running.process.pid
 
-    def check(self, directory: Path, digest: str, cache: ModelCache) -> None:
+    def check(self, directory: Path, digest: str, cache_dir: Path | None) -> None:
         """Returns if this process may load the model: nothing of it is read by native code, or that was tried.
 
         What else is wrong with the model, the load tells.
+
+        Args:
+            cache_dir: the folder of the cache in which what came of it is noted.
 
         Raises:
             ModelUnreadable: reading it failed, or ended the process that tried it.
@@ -71,18 +79,13 @@ class Trials:
         library = NATIVE.get(metadata.pyfunc["loader_module"])
         if library is None:
             return
-        note, releases = cache.trial(digest), _releases(library)
-        if _noted(note, releases) == _PASSED:
-            return
-        with cache.trying(digest):
-            # Another process may have tried it meanwhile.
-            refusal = _noted(note, releases)
-            if refusal is None:
-                began_s = time.monotonic()
-                refusal = self._tried(directory, metadata, library)
-                _log.info("a trial load with %s took %.2f s", library, time.monotonic() - began_s)
-                if refusal is not None:
-                    _note(note, releases, refusal)
+        try:
+            cache = ModelCache(cache_dir)
+        except (OSError, InvalidParameterValue):
+            # A directory that somebody names is served where there is no place for a cache.
+            refusal = self._tried(directory, metadata, library)
+        else:
+            refusal = self._noted(directory, metadata, library, cache, digest)
         if refusal:
             raise ModelUnreadable(refusal)
 
@@ -92,11 +95,26 @@ class Trials:
         with self._starting:
             self._end()
 
+    def _noted(self, directory: Path, metadata: MLModel, library: str, cache: ModelCache, digest: str) -> str | None:
+        """What `_tried` gives, or gave."""
+        note, releases = cache.trial(digest), _releases(library)
+        if _read(note, releases) == _PASSED:
+            return _PASSED
+        with cache.trying(digest):
+            # Another process may have tried it meanwhile.
+            refusal = _read(note, releases)
+            if refusal is None:
+                refusal = self._tried(directory, metadata, library)
+                if refusal is not None:
+                    _write(note, releases, refusal)
+        return refusal
+
     def _tried(self, directory: Path, metadata: MLModel, library: str) -> str | None:
         """Why the model cannot be loaded; empty if it can, None if that has nothing to do with what the library reads.
 
         Raises: InternalError, as `check`.
         """
+        began_s = time.monotonic()
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
@@ -104,13 +122,15 @@ class Trials:
             with contextlib.suppress(ImportError):
                 # Meanwhile, as this process will want it too.
                 importlib.import_module(library)
-            ours.settimeout(self._timeout_s)
+            timeout_s = self._timeout_s + _size_bytes(directory) / READ_BYTES_PER_S
+            ours.settimeout(timeout_s)
             try:
                 _, outcome, *content = codec.decode(receive(ours))
             except TimeoutError:
-                return unread(directory, metadata, f"{library} still read it after {self._timeout_s:g} s").message
+                return unread(directory, metadata, f"{library} still read it after {timeout_s:.0f} s").message
             except (EOFError, OSError):
                 raise InternalError("The process in which models are loaded on trial has ended.") from None
+        _log.info("a trial load with %s took %.2f s", library, time.monotonic() - began_s)
         if outcome == worker.OK:
             return _PASSED
         if outcome == fork_server.ENDED:
@@ -154,12 +174,16 @@ def _started() -> _Running:
     return _Running(process, ours)
 
 
+def _size_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
 def _releases(library: str) -> str:
     """What a trial is worth anything for: the releases that read the model then."""
     return ", ".join(f"{name} {installed_release(name)}" for name in (library, "treelite", "tiltyard"))
 
 
-def _noted(note: Path, releases: str) -> str | None:
+def _read(note: Path, releases: str) -> str | None:
     """What came of the last trial by these releases, as `_tried` says it; None if there is none to go by."""
     try:
         tried_by, _, refusal = note.read_text(encoding="utf-8").partition("\n")
@@ -171,11 +195,15 @@ def _noted(note: Path, releases: str) -> str | None:
     return refusal
 
 
-def _note(note: Path, releases: str, refusal: str) -> None:
+def _write(note: Path, releases: str, refusal: str) -> None:
     # Whole or not at all.
     partial = note.with_suffix(f".{os.getpid()}")
-    partial.write_text(f"{releases}\n{refusal}", encoding="utf-8")
-    partial.rename(note)
+    try:
+        partial.write_text(f"{releases}\n{refusal}", encoding="utf-8")
+        partial.rename(note)
+    except OSError as error:
+        # A full disk, for one. It will be tried again.
+        _log.warning("what came of a trial load cannot be noted", exc_info=error)
 
 
 def _how(status: int) -> str:

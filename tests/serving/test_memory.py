@@ -1,0 +1,46 @@
+"""Large bodies take turns: what they take while they are decoded is bounded, and nothing is collected beside them."""
+
+import threading
+from contextlib import ExitStack
+
+from tiltyard_serving import memory
+
+LARGE = memory._LARGE_BYTES + 1
+
+
+def test_few_large_bodies_are_decoded_at_once() -> None:
+    """One more waits until one of them is done; a small one waits for nobody."""
+    done = threading.Event()
+
+    def one_more() -> None:
+        with memory.decoding(LARGE):
+            done.set()
+
+    waiting = threading.Thread(target=one_more)
+    with ExitStack() as decoded:
+        for _ in range(memory._AT_ONCE):
+            decoded.enter_context(memory.decoding(LARGE))
+        waiting.start()
+        with memory.decoding(LARGE - 1):
+            assert not done.is_set()
+    waiting.join()
+    assert done.is_set()
+
+
+def test_garbage_is_collected_between_large_bodies() -> None:
+    """Memory is given back once no large body is being decoded, and the turns are free again."""
+    given = threading.Event()
+
+    def give() -> None:
+        memory.give_back()
+        given.set()
+
+    giving = threading.Thread(target=give)
+    with memory.decoding(LARGE):
+        giving.start()
+        assert not given.is_set()
+    giving.join()
+    assert given.is_set()
+    with ExitStack() as decoded:
+        for _ in range(memory._AT_ONCE):
+            decoded.enter_context(memory.decoding(LARGE))
