@@ -40,9 +40,12 @@ def main(minutes: float, seed: int | None, cases: tuple[int, ...]) -> None:
             stalls = session.find_stalls()
         click.echo(
             f"stalls over {MAX_STALL_S * 1e3:.0f} ms: {stalls.count} among others; the largest that came again alone: "
-            f"{stalls.largest_s * 1e3:.0f} ms; {stalls.unexplained} came not again alone, of which {stalls.together} "
-            "did when all that was under way was sent together"
+            f"{stalls.largest_s * 1e3:.0f} ms; {len(stalls.unexplained)} came not again alone, of which "
+            f"{stalls.together} did when all that was under way was sent together"
         )
+        # What happens once in a process, like the import of a library, comes not again.
+        for line in stalls.unexplained:
+            click.echo(f"  {line[:300]}")
         findings = [*session.findings, *_tell(session, minutes)]
         for line in told(findings):
             click.echo(line)
@@ -64,7 +67,8 @@ def _tell(session: Session, minutes: float) -> list[Finding]:
         waited_s = largest.ended_s - largest.began_s
         click.echo(
             f"{name}: largest stall {largest.stall_s * 1e3:.0f} ms (waited {waited_s * 1e3:.0f} ms), "
-            f"memory grew by at most {max(grown, default=0)} MiB (by tenths of the time: {grown})"
+            f"memory grew by at most {max(grown, default=0)} MiB (by tenths of the time: {grown}, "
+            f"in the middle third {max(grown[3:-3], default=0)}, in the last third {max(grown[-3:], default=0)})"
         )
         if max(grown, default=0) > MAX_GROWTH_MIB[name]:
             wrong.append(Finding("memory", f"{name} grew by {max(grown)} MiB, over {MAX_GROWTH_MIB[name]}"))

@@ -7,6 +7,7 @@ from tests.fuzz.json_text import damaged, hostile, name, value
 from tests.fuzz.servings import NAMES, path_of_invocations, path_of_v1
 
 _JSON = "application/json"
+_MAX_LARGE_BYTES = 60_000_000
 
 
 def scoring_json(rng: Random) -> Case:
@@ -40,13 +41,13 @@ def large_json(rng: Random) -> Case:
     order = names[::-1] if one_in(rng, 3) else names
     row = "[{}]".format(",".join([cell] * columns))
     record = "{{{}}}".format(",".join(f'"{each}":{cell}' for each in order))
+    rows = min(rows, _MAX_LARGE_BYTES // len(record))
     match rng.randrange(5):
         case 0:
             listed = ",".join(f'"{each}"' for each in order)
             rows_of = ",".join([row] * rows + [odd] * bool(odd))
             text = f'{{"dataframe_split":{{"columns":[{listed}],"data":[{rows_of}]}}}}'
         case 1:
-            rows = min(rows, 90_000_000 // len(record))
             text = '{{"dataframe_records":[{}]}}'.format(",".join([record] * rows + [odd] * bool(odd)))
         case 2:
             text = '{{"instances":[{}]}}'.format(",".join([row] * rows + [odd] * bool(odd)))

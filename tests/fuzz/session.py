@@ -43,13 +43,13 @@ class Stalls(NamedTuple):
     Attributes:
         count: how many there were among others, over the limit.
         largest_s: the largest that a case makes alone, each time.
-        unexplained: how many there were in which no case stalls alone.
-        together: and in how many of those, sent again, all cases together do.
+        unexplained: those in which no case stalls alone, each with what was under way.
+        together: in how many of those, sent again, all cases together do.
     """
 
     count: int
     largest_s: float
-    unexplained: int
+    unexplained: list[str]
     together: int
 
 
@@ -131,6 +131,7 @@ class Session:
         slow = [found for watch in self.watches.values() for found in watch.slow if found.stall_s > MAX_STALL_S]
         suspects: dict[int, float] = {}
         unexplained: list[list[int]] = []
+        told: list[str] = []
         largest_s, sent = 0.0, 0
         for found in sorted(slow, key=lambda found: -found.stall_s):
             group = [
@@ -145,15 +146,21 @@ class Session:
             largest_s = max([largest_s, *(suspects.get(number, 0.0) for number in group)])
             if all(suspects.get(number, 0.0) <= MAX_STALL_S for number in group) and group not in unexplained:
                 unexplained.append(group)
+                told.append(
+                    f"{found.stall_s:.2f} s, in which other threads waited for {found.turns_s:.2f} s: "
+                    + ", ".join(map(str, group))
+                )
         together = 0
         for group in unexplained[:_MAX_GROUPS]:
             if self._stall_again_s(group, find=False) > MAX_STALL_S:
                 together += 1
                 self._stall_again_s(self._smallest(group))
+        if len(unexplained) > _MAX_GROUPS:
+            self._find("unsent", f"{len(unexplained) - _MAX_GROUPS} stalls were not sent again together")
         unsent = len({number for group in unexplained for number in group} - suspects.keys())
         if unsent:
             self._find("unsent", f"{unsent} cases were under way in stalls and were not sent again")
-        return Stalls(len(slow), largest_s, len(unexplained), together)
+        return Stalls(len(slow), largest_s, told, together)
 
     def _smallest(self, group: list[int]) -> list[int]:
         """Half of the group, again and again, while that stalls as all of it did."""

@@ -9,7 +9,7 @@ from tests.fuzz.good_models import QUICK
 from tests.fuzz.session import Session
 
 SEED = 20
-CASES = 100
+CASES = 80
 # Each good model is spoilt once, but for those of libraries that take long to import.
 LOADS = 11
 
@@ -38,3 +38,10 @@ def test_the_worst_findings_are_told_first() -> None:
     assert lines[0] == "52 findings:"
     assert [line.split()[-1] for line in lines[1:4]] == ["crash", "stall", "5xx"]
     assert lines[4:] == ["WRONG crash: b", "WRONG stall: a", "WRONG 5xx: case 0"]
+
+
+def test_what_stalls_together_is_narrowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of cases that stall only together, those are named without which they do not."""
+    monkeypatch.setattr(Session, "_stall_again_s", lambda _self, numbers, **_: float({5, 6} <= set(numbers)))
+    session = Session.__new__(Session)
+    assert session._smallest(list(range(1, 9))) == [5, 6]

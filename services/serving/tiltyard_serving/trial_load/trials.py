@@ -20,11 +20,16 @@ from tiltyard.pyfunc.flavors.requirements import installed_release
 from tiltyard.storage.cache import ModelCache
 from tiltyard_serving.isolation import codec, worker
 from tiltyard_serving.isolation.channel import receive
-from tiltyard_serving.isolation.process import START_TIMEOUT_S, signal_name
+from tiltyard_serving.isolation.process import signal_name
 from tiltyard_serving.trial_load import fork_server
 
 # What failed is tried again after so long: it may have been memory that was short.
 REFUSED_FOR_S = 600.0
+
+# How long a trial may take, and longer by as much as its files take at that pace. Some damaged files are read without
+# end, and meanwhile other loads may have to wait.
+TIMEOUT_S = 120.0
+READ_BYTES_PER_S = 1 << 20
 
 _PASSED = ""
 
@@ -45,7 +50,7 @@ class Trials:
     no other.
     """
 
-    def __init__(self, coerce: Literal["strict", "lenient"], *, timeout_s: float = START_TIMEOUT_S) -> None:
+    def __init__(self, coerce: Literal["strict", "lenient"], *, timeout_s: float = TIMEOUT_S) -> None:
         self._coerce = coerce
         self._timeout_s = timeout_s
         self._starting = threading.Lock()
@@ -117,11 +122,12 @@ class Trials:
             with contextlib.suppress(ImportError):
                 # Meanwhile, as this process will want it too.
                 importlib.import_module(library)
-            ours.settimeout(self._timeout_s)
+            timeout_s = self._timeout_s + _size_bytes(directory) / READ_BYTES_PER_S
+            ours.settimeout(timeout_s)
             try:
                 _, outcome, *content = codec.decode(receive(ours))
             except TimeoutError:
-                return unread(directory, metadata, f"{library} still read it after {self._timeout_s:g} s").message
+                return unread(directory, metadata, f"{library} still read it after {timeout_s:.0f} s").message
             except (EOFError, OSError):
                 raise InternalError("The process in which models are loaded on trial has ended.") from None
         _log.info("a trial load with %s took %.2f s", library, time.monotonic() - began_s)
@@ -166,6 +172,10 @@ def _started() -> _Running:
             process_group=0,
         )
     return _Running(process, ours)
+
+
+def _size_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 def _releases(library: str) -> str:
