@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,9 +48,15 @@ def _environment_kept() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def environment_of_the_module() -> Iterator[None]:
-    """What a module's fixtures told the clients, MLflow by itself included, is forgotten after the module."""
+    """What a module told the clients, MLflow by itself included, is forgotten after the module."""
     with _environment_kept():
         yield
+        if "mlflow.tracking" in sys.modules:
+            # It remembers where it was sent outside the environment, too.
+            import mlflow
+
+            mlflow.set_tracking_uri("")
+            mlflow.set_registry_uri("")
 
 
 @pytest.fixture(autouse=True)

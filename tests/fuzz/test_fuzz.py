@@ -9,7 +9,7 @@ from tests.fuzz.good_models import QUICK
 from tests.fuzz.session import Session
 
 SEED = 20
-CASES = 80
+CASES = 50
 # Each good model is spoilt once, but for those of libraries that take long to import.
 LOADS = 11
 
