@@ -30,7 +30,9 @@ up: .venv/.ready-to-run  ## The first steps of the demo, then both services stay
 ##@ Work on it
 
 .PHONY: test check lint format conformance bench
-test: lint  ## All there is to pass: format, lint, types and the whole suite
+test: .venv/.ready-to-test  ## All there is to pass: format, lint, types and the whole suite
+	@# Meanwhile what the tests import is compiled, which each of their processes would do for itself.
+	@$(RUN) pytest --collect-only --quiet >/dev/null 2>&1 & $(MAKE) --no-print-directory lint && wait
 	$(RUN) pytest -m "not bench" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
 check: lint  ## The same with the fast tests only
