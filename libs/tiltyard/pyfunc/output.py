@@ -10,13 +10,14 @@ import base64
 import datetime as dt
 import enum
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from tiltyard.errors import InternalError
+from tiltyard.pyfunc.chunks import CHUNK_VALUES
 from tiltyard.pyfunc.plain import plain
 from tiltyard.pyfunc.quote import quote
 
@@ -41,9 +42,60 @@ def encode(predictions: Any) -> bytes:
         InternalError: the model returned something that JSON cannot say, such as a set or a Decimal.
     """
     try:
+        if (pieces := _pieces(predictions)) is not None:
+            return b"".join((b'{"predictions":[', *_texts(pieces), b"]}"))
         return _encoder.encode({"predictions": to_jsonable(predictions)})
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         return _otherwise(predictions, error)
+
+
+def long_json(values: Any) -> msgspec.Raw | None:
+    """The JSON of many values, written in pieces, so that others get their turn; None for what one call may write.
+
+    Raises: Unsayable.
+    """
+    pieces = _pieces(values)
+    return None if pieces is None else msgspec.Raw(b"".join((b"[", *_texts(pieces), b"]")))
+
+
+def _pieces(values: Any) -> Iterator[Any] | None:
+    """The rows, some at a time, if they are many."""
+    rows: Any = values
+    if isinstance(values, np.ndarray):
+        size = values.size
+    elif isinstance(values, list | tuple):
+        size = len(values) * _cells(values)
+    elif type(values).__module__.startswith("pandas.") and hasattr(values, "iloc"):
+        size, rows = values.size, values.iloc
+    else:
+        return None
+    if size <= CHUNK_VALUES:
+        return None
+    step = max(1, CHUNK_VALUES * len(values) // size)
+    return (rows[at : at + step] for at in range(0, len(values), step))
+
+
+def _cells(values: Sequence[Any]) -> int:
+    """How many values each stands for, told by the first one."""
+    first = values[0] if values else None
+    if isinstance(first, np.ndarray):
+        return max(1, first.size)
+    if isinstance(first, Mapping):
+        first = list(first.values())
+    return max(1, len(first)) * _cells(first) if isinstance(first, list | tuple) else 1
+
+
+def _texts(pieces: Iterator[Any]) -> Iterator[bytes]:
+    """The text of each piece, a list, without its brackets."""
+    comma = b""
+    for piece in pieces:
+        rows = to_jsonable(piece)
+        try:
+            text = _encoder.encode(rows)
+        except UnicodeEncodeError:
+            text = _encoder.encode(escaped(rows))
+        yield comma + text[1:-1]
+        comma = b","
 
 
 def _otherwise(predictions: Any, error: Exception) -> bytes:

@@ -17,7 +17,7 @@ from tiltyard.pyfunc.cast import cast_column, object_array
 from tiltyard.pyfunc.enforce import check_missing, enforce
 from tiltyard.pyfunc.json_body import decode_json, without_constants
 from tiltyard.pyfunc.nesting import is_deeper
-from tiltyard.pyfunc.output import escaped, to_jsonable
+from tiltyard.pyfunc.output import escaped, long_json, to_jsonable
 from tiltyard.pyfunc.params import validate_params
 from tiltyard.pyfunc.payload import Payload
 from tiltyard.pyfunc.quote import quote
@@ -208,7 +208,7 @@ def write(predictions: Any, request: InferRequest, name: str, version: str) -> t
             tensor.parameters = {"binary_data_size": len(data)}
             buffers.append(data)
         else:
-            tensor.data = to_jsonable(output.values)
+            tensor.data = long_json(output.values) or to_jsonable(output.values)
         tensors.append(tensor)
     head = _encoded(InferReply(name, version, tensors, request.id))
     return (b"".join([head, *buffers]), len(head)) if buffers else (head, None)
