@@ -28,6 +28,7 @@ def small_pieces() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nesting, "BLOCK_BYTES", 16)
         patch.setattr(json_pieces, "_PIECE_BYTES", 16)
+        patch.setattr(json_pieces, "BLOCK_BYTES", 16)
         patch.setattr(json_body, "_AT_ONCE_BYTES", 4)
         patch.setattr(typed, "_AT_ONCE_BYTES", 4)
         patch.setattr(typed, "_PIECE_BYTES", 8)
@@ -63,6 +64,19 @@ def test_a_piece_of_nothing_is_refused(text: bytes) -> None:
     """Two commas, a comma before the end, and brackets that do not match are no JSON."""
     with pytest.raises(msgspec.DecodeError):
         decode_json(text)
+
+
+@pytest.mark.parametrize("before", [0, 1, 15, 16, 17, 100])
+@pytest.mark.parametrize("after", [0, 1, 15, 16, 17, 100])
+def test_white_space_around_a_value_is_left_out(before: int, after: int) -> None:
+    """However many blocks of it there are; of white space alone there is no value."""
+    text = b" \t\r\n" * 25
+    assert decode_json(text[:before] + b'{"a": [1, 2, 3], "b": "long enough to be cut"}' + text[:after]) == {
+        "a": [1, 2, 3],
+        "b": "long enough to be cut",
+    }
+    with pytest.raises(msgspec.DecodeError):
+        decode_json(text[:before] + text[:after])
 
 
 def test_what_is_nested_too_deep_is_refused_before_it_is_read() -> None:

@@ -3,7 +3,7 @@
 Transposing in chunks is faster, too: what is read is still in the processor's cache.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -42,16 +42,20 @@ def columns_of(rows: Sequence[Any]) -> list[Sequence[Any]]:
 def flat(rows: Sequence[Any]) -> list[Any]:
     """All that is in the rows, one after the other."""
     values: list[Any] = []
-    for chunk in chunks(rows, _cells(rows)):
+    for chunk in chunks(rows, cells_of(rows)):
         values += chain.from_iterable(chunk)
     return values
 
 
 def array_of(values: Any, dtype: Any = None) -> Any:
     """What `np.array` makes of a value, or of nested lists. Raises: as that."""
-    if type(values) is not list or len(values) * (cells := _cells(values)) <= CHUNK_VALUES:
+    if type(values) is not list or len(values) * (cells := cells_of(values)) <= CHUNK_VALUES:
         return np.array(values, dtype=dtype)
-    parts = [np.array(chunk, dtype=dtype) for chunk in chunks(values, cells)]
+    try:
+        parts = [np.array(chunk, dtype=dtype) for chunk in chunks(values, cells)]
+    except (ValueError, TypeError, OverflowError):
+        # What numpy finds wrong first depends on how much it is given.
+        return np.array(values, dtype=dtype)
     if dtype is None and any(part.dtype == object for part in parts):
         parts = [np.array(chunk, dtype=object) for chunk in chunks(values, cells)]
     texts = {part.dtype.kind == "U" for part in parts}
@@ -71,10 +75,11 @@ def chunks(values: Sequence[Any], cells: int = 1) -> Iterator[Sequence[Any]]:
         yield values[start : start + step]
 
 
-def _cells(values: Sequence[Any]) -> int:
+def cells_of(values: Sequence[Any]) -> int:
     """How many cells each of the values stands for, told by the first one."""
-    first, cells = values[0] if values else None, 1
-    while isinstance(first, list) and first:
-        cells *= len(first)
-        first = first[0]
-    return cells
+    first = values[0] if len(values) else None
+    if isinstance(first, np.ndarray):
+        return max(1, first.size)
+    if isinstance(first, Mapping):
+        first = list(first.values())
+    return max(1, len(first)) * cells_of(first) if isinstance(first, list | tuple) else 1

@@ -17,7 +17,7 @@ from tiltyard.pyfunc.nesting import BLOCK_BYTES, blocks
 
 _COMMA = ord(",")
 _PIECE_BYTES = BLOCK_BYTES
-_SPACES = re.compile(rb"[ \t\n\r]*+")
+_SPACES = b" \t\n\r"
 _NAME = re.compile(rb'[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*+:', re.DOTALL)
 _MAX_NAME_BYTES = 64 * 1024
 _CLOSED = {b"[": b"]", b"{": b"}"}
@@ -105,7 +105,17 @@ class _Text:
         return [*pieces, (piece_start, end)]
 
     def _trimmed(self, start: int, end: int) -> tuple[int, int]:
-        start = _SPACES.match(self._text, start, end).end()  # type: ignore[union-attr]  # it always matches
-        while end > start and self._text[end - 1] in b" \t\n\r":
-            end -= 1
+        """Without the white space around it, of which there may be megabytes."""
+        while start < end:
+            block = self._text[start : min(end, start + BLOCK_BYTES)].tobytes()
+            kept = len(block.lstrip(_SPACES))
+            start += len(block) - kept
+            if kept:
+                break
+        while start < end:
+            block = self._text[max(start, end - BLOCK_BYTES) : end].tobytes()
+            kept = len(block.rstrip(_SPACES))
+            end -= len(block) - kept
+            if kept:
+                break
         return start, end

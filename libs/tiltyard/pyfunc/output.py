@@ -10,14 +10,14 @@ import base64
 import datetime as dt
 import enum
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from tiltyard.errors import InternalError
-from tiltyard.pyfunc.chunks import CHUNK_VALUES
+from tiltyard.pyfunc.chunks import CHUNK_VALUES, cells_of
 from tiltyard.pyfunc.plain import plain
 from tiltyard.pyfunc.quote import quote
 
@@ -64,7 +64,7 @@ def _pieces(values: Any) -> Iterator[Any] | None:
     if isinstance(values, np.ndarray):
         size = values.size
     elif isinstance(values, list | tuple):
-        size = len(values) * _cells(values)
+        size = len(values) * cells_of(values)
     elif type(values).__module__.startswith("pandas.") and hasattr(values, "iloc"):
         size, rows = values.size, values.iloc
     else:
@@ -73,16 +73,6 @@ def _pieces(values: Any) -> Iterator[Any] | None:
         return None
     step = max(1, CHUNK_VALUES * len(values) // size)
     return (rows[at : at + step] for at in range(0, len(values), step))
-
-
-def _cells(values: Sequence[Any]) -> int:
-    """How many values each stands for, told by the first one."""
-    first = values[0] if values else None
-    if isinstance(first, np.ndarray):
-        return max(1, first.size)
-    if isinstance(first, Mapping):
-        first = list(first.values())
-    return max(1, len(first)) * _cells(first) if isinstance(first, list | tuple) else 1
 
 
 def _texts(pieces: Iterator[Any]) -> Iterator[bytes]:
