@@ -9,6 +9,13 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import settings
 
+# Threads that have nothing to do spin for a while, in the belief that the processor is theirs alone. Here several
+# processes and what they start share it, and a small fit takes ten times as long. Read when the libraries are loaded,
+# also by what tests start; a service under test is told nothing of it (tests/fixtures/services.py).
+THREADS = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
+for _name, _value in THREADS.items():
+    os.environ.setdefault(_name, _value)
+
 # Each after those it imports from, so that pytest rewrites its asserts.
 pytest_plugins = [
     "tests.fixtures.order",
