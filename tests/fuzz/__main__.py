@@ -24,7 +24,8 @@ _PLATEAU_TIMES, _PLATEAU_MIB = 1.25, 128
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="How long.")
 @click.option("--seed", type=int, help="What all choices follow from; without it, another one each time.")
 @click.option("--case", "cases", type=int, multiple=True, help="Send the case of that number alone. May be repeated.")
-def main(minutes: float, seed: int | None, cases: tuple[int, ...]) -> None:
+@click.option("--together", is_flag=True, help="Send the cases at once, and not one after the other.")
+def main(minutes: float, seed: int | None, cases: tuple[int, ...], together: bool) -> None:
     """Hostile bodies and model directories against a real registry and a real scoring service."""
     seed = random.randrange(1_000_000) if seed is None else seed  # to be repeated, not to be secret
     click.echo(f"seed {seed}")
@@ -33,15 +34,17 @@ def main(minutes: float, seed: int | None, cases: tuple[int, ...]) -> None:
             if cases:
                 for number in cases:
                     click.echo(f"{number}: {session.case(number)!r}"[:3000])
-                    session.again(number)
+                for group in [cases] if together else [(number,) for number in cases]:
+                    session.again_together(group)
             else:
                 until = until_time(minutes * 60)
                 session.attack(until, loads_until=until)
             stalls = session.find_stalls()
         click.echo(
-            f"stalls over {MAX_STALL_S * 1e3:.0f} ms: {stalls.count} among others; the largest that came again alone: "
-            f"{stalls.largest_s * 1e3:.0f} ms; {len(stalls.unexplained)} came not again alone, of which "
-            f"{stalls.together} did when all that was under way was sent together"
+            f"stalls over {MAX_STALL_S * 1e3:.0f} ms: {stalls.count} among others; {len(stalls.alone_s)} cases "
+            f"stall so alone; the largest that came again alone: {stalls.largest_s * 1e3:.0f} ms; "
+            f"{len(stalls.unexplained)} came not again alone, of which {stalls.together} did when all that was under "
+            "way was sent together"
         )
         # What happens once in a process, like the import of a library, comes not again.
         for line in stalls.unexplained:

@@ -4,9 +4,11 @@ It asks /livez again and again, and writes a JSON object a line: `began_s`, `end
 took long, `failure` when none came, and now and then `memory_bytes` with `at_s`. All times are of the monotonic clock.
 
 What counts as a stall is the time without an answer, less the time that the event loop and this program waited for
-their turns on a processor: on a busy machine everybody waits, and who waits for its turn has not stalled. `turns_s` is
-how long any other thread of the service waited at most: if it was that one that kept the loop from its turn, by a lock
-that it held, the stall was shorter by so much.
+their turns on a processor, and less what the host of a virtual machine took of it: on a busy machine everybody waits,
+and who waits for its turn has not stalled. `turns_s` is how long that other thread of the service waited for its turns
+that ran most: if it was the one that kept the loop waiting, by a lock that it held, the stall was shorter by so much.
+Threads that hardly ran held nothing for long, however long they waited. `busy_s` is how long that one ran, and `loop_s`
+how long the event loop did.
 """
 
 import contextlib
@@ -16,6 +18,7 @@ import os
 import select
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -34,20 +37,20 @@ def main(port: int, pid: int) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, -10)
     next_memory_s = 0.0
     while not select.select([sys.stdin], [], [], EACH_S)[0]:
-        began_s, turns_s, others_s = time.monotonic(), _waited_for_turn_s(pid), _others_waited_s(pid)
+        began_s, lost_s, others, loop_s = time.monotonic(), _lost_s(pid), _others(pid), _loop(pid)[0]
         try:
             failure = ask(port)
         except (OSError, http.client.HTTPException) as error:
             failure = repr(error)
         ended_s = time.monotonic()
-        stall_s = ended_s - began_s - (_waited_for_turn_s(pid) - turns_s)
+        stall_s = ended_s - began_s - (_lost_s(pid) - lost_s)
         if failure is not None:
             _tell(failure=failure, at_s=began_s)
             time.sleep(0.5)
         elif ended_s - began_s > TOLD_S:
-            others = _others_waited_s(pid).items()
-            most_s = max((waited_s - others_s.get(thread, 0.0) for thread, waited_s in others), default=0.0)
-            _tell(began_s=began_s, ended_s=ended_s, stall_s=max(0.0, stall_s), turns_s=most_s)
+            busy_s, turns_s = busiest(others, _others(pid))
+            spent = {"turns_s": turns_s, "busy_s": busy_s, "loop_s": _loop(pid)[0] - loop_s}
+            _tell(began_s=began_s, ended_s=ended_s, stall_s=max(0.0, stall_s), **spent)
         if ended_s > next_memory_s:
             _tell(memory_bytes=memory_bytes(pid), at_s=ended_s)
             next_memory_s = ended_s + MEMORY_EACH_S
@@ -76,28 +79,51 @@ def memory_bytes(pid: int) -> int:
     return found
 
 
-def _waited_for_turn_s(pid: int) -> float:
+def busiest(before: Mapping[str, tuple[float, float]], after: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+    """How long the thread that ran most between two looks at all of them ran, and how long it waited for its turns."""
+    spent = []
+    for thread, (ran_s, waited_s) in after.items():
+        ran_before_s, waited_before_s = before.get(thread, (0.0, 0.0))
+        spent.append((ran_s - ran_before_s, waited_s - waited_before_s))
+    return max(spent, default=(0.0, 0.0))
+
+
+def _lost_s(pid: int) -> float:
     """How long the main thread of that process, and this one, were ready and had no processor."""
-    return _turns_s(Path(f"/proc/{pid}/task/{pid}/schedstat")) + _turns_s(Path("/proc/self/schedstat"))
+    return _loop(pid)[1] + _turns(Path("/proc/self/schedstat"))[1] + _stolen_s()
 
 
-def _others_waited_s(pid: int) -> dict[str, float]:
-    """The same of each of its other threads that there are now."""
+def _loop(pid: int) -> tuple[float, float]:
+    return _turns(Path(f"/proc/{pid}/task/{pid}/schedstat"))
+
+
+def _stolen_s() -> float:
+    """For how long another machine had the processors of this one, where it is a virtual one."""
+    try:
+        with open("/proc/stat") as stat:
+            return int(stat.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError):
+        return 0.0
+
+
+def _others(pid: int) -> dict[str, tuple[float, float]]:
+    """How long each of its other threads that there are now ran, and waited for its turns."""
     with contextlib.suppress(OSError):
-        return {task: _turns_s(Path(f"/proc/{pid}/task/{task}/schedstat")) for task in _tasks(pid)}
+        return {
+            task: _turns(Path(f"/proc/{pid}/task/{task}/schedstat"))
+            for task in os.listdir(f"/proc/{pid}/task")
+            if task != str(pid)
+        }
     return {}
 
 
-def _tasks(pid: int) -> list[str]:
-    return [task for task in os.listdir(f"/proc/{pid}/task") if task != str(pid)]
-
-
-def _turns_s(path: Path) -> float:
+def _turns(path: Path) -> tuple[float, float]:
     try:
-        return int(path.read_text().split()[1]) / 1e9
-    except (OSError, IndexError):
-        # A kernel that does not count.
-        return 0.0
+        ran, waited, _ = path.read_text().split()
+    except (OSError, ValueError):
+        # A kernel that does not count, or a thread that has ended.
+        return 0.0, 0.0
+    return int(ran) / 1e9, int(waited) / 1e9
 
 
 def _tell(**what: object) -> None:

@@ -1,5 +1,6 @@
 """A registry and a scoring service, each in a process of its own, and hostile cases for both until time is up."""
 
+import contextlib
 import http.client
 import itertools
 import json
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
+
+import msgspec
 
 from tests.fixtures.services import Service
 from tests.fuzz import good_models, infer_bodies, json_bodies, tables
@@ -28,13 +31,14 @@ SENDERS = 3
 # One case in so many is near the bounds.
 LARGE_EACH = 150
 ANSWER_TIMEOUT_S = 90.0
+_LONG_ANSWER_BYTES = 1024 * 1024
 # Beyond the number of cases, so that loads and requests share no choices.
 _LOADS_FROM = 1_000_000_000
 _DOCUMENT = "/api/tiltyard/v1/openapi.json"
 # What was slow among others is sent again, alone, so often at most; it is slow when it is each time.
 _AGAIN = 3
-_MAX_SUSPECTS = 200
-_MAX_GROUPS = 20
+# And for so long in all, however many there are.
+AGAIN_S = 1200.0
 
 
 class Stalls(NamedTuple):
@@ -42,12 +46,14 @@ class Stalls(NamedTuple):
 
     Attributes:
         count: how many there were among others, over the limit.
-        largest_s: the largest that a case makes alone, each time.
+        alone_s: what cases stall for alone, each time, by their numbers: those over the limit.
+        largest_s: the largest that a case makes alone, each time, be it over the limit or not.
         unexplained: those in which no case stalls alone, each with what was under way.
         together: in how many of those, sent again, all cases together do.
     """
 
     count: int
+    alone_s: dict[int, float]
     largest_s: float
     unexplained: list[str]
     together: int
@@ -124,15 +130,16 @@ class Session:
     def find_stalls(self) -> "Stalls":
         """Sends again all that was under way in stalls over the limit: each alone, then together what was together.
 
-        What stalls so each time is a finding; what does not come again was made by others on the machine.
+        What stalls so each time is a finding; what does not come again was made by others on the machine. What there
+        was no time for is a finding, too, with its numbers.
         """
+        until_s = time.monotonic() + AGAIN_S
         for watch in self.watches.values():
             watch.catch_up()
         slow = [found for watch in self.watches.values() for found in watch.slow if found.stall_s > MAX_STALL_S]
         suspects: dict[int, float] = {}
         unexplained: list[list[int]] = []
         told: list[str] = []
-        largest_s, sent = 0.0, 0
         for found in sorted(slow, key=lambda found: -found.stall_s):
             group = [
                 number
@@ -140,27 +147,23 @@ class Session:
                 if began_s < found.ended_s and ended_s > found.began_s
             ]
             for number in group:
-                if number not in suspects and sent < _MAX_SUSPECTS:
+                if number not in suspects and time.monotonic() < until_s:
                     suspects[number] = self._stall_again_s([number])
-                    sent += 1
-            largest_s = max([largest_s, *(suspects.get(number, 0.0) for number in group)])
             if all(suspects.get(number, 0.0) <= MAX_STALL_S for number in group) and group not in unexplained:
                 unexplained.append(group)
                 told.append(
-                    f"{found.stall_s:.2f} s, in which other threads waited for {found.turns_s:.2f} s: "
-                    + ", ".join(map(str, group))
+                    f"{found.stall_s:.2f} s, in which the loop ran for {found.loop_s:.2f} s, the busiest other thread "
+                    f"for {found.busy_s:.2f} s, which waited for {found.turns_s:.2f} s: {_listed(group)}"
                 )
         together = 0
-        for group in unexplained[:_MAX_GROUPS]:
-            if self._stall_again_s(group, find=False) > MAX_STALL_S:
+        for group in unexplained:
+            if time.monotonic() > until_s:
+                self._find("unsent", f"no time was left to send again what stalled together: {_listed(group)}")
+            elif len(group) > 1 and self._stall_again_s(group, find=False) > MAX_STALL_S:
                 together += 1
                 self._stall_again_s(self._smallest(group))
-        if len(unexplained) > _MAX_GROUPS:
-            self._find("unsent", f"{len(unexplained) - _MAX_GROUPS} stalls were not sent again together")
-        unsent = len({number for group in unexplained for number in group} - suspects.keys())
-        if unsent:
-            self._find("unsent", f"{unsent} cases were under way in stalls and were not sent again")
-        return Stalls(len(slow), largest_s, told, together)
+        alone_s = {number: stall_s for number, stall_s in suspects.items() if stall_s > MAX_STALL_S}
+        return Stalls(len(slow), alone_s, max(suspects.values(), default=0.0), told, together)
 
     def _smallest(self, group: list[int]) -> list[int]:
         """Half of the group, again and again, while that stalls as all of it did."""
@@ -177,19 +180,16 @@ class Session:
         least_s = dict.fromkeys(self.watches, float("inf"))
         for _ in range(_AGAIN):
             began_s = time.monotonic()
-            threads = [threading.Thread(target=self.again, args=(number,)) for number in numbers]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            self.again_together(numbers)
             for name, watch in self.watches.items():
                 least_s[name] = min(least_s[name], watch.largest_stall_s(began_s))
             if max(least_s.values()) <= MAX_STALL_S:
                 break
         for name, stall_s in least_s.items():
             if find and stall_s > MAX_STALL_S:
-                told = ", ".join(map(str, numbers))
-                self._find("stall", f"{name} stalled for {stall_s:.2f} s, each of {_AGAIN} times, at {told}")
+                self._find(
+                    "stall", f"{name} stalled for {stall_s:.2f} s, each of {_AGAIN} times, at {self._named(numbers)}"
+                )
         return max(least_s.values())
 
     def case(self, number: int) -> Case:
@@ -214,6 +214,23 @@ class Session:
         if one_in(rng, 40):
             case = replace(case, method=rng.choice(["GET", "PUT", "HEAD", "DELETE", "PATCH"]))
         return case
+
+    def again_together(self, numbers: Sequence[int]) -> None:
+        """Sends those of these numbers once more, all at once."""
+        threads = [threading.Thread(target=self.again, args=(number,)) for number in numbers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _named(self, numbers: Sequence[int]) -> str:
+        """The options that send these again, and what they are."""
+        cases = {number: self.case(number) for number in numbers if number < _LOADS_FROM}
+        kinds = ", ".join(f"{case.kind}, {len(case.body)} bytes" for case in cases.values())
+        together = " --together" if len(numbers) > 1 else ""
+        return (
+            f"--seed {self._seed} {' '.join(f'--case {number}' for number in numbers)}{together} ({kinds or 'loads'})"
+        )
 
     def again(self, number: int) -> None:
         """Sends the case, or loads the directory, of that number once more."""
@@ -314,15 +331,30 @@ def _problem(answer: Answer) -> Finding | None:
         return Finding("5xx", f"{answer.status} {told!r}")
     if answer.headers.get("content-type", "").partition(";")[0] == "application/json" and answer.body:
         try:
-            json.loads(answer.body, parse_constant=_no_json)
+            _check_json(answer.body)
         except ValueError:
             return Finding("no JSON", f"{answer.status} {told!r}")
     return None
 
 
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
 def _is_fault(line: str) -> bool:
     """Whether a line of the log tells of a fault of ours: what a model does wrong is a warning."""
     return '"level":"ERROR"' in line or '"level":"CRITICAL"' in line or line.startswith(("Traceback", "Fatal"))
+
+
+def _check_json(text: bytes) -> None:
+    """Nothing, if it is JSON. Raises: ValueError."""
+    if len(text) > _LONG_ANSWER_BYTES:
+        # Without the values, which would take many times its bytes. It is stricter: no text has half a character.
+        with contextlib.suppress(msgspec.DecodeError):
+            msgspec.json.decode(text, type=msgspec.Raw)
+            text.decode()
+            return
+    json.loads(text, parse_constant=_no_json)
 
 
 def _no_json(token: str) -> NoReturn:

@@ -14,16 +14,18 @@ _ANSWERS_WITHIN_S = 2 * probe.LIVE_TIMEOUT_S
 
 
 class Slow(NamedTuple):
-    """One answer of /livez that took long, how much was a stall, and how long another thread waited for its turn.
+    """One answer of /livez that took long, how much was a stall, and what the busiest thread and the loop did.
 
-    Among others, threads wait that have nothing to do with a stall, and `stall_s` counts. When a case is alone, it is
-    its own thread that waits, and `alone_s` counts.
+    Among others, the busiest thread may have nothing to do with a stall, and `stall_s` counts. When a case is alone, it
+    is its own thread, and `alone_s` counts.
     """
 
     began_s: float
     ended_s: float
     stall_s: float
     turns_s: float = 0.0
+    busy_s: float = 0.0
+    loop_s: float = 0.0
 
     @property
     def alone_s(self) -> float:
