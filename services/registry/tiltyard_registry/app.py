@@ -14,8 +14,8 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler, Scope, Send
 
+from tiltyard.application import Application
 from tiltyard.errors import TiltyardError
-from tiltyard.server.application import Application
 from tiltyard.server.head_requests import HeadRequests
 from tiltyard.server.host_guard import HostGuard, Origins
 from tiltyard.storage import open_store

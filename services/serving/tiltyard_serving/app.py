@@ -13,8 +13,8 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.types import Scope, Send
 
+from tiltyard.application import Application
 from tiltyard.errors import TiltyardError
-from tiltyard.server.application import Application
 from tiltyard.server.head_requests import HeadRequests
 from tiltyard.server.host_guard import PROBES, HostGuard, Origins
 from tiltyard_serving.api.connection import DirectConnection
