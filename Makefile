@@ -31,8 +31,9 @@ up: .venv/.ready-to-run  ## The first steps of the demo, then both services stay
 
 .PHONY: test check lint format conformance bench
 test: .venv/.ready-to-test  ## All there is to pass: format, lint, types and the whole suite
-	@# Meanwhile what the tests import is compiled, which each of their processes would do for itself.
-	@$(RUN) pytest --collect-only --quiet >/dev/null 2>&1 & $(MAKE) --no-print-directory lint && wait
+	@# Meanwhile what the tests import is compiled in a new environment, which each of their processes would do for itself.
+	@{ [ .venv/.compiled -nt .venv/.ready-to-test ] || { $(RUN) pytest --collect-only --quiet && touch .venv/.compiled; }; } \
+	  >/dev/null 2>&1 & $(MAKE) --no-print-directory lint && wait
 	$(RUN) pytest -m "not bench" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
 check: lint  ## The same with the fast tests only

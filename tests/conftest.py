@@ -21,7 +21,16 @@ pytest_plugins = [
 ]
 
 
+# Threads that have nothing to do spin for a while, in the belief that the processor is theirs alone. Here several
+# processes and what they start share it, and a small fit takes ten times as long. The libraries read it when they are
+# loaded, also in what tests start; a service under test is told nothing of it (tests/fixtures/services.py).
+THREADS = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("markexpr") != "bench":
+        for name, value in THREADS.items():
+            os.environ.setdefault(name, value)
     # A test that is slow once, on a busy machine or while something is imported, is not wrong.
     settings.register_profile("unhurried", settings.default, deadline=None)
     settings.load_profile("unhurried")

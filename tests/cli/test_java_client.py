@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.databases import migrated_sqlite
+from tests.fixtures.java import SHORT_LIFE
 from tests.fixtures.services import Service
 from tests.serving.models import IRIS, SETOSA, constant
 from tiltyard.java import java_home
@@ -21,7 +23,10 @@ def java() -> Iterator[Any]:
     """A Java virtual machine."""
     [jar] = Path(pyspark.__file__).parent.glob("jars/py4j-*.jar")
     port = java_gateway.launch_gateway(
-        jarpath=str(jar), java_path=str(Path(java_home()) / "bin" / "java"), die_on_exit=True
+        jarpath=str(jar),
+        java_path=str(Path(java_home()) / "bin" / "java"),
+        javaopts=SHORT_LIFE["JAVA_TOOL_OPTIONS"].split(),
+        die_on_exit=True,
     )
     gateway = java_gateway.JavaGateway(gateway_parameters=java_gateway.GatewayParameters(port=port))
     yield gateway
@@ -76,18 +81,26 @@ def post(java: Any) -> Callable[..., tuple[int, str]]:
     return post
 
 
-@pytest.mark.parametrize("expects", [False, True], ids=["plain", "expecting 100"])
-def test_javas_own_client_can_post(post: Callable[..., tuple[int, str]], expects: bool, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Where a scoring service and a registry answer."""
+    folder = tmp_path_factory.mktemp("services")
+    constant(folder / "model", 1)
+    migrated_sqlite(folder / "data/tiltyard.db")
+    serving = Service("serving", "--model", str(folder / "model"), log=folder / "serving.log")
+    registry = Service("registry", "--data-dir", str(folder / "data"), log=folder / "registry.log")
+    yield serving.start().url, registry.start().url
+    serving.terminate()
+    registry.terminate()
+
+
+@pytest.mark.parametrize("expects", [False, True], ids=["plain", "expecting-100"])
+def test_javas_own_client_can_post(
+    post: Callable[..., tuple[int, str]], services: tuple[str, str], expects: bool
+) -> None:
     """Both services read the body of its first request, whether or not it waits to be asked for it."""
-    constant(tmp_path / "model", 1)
-    serving = Service("serving", "--model", str(tmp_path / "model"), log=tmp_path / "serving.log").start()
-    registry = Service("registry", "--data-dir", str(tmp_path / "data"), log=tmp_path / "registry.log").start()
-    try:
-        assert post(f"{serving.url}/invocations", ROW, expects=expects) == (200, '{"predictions":[1]}')
-        status, body = post(
-            f"{registry.url}/api/2.0/mlflow/registered-models/create", '{"name": "from.java.m"}', expects=expects
-        )
-        assert (status, "from.java.m" in body) == (200, True)
-    finally:
-        serving.terminate()
-        registry.terminate()
+    serving, registry = services
+    assert post(f"{serving}/invocations", ROW, expects=expects) == (200, '{"predictions":[1]}')
+    name = f"from.java.expects-{expects}"
+    status, body = post(f"{registry}/api/2.0/mlflow/registered-models/create", f'{{"name": "{name}"}}', expects=expects)
+    assert (status, name in body) == (200, True)

@@ -30,6 +30,7 @@ LAW: dict[str, str] = {
     "tiltyard.storage tiltyard.pyfunc",
     "tiltyard.spark": "tiltyard.errors tiltyard.java tiltyard.uri tiltyard.wire tiltyard.pyfunc tiltyard.client "
     "tiltyard.storage tiltyard.models",
+    "tiltyard.application": "",
     "tiltyard.server": "tiltyard.errors",
     "tiltyard.telemetry": "",
     "tiltyard.cli": "tiltyard tiltyard.* tiltyard_registry.settings tiltyard_registry.store "

@@ -1,7 +1,9 @@
 """Small columnar bodies that stand for very large tables, and a Parquet file whose schema is as deep as asked for."""
 
+import functools
 import io
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,41 +56,45 @@ def nulls(rows: int) -> Any:
     return pa.nulls(rows)
 
 
-ARROW = {
-    "nulls": arrow(pa.nulls(100_000_000)),
-    "one list of nulls": arrow(pa.FixedSizeListArray.from_arrays(pa.nulls(100_000_000), 100_000_000)),
-    "lists in lists": arrow(
+_ARROW: dict[str, Callable[[], bytes]] = {
+    "nulls": lambda: arrow(pa.nulls(100_000_000)),
+    "one list of nulls": lambda: arrow(pa.FixedSizeListArray.from_arrays(pa.nulls(100_000_000), 100_000_000)),
+    "lists in lists": lambda: arrow(
         pa.FixedSizeListArray.from_arrays(pa.FixedSizeListArray.from_arrays(pa.nulls(90_000_000), 30_000), 3000)
     ),
-    "list views": arrow(list_views(20_000)),
-    "string views": arrow(views(TEXT, 26_000)),
-    "lists of string views": arrow(pa.FixedSizeListArray.from_arrays(views(TEXT, 26_000), 1000)),
-    "structs without fields": arrow(pa.array([{}] * 1_000_000, pa.struct([]))),
-    "a run": arrow(runs(40_000)),
-    "a dictionary": arrow(shown(TEXT, 40_000)),
-    "a dictionary of lists": arrow(
+    "list views": lambda: arrow(list_views(20_000)),
+    "string views": lambda: arrow(views(TEXT, 26_000)),
+    "lists of string views": lambda: arrow(pa.FixedSizeListArray.from_arrays(views(TEXT, 26_000), 1000)),
+    "structs without fields": lambda: arrow(pa.array([{}] * 1_000_000, pa.struct([]))),
+    "a run": lambda: arrow(runs(40_000)),
+    "a dictionary": lambda: arrow(shown(TEXT, 40_000)),
+    "a dictionary of lists": lambda: arrow(
         pa.DictionaryArray.from_arrays(pa.array(np.zeros(40_000, np.int8)), pa.array([[0.5] * 9000]))
     ),
-    "a dense union": arrow(
+    "a dense union": lambda: arrow(
         pa.UnionArray.from_dense(
             pa.array(np.zeros(40_000, np.int8)), pa.array(np.zeros(40_000, np.int32)), [pa.array([TEXT])]
         )
     ),
 }
 
-PARQUET = {
-    "a dictionary": parquet(shown(TEXT, 40_000), store_schema=False),
-    "a dictionary kept": parquet(shown(TEXT, 40_000)),
-    "a dictionary in lists": parquet(
+_PARQUET: dict[str, Callable[[], bytes]] = {
+    "a dictionary": lambda: parquet(shown(TEXT, 40_000), store_schema=False),
+    "a dictionary kept": lambda: parquet(shown(TEXT, 40_000)),
+    "a dictionary in lists": lambda: parquet(
         pa.ListArray.from_arrays(pa.array(np.arange(0, 40_001, 100), pa.int32()), shown(TEXT, 40_000).cast("string"))
     ),
-    "repeated beginnings": parquet(
+    "repeated beginnings": lambda: parquet(
         shown(TEXT, 2000).cast("string"), use_dictionary=False, column_encoding={"a": "DELTA_BYTE_ARRAY"}
     ),
-    "pages that inflate": parquet(shown(TEXT, 20_000).cast("string"), use_dictionary=False, compression="zstd"),
-    "bytes of one size": parquet(pa.array([TEXT.encode()] * 2000, pa.binary(20_000))),
-    "nulls": parquet(pa.nulls(5_000_000, pa.int8())),
+    "pages that inflate": lambda: parquet(shown(TEXT, 20_000).cast("string"), use_dictionary=False, compression="zstd"),
+    "bytes of one size": lambda: parquet(pa.array([TEXT.encode()] * 2000, pa.binary(20_000))),
+    "nulls": lambda: parquet(pa.nulls(5_000_000, pa.int8())),
 }
+
+# Each is made for the first test that asks, and not by each process that only looks for tests.
+ARROW = {name: functools.cache(make) for name, make in _ARROW.items()}
+PARQUET = {name: functools.cache(make) for name, make in _PARQUET.items()}
 
 
 def deep_parquet(depth: int) -> bytes:

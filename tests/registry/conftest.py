@@ -64,3 +64,12 @@ async def embedded_api(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Api]:
     """The whole application as it starts on a laptop, over a database of its own without rows."""
     async with opened(tmp_path) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def laptop_api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    """The same for all tests of a module that use names of their own, for an application takes long to make."""
+    folder = tmp_path_factory.mktemp("api-laptop")
+    migrated_sqlite(folder / "tiltyard.db")
+    async with opened(folder) as running:
+        yield running

@@ -22,6 +22,7 @@ from tiltyard_registry.tables import registered_model_aliases
 SECRET = "/etc/secret password=hunter2"
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
@@ -41,9 +42,9 @@ SECRET = "/etc/secret password=hunter2"
         ("POST", "/api/2.0/mlflow-artifacts/mpu/create/x", 501, "NOT_IMPLEMENTED"),
     ],
 )
-async def test_refusals_have_one_shape(embedded_api: Api, method: str, path: str, status: int, code: str) -> None:
+async def test_refusals_have_one_shape(laptop_api: Api, method: str, path: str, status: int, code: str) -> None:
     """Whatever refuses, the answer is JSON with `error_code` and `message`, and says nothing else."""
-    answer = await embedded_api.ask(method, path)
+    answer = await laptop_api.ask(method, path)
     said = answer.json()
     assert (answer.status_code, said["error_code"]) == (status, code)
     assert answer.headers["content-type"] == "application/json" and said["message"]
@@ -76,14 +77,15 @@ async def test_a_fault_of_ours_tells_only_its_request_id(
     assert any(SECRET in line.get("error", "") for line in logged)
 
 
-async def test_a_row_that_does_not_fit_is_a_fault_of_ours(embedded_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_row_that_does_not_fit_is_a_fault_of_ours(laptop_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row that lacks a field of the wire is a 500, not a reply with a hole in it."""
 
     async def half(*_: Any, **__: Any) -> dict[str, Any]:
         return {"name": "m"}
 
     monkeypatch.setattr(registered_models, "get_registered_model", half)
-    status, code, message = await embedded_api.refused("GET", f"{MODELS}/get?name=m")
+    status, code, message = await laptop_api.refused("GET", f"{MODELS}/get?name=m")
     assert (status, code) == (500, "INTERNAL_ERROR") and "request id" in message
 
 
@@ -105,9 +107,10 @@ async def test_a_commit_that_fails_is_no_success(embedded_api: Api, monkeypatch:
     assert (await embedded_api.refused("GET", f"{MODELS}/get?name=m"))[0] == 404
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("kind", [row.error for row in errors.TABLE], ids=lambda kind: kind.__name__)
 async def test_every_error_of_the_table_reaches_the_client_as_itself(
-    embedded_api: Api, monkeypatch: pytest.MonkeyPatch, kind: type[errors.TiltyardError]
+    laptop_api: Api, monkeypatch: pytest.MonkeyPatch, kind: type[errors.TiltyardError]
 ) -> None:
     """Each error class has its status and code on the wire, and means the same class to our client again."""
 
@@ -115,7 +118,7 @@ async def test_every_error_of_the_table_reaches_the_client_as_itself(
         raise kind("because", retry_after_s=7)
 
     monkeypatch.setattr(registered_models, "get_registered_model", refuse)
-    answer = await embedded_api.ask("GET", f"{MODELS}/get?name=m")
+    answer = await laptop_api.ask("GET", f"{MODELS}/get?name=m")
     said = answer.json()
     # Of a read it goes without saying that nothing was done.
     status = 503 if kind is errors.NothingDone else errors.http_status(kind("because"))

@@ -1,5 +1,6 @@
 """Pages of other sites are kept away, whoever they say they are; probes always pass."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,27 +33,30 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("host", LOCAL)
-async def test_every_name_of_this_machine_is_its_name(embedded_api: Api, host: str) -> None:
+async def test_every_name_of_this_machine_is_its_name(laptop_api: Api, host: str) -> None:
     """Loopback names and addresses pass in any spelling and with any port."""
-    assert (await embedded_api.ask("GET", GET, headers={"host": host})).status_code == 404
+    assert (await laptop_api.ask("GET", GET, headers={"host": host})).status_code == 404
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("host", FOREIGN)
-async def test_a_foreign_host_is_refused_and_probes_are_not(embedded_api: Api, host: str) -> None:
+async def test_a_foreign_host_is_refused_and_probes_are_not(laptop_api: Api, host: str) -> None:
     """A name that resolves here but is not ours is a 403 that names the setting; health and metrics answer anyway."""
-    status, code, message = await embedded_api.refused("GET", GET, headers={"host": host})
+    status, code, message = await laptop_api.refused("GET", GET, headers={"host": host})
     assert (status, code) in ((403, "PERMISSION_DENIED"), (400, "INVALID_PARAMETER_VALUE"))
     assert status == 400 or "--allowed-hosts" in message
     for path in ("/health", "/livez", "/readyz", "/startupz", "/metrics", "/version"):
         if host and " " not in host:
-            assert (await embedded_api.ask("GET", path, headers={"host": host})).status_code == 200
+            assert (await laptop_api.ask("GET", path, headers={"host": host})).status_code == 200
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "origin", ["http://evil.example", "https://localhost.evil.example", "null", "http://evil.example:5000"]
 )
-async def test_a_foreign_page_changes_nothing(embedded_api: Api, origin: str) -> None:
+async def test_a_foreign_page_changes_nothing(laptop_api: Api, origin: str) -> None:
     """A request that changes something and comes from another site's page is refused, whatever it carries."""
     for method, path in (
         ("POST", f"{MODELS}/create"),
@@ -60,21 +64,22 @@ async def test_a_foreign_page_changes_nothing(embedded_api: Api, origin: str) ->
         ("DELETE", f"{MODELS}/delete"),
     ):
         body = b'{"name": "m", "version": "1"}'
-        status, code, message = await embedded_api.refused(method, path, body, headers={**JSON, "origin": origin})
+        status, code, message = await laptop_api.refused(method, path, body, headers={**JSON, "origin": origin})
         assert (status, code) == (403, "PERMISSION_DENIED") and "--allowed-hosts" in message
     upload = "/api/2.0/mlflow-artifacts/artifacts/x"
-    assert (await embedded_api.refused("PUT", upload, b"x", headers={"origin": origin}))[0] == 403
-    assert (await embedded_api.refused("POST", f"{MODELS}/create", b"", headers={"sec-fetch-site": "cross-site"}))[
+    assert (await laptop_api.refused("PUT", upload, b"x", headers={"origin": origin}))[0] == 403
+    assert (await laptop_api.refused("POST", f"{MODELS}/create", b"", headers={"sec-fetch-site": "cross-site"}))[
         0
     ] == 403
-    assert (await embedded_api.ask("GET", GET, headers={"origin": origin})).status_code == 404
+    assert (await laptop_api.ask("GET", GET, headers={"origin": origin})).status_code == 404
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1:5000", "http://[::1]:1"])
-async def test_a_page_of_this_machine_may(embedded_api: Api, origin: str) -> None:
+async def test_a_page_of_this_machine_may(laptop_api: Api, origin: str) -> None:
     """Pages of this machine, on any port, may change things."""
-    body = b'{"name": "m"}'
-    answer = await embedded_api.ask("POST", f"{MODELS}/create", body, headers={**JSON, "origin": origin})
+    body = json.dumps({"name": f"by-{origin.rpartition(':')[2]}"}).encode()
+    answer = await laptop_api.ask("POST", f"{MODELS}/create", body, headers={**JSON, "origin": origin})
     assert answer.status_code == 200
 
 
@@ -166,7 +171,8 @@ def test_patterns_stand_for_names(pattern: str, inside: str, outside: str) -> No
     assert not names.is_host(outside) and not names.is_origin(outside, None)
 
 
-async def test_two_hosts_are_none(embedded_api: Api) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_two_hosts_are_none(laptop_api: Api) -> None:
     """A request with two Host headers, or two Origins, is a 400, whichever of them is ours."""
     for name, values in (
         ("host", ("evil", "127.0.0.1")),
@@ -174,16 +180,15 @@ async def test_two_hosts_are_none(embedded_api: Api) -> None:
         ("origin", ("null", "null")),
     ):
         headers = [(name, value) for value in values]
-        assert (await embedded_api.refused("GET", GET, headers=headers))[:2] == (400, "BAD_REQUEST")
+        assert (await laptop_api.refused("GET", GET, headers=headers))[:2] == (400, "BAD_REQUEST")
 
 
-async def test_a_program_may_use_a_short_name_and_a_page_may_not(embedded_api: Api) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_program_may_use_a_short_name_and_a_page_may_not(laptop_api: Api) -> None:
     """A name without a dot is one of the local network; whatever a browser sends gives itself away."""
     host = {"host": "registry:5000"}
-    assert (
-        await embedded_api.ask("POST", f"{MODELS}/create", b'{"name": "m"}', headers=JSON | host)
-    ).status_code == 200
+    assert (await laptop_api.ask("POST", f"{MODELS}/create", b'{"name": "m"}', headers=JSON | host)).status_code == 200
     for sign in ({"origin": "http://registry:5000"}, {"sec-fetch-site": "same-origin"}, {"referer": "http://registry"}):
-        found = await embedded_api.refused("POST", f"{MODELS}/create", b"{}", headers=JSON | host | sign)
+        found = await laptop_api.refused("POST", f"{MODELS}/create", b"{}", headers=JSON | host | sign)
         assert found[:2] == (403, "PERMISSION_DENIED")
-    assert (await embedded_api.refused("GET", GET, headers=host))[0] == 403
+    assert (await laptop_api.refused("GET", GET, headers=host))[0] == 403

@@ -82,13 +82,18 @@ def probabilities(path: Path) -> None:
 
 
 def constant(path: Path, answer: int) -> None:
-    """A model of the iris columns that always gives `answer`, so that versions can be told apart."""
-    from sklearn.dummy import DummyClassifier
+    """A model of the iris columns that always gives `answer`, so that versions can be told apart.
 
-    _, features = iris()
-    model = DummyClassifier(strategy="constant", constant=answer)
-    model.fit(features, np.arange(len(features)) % 10)
-    pyfunc.save_model(model, path, input_example=features[:3], pip_requirements=["scikit-learn"])
+    A function, not an estimator: a service that loads it imports no scikit-learn.
+    """
+    from sklearn.datasets import load_iris
+
+    def predict(frame: Any) -> Any:
+        return np.full(len(frame), answer)
+
+    features = load_iris(as_frame=True).data
+    options: dict[str, Any] = {"pip_requirements": [], "metadata": {"tiltyard.row_wise": True}}
+    pyfunc.save_model(predict, path, input_example=features[:3], **options)
 
 
 def _function(path: Path, predict: Callable[..., Any], signed: Signature | None, **options: Any) -> None:

@@ -41,8 +41,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     signed = signature([column(name, "double") for name in IRIS])
     pyfunc.save_model(heavy, folder / "heavy", signature=signed, pip_requirements=[])
     constant(folder / "broken", 1)
-    for file in (folder / "broken").glob("*.skops"):
-        file.write_bytes(b"broken")
+    [file] = (folder / "broken").rglob("model.pkl")
+    file.write_bytes(b"broken")
     return {MANY: folder / "small", HEAVY: folder / "heavy", BROKEN: folder / "broken"}
 
 

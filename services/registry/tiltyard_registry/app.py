@@ -14,6 +14,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler, Scope, Send
 
+from tiltyard.application import Application
 from tiltyard.errors import TiltyardError
 from tiltyard.server.head_requests import HeadRequests
 from tiltyard.server.host_guard import HostGuard, Origins
@@ -102,7 +103,7 @@ def create_app(settings: Settings) -> Litestar:
     root = settings.resolved_artifact_root
     artifacts = Artifacts(open_store(root), root)
     measured = Metrics()
-    app = Litestar(
+    app = Application(
         route_handlers=[
             *_routes(),
             *artifact_routes(database, artifacts.store, principal_of, direct_transfers=settings.direct_transfers),

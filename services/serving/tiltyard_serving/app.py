@@ -11,10 +11,9 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
-from litestar.plugins import PluginProtocol
-from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import Scope, Send
 
+from tiltyard.application import Application
 from tiltyard.errors import TiltyardError
 from tiltyard.server.head_requests import HeadRequests
 from tiltyard.server.host_guard import PROBES, HostGuard, Origins
@@ -82,7 +81,7 @@ def create_app(settings: Settings) -> Litestar:
 
     origins = Origins(settings.host, settings.allowed_hosts)
     scoring, direct = scoring_routes(settings, telemetry, endpoints, draining, origins, payload_log)
-    app = _App(
+    app = Application(
         route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring],
         lifespan=[lifespan],
         state=State({"settings": settings, "telemetry": telemetry, "endpoints": endpoints, "draining": draining}),
@@ -101,14 +100,6 @@ def create_app(settings: Settings) -> Litestar:
     # For the process that serves it: what the connections of this application do by themselves.
     app.state.connection = type("Connection", (DirectConnection,), {"direct": direct})
     return app
-
-
-class _App(Litestar):
-    """An application without the plugins that come along where their package is: that of pydantic takes 10 MB."""
-
-    @staticmethod
-    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
-        return [*plugins, MsgspecDIPlugin()]
 
 
 async def _keep_away(scope: Scope, send: Send, error: TiltyardError) -> None:
