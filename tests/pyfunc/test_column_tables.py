@@ -4,16 +4,18 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tiltyard.errors import TiltyardError
-from tiltyard.pyfunc import frames, tf_serving
+from tiltyard.pyfunc import frames, tensors, tf_serving
 from tiltyard.pyfunc.form import Payload
 from tiltyard.pyfunc.frames import table, table_of_columns
 from tiltyard.pyfunc.refusal import Coerce
-from tiltyard.pyfunc.schema import Schema
+from tiltyard.pyfunc.schema import Schema, TensorSpec
+from tiltyard.pyfunc.tensors import reshape_column
 
 TYPES = ("double", "float", "integer", "long", "boolean", "string", "datetime", "binary", "any")
 CELLS = st.one_of(
@@ -66,3 +68,31 @@ def test_a_column_is_not_made_of_rows(value: Any, monkeypatch: pytest.MonkeyPatc
     specs = [{"type": "double"}] if value == [1.5, None, 2.0] else [{"name": "a", "type": "double"}]
     payload = tf_serving.read_inputs(value, Schema.from_json(json.dumps(specs)), "strict")
     np.testing.assert_array_equal(payload.data, [[1.5], [np.nan], [2.0]])
+
+
+@given(
+    st.sampled_from(["float64", "float32", "int64", "bool"]),
+    st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    st.sampled_from([(-1,), (-1, 1), (-1, 2), (-1, 2, 2), (-1, 6), (2, 2)]),
+)
+def test_an_array_is_the_tensor_of_its_cells(dtype: str, sizes: list[int], shape: tuple[int, ...]) -> None:
+    """A column that is an array already is reshaped as its cells would be, one by one, or refused as they are."""
+    array = (np.arange(np.prod(sizes)) % 2).astype(dtype).reshape(sizes)
+    spec = TensorSpec(dtype, shape, "a")
+    outcomes = []
+    for values in (array, list(array) if array.ndim > 1 else array.tolist()):
+        try:
+            tensor = reshape_column(values, spec)
+            outcomes.append((tensor.dtype, tensor.shape, tensor.tolist()))
+        except TiltyardError as error:
+            outcomes.append(error.message)
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_table_of_numbers_is_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns of a tensor's own type become tensors as they are; others are converted value by value."""
+    taken: list[type] = []
+    monkeypatch.setattr(tensors, "reshape_column", lambda values, _spec: taken.append(type(values)))
+    schema = Schema((TensorSpec("float64", (-1,), "a"), TensorSpec("int64", (-1,), "b")))
+    tensors.enforce_tensors(pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, 2.0]}), schema)
+    assert taken == [np.ndarray, list]

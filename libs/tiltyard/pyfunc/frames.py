@@ -243,4 +243,4 @@ def _reshape(values: list[Any], spec: TensorSpec, coerce: Coerce) -> Any:
     from tiltyard.pyfunc.tensors import reshape_column, tensor_dtype
 
     cells = cast_tensor(values, tensor_dtype(spec), spec.name, coerce=coerce)
-    return reshape_column(list(cells) if cells.ndim > 1 else cells.tolist(), spec)
+    return reshape_column(cells if cells.ndim > 1 or cells.dtype.kind in "biuf" else cells.tolist(), spec)
