@@ -70,7 +70,7 @@ def records(value: list[dict[Any, Any]], schema: Schema | None, coerce: Coerce, 
         extra = [label for label, name in zip(labels, own, strict=True) if name not in known]
     else:
         wanted, extra = labels, []
-    if schema is not None and schema.columns and value and wanted:
+    if value and wanted and (schema is None or schema.columns):
         _check_filled(value, wanted)
         columns = [[row.get(label, math.nan) for row in value] for label in wanted]
         return table_of_columns(columns, wanted, schema, coerce, extra=extra, tf_form=tf_form)
@@ -112,14 +112,17 @@ def table(
 def table_of_columns(
     columns: Sequence[Sequence[Any]],
     labels: Sequence[Name],
-    schema: Schema,
+    schema: Schema | None,
     coerce: Coerce,
     *,
     extra: Sequence[Name] = (),
     tf_form: bool = False,
 ) -> Payload:
-    """The same of columns, of which there is one at least, for a schema of columns: no row of them is ever built."""
+    """The same of columns, of which there is one at least, for no schema or one of columns: no row is ever built."""
     rows = len(columns[0])
+    if schema is None:
+        cells = [column if isinstance(column, list) else list(column) for column in columns]
+        return Payload.inferred(cells, tuple(labels), rows=rows)
     specs, names, positions = _select(schema.own_names(labels), schema, extra)
     if positions is not None:
         columns = [columns[i] for i in positions]
