@@ -65,25 +65,26 @@ def _tell(session: Session, minutes: float) -> list[Finding]:
         click.echo(f"  {kind:32} {', '.join(outcomes)}")
     wrong: list[Finding] = []
     for name, watch in session.watches.items():
-        grown = [size_bytes // MIB for size_bytes in watch.growth_bytes(_PARTS)]
+        parts = [(least // MIB, most // MIB) for least, most in watch.growth_bytes(_PARTS)]
+        kept, grown = [least for least, _ in parts], [most for _, most in parts]
         largest = watch.largest
         waited_s = largest.ended_s - largest.began_s
         click.echo(
             f"{name}: largest stall {largest.stall_s * 1e3:.0f} ms (waited {waited_s * 1e3:.0f} ms), "
-            f"memory grew by at most {max(grown, default=0)} MiB (by tenths of the time: {grown}, "
-            f"in the middle third {max(grown[3:-3], default=0)}, in the last third {max(grown[-3:], default=0)})"
+            f"memory grew by at most {max(grown, default=0)} MiB "
+            f"(by tenths of the time: {grown}, of which stayed {kept})"
         )
         if max(grown, default=0) > MAX_GROWTH_MIB[name]:
             wrong.append(Finding("memory", f"{name} grew by {max(grown)} MiB, over {MAX_GROWTH_MIB[name]}"))
-        if minutes >= _PLATEAU_MINUTES and not _stays(grown):
-            wrong.append(Finding("memory", f"{name} grows and grows: {grown} MiB"))
+        if minutes >= _PLATEAU_MINUTES and not stays(kept):
+            wrong.append(Finding("memory", f"{name} grows and grows: by {kept} MiB at the least"))
     return wrong
 
 
-def _stays(grown: Sequence[int]) -> bool:
-    """Whether the last third is where the middle third was."""
-    third = len(grown) // 3
-    return not grown or max(grown[-third:]) <= _PLATEAU_TIMES * max(grown[third:-third]) + _PLATEAU_MIB
+def stays(kept: Sequence[int]) -> bool:
+    """Whether in the last third it is where it was in the middle third."""
+    third = len(kept) // 3
+    return not kept or max(kept[-third:]) <= _PLATEAU_TIMES * max(kept[third:-third]) + _PLATEAU_MIB
 
 
 if __name__ == "__main__":

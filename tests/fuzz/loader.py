@@ -5,6 +5,7 @@ comes out of the load is `raised`. What a model raises when it predicts is its o
 """
 
 import json
+import os
 import resource
 import sys
 from pathlib import Path
@@ -19,8 +20,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_BYTES, MAX_ADDRESS_BYTES))
     from tiltyard import pyfunc
 
-    # What a model prints is not for who reads the lines.
-    out, sys.stdout = sys.stdout, sys.stderr
+    # What a model prints, or a library below it, is not for who reads the lines.
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     out.write("ready\n")
     out.flush()
     for line in sys.stdin:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -112,12 +113,12 @@ class Session:
         What was not answered in time, on a machine that may be busy with others, is sent again alone at the end.
         """
         numbers = itertools.takewhile(lambda number: not until(number), itertools.count())
-        threads = [threading.Thread(target=self._send_all, args=(numbers,)) for _ in range(SENDERS)]
-        threads.append(threading.Thread(target=self._load_all, args=(loads_until,)))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(SENDERS + 1) as pool:
+            attackers = [pool.submit(self._send_all, numbers) for _ in range(SENDERS)]
+            attackers.append(pool.submit(self._load_all, loads_until))
+        for attacker in attackers:
+            # What ended one of them early would else make the attack look like one that found nothing.
+            attacker.result()
         late, self._late = self._late, {}
         for number, what in late.items():
             for _ in range(_AGAIN):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.__main__ import stays
 from tests.fuzz.case import Case
 from tests.fuzz.finding import Finding, told
 from tests.fuzz.good_models import QUICK
@@ -54,6 +55,16 @@ def test_only_the_thread_that_ran_most_excuses_a_stall() -> None:
     busy_s, turns_s = busiest(before, after)
     assert [busy_s, turns_s] == pytest.approx([0.4, 0.05])
     assert Slow(0.0, 0.5, 0.45, turns_s, busy_s).alone_s == pytest.approx(0.4)
+
+
+def test_memory_is_told_by_what_stays_of_it() -> None:
+    """What large requests take while they are under way is no growth; what is there without them is."""
+    watch = Watch.__new__(Watch)
+    watch._before_bytes = 100
+    watch.memory = [(0.0, 100), (1.0, 90), (4.0, 900), (5.0, 300), (9.0, 310), (10.0, 320)]
+    assert watch.growth_bytes(2) == [(0, 800), (200, 220)]
+    assert stays([300] * 10) and stays([*[0] * 4, *[500] * 6])
+    assert not stays(range(0, 2000, 200))
 
 
 def test_each_case_that_stalls_alone_is_told_with_how_to_send_it_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,16 +77,19 @@ class Watch:
         with self._told:
             self._told.wait_for(lambda: bool(self.memory) and self.memory[-1][0] > now_s, _ANSWERS_WITHIN_S)
 
-    def growth_bytes(self, parts: int) -> list[int]:
-        """By how much memory had grown at most, in each of so many equal parts of the time."""
+    def growth_bytes(self, parts: int) -> list[tuple[int, int]]:
+        """By how much memory had grown, at least and at most, in each of so many equal parts of the time.
+
+        What is at most is what was under way then; what is at least is what stays.
+        """
         if not self.memory:
             return []
         first_s, last_s = self.memory[0][0], self.memory[-1][0]
-        peaks = [0] * parts
+        grown: list[list[int]] = [[] for _ in range(parts)]
         for at_s, size_bytes in self.memory:
             part = min(parts - 1, int(parts * (at_s - first_s) / max(1e-9, last_s - first_s)))
-            peaks[part] = max(peaks[part], size_bytes - self._before_bytes)
-        return peaks
+            grown[part].append(max(0, size_bytes - self._before_bytes))
+        return [(min(part, default=0), max(part, default=0)) for part in grown]
 
     def _read(self) -> None:
         assert self._probe is not None and self._probe.stdout is not None

@@ -36,9 +36,12 @@ def test_what_a_large_body_leaves_goes_back_to_the_system(monkeypatch: pytest.Mo
     monkeypatch.setattr(memory, "_SELDOM_S", 0.0)
     monkeypatch.setattr(memory, "_trim", lambda _kept: given.set())
     with memory.decoding(LARGE - 1):
-        pass
+        memory.left_by(LARGE - 1)
     with memory.decoding(LARGE):
         assert not given.is_set()
+    assert given.wait(60)
+    given.clear()
+    memory.left_by(LARGE)
     assert given.wait(60)
 
 

@@ -49,6 +49,8 @@ def create_app(settings: Settings) -> Litestar:
     # needs. Without any spinning, an estimator that starts them once for each tree waits for the kernel each time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # Arrow's own pool keeps what each thread has freed; what the C library keeps is given back.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     collect_seldom()
     # A line for each question to the registry says nothing that the metrics do not say.
     logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -46,10 +46,10 @@ def collect_young() -> None:
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
+def _turn(size_bytes: int) -> Iterator[None]:
     with _turns:
         yield
-    _large.soon()
+    left_by(size_bytes)
 
 
 def decoding(size_bytes: int) -> AbstractContextManager[object]:
@@ -61,7 +61,7 @@ def decoding(size_bytes: int) -> AbstractContextManager[object]:
     if size_bytes <= _LARGE_BYTES:
         return _no_turn
     collect_young()
-    return _turn()
+    return _turn(size_bytes)
 
 
 class _Occasion:
@@ -88,6 +88,15 @@ class _Occasion:
 def give_back_soon() -> None:
     """Gives back what is free, a little later, in a thread."""
     _models.soon()
+
+
+def left_by(size_bytes: int) -> None:
+    """Gives back what is free, a little later, if what was worked on is a body or an answer of many bytes.
+
+    Each thread would else keep the memory of its largest one.
+    """
+    if size_bytes > _LARGE_BYTES:
+        _large.soon()
 
 
 def give_back() -> None:
@@ -136,5 +145,4 @@ def _found() -> Callable[[int], int] | None:
 
 _trim = _found()
 _models = _Occasion(give_back)
-# What a large body has left is free at once; each thread would keep its own for the next one that it gets.
 _large = _Occasion(_give_free)

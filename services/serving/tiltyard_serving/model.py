@@ -24,11 +24,14 @@ from tiltyard_serving.batcher import Batcher
 from tiltyard_serving.isolation.model import IsolatedModel
 from tiltyard_serving.isolation.process import ProcessState
 from tiltyard_serving.layout import Layout
-from tiltyard_serving.memory import decoding, give_back_soon
+from tiltyard_serving.memory import decoding, give_back_soon, left_by
 from tiltyard_serving.meter import ModelMeter
 from tiltyard_serving.openmp import OpenMP
 
 Encode = Callable[[Any], bytes]
+
+# A row of a table has one number at the least.
+_ROW_BYTES = 8
 
 # Source: mlflow/pyfunc/scoring_server/__init__.py, the answer when a model raises.
 MODEL_RAISED = "Encountered an unexpected error while evaluating the model."
@@ -119,7 +122,10 @@ class LoadedModel:
     def decode(self, body: Body, content_type: str | None) -> Payload:
         """The payload of a request body, checked against the signature; for a thread."""
         with decoding(len(body)):
-            return self._decode(body, content_type)
+            payload = self._decode(body, content_type)
+        # A columnar body of few bytes may stand for many rows.
+        left_by(payload.rows * _ROW_BYTES)
+        return payload
 
     def submit(
         self, item: Payload, encode: Encode | None = None, times: Times | None = None
@@ -177,6 +183,7 @@ def _within(encode: Encode, bounds: Bounds) -> Encode:
         answer = encode(predictions)
         if len(answer) > answer_bytes:
             bounds.check_answer(len(answer))
+        left_by(len(answer))
         return answer
 
     return encode_within
