@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tiltyard.pyfunc import chunks
-from tiltyard.pyfunc.chunks import array_of, columns_of, flat, lengths_of, range_of, types_of
+from tiltyard.pyfunc.chunks import array_of, columns_of, flat, lengths_of, numbers_of, range_of, types_of
 
 CELLS = st.one_of(
     st.booleans(), st.integers(-(2**65), 2**65), st.integers(-5, 5), st.floats(), st.text(max_size=3), st.none()
@@ -38,6 +39,30 @@ def test_rows_have_the_same_columns(rows: list[list[Any]]) -> None:
 def test_values_have_the_same_range(values: list[Any]) -> None:
     """The least and the largest."""
     assert range_of(values) == (min(values), max(values))
+
+
+@given(st.lists(st.floats() | st.none()) | st.lists(st.integers()) | st.lists(st.booleans()) | st.lists(CELLS))
+def test_numbers_are_those_that_pandas_infers(values: list[Any]) -> None:
+    """A column of many values is of the type that pandas gives it, and holds the same."""
+    inferred, made = pd.Series(values), pd.Series(numbers_of(values))
+    assert made.dtype == inferred.dtype
+    assert repr(made.tolist()) == repr(inferred.tolist())
+
+
+def test_few_rows_are_transposed_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An iterator is made for each row of a call, so narrow rows are no reason for many at a time."""
+    monkeypatch.setattr(chunks, "CHUNK_VALUES", 1000)
+    taken: list[int] = []
+
+    class Rows(list[Any]):
+        def __getitem__(self, at: Any) -> Any:
+            if isinstance(at, slice):
+                taken.append(len(range(*at.indices(len(self)))))
+            return super().__getitem__(at)
+
+    (column,) = columns_of(Rows([[at] for at in range(950)]))
+    assert list(column) == list(range(950))
+    assert max(taken) == 100 and sum(taken) == 950
 
 
 @given(

@@ -1,5 +1,6 @@
 """A model's YAML files are read within bounds, whoever wrote them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from tiltyard import pyfunc
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc import model_yaml
+from tiltyard.pyfunc import model_yaml, schema
 from tiltyard.pyfunc.model_yaml import MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, read_yaml
 from tiltyard.pyfunc.schema import MAX_TYPE_DEPTH, Schema
 
@@ -87,6 +88,19 @@ def test_a_large_file_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None
         assert read_yaml(content, file_name="f") == {"a": text}
         assert sum(sizes) == 2 * len(f"a: '{text}'".encode())
         assert max(sizes) <= 65_536
+
+
+def test_a_long_signature_is_parsed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call of the parser is given more than a part of it; the columns are all there, and a cut text is refused."""
+    sizes: list[int] = []
+    decode = schema._decode
+    monkeypatch.setattr(schema, "_decode", lambda text: (sizes.append(len(text)), decode(text))[1])
+    columns = [{"name": f"column {at}", "type": "long", "required": True} for at in range(30_000)]
+    text = json.dumps(columns)
+    assert Schema.from_json(text).to_list() == [{"type": "long"} | column for column in columns]
+    assert sum(sizes) > 0.9 * len(text) and max(sizes) < len(text) / 2
+    with pytest.raises(InvalidParameterValue, match="not valid JSON"):
+        Schema.from_json(text[:-1])
 
 
 @pytest.mark.parametrize("depth", [MAX_TYPE_DEPTH + 1, 900, 100_000])

@@ -3,6 +3,8 @@
 import threading
 from contextlib import ExitStack
 
+import pytest
+
 from tiltyard_serving import memory
 
 LARGE = memory._LARGE_BYTES + 1
@@ -25,6 +27,19 @@ def test_few_large_bodies_are_decoded_at_once() -> None:
             assert not done.is_set()
     waiting.join()
     assert done.is_set()
+
+
+def test_what_a_large_body_leaves_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that decode in turns would else keep the memory of their largest body each."""
+    given = threading.Event()
+    monkeypatch.setattr(memory, "_SOON_S", 0.0)
+    monkeypatch.setattr(memory, "_SELDOM_S", 0.0)
+    monkeypatch.setattr(memory, "_trim", lambda _kept: given.set())
+    with memory.decoding(LARGE - 1):
+        pass
+    with memory.decoding(LARGE):
+        assert not given.is_set()
+    assert given.wait(60)
 
 
 def test_garbage_is_collected_between_large_bodies() -> None:

@@ -11,13 +11,13 @@ import base64
 import binascii
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
-from tiltyard.pyfunc.chunks import array_of, range_of, types_of
+from tiltyard.pyfunc.chunks import array_of, numbers_of, range_of, types_of
 from tiltyard.pyfunc.quote import quote
 from tiltyard.pyfunc.refusal import Coerce, Refused, Vector
 from tiltyard.pyfunc.schema import AnyType, ColSpec, DataType, Name, Type
@@ -71,24 +71,45 @@ def cast_matrix(rows: Sequence[Any], dtype: str, labels: Sequence[Name], *, coer
     Raises:
         BadRequest: as `cast_column`.
     """
-    matrix: Vector | None
+    matrix = _exact_floats(rows, (len(rows), len(labels)), dtype)
+    if matrix is not None:
+        return matrix
+    return _cast_each(([row[i] for row in rows] for i in range(len(labels))), dtype, labels, coerce)
+
+
+def cast_columns(
+    columns: Sequence[Sequence[Any]], dtype: str, labels: Sequence[Name], *, coerce: Coerce = "strict"
+) -> Vector:
+    """The same of columns of cells, one per label."""
+    arrays = []
+    for column in columns:
+        array = _exact_floats(column, (len(column),), dtype)
+        if array is None:
+            return _cast_each(columns, dtype, labels, coerce)
+        arrays.append(array)
+    return np.stack(arrays, axis=1)
+
+
+def _exact_floats(values: Sequence[Any], shape: tuple[int, ...], dtype: str) -> "Vector | None":
+    """The values as floats of a dtype; None if they have another shape, or each has to be looked at."""
     try:
-        matrix = array_of(rows, np.float64)
+        array: Vector = array_of(values, np.float64)
     except (ValueError, TypeError, OverflowError):
-        matrix = None
-    safe = matrix is not None and matrix.shape == (len(rows), len(labels))
-    if matrix is not None and safe and matrix.size:
-        limit = EXACT_DOUBLE if dtype == "float64" else 2**24
-        # NaN compares false, so a null is safe; a large number or an infinity is looked at one by one.
-        with np.errstate(invalid="ignore"):
-            safe = not bool((np.abs(matrix) > limit).any())
-    if matrix is not None and safe:
-        return matrix if dtype == "float64" else matrix.astype(np.float32)
-    kind = DataType.double if dtype == "float64" else DataType.float
-    columns = [
-        cast_column([row[i] for row in rows], ColSpec(kind), label, coerce=coerce) for i, label in enumerate(labels)
-    ]
-    return np.stack(columns, axis=1)
+        return None
+    if array.shape != shape:
+        return None
+    limit = EXACT_DOUBLE if dtype == "float64" else 2**24
+    # NaN compares false, so a null is safe; a large number or an infinity is looked at one by one.
+    with np.errstate(invalid="ignore"):
+        if bool((np.abs(array) > limit).any()):
+            return None
+    return array if dtype == "float64" else array.astype(np.float32)
+
+
+def _cast_each(columns: Iterable[Sequence[Any]], dtype: str, labels: Sequence[Name], coerce: Coerce) -> Vector:
+    spec = ColSpec(DataType.double if dtype == "float64" else DataType.float)
+    arrays = [cast_column(column, spec, label, coerce=coerce) for column, label in zip(columns, labels, strict=True)]
+    return np.stack(arrays, axis=1)
 
 
 def _as_text(value: Any) -> Any:
@@ -115,7 +136,7 @@ def _integers(kind: DataType) -> Callable[[Sequence[Any]], Vector]:
         if least < low or largest > high:
             row, value = next((i, v) for i, v in enumerate(values) if not low <= v <= high)
             raise Refused(row, f"{quote(value)} is out of range.")
-        return np.array(values, dtype=dtype)
+        return array_of(values, dtype)
 
     return cast
 
@@ -144,7 +165,7 @@ def _floats(kind: DataType) -> Callable[[Sequence[Any]], Vector]:
         kinds = types_of(values)
         if not kinds <= {float, type(None)}:
             values = [_to_float(value, row, single=single) for row, value in enumerate(values)]
-        array = np.array(values, dtype=np.float64)
+        array = array_of(values, np.float64)
         if not single:
             return array
         with np.errstate(over="ignore", invalid="ignore"):
@@ -184,10 +205,10 @@ def _to_float(value: Any, row: int, *, single: bool) -> float:
 
 def _booleans(values: Sequence[Any]) -> Vector:
     if types_of(values) <= {bool}:
-        return np.array(values, dtype=bool)
+        return array_of(values, bool)
     cells = [_to_bool(value, row) for row, value in enumerate(values)]
     # As in process: a column with nulls stays one of objects, so that a null does not become false.
-    return object_array(cells) if None in cells else np.array(cells, dtype=bool)
+    return object_array(cells) if None in cells else array_of(cells, bool)
 
 
 def _to_bool(value: Any, row: int) -> bool | None:
@@ -231,7 +252,7 @@ def _nested(values: Sequence[Any], kind: Type, required: bool, *, strict: bool) 
 def _inferred(values: Sequence[Any]) -> Vector:
     import pandas as pd
 
-    return pd.Series(list(values), dtype=None if values else object).to_numpy()
+    return pd.Series(numbers_of(list(values)), dtype=None if values else object).to_numpy()
 
 
 def _lenient(values: Sequence[Any], kind: DataType, *, tf_form: bool) -> Vector:

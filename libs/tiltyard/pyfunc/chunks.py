@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 CHUNK_VALUES = 100_000
+# To transpose a row takes an iterator of it, which costs as much as so many cells.
+_ROW_CELLS = 10
 
 
 def types_of(values: Sequence[Any]) -> set[type]:
@@ -28,12 +30,31 @@ def range_of(values: Sequence[Any]) -> tuple[Any, Any]:
     return min(least for least, _ in ends), max(largest for _, largest in ends)
 
 
+def fits_64_bits(integers: Sequence[int]) -> bool:
+    """Whether each of some integers is one of 64 bits."""
+    least, largest = range_of(integers)
+    return bool(least >= -(2**63) and largest < 2**63)
+
+
+def numbers_of(values: list[Any]) -> Any:
+    """The array that pandas infers from very many numbers of one type; few values, and others, are given back."""
+    if len(values) <= CHUNK_VALUES:
+        return values
+    types = types_of(values)
+    if float in types and types <= {float, type(None)}:
+        return array_of(values, np.float64)
+    if types == {bool} or (types == {int} and fits_64_bits(values)):
+        return array_of(values, np.bool_ if bool in types else np.int64)
+    return values
+
+
 def columns_of(rows: Sequence[Any]) -> list[Sequence[Any]]:
     """The columns of rows of one length. Raises: ValueError if they differ."""
-    if len(rows) * len(rows[0]) <= CHUNK_VALUES:
+    cells_of_row = max(_ROW_CELLS, len(rows[0]))
+    if len(rows) * cells_of_row <= CHUNK_VALUES:
         return list(zip(*rows, strict=True))
     columns: list[list[Any]] = [[] for _ in rows[0]]
-    for chunk in chunks(rows, len(rows[0])):
+    for chunk in chunks(rows, cells_of_row):
         for column, cells in zip(columns, zip(*chunk, strict=True), strict=True):
             column.extend(cells)
     return list(columns)
@@ -47,7 +68,7 @@ def flat(rows: Sequence[Any]) -> list[Any]:
     return values
 
 
-def array_of(values: Any, dtype: Any = None) -> Any:
+def array_of(values: Any, dtype: Any = None) -> "np.ndarray[Any, Any]":
     """What `np.array` makes of a value, or of nested lists. Raises: as that."""
     if type(values) is not list or len(values) * (cells := cells_of(values)) <= CHUNK_VALUES:
         return np.array(values, dtype=dtype)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tiltyard.pyfunc.chunks import range_of, types_of
+from tiltyard.pyfunc.chunks import fits_64_bits, numbers_of, types_of
 from tiltyard.pyfunc.schema import Name
 
 # What was sent. A large body is received where it stays, in memory that is not that of a `bytes`.
@@ -130,7 +130,7 @@ def _frame_inferred(parts: list[list[list[Any]]], names: tuple[Name, ...], rows:
     columns = parts[0] if len(parts) == 1 else [list(chain(*column)) for column in zip(*parts, strict=True)]
     if not columns:
         return pd.DataFrame(index=pd.RangeIndex(rows) if index is None else index)
-    frame = pd.DataFrame(dict(enumerate(columns)), index=index)
+    frame = pd.DataFrame(dict(enumerate(map(numbers_of, columns))), index=index)
     frame.columns = _labels(names)
     return frame
 
@@ -153,12 +153,7 @@ def _kinds(columns: list[list[Any]]) -> str | None:
     for column in columns:
         types = types_of(column)
         kind = _INFERABLE.get(types.pop(), "") if len(types) == 1 else ""
-        if not kind or (kind == "i" and not _fits_64_bits(column)):
+        if not kind or (kind == "i" and not fits_64_bits(column)):
             return None
         kinds.append(kind)
     return "".join(kinds)
-
-
-def _fits_64_bits(column: list[Any]) -> bool:
-    least, largest = range_of(column)
-    return bool(least >= -(2**63) and largest < 2**63)

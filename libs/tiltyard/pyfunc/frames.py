@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
-from tiltyard.pyfunc.cast import cast_column, cast_matrix
+from tiltyard.pyfunc.cast import cast_column, cast_columns, cast_matrix
 from tiltyard.pyfunc.chunks import columns_of, lengths_of, types_of
 from tiltyard.pyfunc.form import Payload
 from tiltyard.pyfunc.quote import name_list
@@ -70,6 +70,10 @@ def records(value: list[dict[Any, Any]], schema: Schema | None, coerce: Coerce, 
         extra = [label for label, name in zip(labels, own, strict=True) if name not in known]
     else:
         wanted, extra = labels, []
+    if value and wanted and (schema is None or schema.columns):
+        _check_filled(value, wanted)
+        columns = [[row.get(label, math.nan) for row in value] for label in wanted]
+        return table_of_columns(columns, wanted, schema, coerce, extra=extra, tf_form=tf_form)
     return table(_filled(value, wanted), wanted, schema, coerce, extra=extra, tf_form=tf_form)
 
 
@@ -101,11 +105,39 @@ def table(
     if schema.matrix_dtype is not None and specs and rows:
         return Payload.matrix(cast_matrix(rows, schema.matrix_dtype, names, coerce=coerce), names, index)
     cells: Sequence[Any] = columns_of(rows) if rows else [()] * len(specs)
-    arrays = [
-        cast_column(column, spec, name, coerce=coerce, tf_form=tf_form)
-        for column, spec, name in zip(cells, specs, names, strict=True)
-    ]
+    arrays = _arrays(cells, specs, names, coerce, tf_form=tf_form)
     return Payload.columns(arrays, names, rows=len(rows), index=index)
+
+
+def table_of_columns(
+    columns: Sequence[Sequence[Any]],
+    labels: Sequence[Name],
+    schema: Schema | None,
+    coerce: Coerce,
+    *,
+    extra: Sequence[Name] = (),
+    tf_form: bool = False,
+) -> Payload:
+    """The same of columns, of which there is one at least, for no schema or one of columns: no row is ever built."""
+    rows = len(columns[0])
+    if schema is None:
+        cells = [column if isinstance(column, list) else list(column) for column in columns]
+        return Payload.inferred(cells, tuple(labels), rows=rows)
+    specs, names, positions = _select(schema.own_names(labels), schema, extra)
+    if positions is not None:
+        columns = [columns[i] for i in positions]
+    if schema.matrix_dtype is not None and specs and rows:
+        return Payload.matrix(cast_columns(columns, schema.matrix_dtype, names, coerce=coerce), names)
+    return Payload.columns(_arrays(columns, specs, names, coerce, tf_form=tf_form), names, rows=rows)
+
+
+def _arrays(
+    columns: Sequence[Any], specs: Sequence[ColSpec], names: Sequence[Name], coerce: Coerce, *, tf_form: bool
+) -> list[Any]:
+    return [
+        cast_column(column, spec, name, coerce=coerce, tf_form=tf_form)
+        for column, spec, name in zip(columns, specs, names, strict=True)
+    ]
 
 
 def _rows(data: Any, columns: Any) -> tuple[list[Any], list[Name]]:
@@ -141,13 +173,17 @@ def _rows(data: Any, columns: Any) -> tuple[list[Any], list[Name]]:
 
 def _filled(rows: Sequence[dict[Any, Any]], labels: Sequence[Name]) -> list[list[Any]]:
     """The cells of objects under `labels`, null where an object has none. Raises: BadRequest if most are null."""
+    _check_filled(rows, labels)
+    return [[row.get(label, math.nan) for label in labels] for row in rows]
+
+
+def _check_filled(rows: Sequence[dict[Any, Any]], labels: Sequence[Name]) -> None:
     cells = len(rows) * len(labels)
     if cells > _MAX_SPARSE_CELLS and cells > _MAX_CELLS_PER_VALUE * sum(map(len, rows)):
         raise BadRequest(
             f"Invalid input. The {len(rows)} rows have {len(labels)} different columns and most of them in few rows, "
             "expected rows with the same columns."
         )
-    return [[row.get(label, math.nan) for label in labels] for row in rows]
 
 
 def _invalid_split(why: str) -> BadRequest:
@@ -191,9 +227,9 @@ def _tensors(rows: Sequence[Any], labels: Sequence[Name], schema: Schema, coerce
     from tiltyard.pyfunc.enforce import check_missing
     from tiltyard.pyfunc.tensors import check_frame_shape, enforce_tensor, tensor_dtype
 
-    columns = dict(zip(labels, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(labels, ())
     if not rows:
         raise SchemaEnforcementFailed("Failed to enforce schema of data. Error: Input DataFrame is empty.")
+    columns = dict(zip(labels, columns_of(rows), strict=True))
     if schema.is_named:
         check_missing(set(labels), schema)
         named = zip(schema.names, schema.tensors, strict=True)
@@ -210,4 +246,4 @@ def _reshape(values: list[Any], spec: TensorSpec, coerce: Coerce) -> Any:
     from tiltyard.pyfunc.tensors import reshape_column, tensor_dtype
 
     cells = cast_tensor(values, tensor_dtype(spec), spec.name, coerce=coerce)
-    return reshape_column(list(cells) if cells.ndim > 1 else cells.tolist(), spec)
+    return reshape_column(cells if cells.ndim > 1 or cells.dtype.kind in "biuf" else cells.tolist(), spec)

@@ -18,6 +18,9 @@ from tiltyard.errors import InvalidParameterValue
 
 # Types are read, shown and enforced by recursion.
 MAX_TYPE_DEPTH = 64
+# A longer text is parsed in pieces: who parses it while others are answered must not hold them up.
+_AT_ONCE_CHARACTERS = 256 * 1024
+_MAX_LEVELS = 1000
 
 
 class DataType(Enum):
@@ -331,15 +334,25 @@ def _spec_from_dict(entry: Any) -> ColSpec | TensorSpec:
     return ColSpec(kind, name, bool(entry.get("required", True)))
 
 
+_decode = msgspec.json.decode
+
+
 def load_list(text: str, *, what: str) -> list[Any]:
     """The JSON list that `text` spells. Raises: InvalidParameterValue."""
     try:
-        entries = msgspec.json.decode(text)
+        entries = _decode(text) if len(text) <= _AT_ONCE_CHARACTERS else _decode_in_pieces(text.encode())
     except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError):
         raise InvalidParameterValue(f"A signature's {what} is not valid JSON.") from None
     if not isinstance(entries, list):
         raise InvalidParameterValue(f"A signature's {what} must be a JSON list.")
     return entries
+
+
+def _decode_in_pieces(text: bytes) -> Any:
+    # What reads bodies is imported once there is such a text.
+    from tiltyard.pyfunc.json_pieces import parse_in_pieces
+
+    return parse_in_pieces(text, _decode, _MAX_LEVELS)
 
 
 def _dumps(value: Any) -> str:

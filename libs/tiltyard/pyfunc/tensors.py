@@ -64,7 +64,7 @@ def enforce_tensors(data: Any, schema: Schema) -> Any:
     if not schema.is_named:
         return _unnamed(data, schema.tensors[0])
     if isinstance(data, pd.DataFrame):
-        return {spec.name: reshape_column(data[spec.name].tolist(), spec) for spec in schema.tensors}
+        return {spec.name: reshape_column(_cells(data[spec.name], spec), spec) for spec in schema.tensors}
     if not isinstance(data, Mapping):
         raise SchemaEnforcementFailed(
             "This model contains a tensor-based model signature with input names, which suggests a dictionary input "
@@ -93,7 +93,7 @@ def _unnamed(data: Any, spec: TensorSpec) -> Any:
     if data.empty:
         raise SchemaEnforcementFailed("Input DataFrame is empty.")
     if len(data.columns) == 1:
-        return reshape_column(data.iloc[:, 0].tolist(), spec)
+        return reshape_column(_cells(data.iloc[:, 0], spec), spec)
     check_frame_shape(len(data.columns), spec)
     return enforce_tensor(data.to_numpy(), spec)
 
@@ -113,8 +113,16 @@ def check_frame_shape(columns: int, spec: TensorSpec) -> None:
         )
 
 
-def reshape_column(values: list[Any], spec: TensorSpec) -> "np.ndarray[Any, Any]":
+def _cells(column: "pd.Series[Any]", spec: TensorSpec) -> "list[Any] | np.ndarray[Any, Any]":
+    """The cells of a column; as an array where nothing is left to convert, which one call would do for all of them."""
+    same = column.dtype == tensor_dtype(spec) and tensor_dtype(spec).kind in "biuf"
+    return column.to_numpy() if same else column.tolist()
+
+
+def reshape_column(values: "list[Any] | np.ndarray[Any, Any]", spec: TensorSpec) -> "np.ndarray[Any, Any]":
     """A tensor from one column: of scalars, or of flat lists that are reshaped in C order.
+
+    An array is one of numbers of the tensor's type, or has more than one dimension: then its first one is the column's.
 
     Raises:
         SchemaEnforcementFailed: the spec's shape is not fixed beyond its first dimension, or the values
@@ -126,7 +134,7 @@ def reshape_column(values: list[Any], spec: TensorSpec) -> "np.ndarray[Any, Any]
             "For pandas dataframe input, the first dimension of shape must be a variable dimension and other "
             f"dimensions must be fixed, but in model signature the shape of {name} is {spec.shape}."
         )
-    if not values:
+    if not len(values):
         raise SchemaEnforcementFailed("Input DataFrame is empty.")
     target = tensor_dtype(spec)
     first = values[0]
@@ -143,7 +151,9 @@ def reshape_column(values: list[Any], spec: TensorSpec) -> "np.ndarray[Any, Any]
                     f"be (-1,) or (-1, 1), but got tensor spec shape of {spec.shape}."
                 )
             return np.asarray(enforce_tensor(np.array(values, dtype=target).reshape(spec.shape), spec))
-        if isinstance(first, list) and first and np.isscalar(first[0]):
+        if isinstance(values, np.ndarray):
+            tensor = values.reshape(spec.shape)
+        elif isinstance(first, list) and first and np.isscalar(first[0]):
             tensor = np.vstack(values).reshape(spec.shape).astype(target)
         elif isinstance(first, np.ndarray):
             tensor = np.vstack(values).reshape(spec.shape)

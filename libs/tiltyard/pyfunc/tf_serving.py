@@ -9,7 +9,7 @@ from typing import Any
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
 from tiltyard.pyfunc.chunks import array_of, types_of
 from tiltyard.pyfunc.form import Payload
-from tiltyard.pyfunc.frames import records, table
+from tiltyard.pyfunc.frames import records, table, table_of_columns
 from tiltyard.pyfunc.refusal import Coerce
 from tiltyard.pyfunc.schema import AnyType, Array, Map, Name, Object, Schema
 from tiltyard.pyfunc.tensor_cast import cast_tensor
@@ -33,7 +33,7 @@ def read_instances(value: Any, schema: Schema | None, coerce: Coerce) -> Payload
     return read_inputs(value, schema, coerce)
 
 
-def read_inputs(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:  # noqa: PLR0911 - one per kind
+def read_inputs(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:  # noqa: PLR0911, PLR0912 - one per kind
     """The payload of an `inputs` field: an object of columns, a list of objects, a list, or one value.
 
     Raises:
@@ -64,8 +64,10 @@ def read_inputs(value: Any, schema: Schema | None, coerce: Coerce) -> Payload:  
         width = 1
         value = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in value]
     elif len(schema) == 1:
-        return table([[cell] for cell in value], [0], schema, coerce, tf_form=True)
-    rows = [row if isinstance(row, list) else [row] for row in value] if width != 1 else [[cell] for cell in value]
+        width = 1
+    if width == 1:
+        return table_of_columns([value], [0], schema, coerce, tf_form=True)
+    rows = [row if isinstance(row, list) else [row] for row in value]
     if any(len(row) != width for row in rows):
         raise BadRequest("Invalid input. The rows differ in length.")
     return table(rows, list(range(width)), schema, coerce, tf_form=True)
@@ -98,8 +100,7 @@ def _mapping(value: dict[Any, Any], schema: Schema | None, coerce: Coerce) -> Pa
         )
     size = sizes.pop()
     columns = [cell if isinstance(cell, list) else [cell] * size for cell in known.values()]
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return table(rows, names, schema, coerce, extra=extra, tf_form=True)
+    return table_of_columns(columns, names, schema, coerce, extra=extra, tf_form=True)
 
 
 def _is_one_row(value: dict[Any, Any], schema: Schema) -> bool:

@@ -9,8 +9,8 @@ import gc
 import threading
 import time
 import zipfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from tiltyard.pyfunc.flavors.model_modules import forget_gone
@@ -45,6 +45,13 @@ def collect_young() -> None:
     gc.collect(0)
 
 
+@contextmanager
+def _turn() -> Iterator[None]:
+    with _turns:
+        yield
+    _large.soon()
+
+
 def decoding(size_bytes: int) -> AbstractContextManager[object]:
     """What a body of that size is decoded within, in a thread: of large ones, two at a time.
 
@@ -54,13 +61,14 @@ def decoding(size_bytes: int) -> AbstractContextManager[object]:
     if size_bytes <= _LARGE_BYTES:
         return _no_turn
     collect_young()
-    return _turns
+    return _turn()
 
 
 class _Occasion:
-    """When memory is given back next."""
+    """When memory is given back next, and how."""
 
-    def __init__(self) -> None:
+    def __init__(self, give: Callable[[], object]) -> None:
+        self._give = give
         self._pending = threading.Lock()
         self._last_s = -_SELDOM_S
 
@@ -74,15 +82,12 @@ class _Occasion:
     def _now(self) -> None:
         self._last_s = time.monotonic()
         self._pending.release()
-        give_back()
-
-
-_occasion = _Occasion()
+        self._give()
 
 
 def give_back_soon() -> None:
     """Gives back what is free, a little later, in a thread."""
-    _occasion.soon()
+    _models.soon()
 
 
 def give_back() -> None:
@@ -99,6 +104,10 @@ def give_back() -> None:
     finally:
         if taken:
             _turns.release(taken)
+    _give_free()
+
+
+def _give_free() -> None:
     if _trim is not None:
         _trim(0)
 
@@ -126,3 +135,6 @@ def _found() -> Callable[[int], int] | None:
 
 
 _trim = _found()
+_models = _Occasion(give_back)
+# What a large body has left is free at once; each thread would keep its own for the next one that it gets.
+_large = _Occasion(_give_free)
