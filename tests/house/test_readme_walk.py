@@ -11,11 +11,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyspark
 import pytest
 from uv import find_uv_bin
 
-from tests.fixtures.java import short_life_of_spark
+from tests.fixtures.java import SHORT_LIFE
 from tests.fixtures.processes import unused_port
 from tests.house.readme_session import HOUSE, Block, Command, Session, blocks, commands, path_of
 
@@ -53,10 +52,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     }
     variables = (
         known
-        | short_life_of_spark()
+        | SHORT_LIFE
         | {
-            # The same release as the reader's own, and its classes are in the archive.
-            "SPARK_HOME": str(Path(pyspark.__file__).parent),
             "PATH": path_of(environment),
             "VIRTUAL_ENV": str(environment),
             "TILTYARD_REGISTRY_LISTEN_PORT": str(REGISTRY_PORT),

@@ -5,12 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
 from scipy import sparse
-from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401 - makes them public
-from sklearn.utils import all_estimators
-from sklearn.utils._test_common.instance_generator import _construct_instances
-from sklearn.utils.estimator_checks import _enforce_estimator_tags_X, _enforce_estimator_tags_y
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors.skops_file import load_skops
@@ -40,6 +35,9 @@ BRIEF = {"max_iter": 4, "n_init": 1, "n_estimators": 2, "cv": 2, "Cs": 2, "n_alp
 
 def fitted(name: str, cls: Any, *, sparsely: bool) -> Any:
     """The estimator after a fit, or None if it takes no sparse input."""
+    from sklearn.utils._test_common.instance_generator import _construct_instances
+    from sklearn.utils.estimator_checks import _enforce_estimator_tags_X, _enforce_estimator_tags_y
+
     estimator = next(iter(_construct_instances(cls)))
     known = estimator.get_params(deep=False)
     own = {key: value for key, value in BRIEF.items() if key in known}
@@ -58,6 +56,10 @@ def fitted(name: str, cls: Any, *, sparsely: bool) -> Any:
 @pytest.mark.parametrize("sparsely", [False, True], ids=["dense", "sparse"])
 def test_public_estimators_load(tmp_path: Path, sparsely: bool) -> None:
     """Whatever numbers they were fitted on, none of them holds what is not trusted, but for the list above."""
+    import skops.io
+    from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401 - makes them public
+    from sklearn.utils import all_estimators
+
     refused = {}
     count = 0
     for name, cls in all_estimators():
@@ -80,6 +82,8 @@ def test_public_estimators_load(tmp_path: Path, sparsely: bool) -> None:
 @pytest.mark.parametrize("spoiled", ["indices", "indptr"])
 def test_sparse_matrices_that_point_outside_are_refused(tmp_path: Path, kind: Any, spoiled: str) -> None:
     """Indices are followed without looking, so a file in which one is out of range is no model."""
+    import skops.io
+
     matrix = kind(np.eye(4))
     skops.io.dump({"within": [matrix]}, tmp_path / "m.skops")
     assert (load_skops(tmp_path / "m.skops")["within"][0] != matrix).nnz == 0

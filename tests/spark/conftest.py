@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import tiltyard
-from tests.fixtures.java import SHORT_LIFE, short_life_of_spark
+from tests.fixtures.java import SHORT_LIFE
 from tests.fixtures.services import Service
 from tiltyard.storage.cache import DIRECTORY_VARIABLE
 
@@ -52,7 +52,7 @@ def spark(cache_dir: Path) -> Iterator[Any]:
 
     conf = {"spark.sql.shuffle.partitions": "2", f"spark.executorEnv.{DIRECTORY_VARIABLE}": str(cache_dir)}
     with pytest.MonkeyPatch.context() as patch:
-        _set(patch, short_life_of_spark())
+        _set(patch, SHORT_LIFE)
         session = open_session(app_name="tests", master="local[2]", conf=conf)
     session.sparkContext.setLogLevel("OFF")
     yield session

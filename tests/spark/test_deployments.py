@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import tiltyard
-from tests.fixtures.java import short_life_of_spark
+from tests.fixtures.java import SHORT_LIFE
 from tests.fixtures.processes import GuardedProcess, unused_port
 from tests.fixtures.services import StartService
 from tests.spark import deployments
@@ -43,7 +43,7 @@ def run(deployment: str, registry: StartService, flowers: pd.DataFrame, tmp_path
         timeout=540,
         cwd=tmp_path,
         env=os.environ
-        | short_life_of_spark()
+        | SHORT_LIFE
         | {"TILTYARD_CACHE_DIR": str(tmp_path / "cache"), "SPARK_WORKER_DIR": str(tmp_path / "work")},
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
@@ -80,7 +80,7 @@ def standalone_master(tmp_path: Path) -> Iterator[str]:
     from tiltyard.java import java_home
 
     home = Path(pyspark.__file__).parent
-    env = os.environ | short_life_of_spark()
+    env = os.environ | SHORT_LIFE
     env |= {"SPARK_HOME": str(home), "JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable}
     master = f"spark://127.0.0.1:{unused_port()}"
     log = tmp_path / "standalone.log"

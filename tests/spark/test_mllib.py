@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.fixtures.java import short_life_of_spark
+from tests.fixtures.java import SHORT_LIFE
 from tests.pyfunc import peer
 from tests.serving.in_process import running
 from tiltyard import pyfunc
@@ -99,7 +99,7 @@ def test_a_process_without_mlflow_starts_one_session(root: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | short_life_of_spark(),
+        env=os.environ | SHORT_LIFE,
     )
     assert run.returncode == 0, run.stderr
     here = {name: pyfunc.load(root / name).predict(INPUTS[name]) for name in ("pipeline", "scaler")}

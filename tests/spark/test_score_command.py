@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.fixtures.java import short_life_of_spark
+from tests.fixtures.java import SHORT_LIFE
 from tests.fixtures.processes import GuardedProcess
 from tests.spark.conftest import NUMBERS
 from tiltyard.cli.score import score as command
@@ -46,7 +46,7 @@ def score(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Do
             stdout=output,
             stderr=errors,
             pass_fds=[writing],
-            env=os.environ | short_life_of_spark() | ENVIRONMENT,
+            env=os.environ | SHORT_LIFE | ENVIRONMENT,
         )
     os.close(writing)
 
@@ -128,7 +128,7 @@ def test_a_submitted_job_that_fails_has_a_status_of_its_own(registry_url: str, f
         capture_output=True,
         text=True,
         timeout=240,
-        env=os.environ | short_life_of_spark() | ENVIRONMENT,
+        env=os.environ | SHORT_LIFE | ENVIRONMENT,
     )
     assert run.returncode == 3, run.stderr
     assert "bin/spark-submit --master 'local[1]' --conf spark.ui.enabled=false" in run.stderr
