@@ -3,6 +3,7 @@
 import threading
 from contextlib import ExitStack
 
+import pyarrow as pa
 import pytest
 
 from tiltyard_serving import memory
@@ -43,6 +44,19 @@ def test_what_a_large_body_leaves_goes_back_to_the_system(monkeypatch: pytest.Mo
     given.clear()
     memory.left_by(LARGE)
     assert given.wait(60)
+
+
+@pytest.mark.parametrize("named", [None, "mimalloc"])
+def test_arrow_keeps_no_memory_of_its_own(monkeypatch: pytest.MonkeyPatch, named: str | None) -> None:
+    """It takes its memory where it is given back, unless somebody chose a pool."""
+    if named is None:
+        monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+    else:
+        monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", named)
+    chosen: list[str] = []
+    monkeypatch.setattr(pa, "set_memory_pool", lambda pool: chosen.append(pool.backend_name))
+    memory.share_memory_with_arrow()
+    assert chosen == (["system"] if named is None else [])
 
 
 def test_garbage_is_collected_between_large_bodies() -> None:

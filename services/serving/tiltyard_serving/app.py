@@ -27,7 +27,7 @@ from tiltyard_serving.api.straight import Straight
 from tiltyard_serving.api.v2 import refusal
 from tiltyard_serving.endpoints import Endpoints
 from tiltyard_serving.logs import line_logs
-from tiltyard_serving.memory import collect_seldom
+from tiltyard_serving.memory import collect_seldom, share_memory_with_arrow
 from tiltyard_serving.payload_log import PayloadLog, open_sink
 from tiltyard_serving.settings import Settings
 from tiltyard_serving.telemetry import Telemetry
@@ -49,8 +49,7 @@ def create_app(settings: Settings) -> Litestar:
     # needs. Without any spinning, an estimator that starts them once for each tree waits for the kernel each time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    # Arrow's own pool keeps what each thread has freed; what the C library keeps is given back.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    share_memory_with_arrow()
     collect_seldom()
     # A line for each question to the registry says nothing that the metrics do not say.
     logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -6,6 +6,7 @@ The C library keeps what was freed for itself, and a server that swaps models wo
 import ctypes
 import ctypes.util
 import gc
+import os
 import threading
 import time
 import zipfile
@@ -38,6 +39,17 @@ def collect_seldom() -> None:
     behind is collected when they go.
     """
     gc.set_threshold(_YOUNG_OBJECTS, gc.get_threshold()[1], _MIDDLE_COLLECTIONS)
+
+
+def share_memory_with_arrow() -> None:
+    """Makes Arrow take its memory from the C library, unless the environment names a pool.
+
+    Arrow's own pool keeps what each of its threads has freed; what the C library keeps is given back.
+    """
+    import pyarrow as pa
+
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        pa.set_memory_pool(pa.system_memory_pool())
 
 
 def collect_young() -> None:
