@@ -102,7 +102,7 @@ class Session:
             if not service.running:
                 self._find("crash", f"{name} is gone with {service.wait()}: {service.logs[-2000:]}")
                 continue
-            for line in filter(_is_fault, service.logs.splitlines()):
+            for line in faults(service.logs):
                 self._find("logged", f"{name} logged {line[:600]}")
             if status := service.terminate():
                 self._find("crash", f"{name} ended with {status} when it was asked to end")
@@ -342,8 +342,20 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
+def faults(log: str) -> Iterator[str]:
+    """The lines of a log that tell of a fault of ours.
+
+    Python tells of what a library's call-back raised, and nobody can catch, as an exception that it ignored.
+    """
+    before = ""
+    for line in log.splitlines():
+        if _is_fault(line) and not (line.startswith("Traceback") and before.startswith("Exception ignored")):
+            yield line
+        before = line
+
+
 def _is_fault(line: str) -> bool:
-    """Whether a line of the log tells of a fault of ours: what a model does wrong is a warning."""
+    """What a model does wrong is a warning."""
     return '"level":"ERROR"' in line or '"level":"CRITICAL"' in line or line.startswith(("Traceback", "Fatal"))
 
 

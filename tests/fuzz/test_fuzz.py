@@ -10,7 +10,7 @@ from tests.fuzz.case import Case
 from tests.fuzz.finding import Finding, told
 from tests.fuzz.good_models import QUICK
 from tests.fuzz.probe import busiest
-from tests.fuzz.session import Session
+from tests.fuzz.session import Session, faults
 from tests.fuzz.watch import Slow, Watch
 
 SEED = 20
@@ -108,3 +108,9 @@ def test_what_stalls_together_is_narrowed_down(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Session, "_stall_again_s", lambda _self, numbers, **_: float({5, 6} <= set(numbers)))
     session = Session.__new__(Session)
     assert session._smallest(list(range(1, 9))) == [5, 6]
+
+
+def test_what_nobody_can_catch_is_no_fault_of_the_service() -> None:
+    """A traceback in a log is a fault, but for the one that follows on an exception that Python ignores."""
+    log = "Exception ignored on calling ctypes callback function f\nTraceback (most recent call last):\nok\nTraceback x"
+    assert list(faults(log)) == ["Traceback x"]
