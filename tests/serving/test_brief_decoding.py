@@ -145,7 +145,7 @@ def test_what_is_valid_and_fits_is_little_work(kind: Any) -> None:
     signature=st.sampled_from(SIGNATURES),
     form=st.sampled_from(list(V2_FORMS)),
     datatype=st.sampled_from(DATATYPES),
-    value=st.sampled_from([1, 1.5, True, "a", "{}", '{"b":1}', "2020-01-01"]),
+    value=st.sampled_from([1, 1.5, True, "a", "{}", '{"b":1}', '{"b":"a"}', '{"b":"2020-01-01"}', "2020-01-01"]),
     inputs=st.booleans(),
 )
 def test_what_the_event_loop_reads_of_tensors_is_little_work(
@@ -166,6 +166,8 @@ def test_what_the_event_loop_reads_of_tensors_is_little_work(
 
     def read() -> object:
         asked, arrays = open_inference.read(body, None, DEFAULT)
+        if not open_inference.is_brief_to_convert(len(body), signature):
+            return None
         return open_inference.to_payload(asked, arrays, signature)
 
     assert is_brief(read)

@@ -72,6 +72,11 @@ def _scalar(data: Any, kind: DataType, required: bool, json: bool) -> Any:
     if type(data) is _EXACT.get(kind) and (type(data) is not int or data in _INT64):
         # A column for each value, as below, takes a hundred times as long.
         return _PLAIN[kind](data)
+    if type(data) in (str, bytes) and kind in (DataType.boolean, DataType.binary):
+        # A column of objects stays one.
+        return data
+    if type(data) is str and kind in (DataType.integer, DataType.long, DataType.float):
+        raise _no_scalar(data, kind)
     import pandas as pd
 
     from tiltyard.pyfunc.columns import enforce_column
@@ -79,7 +84,11 @@ def _scalar(data: Any, kind: DataType, required: bool, json: bool) -> Any:
     try:
         return enforce_column("", pd.Series(data), kind)[0]
     except (SchemaEnforcementFailed, TypeError, ValueError, OverflowError):
-        raise SchemaEnforcementFailed(f"Failed to enforce schema of data {quote(data)} with dtype `{kind}`") from None
+        raise _no_scalar(data, kind) from None
+
+
+def _no_scalar(data: Any, kind: DataType) -> SchemaEnforcementFailed:
+    return SchemaEnforcementFailed(f"Failed to enforce schema of data {quote(data)} with dtype `{kind}`")
 
 
 def _array(data: Any, kind: Array, required: bool, json: bool) -> Any:
@@ -102,6 +111,9 @@ def _items(data: Any, kind: DataType, json: bool) -> Any:  # noqa: PLR0911 - one
     if len(data) == 0:
         return data
     if isinstance(data, list):
+        if kind is DataType.binary and set(map(type, data)) <= {str, bytes}:
+            # As below, without a column for each list.
+            return _binary(data)
         exact = _EXACT.get(kind)
         if exact is not None and set(map(type, data)) == {exact} and (exact is not int or _fits_int64(data)):
             return list(data)

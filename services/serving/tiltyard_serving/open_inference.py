@@ -24,6 +24,7 @@ from tiltyard.pyfunc.quote import quote
 from tiltyard.pyfunc.schema import AnyType, Array, ColSpec, DataType, Name, Schema, TensorSpec, Type
 from tiltyard.pyfunc.signature import Signature
 from tiltyard.pyfunc.tensor_cast import cast_tensor
+from tiltyard.pyfunc.times import has_times
 from tiltyard_serving.tensors import (
     BYTES,
     DATATYPES,
@@ -48,6 +49,7 @@ _COLUMN_TYPES: dict[Type, str] = {
 # So much JSON is read within 5 ms whatever it says, and so many bytes of numbers beside it.
 _AT_ONCE_JSON_BYTES = 12 * 1024
 _AT_ONCE_BYTES = 512 * 1024
+_AT_ONCE_DATES_BYTES = 1024
 # A larger text would keep others waiting.
 _IN_PIECES_BYTES = 512 * 1024
 
@@ -97,6 +99,17 @@ def is_brief(body: bytes, json_bytes: int | None) -> bool:
         and len(body) <= _AT_ONCE_BYTES
         and (len(body) <= _AT_ONCE_JSON_BYTES or b"BYTES" not in body[:json_bytes])
     )
+
+
+def is_brief_to_convert(size_bytes: int, signature: Signature | None) -> bool:
+    """Whether what was read from a brief body takes so little time to be made the model's input, too.
+
+    Dates inside of lists and objects are read one by one, each as if it were a column.
+    """
+    if size_bytes <= _AT_ONCE_DATES_BYTES or signature is None or signature.inputs is None:
+        return True
+    kinds = (spec.type for spec in signature.inputs.inputs if isinstance(spec, ColSpec))
+    return not any(not isinstance(kind, DataType) and has_times(kind) for kind in kinds)
 
 
 def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -> tuple[InferRequest, dict[str, Any]]:

@@ -75,7 +75,7 @@ class Infer(Invocations):
             make = open_inference.to_payload
             payload = (
                 make(asked, arrays, model.signature)
-                if inline
+                if inline and open_inference.is_brief_to_convert(len(body), model.signature)
                 else await asyncio.to_thread(make, asked, arrays, model.signature)
             )
             self._bounds.check_rows(payload.rows)
