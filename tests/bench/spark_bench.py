@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 import tiltyard
-from tiltyard.spark.batch_size import unmeasured
-from tiltyard.spark.scoring import apply
+from tiltyard.spark.scoring.batch_size import unmeasured
+from tiltyard.spark.scoring.score import apply
 
 Action = Callable[[Any], Any]
 SETTINGS: dict[str, Callable[[Any], AbstractContextManager[None]]] = {
@@ -191,7 +191,7 @@ def report(work: Work, setting: str, found: Measured) -> None:
 
 def open_bench_session() -> Any:
     """A session of two local cores."""
-    from tiltyard.spark.session import open_session
+    from tiltyard.spark.jobs.session import open_session
 
     # Neither side is helped by settings: what Spark sends by default, both get.
     conf = {"spark.sql.execution.arrow.maxRecordsPerBatch": "10000", "spark.driver.memory": "3g"}

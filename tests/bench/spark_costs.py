@@ -19,7 +19,7 @@ import pytest
 import tiltyard
 from tests.fixtures.services import Service
 from tests.spark.conftest import register
-from tests.spark.counting import CountingModel
+from tests.spark.scoring.counting import CountingModel
 from tiltyard.spark import score
 
 COLUMNS = list("abcd")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tiltyard.cli import COMMANDS, main
-from tiltyard.cli.listen import check_host
+from tiltyard.server.sockets import check_host
 
 
 def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.cli.test_workers import eventually
 from tests.fixtures.processes import unused_port
 from tests.fixtures.services import Service
+from tests.server.test_workers import eventually
 
 
 def _listens(port: int) -> bool:

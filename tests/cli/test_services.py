@@ -12,8 +12,8 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from tests.cli.test_workers import eventually, hears_sigterm
 from tests.fixtures.services import Service, StartService
+from tests.server.test_workers import eventually, hears_sigterm
 from tiltyard.cli import main
 
 MIB = 1024 * 1024

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from tests.client.server import Reply, ScriptedServer, error
 from tests.fixtures.processes import unused_port
 from tests.fixtures.services import Service
-from tiltyard.cli import calling, main
+from tiltyard.cli import main, printing
 from tiltyard.client import Client
-from tiltyard.wire.runs import MetricIn as Metric
+from tiltyard.wire.mlflow.runs import MetricIn as Metric
 
 # Which database is behind the registry makes no difference to a command.
 pytestmark = pytest.mark.parametrize("shared_registry", ["sqlite"], indirect=True)
@@ -129,7 +129,7 @@ def test_a_lost_race_is_told(tiltyard: Callable[..., Result], name: str, directo
 def test_no_address(tiltyard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an address this machine's registry is asked; when none answers, the command says how to go on."""
     monkeypatch.delenv("TILTYARD_REGISTRY_URL")
-    monkeypatch.setattr(calling, "LOCAL_REGISTRY_URL", url := f"http://127.0.0.1:{unused_port()}")
+    monkeypatch.setattr(printing, "LOCAL_REGISTRY_URL", url := f"http://127.0.0.1:{unused_port()}")
     output = tiltyard("models", "list", status=1).output
     assert f"No registry answers at {url}." in output
     assert "tiltyard up" in output

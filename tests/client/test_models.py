@@ -15,10 +15,10 @@ import pytest
 import tiltyard
 from tests.fixtures.services import Service
 from tiltyard import errors
+from tiltyard.cache import verification
 from tiltyard.client import Client
 from tiltyard.models import ModelReference, fetch, resolve
 from tiltyard.models.logged import upload_model
-from tiltyard.storage import verification
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests.serving import models
+from tests.serving import saved_models
 from tiltyard import pyfunc
 
 FRAME = pd.DataFrame({"a": [0.5, -1.0, 2.0, 3.25] * 5, "b": [1.0, 0.0, -1.5, 2.0] * 5})
@@ -36,7 +36,7 @@ def trees(path: Path) -> None:
 
 def pickled(path: Path) -> None:
     """An estimator in a pickle, saved by MLflow."""
-    models.mlflow_cloudpickle(path)
+    saved_models.mlflow_cloudpickle(path)
 
 
 def lightgbm(path: Path) -> None:

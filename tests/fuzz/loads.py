@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tests.fuzz import loader
 from tests.fuzz.model_directories import Spoiled, spoil
 from tests.serving.http_calls import request
-from tests.serving.test_following import register
+from tests.serving.models.test_following import register
 from tiltyard.client import Client
 from tiltyard.errors import TiltyardError
 

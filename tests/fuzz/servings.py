@@ -2,19 +2,19 @@
 
 from random import Random
 
-from tests.serving import models
+from tests.serving import saved_models
 
 MODELS = {
-    "default": models.typed,
-    "nested": models.nested,
-    "squares": models.squares,
-    "tensors": models.named_tensors,
-    "params": models.parametrised,
-    "free": models.probabilities,
+    "default": saved_models.typed,
+    "nested": saved_models.nested,
+    "squares": saved_models.squares,
+    "tensors": saved_models.named_tensors,
+    "params": saved_models.parametrised,
+    "free": saved_models.probabilities,
 }
 NAMES = [
     *("integer", "long", "float", "double", "boolean", "string", "binary", "datetime", "numbers", "obj", "sizes"),
-    *("a", "b", "c", "x", "y", "n", "rate", "stop", *models.IRIS),
+    *("a", "b", "c", "x", "y", "n", "rate", "stop", *saved_models.IRIS),
 ]
 
 

@@ -10,7 +10,7 @@ import obstore
 import psutil
 from obstore.store import from_url
 
-from tests.cli.test_workers import eventually
+from tests.server.test_workers import eventually
 
 
 async def test_postgres_is_a_server_and_each_database_is_empty(new_postgres_url: Callable[..., str]) -> None:

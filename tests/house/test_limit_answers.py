@@ -13,13 +13,13 @@ import pytest
 
 from tests.fixtures.databases import migrated_sqlite
 from tests.house.test_limits import ROWS
-from tests.pyfunc.columnar_bombs import arrow
+from tests.pyfunc.payload.columnar_bombs import arrow
 from tests.registry.api_app import MLFLOW, opened
 from tests.serving.in_process import App, running
-from tests.serving.models import IRIS, SETOSA, constant, obedient
-from tests.serving.test_arriving_bodies import Plug
-from tiltyard.cli.connections import Patience
-from tiltyard.pyfunc.arrow import ARROW_STREAM
+from tests.serving.saved_models import IRIS, SETOSA, constant, obedient
+from tests.serving.scoring.test_arriving_bodies import Plug
+from tiltyard.pyfunc.payload.columnar.arrow import ARROW_STREAM
+from tiltyard.server.connection import ConnectionTimeouts
 
 Seen = tuple[int, str]
 """The status of an answer, and its message."""
@@ -132,7 +132,10 @@ async def test_an_answer_of_the_registry_names_its_limit(flag: str, answer: str,
 async def test_a_connection_is_ended_as_the_table_says(flag: str, answer: str, tmp_path: Path) -> None:
     """A head that does not come is answered, with the limit's name; a connection that idles is closed."""
     constant(tmp_path / "one", 1)
-    patience = {"--slow-client-s": Patience(request_s=0.01), "--keep-alive-s": Patience(keep_alive_s=0)}[flag]
+    patience = {
+        "--slow-client-s": ConnectionTimeouts(request_s=0.01),
+        "--keep-alive-s": ConnectionTimeouts(keep_alive_s=0),
+    }[flag]
     async with running(models=(f"default={tmp_path / 'one'}",)) as app:
         plug = Plug(app, patience)
         if flag == "--slow-client-s":

@@ -19,10 +19,14 @@ def test_every_place_on_the_map_exists() -> None:
     assert [path for path in named if not (HOUSE / path).exists()] == []
 
 
-def test_every_room_of_the_library_is_on_the_map() -> None:
-    """A new room of the shared library is not complete without its line."""
+def test_every_room_is_on_the_map() -> None:
+    """A new room of the library or of a service is not complete without its place in the map."""
     rooms = {path.parent.name for path in (HOUSE / "libs" / "tiltyard").glob("*/__init__.py")}
     assert sorted(room for room in rooms if f"`libs/tiltyard/{room}/`" not in README) == []
+    for service in ("registry", "serving"):
+        [line] = re.findall(rf"^\| `services/{service}/` \|.*$", README, re.MULTILINE)
+        rooms = {path.parent.name for path in (HOUSE / "services" / service).glob("*/*/__init__.py")}
+        assert set(re.findall(r"`([a-z_]+)/`", line)) == rooms
 
 
 def commands() -> list[tuple[str, set[str]]]:

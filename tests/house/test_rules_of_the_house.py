@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.order import APART, TOGETHER
 from tests.house.test_imports import ROOT, modules
 
 MAX_LINES = 400
@@ -76,3 +77,8 @@ def test_no_path_of_a_machine_is_written_down() -> None:
     """No file names a home folder or a workplace of whoever wrote it."""
     places = re.compile(r"(?<![\w.}])/(?:root|home/\w+|work|Users/\w+)/")
     assert {shown(file) for file in CODE + TESTS if places.search(file.read_text())} == set()
+
+
+def test_the_order_of_the_suite_names_files_that_are_there() -> None:
+    """What runs together, or apart, is named by its path."""
+    assert {file for file in {*TOGETHER, *APART} if not (ROOT / file).is_file()} == set()

@@ -6,7 +6,8 @@ import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
 
-from tiltyard.pyfunc.schema import AnyType, Array, ColSpec, DataType, Map, Object, Property, Schema, TensorSpec
+from tiltyard.pyfunc.data_types import AnyType, Array, DataType, Map, Object, Property
+from tiltyard.pyfunc.schema import ColSpec, Schema, TensorSpec
 
 SCALARS = st.sampled_from(list(DataType))
 NAMES = st.sampled_from(["a", "b", "c d", "é", "1", "x.y"])

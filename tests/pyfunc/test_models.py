@@ -17,6 +17,7 @@ import yaml
 
 from tests.pyfunc import peer
 from tiltyard import pyfunc
+from tiltyard.environments import files
 from tiltyard.errors import (
     BadRequest,
     InvalidParameterValue,
@@ -25,7 +26,7 @@ from tiltyard.errors import (
     ResourceAlreadyExists,
     ResourceDoesNotExist,
 )
-from tiltyard.pyfunc import environment
+from tiltyard.pyfunc.payload import decoder
 
 FRAME = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "y": [1.0, 0.0, 1.0, 0.5]})
 LABEL = [0, 0, 1, 1]
@@ -303,8 +304,8 @@ def test_input_examples_are_saved_and_are_requests(tmp_path: Path, example: Any)
     assert loaded.input_example() is not None
     body = (tmp_path / "m" / "serving_input_example.json").read_bytes()
     assert json.loads(body).keys() <= {"dataframe_split", "inputs", "params"}
-    one = pyfunc.payload.decode(body, "application/json", loaded.signature)
-    loaded.predict_enforced(pyfunc.payload.to_input([one], loaded.signature))
+    one = decoder.decode(body, "application/json", loaded.signature)
+    loaded.predict_enforced(decoder.to_input([one], loaded.signature))
 
 
 def test_what_is_installed_meanwhile_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +313,7 @@ def test_what_is_installed_meanwhile_is_pinned(tmp_path: Path, monkeypatch: pyte
     place = tmp_path / "packages"
     place.mkdir()
     monkeypatch.setattr(sys, "path", [str(place)])
-    assert environment.requirements_of_modules({"newcomer.parts"}) == []
+    assert files.requirements_of_modules({"newcomer.parts"}) == []
     for release, folder in (("1.0", "newcomer-1.0.dist-info"), ("1.1", "newcomer-1.1.dist-info")):
         for old in place.glob("*.dist-info"):
             shutil.rmtree(old)
@@ -320,11 +321,11 @@ def test_what_is_installed_meanwhile_is_pinned(tmp_path: Path, monkeypatch: pyte
         (place / folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: newcomer\nVersion: {release}\n")
         (place / folder / "top_level.txt").write_text("newcomer\n")
         importlib.invalidate_caches()
-        assert environment.requirements_of_modules({"newcomer.parts"}) == [f"newcomer=={release}"]
+        assert files.requirements_of_modules({"newcomer.parts"}) == [f"newcomer=={release}"]
     shutil.rmtree(place)
     place.mkdir()
     importlib.invalidate_caches()
-    assert environment.requirements_of_modules({"newcomer.parts"}) == []
+    assert files.requirements_of_modules({"newcomer.parts"}) == []
 
 
 def test_the_files_are_those_that_users_know(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import httpx2
 from litestar import Litestar
 
 from tiltyard_registry.app import create_app
-from tiltyard_registry.settings import Settings
+from tiltyard_registry.settings import RegistrySettings
 
 MLFLOW = "/api/2.0/mlflow"
 MODELS = f"{MLFLOW}/registered-models"
@@ -69,7 +69,7 @@ class Api:
 @asynccontextmanager
 async def opened(folder: Path, **settings: Any) -> AsyncIterator[Api]:
     """A running application with its data under `folder`."""
-    app = create_app(Settings(**{"data_dir": folder, "access_log": False, **settings}))
+    app = create_app(RegistrySettings(**{"data_dir": folder, "access_log": False, **settings}))
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     started, stop = asyncio.Event(), asyncio.Event()
 

@@ -10,7 +10,7 @@ from tests.fixtures.databases import BACKENDS, migrated_sqlite
 from tests.fixtures.postgres import Postgres
 from tests.registry.api_app import Api, opened
 from tests.registry.store_house import House
-from tiltyard_registry.tables import metadata
+from tiltyard_registry.tables.all_tables import metadata
 
 # What the migrations put there stays; everything else a test has made goes before the next.
 _KEPT = {

@@ -6,9 +6,16 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from tiltyard.storage import open_store
 from tiltyard_registry.rules.access import SYSTEM, Principal
 from tiltyard_registry.rules.new_versions import NewVersion
-from tiltyard_registry.store import aliases, artifacts, events, logged_models, new_versions, registered_models, runs
-from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Database, Row, Session
+from tiltyard_registry.store.artifacts import files as artifacts
+from tiltyard_registry.store.artifacts import hashes
+from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
+from tiltyard_registry.store.events import history
+from tiltyard_registry.store.experiments import logged_models
+from tiltyard_registry.store.models import aliases, registered_models, search
+from tiltyard_registry.store.registration import new_versions
+from tiltyard_registry.store.runs import runs
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.session import Row, Session
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,7 +30,7 @@ class House:
     def __init__(self, database_url: str, artifact_root: str) -> None:
         self.url = database_url
         self.database = Database(database_url)
-        self.artifacts = Artifacts(open_store(artifact_root), artifact_root)
+        self.artifacts = ArtifactRoot(open_store(artifact_root), artifact_root)
 
     async def do(
         self, door: Callable[Concatenate[Session, Principal, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -42,7 +49,7 @@ class House:
     async def upload(self, path: str, body: bytes) -> None:
         """Stores one file as the artifact proxy does."""
         async with self.artifacts.store.open_writer(path) as writer:
-            upload = artifacts.HashedUpload(writer)
+            upload = hashes.HashedUpload(writer)
             await upload.write(body)
             await upload.seal()
             await artifacts.publish(self.database, SYSTEM, path, upload)
@@ -87,7 +94,7 @@ class House:
 
     async def ensure(self, name: str) -> None:
         """Has the model exist."""
-        rows, _ = await self.see(registered_models.search_registered_models, f"name = '{name}'")
+        rows, _ = await self.see(search.search_registered_models, f"name = '{name}'")
         if not rows:
             await self.do(registered_models.create_registered_model, name)
 
@@ -98,7 +105,7 @@ class House:
 
     async def events(self, **narrow: Any) -> list[Row]:
         """Every event, oldest first."""
-        rows, _ = await self.see(events.search_events, max_results=1000, **narrow)
+        rows, _ = await self.see(history.search_events, max_results=1000, **narrow)
         return rows[::-1]
 
     def prefix(self, uri: str) -> str:

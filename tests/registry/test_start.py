@@ -10,10 +10,10 @@ import pytest
 from tests.registry.api_app import opened
 from tiltyard.cli import main
 from tiltyard.storage import open_store
-from tiltyard_registry.settings import Settings
+from tiltyard_registry.settings import RegistrySettings
 from tiltyard_registry.store import preflight
-from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Database
+from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
+from tiltyard_registry.store.sql.database import Database
 
 
 @pytest.mark.parametrize("command", ["registry", "migrate", "gc"])
@@ -29,20 +29,20 @@ def test_a_database_of_another_kind_is_refused_in_one_line(command: str, url: st
 def test_the_urls_of_other_drivers_are_understood() -> None:
     """A URL that an MLflow server was started with needs no other driver's name."""
     for scheme in ("postgres", "postgresql", "postgresql+psycopg2", "postgresql+asyncpg"):
-        assert Settings(database_url=f"{scheme}://h/db").resolved_database_url == "postgresql+asyncpg://h/db"
+        assert RegistrySettings(database_url=f"{scheme}://h/db").resolved_database_url == "postgresql+asyncpg://h/db"
 
 
 async def test_a_store_that_cannot_be_used_is_said_with_what_to_do(
     s3_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bucket that is missing, an endpoint where nobody is; one that answers is fine."""
-    assert await preflight.problem_of_store(Artifacts(open_store(s3_uri), s3_uri)) is None
+    assert await preflight.problem_of_store(ArtifactRoot(open_store(s3_uri), s3_uri)) is None
     absent = f"{s3_uri}-absent"
-    told = await preflight.problem_of_store(Artifacts(open_store(absent), absent))
+    told = await preflight.problem_of_store(ArtifactRoot(open_store(absent), absent))
     assert told and f"at '{absent}': The artifact store's bucket does not exist. Check --artifact-root" in told
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:1")
-    told = await preflight.problem_of_store(Artifacts(open_store(s3_uri), s3_uri))
+    told = await preflight.problem_of_store(ArtifactRoot(open_store(s3_uri), s3_uri))
     assert told and "does not answer. Check" in told
 
 
@@ -61,9 +61,9 @@ async def test_an_endpoint_that_is_named_by_http_needs_no_second_word(
     for other in ("AWS_ALLOW_HTTP", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, s3_server)
-    assert await preflight.problem_of_store(Artifacts(open_store(s3_uri), s3_uri)) is None
+    assert await preflight.problem_of_store(ArtifactRoot(open_store(s3_uri), s3_uri)) is None
     monkeypatch.setenv("AWS_ALLOW_HTTP", "false")
-    assert await preflight.problem_of_store(Artifacts(open_store(s3_uri), s3_uri)) is not None
+    assert await preflight.problem_of_store(ArtifactRoot(open_store(s3_uri), s3_uri)) is not None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are those of POSIX")

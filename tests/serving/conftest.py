@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.services import Service
-from tests.serving.models import MODELS
+from tests.serving.saved_models import MODELS
 
 
 @pytest.fixture(scope="session")

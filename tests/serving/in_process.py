@@ -10,7 +10,7 @@ from litestar import Litestar
 
 from tests.serving.http_calls import Answer
 from tiltyard_serving.app import create_app
-from tiltyard_serving.settings import Settings
+from tiltyard_serving.settings import ServingSettings
 
 Headers = Sequence[tuple[str, str]]
 
@@ -80,7 +80,7 @@ class App:
 @asynccontextmanager
 async def running(**settings: Any) -> AsyncIterator[App]:
     """The application with these settings, with all its models loaded."""
-    app = App(create_app(Settings(**settings)))
+    app = App(create_app(ServingSettings(**settings)))
     async with app.app.lifespan():
         await app.until_ready()
         yield app

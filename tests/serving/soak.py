@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import uvloop
 
-from tests.serving.models import column, signature
+from tests.serving.saved_models import column, signature
 from tiltyard import pyfunc
 
 CALLERS = 50

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from tests.fixtures.processes import unused_port
 from tests.fixtures.services import Service
-from tests.serving.models import IRIS, MODELS, SETOSA, VIRGINICA
+from tests.serving.saved_models import IRIS, MODELS, SETOSA, VIRGINICA
 from tiltyard.cli import main
 
 

@@ -19,7 +19,7 @@ from tests.fixtures.services import Service, StartService
 from tests.serving.http_calls import request, score
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_serving.app import create_app
-from tiltyard_serving.settings import Settings
+from tiltyard_serving.settings import ServingSettings
 
 
 def do(verb: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_a_bad_configuration_is_refused_at_once(
     for name in ("TILTYARD_REGISTRY_URL", "MLFLOW_REGISTRY_URI", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InvalidParameterValue, match=problem):
-        create_app(Settings(models=models))
+        create_app(ServingSettings(models=models))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_bad_configuration_is_refused_at_once(
 def test_settings_are_checked(change: dict[str, Any]) -> None:
     """A setting out of range is refused by name."""
     with pytest.raises(InvalidParameterValue, match=next(iter(change))):
-        Settings(**change)
+        ServingSettings(**change)
 
 
 def test_a_bad_configuration_ends_the_command_with_a_message(serving: StartService) -> None:
@@ -109,7 +109,7 @@ async def ready(client: httpx2.AsyncClient) -> None:
 
 async def test_a_full_queue_is_429_at_once(model_dir: Callable[[str], Path]) -> None:
     """Beyond the queue's bound a request is refused without waiting, with the time to come back."""
-    settings = Settings(models=(f"obedient={model_dir('obedient')}",), queue_requests=3)
+    settings = ServingSettings(models=(f"obedient={model_dir('obedient')}",), queue_requests=3)
     app = create_app(settings)
     async with running(app) as client:
         await ready(client)
@@ -131,7 +131,7 @@ async def test_a_full_queue_is_429_at_once(model_dir: Callable[[str], Path]) -> 
 
 async def test_a_request_without_any_model() -> None:
     """A process that serves nothing is healthy, and says so to who asks for predictions."""
-    async with running(create_app(Settings())) as client:
+    async with running(create_app(ServingSettings())) as client:
         assert (await client.get("/health")).status_code == 200
         answer = await client.post("/invocations", json=do("text"))
         assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
@@ -139,7 +139,7 @@ async def test_a_request_without_any_model() -> None:
 
 async def test_a_draining_process_is_not_ready_but_answers(model_dir: Callable[[str], Path]) -> None:
     """Once it shall stop the process says it is not ready, and still answers who asks."""
-    app = create_app(Settings(models=(f"obedient={model_dir('obedient')}",)))
+    app = create_app(ServingSettings(models=(f"obedient={model_dir('obedient')}",)))
     async with running(app) as client:
         await ready(client)
         app.state.draining.set()

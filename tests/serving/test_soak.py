@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from tests.fixtures.services import Service, StartService
+from tests.serving.models.test_following import register
 from tests.serving.soak import Soak, numbered
-from tests.serving.test_following import register
 from tiltyard.client import Client
 
 NAME = "main.ml.soaked"

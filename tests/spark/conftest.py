@@ -14,7 +14,7 @@ import pytest
 import tiltyard
 from tests.fixtures.java import SHORT_LIFE
 from tests.fixtures.services import Service
-from tiltyard.storage.cache import DIRECTORY_VARIABLE
+from tiltyard.cache.private_directory import DIRECTORY_VARIABLE
 
 NUMBERS = "main.batch.numbers"
 MIXED = "main.batch.mixed"
@@ -48,7 +48,7 @@ def _set(patch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 @pytest.fixture(scope="session")
 def spark(cache_dir: Path) -> Iterator[Any]:
     """A Spark session of two local cores."""
-    from tiltyard.spark.session import open_session
+    from tiltyard.spark.jobs.session import open_session
 
     conf = {"spark.sql.shuffle.partitions": "2", f"spark.executorEnv.{DIRECTORY_VARIABLE}": str(cache_dir)}
     with pytest.MonkeyPatch.context() as patch:

@@ -16,8 +16,8 @@ from typing import Any
 
 import tiltyard
 from tiltyard.spark import check_environment, score
-from tiltyard.spark.scoring import apply
-from tiltyard.spark.session import open_session
+from tiltyard.spark.jobs.session import open_session
+from tiltyard.spark.scoring.score import apply
 
 
 def crashing_once(mark: str) -> Callable[[Iterator[Any]], Iterator[Any]]:

@@ -16,7 +16,7 @@ from tiltyard.java import java_home
 SCORE = """
 import pyarrow as pa
 from pyspark.sql.functions import arrow_udf
-from tiltyard.spark.session import open_session
+from tiltyard.spark.jobs.session import open_session
 
 spark = open_session(app_name="java", master="local[1]")
 

@@ -12,7 +12,7 @@ from tiltyard.telemetry.json_lines import json_line
 from tiltyard.telemetry.log_style import LogStyle
 from tiltyard.telemetry.text_lines import text_line
 from tiltyard_registry.logs import LineFormatter as RegistryFormatter
-from tiltyard_serving.logs import LineFormatter as ServingFormatter
+from tiltyard_serving.operations.logs import LineFormatter as ServingFormatter
 
 TEXT = st.text(st.characters() | st.sampled_from("\x85\u2028\u2029\x0b\x0c\x1c\x1d\x1e\r\n\ud800"))
 

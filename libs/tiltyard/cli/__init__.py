@@ -32,25 +32,25 @@ COMMANDS: dict[str, Subcommand] = {
         "registry,serving",
         _REGISTRY + _SERVING,
     ),
-    "registry": Subcommand("tiltyard.cli.registry:registry", "The registry alone.", "registry", _REGISTRY),
-    "serving": Subcommand("tiltyard.cli.serving:serving", "The scoring service alone.", "serving", _SERVING),
+    "registry": Subcommand("tiltyard_registry.cli.registry:registry", "The registry alone.", "registry", _REGISTRY),
+    "serving": Subcommand("tiltyard_serving.cli.serving:serving", "The scoring service alone.", "serving", _SERVING),
     "migrate": Subcommand(
-        "tiltyard.cli.migrate:migrate", "Bring the database schema up to date.", "registry", _REGISTRY
+        "tiltyard_registry.cli.migrate:migrate", "Bring the database schema up to date.", "registry", _REGISTRY
     ),
     "import": Subcommand(
-        "tiltyard.cli.import_mlflow:import_mlflow", "Move an MLflow server in.", "registry", _REGISTRY
+        "tiltyard_registry.cli.import_mlflow:import_mlflow", "Move an MLflow server in.", "registry", _REGISTRY
     ),
     "gc": Subcommand(
-        "tiltyard.cli.gc:gc", "Purge what was deleted long ago; find leftovers.", "registry", _REGISTRY
+        "tiltyard_registry.cli.gc:gc", "Purge what was deleted long ago; find leftovers.", "registry", _REGISTRY
     ),
     "status": Subcommand("tiltyard.cli.status:status", "Whether both services work, and what is served."),
-    "models": Subcommand("tiltyard.cli.models:models", "List, show, register, change and compare models."),
+    "models": Subcommand("tiltyard.cli.models.models:models", "List, show, register, change and compare models."),
     "aliases": Subcommand("tiltyard.cli.aliases:aliases", "Show, move and roll back aliases."),
     "experiments": Subcommand("tiltyard.cli.experiments:experiments", "List, show and change experiments."),
     "runs": Subcommand("tiltyard.cli.runs:runs", "List, show, delete and restore runs."),
     "events": Subcommand("tiltyard.cli.events:events", "What changed in the registry, by whom and when."),
-    "endpoints": Subcommand("tiltyard.cli.endpoints:endpoints", "List, show and change scoring endpoints."),
-    "predict": Subcommand("tiltyard.cli.predict:predict", "Ask the scoring service for predictions."),
+    "endpoints": Subcommand("tiltyard.cli.scoring.endpoints:endpoints", "List, show and change scoring endpoints."),
+    "predict": Subcommand("tiltyard.cli.scoring.predict:predict", "Ask the scoring service for predictions."),
     "score": Subcommand(
         "tiltyard.cli.score:score",
         "Score a table with one model version on Spark.",

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tiltyard.cli.calling import Show, asking, milliseconds, pages, time_of
 from tiltyard.cli.options import option
+from tiltyard.cli.printing import Show, asking, milliseconds, pages, time_of
 
 if TYPE_CHECKING:
     from tiltyard.client import Client

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tiltyard.cli.calling import Show, asking, pages, time_of
 from tiltyard.cli.options import option
+from tiltyard.cli.printing import Show, asking, pages, time_of
 from tiltyard.errors import ResourceDoesNotExist
 
 if TYPE_CHECKING:
     from tiltyard.client import Client
-    from tiltyard.wire.experiments import Experiment
+    from tiltyard.wire.mlflow.experiments import Experiment
 
 
 @click.group()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from tiltyard.cli.listen import check_host
+from tiltyard.server.sockets import check_host
 
 DEFAULT_DATA_DIR = Path("tiltyard-data")
 
@@ -129,6 +129,17 @@ _log_level = option(
 )
 
 
+models = option(
+    "--model",
+    "models",
+    env="MODELS",
+    metavar="[NAME=]URI",
+    multiple=True,
+    help="A model to serve: models:/NAME@ALIAS, models:/NAME/VERSION or the path of a model directory; "
+    "NAME makes it an endpoint of its own. May be repeated; in the variable, blanks separate them.",
+)
+
+
 def port(flag: str, service: str, default: int) -> Callable[[Any], Any]:
     """The port of a service. Its variable ends in LISTEN_PORT: Kubernetes sets {SERVICE}_PORT to a URL."""
     return option(
@@ -168,21 +179,21 @@ def draining(command: Callable[..., Any]) -> Any:
 
     @functools.wraps(command)
     def gathered(*, drain_delay_s: float, drain_timeout_s: float, **rest: Any) -> Any:
-        from tiltyard.cli.worker import Drain
+        from tiltyard.server.process import Drain
 
         return command(drain=Drain(drain_delay_s, drain_timeout_s), **rest)
 
     return _drain_delay_s(_drain_timeout_s(gathered))
 
 
-def patient(command: Callable[..., Any]) -> Any:
-    """Adds what is put up with from clients, which the command gets as `patience`."""
+def connection_timeouts(command: Callable[..., Any]) -> Any:
+    """Adds what is put up with from clients, which the command gets as `timeouts`."""
 
     @functools.wraps(command)
     def gathered(*, slow_client_s: float, keep_alive_s: int, trusted_proxies: tuple[str, ...], **rest: Any) -> Any:
-        from tiltyard.cli.connections import Patience
+        from tiltyard.server.connection import ConnectionTimeouts
 
-        return command(patience=Patience(slow_client_s, keep_alive_s, trusted_proxies), **rest)
+        return command(timeouts=ConnectionTimeouts(slow_client_s, keep_alive_s, trusted_proxies), **rest)
 
     return _slow_client_s(_keep_alive_s(_trusted_proxies(gathered)))
 

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tiltyard.cli.calling import Show, asking, pages, time_of
 from tiltyard.cli.experiments import find_experiment
 from tiltyard.cli.options import option
+from tiltyard.cli.printing import Show, asking, pages, time_of
 
 if TYPE_CHECKING:
     from tiltyard.client import Client
-    from tiltyard.wire.runs import Run
+    from tiltyard.wire.mlflow.runs import Run
 
 
 @click.group()

@@ -9,14 +9,14 @@ import click
 
 from tiltyard.cli.submit import is_submitted, submit_line
 from tiltyard.cli.submit import submit as run_submitted
-from tiltyard.spark.failure import last_words
-from tiltyard.spark.formats import FORMATS
-from tiltyard.spark.job import prepare_job
-from tiltyard.spark.output import WRITE_MODES
-from tiltyard.spark.udf import ERRORS
+from tiltyard.spark.jobs.failures import last_words
+from tiltyard.spark.jobs.formats import FORMATS
+from tiltyard.spark.jobs.path_job import prepare_job
+from tiltyard.spark.jobs.staged_output import WRITE_MODES
+from tiltyard.spark.scoring.udf import ERRORS
 
 if TYPE_CHECKING:
-    from tiltyard.spark.summary import JobSummary
+    from tiltyard.spark.jobs.summary import JobSummary
 
 EXIT_FAILED = 3
 _BAR_WIDTH = 30
@@ -185,8 +185,8 @@ def score(
 ) -> None:
     """Score INPUT into OUTPUT with one exact version of a model, on the Spark that is given."""
     from tiltyard.models import resolve
-    from tiltyard.spark.local_paths import check_local_places
-    from tiltyard.spark.session import open_session
+    from tiltyard.spark.jobs.local_paths import check_local_places
+    from tiltyard.spark.jobs.session import open_session
 
     far = master is not None and not master.startswith(("local", "sc://"))
     if not is_submitted() and (far if submit is None else submit):

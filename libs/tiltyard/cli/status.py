@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from tiltyard.cli.calling import CONNECT_S, LOCAL_REGISTRY_URL, Show, showing
 from tiltyard.cli.options import exit_with, option
-from tiltyard.cli.scoring_service import ScoringService, asking_serving
+from tiltyard.cli.printing import CONNECT_S, LOCAL_REGISTRY_URL, Show, showing
+from tiltyard.cli.scoring.service import ScoringService, asking_serving
 from tiltyard.errors import TiltyardError
 
 _registry_url = option("--registry-url", help=f"Address of the registry; else {LOCAL_REGISTRY_URL}.")

@@ -1,17 +1,22 @@
 """`tiltyard up`: both services on this machine, and one Ctrl-C for both."""
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import click
 
 from tiltyard.cli import options
-from tiltyard.cli.connections import Patience
-from tiltyard.cli.listen import Address
-from tiltyard.cli.registry import registry_fleet
-from tiltyard.cli.serving import models, serving_fleet
-from tiltyard.cli.worker import Drain
-from tiltyard.cli.workers import run
+from tiltyard.server.connection import ConnectionTimeouts
+from tiltyard.server.process import Drain
+from tiltyard.server.service_pool import ServicePool
+from tiltyard.server.sockets import Address
+from tiltyard.server.supervisor import run
 from tiltyard.telemetry.log_style import LogStyle
+
+# The services by name: this library knows neither of them.
+_REGISTRY = ("tiltyard_registry.cli.registry", "registry_pool")
+_SERVING = ("tiltyard_serving.cli.serving", "serving_pool")
 
 
 @click.command()
@@ -19,13 +24,13 @@ from tiltyard.telemetry.log_style import LogStyle
 @options.listening
 @options.port("--registry-port", "registry", 5000)
 @options.port("--serving-port", "serving", 5001)
-@models
+@options.models
 @options.workers("--registry-workers", "registry")
 @options.workers("--serving-workers", "serving")
 @options.allowed_hosts
 @options.logging
 @options.draining
-@options.patient
+@options.connection_timeouts
 def up(
     data_dir: Path,
     host: str,
@@ -37,23 +42,23 @@ def up(
     allowed_hosts: tuple[str, ...],
     logs: LogStyle,
     drain: Drain,
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
 ) -> None:
     """Registry and scoring service on an embedded database and local artifacts."""
-    registry = registry_fleet(
+    registry = _pool(_REGISTRY)(
         Address(host, registry_port),
         registry_workers,
         data_dir=data_dir,
         allowed_hosts=allowed_hosts,
         logs=logs,
         drain=drain,
-        patience=patience,
+        timeouts=timeouts,
     )
-    serving = serving_fleet(
+    serving = _pool(_SERVING)(
         Address(host, serving_port),
         serving_workers,
         drain=drain,
-        patience=patience,
+        timeouts=timeouts,
         registry_url=registry.url,
         models=models,
         allowed_hosts=allowed_hosts,
@@ -65,3 +70,9 @@ def up(
         click.echo(f"Registry: {registry.url}\nServing:  {serving.url}\nData:     {data_dir}\nCtrl-C stops both.")
 
     options.exit_with(run([registry, serving], on_ready=announce))
+
+
+def _pool(place: tuple[str, str]) -> Callable[..., ServicePool]:
+    module, name = place
+    made: Callable[..., ServicePool] = getattr(import_module(module), name)
+    return made

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, get_args
 import msgspec
 
 from tiltyard.errors import InternalError, TiltyardError, from_answer
-from tiltyard.wire.server import ErrorBody
+from tiltyard.wire.errors import ErrorBody
 
 T = TypeVar("T")
 _MAX_ERROR_CHARS = 2000

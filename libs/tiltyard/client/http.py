@@ -24,7 +24,7 @@ Upload = bytes | Path | Callable[[], Iterable[bytes]]
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
-class Settings:
+class ConnectionOptions:
     """How one client reaches one registry."""
 
     def __init__(

@@ -49,7 +49,7 @@ class Client:
         retry_s: float = TOTAL_S,
         connect_timeout_s: float = http.CONNECT_TIMEOUT_S,
     ) -> None:
-        self._settings = http.Settings(url, credentials, timeout_s, connect_timeout_s)
+        self._settings = http.ConnectionOptions(url, credentials, timeout_s, connect_timeout_s)
         self._retry_s = retry_s
         self._http = httpx2.Client(**self._settings.options)
 

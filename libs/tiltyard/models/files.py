@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tiltyard.cache.model_cache import ModelCache
 from tiltyard.client import Client
 from tiltyard.errors import InvalidParameterValue, ModelIntegrityError, ResourceDoesNotExist
 from tiltyard.models.reference import PROXIED, ModelReference, proxied_path, resolve
 from tiltyard.storage import SCHEMES
-from tiltyard.storage.cache import ModelCache
 from tiltyard.storage.sources import CallSource, DirectorySource, Source, object_source
 from tiltyard.uri import DirectoryUri
 

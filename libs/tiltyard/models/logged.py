@@ -67,7 +67,7 @@ def log_model(
     """
     # A package that is missing is told before anything is sent.
     from tiltyard.pyfunc import save_model as write
-    from tiltyard.pyfunc.mlmodel import MLModel as Description
+    from tiltyard.pyfunc.format.mlmodel import MLModel as Description
 
     with connected(client, registry_url) as known, tempfile.TemporaryDirectory() as folder:
         experiment_id = _experiment_id(known, experiment, run_id)

@@ -28,8 +28,8 @@ from tiltyard.uri import (
     format_model_uri,
     parse_model_uri,
 )
-from tiltyard.wire.model_versions import ModelVersion
-from tiltyard.wire.registry import Resolved, Unresolved
+from tiltyard.wire.mlflow.model_versions import ModelVersion
+from tiltyard.wire.v1.resolution import Resolved, Unresolved
 
 READY = "READY"
 PENDING = "PENDING_REGISTRATION"

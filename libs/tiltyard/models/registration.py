@@ -10,7 +10,7 @@ from tiltyard.errors import ResourceAlreadyExists, ResourceConflict, Temporarily
 from tiltyard.models.reference import PENDING, READY, ModelReference, connected, resolve
 from tiltyard.models.upload import upload_model
 from tiltyard.uri import DirectoryUri, parse_model_uri
-from tiltyard.wire.model_versions import ModelVersion
+from tiltyard.wire.mlflow.model_versions import ModelVersion
 
 REGISTRATION_TIMEOUT_S = 300.0
 _FIRST_POLL_S = 0.05

@@ -10,39 +10,26 @@ from typing import TYPE_CHECKING, Any
 from tiltyard.errors import MissingPackage
 
 if TYPE_CHECKING:
-    from tiltyard.pyfunc import output, payload
-    from tiltyard.pyfunc.infer import infer_signature
-    from tiltyard.pyfunc.mlmodel import MLModel
+    from tiltyard.pyfunc.format.mlmodel import MLModel
+    from tiltyard.pyfunc.format.signature import Signature
     from tiltyard.pyfunc.model import PyFunc, load
-    from tiltyard.pyfunc.payload import Payload
-    from tiltyard.pyfunc.save import save_model
+    from tiltyard.pyfunc.payload.data import Payload
+    from tiltyard.pyfunc.saving.infer import infer_signature
+    from tiltyard.pyfunc.saving.save import save_model
     from tiltyard.pyfunc.schema import Schema
-    from tiltyard.pyfunc.signature import Signature
 
 _EXPORTS = {
-    "MLModel": "mlmodel",
-    "Payload": "form",
+    "MLModel": "format.mlmodel",
+    "Payload": "payload.data",
     "PyFunc": "model",
     "Schema": "schema",
-    "Signature": "signature",
-    "infer_signature": "infer",
+    "Signature": "format.signature",
+    "infer_signature": "saving.infer",
     "load": "model",
-    "save_model": "save",
+    "save_model": "saving.save",
 }
-_MODULES = ("output", "payload")
 
-__all__ = [
-    "MLModel",
-    "Payload",
-    "PyFunc",
-    "Schema",
-    "Signature",
-    "infer_signature",
-    "load",
-    "output",
-    "payload",
-    "save_model",
-]
+__all__ = ["MLModel", "Payload", "PyFunc", "Schema", "Signature", "infer_signature", "load", "save_model"]
 
 
 _DATA_PACKAGES = ("numpy", "pandas")
@@ -51,18 +38,18 @@ _PACKAGES = (*_DATA_PACKAGES, "cloudpickle")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS and name not in _MODULES:
+    if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "load" and any(map(_is_missing, _DATA_PACKAGES)):
         # What reads a model imports them later, in the midst of its work.
         raise _missing_packages()
     try:
-        module = import_module(f"{__name__}.{_EXPORTS.get(name, name)}")
+        module = import_module(f"{__name__}.{_EXPORTS[name]}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
         raise _missing_packages() from error
-    return module if name in _MODULES else getattr(module, name)
+    return getattr(module, name)
 
 
 def _missing_packages() -> MissingPackage:

@@ -6,22 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.flavors import (
-    Predictor,
-    load_predictor,
-    model_children,  # noqa: F401 - from here on processes that models start have their modules
-)
-from tiltyard.pyfunc.flavors.load_errors import load_errors
-from tiltyard.pyfunc.flavors.missing_packages import caution
-from tiltyard.pyfunc.flavors.model_imports import collided
-from tiltyard.pyfunc.flavors.model_modules import ModelModules
-from tiltyard.pyfunc.mlmodel import MLModel
-from tiltyard.pyfunc.params import validate_params
-from tiltyard.pyfunc.signature import Signature
+from tiltyard.pyfunc.enforcement.params import validate_params
+from tiltyard.pyfunc.flavors import Predictor, load_predictor
+from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.format.signature import Signature
+from tiltyard.pyfunc.load_failures.errors import load_errors
+from tiltyard.pyfunc.load_failures.missing_packages import caution
+from tiltyard.pyfunc.own_code import children  # noqa: F401 - from here on processes that models start have their modules
+from tiltyard.pyfunc.own_code.imports import collided
+from tiltyard.pyfunc.own_code.modules import ModelModules
 
 if TYPE_CHECKING:
-    from tiltyard.pyfunc.form import Payload
-    from tiltyard.pyfunc.shortcut import Shortcut
+    from tiltyard.pyfunc.acceleration.shortcut import Shortcut
+    from tiltyard.pyfunc.payload.data import Payload
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +86,7 @@ class PyFunc:
         signature = self.signature
         if signature is None or signature.inputs is None or signature.from_type_hint:
             return data
-        from tiltyard.pyfunc.enforce import enforce
+        from tiltyard.pyfunc.enforcement.enforce import enforce
 
         return enforce(data, signature.inputs)
 
@@ -145,7 +142,7 @@ class PyFunc:
         """
         if not self._predictor.row_wise or self._predictor.takes_params or self._example is not None:
             return
-        from tiltyard.pyfunc.shortcut import find_shortcut
+        from tiltyard.pyfunc.acceleration.shortcut import find_shortcut
 
         method = str(self.metadata.pyfunc.get("predict_fn") or "predict")
         inputs = None if self.signature is None else self.signature.inputs
@@ -159,7 +156,7 @@ class PyFunc:
         """
         if self._directory is None or self.metadata.input_example_path is None:
             return None
-        from tiltyard.pyfunc.example import read_example
+        from tiltyard.pyfunc.payload.input_example import read_example
 
         return read_example(self._directory, self.metadata)
 
@@ -207,7 +204,7 @@ def _load(directory: Path, metadata: MLModel, alone: bool) -> PyFunc:
 def _check_tensors(signature: Signature | None) -> None:
     if signature is None or signature.inputs is None or not signature.inputs.tensors:
         return
-    from tiltyard.pyfunc.tensors import tensor_dtype
+    from tiltyard.pyfunc.enforcement.tensors import tensor_dtype
 
     for spec in signature.inputs.tensors:
         tensor_dtype(spec)

@@ -8,121 +8,11 @@ Source: mlflow/types/schema.py at v3.17.2 for the JSON forms.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cached_property
-from typing import Any, TypeAlias
-
-import msgspec
+from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
-
-# Types are read, shown and enforced by recursion.
-MAX_TYPE_DEPTH = 64
-# A longer text is parsed in pieces: who parses it while others are answered must not hold them up.
-_AT_ONCE_CHARACTERS = 256 * 1024
-_MAX_LEVELS = 1000
-
-
-class DataType(Enum):
-    """The scalar types of a column."""
-
-    boolean = "boolean"
-    integer = "integer"
-    long = "long"
-    float = "float"
-    double = "double"
-    string = "string"
-    binary = "binary"
-    datetime = "datetime"
-
-    @property
-    def dtype(self) -> str:
-        """The numpy dtype of a pandas column of this type, as text."""
-        return _PANDAS_DTYPES[self.value]
-
-    def __str__(self) -> str:
-        return str(self.value)
-
-
-_PANDAS_DTYPES = {
-    "boolean": "bool",
-    "integer": "int32",
-    "long": "int64",
-    "float": "float32",
-    "double": "float64",
-    "string": "object",
-    "binary": "object",
-    "datetime": "datetime64[ns]",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Array:
-    """A list whose items have one type; `spark_vector` marks a Spark ML vector (a list of doubles)."""
-
-    items: "Type"
-    spark_vector: bool = False
-
-    def __str__(self) -> str:
-        return f"Array({self.items})"
-
-
-@dataclass(frozen=True, slots=True)
-class Property:
-    """One entry of an object."""
-
-    name: str
-    type: "Type"
-    required: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.type} ({'required' if self.required else 'optional'})"
-
-
-@dataclass(frozen=True)
-class Object:
-    """A mapping with known keys, kept sorted by name."""
-
-    properties: tuple[Property, ...]
-
-    def __post_init__(self) -> None:
-        names = [entry.name for entry in self.properties]
-        if not names:
-            raise InvalidParameterValue("An object type needs at least one property.")
-        if len(set(names)) != len(names):
-            raise InvalidParameterValue("An object type names a property twice.")
-        object.__setattr__(self, "properties", tuple(sorted(self.properties, key=lambda entry: entry.name)))
-
-    @cached_property
-    def by_name(self) -> dict[str, Property]:
-        """The properties, by name."""
-        return {entry.name: entry for entry in self.properties}
-
-    def __str__(self) -> str:
-        return "{" + ", ".join(map(str, self.properties)) + "}"
-
-
-@dataclass(frozen=True, slots=True)
-class Map:
-    """A mapping from any text to values of one type."""
-
-    values: "Type"
-
-    def __str__(self) -> str:
-        return f"Map(str -> {self.values})"
-
-
-@dataclass(frozen=True, slots=True)
-class AnyType:
-    """Whatever JSON can say, unchecked."""
-
-    def __str__(self) -> str:
-        return "Any"
-
-
-Type: TypeAlias = DataType | Array | Object | Map | AnyType
-# Frames without column names give integer names, and upstream writes them as they are.
-Name: TypeAlias = str | int
+from tiltyard.pyfunc.data_types import DataType, Name, Type, compact_json, load_list, type_from_dict, type_to_dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +136,7 @@ class Schema:
 
     def to_json(self) -> str:
         """The schema as upstream writes it into MLmodel."""
-        return _dumps(self.to_list())
+        return compact_json(self.to_list())
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
@@ -257,58 +147,6 @@ class Schema:
         shown = ", ".join(map(str, self.inputs[:20]))
         more = f", … {len(self.inputs) - 20} more" if len(self.inputs) > 20 else ""
         return f"[{shown}{more}]"
-
-
-def type_to_dict(kind: Type) -> dict[str, Any]:
-    """A type as JSON values."""
-    if isinstance(kind, DataType):
-        return {"type": kind.value}
-    if isinstance(kind, Array):
-        return {"type": "sparkml_vector"} if kind.spark_vector else {"type": "array", "items": type_to_dict(kind.items)}
-    if isinstance(kind, Object):
-        properties = {entry.name: type_to_dict(entry.type) | {"required": entry.required} for entry in kind.properties}
-        return {"type": "object", "properties": properties}
-    if isinstance(kind, Map):
-        return {"type": "map", "values": type_to_dict(kind.values)}
-    return {"type": "any"}
-
-
-def type_from_dict(entry: Any, *, depth: int = 1) -> Type:
-    """The type that JSON values spell; `depth` says how many types hold it, itself included.
-
-    Raises:
-        InvalidParameterValue: a key is missing, the type is unknown, or it is nested too deep.
-    """
-    if depth > MAX_TYPE_DEPTH:
-        raise InvalidParameterValue(f"A signature's type is nested more than {MAX_TYPE_DEPTH} levels deep.")
-    if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
-        raise InvalidParameterValue("A signature's type needs a key 'type' that holds text.")
-    name = entry["type"]
-    if name == "array":
-        return Array(type_from_dict(entry.get("items"), depth=depth + 1))
-    if name == "object":
-        properties = entry.get("properties")
-        if not isinstance(properties, dict):
-            raise InvalidParameterValue("A signature's object type needs 'properties'.")
-        return Object(
-            tuple(
-                Property(str(key), type_from_dict(value, depth=depth + 1), bool(value.get("required", True)))
-                for key, value in properties.items()
-            )
-        )
-    if name == "map":
-        return Map(type_from_dict(entry.get("values"), depth=depth + 1))
-    if name == "any":
-        return AnyType()
-    if name == "sparkml_vector":
-        return Array(DataType.double, spark_vector=True)
-    try:
-        return DataType(name)
-    except ValueError:
-        known = ", ".join(kind.value for kind in DataType)
-        raise InvalidParameterValue(
-            f"Unsupported type '{name[:40]}' in a signature, expected one of {known}, array, object, map, any."
-        ) from None
 
 
 def _spec_to_dict(spec: ColSpec | TensorSpec) -> dict[str, Any]:
@@ -332,31 +170,3 @@ def _spec_from_dict(entry: Any) -> ColSpec | TensorSpec:
         return TensorSpec(tensor["dtype"], tuple(shape), name)
     kind = type_from_dict(entry)
     return ColSpec(kind, name, bool(entry.get("required", True)))
-
-
-_decode = msgspec.json.decode
-
-
-def load_list(text: str, *, what: str) -> list[Any]:
-    """The JSON list that `text` spells. Raises: InvalidParameterValue."""
-    try:
-        entries = _decode(text) if len(text) <= _AT_ONCE_CHARACTERS else _decode_in_pieces(text.encode())
-    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError):
-        raise InvalidParameterValue(f"A signature's {what} is not valid JSON.") from None
-    if not isinstance(entries, list):
-        raise InvalidParameterValue(f"A signature's {what} must be a JSON list.")
-    return entries
-
-
-def _decode_in_pieces(text: bytes) -> Any:
-    # What reads bodies is imported once there is such a text.
-    from tiltyard.pyfunc.json_pieces import parse_in_pieces
-
-    return parse_in_pieces(text, _decode, _MAX_LEVELS)
-
-
-def _dumps(value: Any) -> str:
-    # Upstream's spacing, so that a signature written by either side reads the same in a diff.
-    import json
-
-    return json.dumps(value)

@@ -57,6 +57,6 @@ def object_source(uri: str) -> Source:
     Raises:
         MissingPackage: `tiltyard[s3]` is not installed.
     """
-    from tiltyard.storage.objects import ObjectSource
+    from tiltyard.storage.object_client import ObjectSource
 
     return ObjectSource(uri)

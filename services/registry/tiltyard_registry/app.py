@@ -19,45 +19,40 @@ from tiltyard.errors import TiltyardError
 from tiltyard.server.head_requests import HeadRequests
 from tiltyard.server.host_guard import HostGuard, Origins
 from tiltyard.storage import open_store
-from tiltyard_registry.api import (
-    aliases,
-    artifact_lists,
-    batch_jobs,
+from tiltyard_registry.api import documentation, probes
+from tiltyard_registry.api.artifacts import lists
+from tiltyard_registry.api.artifacts.pages import artifact_page_routes
+from tiltyard_registry.api.artifacts.proxy import artifact_routes
+from tiltyard_registry.api.framework import errors
+from tiltyard_registry.api.framework.binding import ProtocolRequest
+from tiltyard_registry.api.framework.dependencies import DEPENDENCIES, Schema
+from tiltyard_registry.api.framework.held_bodies import HeldBodies
+from tiltyard_registry.api.layers.ajax_prefix import AjaxPrefix
+from tiltyard_registry.api.layers.hot_reads import HotReads
+from tiltyard_registry.api.layers.hot_writes import HotWrites
+from tiltyard_registry.api.layers.nul_bytes import NulBytes
+from tiltyard_registry.api.layers.query_in_body import QueryInBody
+from tiltyard_registry.api.mlflow import (
     bulk_runs,
-    changes,
-    documentation,
-    errors,
     experiments,
     logged_models,
     metrics,
     model_versions,
     registered_models,
-    resolve,
-    run_table,
     runs,
-    server,
-    unity_models,
-    unity_namespaces,
 )
-from tiltyard_registry.api.artifact_pages import artifact_page_routes
-from tiltyard_registry.api.artifacts import artifact_routes
-from tiltyard_registry.api.binding import ProtocolRequest
-from tiltyard_registry.api.dependencies import DEPENDENCIES, Schema
-from tiltyard_registry.api.held_bodies import HeldBodies
-from tiltyard_registry.api.hot_reads import HotReads
-from tiltyard_registry.api.hot_writes import HotWrites
-from tiltyard_registry.api.nul_bytes import NulBytes
-from tiltyard_registry.api.prefix import AjaxPrefix
-from tiltyard_registry.api.query_in_body import QueryInBody
-from tiltyard_registry.auth.providers import Authentication, load_providers, principal_of
+from tiltyard_registry.api.unity import models, namespaces
+from tiltyard_registry.api.v1 import aliases, changes, resolve, run_table, versions
+from tiltyard_registry.auth.layer import Authentication, principal_of
+from tiltyard_registry.auth.providers import load_providers
+from tiltyard_registry.background.registrations import Registrations
 from tiltyard_registry.logs import line_logs
-from tiltyard_registry.rules.quotas import Quotas
-from tiltyard_registry.settings import Settings
+from tiltyard_registry.rules.limits import Quotas
+from tiltyard_registry.settings import RegistrySettings
 from tiltyard_registry.store import migrations, preflight
-from tiltyard_registry.store.changes import Changes
-from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.registrations import Registrations
-from tiltyard_registry.store.session import Database
+from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
+from tiltyard_registry.store.events.changes import Changes
+from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.telemetry import Metrics, Telemetry
 
 # So long the end waits for connections of the start's own look at the database.
@@ -70,14 +65,14 @@ _OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
     resolve.HANDLERS,
     aliases.HANDLERS,
     changes.HANDLERS,
-    batch_jobs.HANDLERS,
+    versions.HANDLERS,
     bulk_runs.OWN_HANDLERS,
     run_table.HANDLERS,
     registered_models.OWN_HANDLERS,
     model_versions.OWN_HANDLERS,
     documentation.HANDLERS,
 )
-_UNITY = (unity_namespaces.HANDLERS, unity_models.HANDLERS)
+_UNITY = (namespaces.HANDLERS, models.HANDLERS)
 _MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (
     registered_models.HANDLERS,
     model_versions.HANDLERS,
@@ -86,11 +81,11 @@ _MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (
     bulk_runs.HANDLERS,
     metrics.HANDLERS,
     logged_models.HANDLERS,
-    artifact_lists.HANDLERS,
+    lists.HANDLERS,
 )
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_app(settings: RegistrySettings) -> Litestar:
     """The registry as an ASGI application. Nothing is opened before its lifespan begins."""
     quotas = Quotas(
         params=settings.max_params_per_run,
@@ -101,7 +96,7 @@ def create_app(settings: Settings) -> Litestar:
     )
     database = Database(settings.resolved_database_url, max_connections=settings.max_connections, quotas=quotas)
     root = settings.resolved_artifact_root
-    artifacts = Artifacts(open_store(root), root)
+    artifacts = ArtifactRoot(open_store(root), root)
     measured = Metrics()
     app = Application(
         route_handlers=[
@@ -163,8 +158,8 @@ def _openapi() -> OpenAPIConfig:
 
 def _routes() -> list[ControllerRouterHandler]:
     return [
-        *server.HANDLERS,
-        Router("/api/3.0/mlflow", route_handlers=server.INFO_HANDLERS),
+        *probes.HANDLERS,
+        Router("/api/3.0/mlflow", route_handlers=probes.INFO_HANDLERS),
         Router("/api/2.0/mlflow", route_handlers=list(chain(*_MLFLOW))),
         Router(errors.UNITY_PREFIX, route_handlers=list(chain(*_UNITY))),
         Router(_OWN_PREFIX, route_handlers=list(chain(*_OWN))),
@@ -173,7 +168,7 @@ def _routes() -> list[ControllerRouterHandler]:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
-    settings: Settings = app.state.settings
+    settings: RegistrySettings = app.state.settings
     database: Database = app.state.database
     changes: Changes = app.state.changes
     with line_logs(settings.logs, access=settings.access_log):
@@ -203,7 +198,7 @@ async def _wake_when_draining(draining: asyncio.Event, changes: Changes) -> None
     changes.notify()
 
 
-async def _tell_of_problems(database: Database, artifacts: Artifacts) -> None:
+async def _tell_of_problems(database: Database, artifacts: ArtifactRoot) -> None:
     """Says in the log at once what requests would come upon later. The start waits for neither answer."""
     for problem in await asyncio.gather(preflight.problem_of_database(database), preflight.problem_of_store(artifacts)):
         if problem is not None:

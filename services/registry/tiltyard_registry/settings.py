@@ -16,7 +16,7 @@ _ASYNC_DRIVERS = {
 }
 
 
-class Settings(Struct, frozen=True, kw_only=True):
+class RegistrySettings(Struct, frozen=True, kw_only=True):
     """Settings of one registry process; None takes the embedded default below `data_dir`."""
 
     data_dir: Path = Path("tiltyard-data")

@@ -17,26 +17,26 @@ from tiltyard.application import Application
 from tiltyard.errors import TiltyardError
 from tiltyard.server.head_requests import HeadRequests
 from tiltyard.server.host_guard import PROBES, HostGuard, Origins
-from tiltyard_serving.api.connection import DirectConnection
 from tiltyard_serving.api.documentation import Document
 from tiltyard_serving.api.endpoints import HANDLERS as ENDPOINT_HANDLERS
+from tiltyard_serving.api.exact_path import ExactPathRouter
+from tiltyard_serving.api.open_inference import refusal
 from tiltyard_serving.api.probes import HANDLERS
-from tiltyard_serving.api.replies import error_reply, http_error_reply, respond
-from tiltyard_serving.api.routes import scoring_routes
-from tiltyard_serving.api.straight import Straight
-from tiltyard_serving.api.v2 import refusal
-from tiltyard_serving.endpoints import Endpoints
-from tiltyard_serving.logs import line_logs
-from tiltyard_serving.memory import collect_seldom, share_memory_with_arrow
-from tiltyard_serving.payload_log import PayloadLog, open_sink
-from tiltyard_serving.settings import Settings
-from tiltyard_serving.telemetry import Telemetry
+from tiltyard_serving.api.scoring_routes import scoring_routes
+from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.operations.logs import line_logs
+from tiltyard_serving.operations.memory import collect_seldom, share_memory_with_arrow
+from tiltyard_serving.operations.metrics import Telemetry
+from tiltyard_serving.operations.payload_log import PayloadLog, open_sink
+from tiltyard_serving.scoring.connection import DirectConnection
+from tiltyard_serving.scoring.replies import error_reply, http_error_reply, respond
+from tiltyard_serving.settings import ServingSettings
 
 # Whether the process is well may be asked under any name.
 _EXEMPT = PROBES | {"/v2/health/live", "/v2/health/ready"}
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_app(settings: ServingSettings) -> Litestar:
     """The ASGI application of one scoring process.
 
     It answers `/health` with 503 until every configured model is loaded; nothing waits for that. Setting
@@ -96,7 +96,7 @@ def create_app(settings: Settings) -> Litestar:
         ),
         logging_config=None,
     )
-    guarded = HostGuard(Straight(app.asgi_handler, scoring), origins, _keep_away, exempt=_EXEMPT)
+    guarded = HostGuard(ExactPathRouter(app.asgi_handler, scoring), origins, _keep_away, exempt=_EXEMPT)
     app.asgi_handler = HeadRequests(guarded)
     # For the process that serves it: what the connections of this application do by themselves.
     app.state.connection = type("Connection", (DirectConnection,), {"direct": direct})

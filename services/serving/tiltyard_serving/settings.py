@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.bounds import Bounds
+from tiltyard.pyfunc.payload.bounds import Bounds
 from tiltyard.telemetry.log_style import LogStyle
 
 MIB = 1024 * 1024
@@ -30,7 +30,7 @@ _AT_LEAST_1 = (
 Isolation = Literal["none", "process"]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one scoring process.
 
     `models` holds one `[NAME=]URI` for each model served from the start. A `NAME` makes it the endpoint

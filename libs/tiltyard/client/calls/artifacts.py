@@ -3,8 +3,8 @@
 from urllib.parse import quote
 
 from tiltyard.client.call import Call, nothing, reply
-from tiltyard.wire.artifacts import FileInfo, FilesReply
-from tiltyard.wire.server import ServerInfo
+from tiltyard.wire.mlflow.artifacts import FileInfo, FilesReply
+from tiltyard.wire.mlflow.server import ServerInfo
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 

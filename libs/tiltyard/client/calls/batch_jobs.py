@@ -2,7 +2,7 @@
 
 from tiltyard.client.call import Call, reply
 from tiltyard.client.calls.parts import OWN, given, quoted
-from tiltyard.wire.batch_jobs import BatchJob, BatchJobsPage, RecordBatchJob
+from tiltyard.wire.v1.batch_jobs import BatchJob, BatchJobsPage, RecordBatchJob
 
 
 def _jobs(name: str, version: int | str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tiltyard.client.call import Call, nothing, reply
 from tiltyard.client.calls.parts import MLFLOW, Tags, quoted, tag_list
-from tiltyard.wire.logged_models import (
+from tiltyard.wire.mlflow.logged_models import (
     CreateLoggedModel,
     DeleteLoggedModel,
     FinalizeLoggedModel,

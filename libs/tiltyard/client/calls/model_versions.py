@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tiltyard.client.call import Call, nothing, reply
 from tiltyard.client.calls.parts import MLFLOW, OWN, Tags, given, quoted, tag_list
-from tiltyard.wire.model_versions import (
+from tiltyard.wire.mlflow.model_versions import (
     CreateModelVersion,
     DeleteModelVersion,
     DeleteModelVersionTag,

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 
 from tiltyard.client.call import Call, nothing, reply
 from tiltyard.client.calls.parts import MLFLOW, OWN, Tags, given, quoted, tag_list
-from tiltyard.wire.model_versions import (
-    ModelVersion,
-    ModelVersionReply,
-)
-from tiltyard.wire.registered_models import (
+from tiltyard.wire.mlflow.model_versions import ModelVersion, ModelVersionReply
+from tiltyard.wire.mlflow.registered_models import (
     CreateRegisteredModel,
     DeleteRegisteredModel,
     DeleteRegisteredModelTag,

@@ -8,19 +8,10 @@ import msgspec
 from tiltyard.client.call import Answer, Call, decode, nothing, reply
 from tiltyard.client.calls.parts import OWN, given, quoted
 from tiltyard.errors import InternalError
-from tiltyard.wire.registry import (
-    AliasesReply,
-    AliasHistoryPage,
-    AliasState,
-    Change,
-    Changes,
-    EventsPage,
-    Manifest,
-    Resolved,
-    ResolveReply,
-    SetAlias,
-    Unresolved,
-)
+from tiltyard.wire.v1.aliases import AliasesReply, AliasHistoryPage, AliasState, Change, Changes, SetAlias
+from tiltyard.wire.v1.events import EventsPage
+from tiltyard.wire.v1.manifests import Manifest
+from tiltyard.wire.v1.resolution import Resolved, ResolveReply, Unresolved
 
 
 def _model(name: str) -> str:

@@ -7,8 +7,8 @@ import msgspec
 
 from tiltyard.client.call import Call, nothing, reply
 from tiltyard.client.calls.parts import MLFLOW, Tags, given, tag_list
-from tiltyard.wire.bulk_runs import DeleteRuns, RestoreRuns, RunsDeleted, RunsRestored
-from tiltyard.wire.experiments import (
+from tiltyard.wire.mlflow.bulk_runs import DeleteRuns, RestoreRuns, RunsDeleted, RunsRestored
+from tiltyard.wire.mlflow.experiments import (
     CreateExperiment,
     CreateExperimentReply,
     Experiment,
@@ -17,7 +17,7 @@ from tiltyard.wire.experiments import (
     ExperimentsPage,
     UpdateExperiment,
 )
-from tiltyard.wire.runs import (
+from tiltyard.wire.mlflow.runs import (
     CreateRun,
     LogBatch,
     LogOutputs,
@@ -31,7 +31,7 @@ from tiltyard.wire.runs import (
     SearchRuns,
     UpdateRun,
 )
-from tiltyard.wire.runs import MetricIn as Metric
+from tiltyard.wire.mlflow.runs import MetricIn as Metric
 
 
 def create_experiment(name: str, *, artifact_location: str | None = None, tags: Tags | None = None) -> Call[str]:

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.pyfunc.format.mlmodel import MLModel
 
 FLAVORS: dict[str, str] = {
     "mlflow.sklearn": "tiltyard.pyfunc.flavors.sklearn",

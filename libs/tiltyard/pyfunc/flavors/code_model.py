@@ -16,11 +16,11 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.model_imports import Modules, asking
-from tiltyard.pyfunc.flavors.model_modules import ModelModules
 from tiltyard.pyfunc.flavors.python_model import predictor_of, uses_mlflow
 from tiltyard.pyfunc.flavors.stand_ins import NAMES, FunctionPythonModel, ModelConfig
-from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.own_code.imports import Modules, asking
+from tiltyard.pyfunc.own_code.modules import ModelModules
 from tiltyard.uri import contain
 
 # The file registers its model in a module's global, upstream's way, so only one may run at a time.

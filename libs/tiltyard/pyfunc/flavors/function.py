@@ -4,9 +4,9 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.model_pickle import Unpickler
 from tiltyard.pyfunc.flavors.module import predictor_of
-from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.own_code.pickles import Unpickler
 from tiltyard.uri import contain
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.model_imports import import_module
-from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.own_code.imports import import_module
 from tiltyard.uri import contain
 
 

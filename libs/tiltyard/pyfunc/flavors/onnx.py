@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue
+from tiltyard.pyfunc.error_text import name_list, quote
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.model_file import model_file
-from tiltyard.pyfunc.mlmodel import MLModel
-from tiltyard.pyfunc.quote import name_list, quote
+from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.format.model_file import model_file
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _CPU = "CPUExecutionProvider"

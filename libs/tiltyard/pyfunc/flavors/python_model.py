@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue, MissingPackage
-from tiltyard.pyfunc.flavors import Predictor, model_pickle
-from tiltyard.pyfunc.flavors.model_imports import import_module
+from tiltyard.pyfunc.enforcement.type_hints import check_hint, from_frame, input_hint, plain_hint, takes_context
+from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.module import takes_params
 from tiltyard.pyfunc.flavors.stand_ins import NAMES, PythonModelContext
-from tiltyard.pyfunc.flavors.type_hints import check_hint, from_frame, input_hint, plain_hint, takes_context
-from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.own_code import pickles
+from tiltyard.pyfunc.own_code.imports import import_module
 from tiltyard.uri import contain
 
 _OPEN: dict[str, Callable[..., Any]] = {"lzma": lzma.open, "bzip2": bz2.open, "gzip": gzip.open}
 
 
-class Unpickler(model_pickle.Unpickler):
+class Unpickler(pickles.Unpickler):
     """Reads a pickle with stand-ins for MLflow's names."""
 
     def find_class(self, module: str, name: str) -> Any:

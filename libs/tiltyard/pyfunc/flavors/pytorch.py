@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.pyfunc.error_text import quote
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.mlmodel import MLModel
-from tiltyard.pyfunc.quote import quote
+from tiltyard.pyfunc.format.mlmodel import MLModel
 from tiltyard.uri import contain
 
 # The variable that upstream reads.

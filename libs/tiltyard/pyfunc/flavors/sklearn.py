@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.pyfunc.estimators.row_wise import is_row_wise
+from tiltyard.pyfunc.estimators.text_input import of_one_column, reads_texts
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.model_pickle import Unpickler
 from tiltyard.pyfunc.flavors.module import predictor_of
-from tiltyard.pyfunc.flavors.row_wise import is_row_wise
-from tiltyard.pyfunc.flavors.text_input import of_one_column, reads_texts
-from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.own_code.pickles import Unpickler
 from tiltyard.uri import contain
 
 FORMATS = ("skops", "cloudpickle", "pickle")
@@ -52,7 +52,7 @@ def load_estimator(path: Path, serialization_format: str, *, trusted_types: Iter
         PermissionDenied, InvalidParameterValue: as `load`.
     """
     if serialization_format == "skops":
-        from tiltyard.pyfunc.flavors.skops_file import load_skops
+        from tiltyard.pyfunc.format.skops_file import load_skops
 
         return load_skops(path, trusted_types=trusted_types)
     if serialization_format not in FORMATS:

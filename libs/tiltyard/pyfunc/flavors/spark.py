@@ -18,9 +18,10 @@ import pandas as pd
 
 from tiltyard.errors import InvalidModelInput, MissingPackage, ResourceDoesNotExist
 from tiltyard.java import java_home
+from tiltyard.pyfunc.data_types import Array
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.mlmodel import MLModel
-from tiltyard.pyfunc.schema import Array, ColSpec, Schema
+from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.schema import ColSpec, Schema
 from tiltyard.uri import contain
 
 PREDICTION = "prediction"

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, NamedTuple
 import yaml
 
 from tiltyard.errors import InvalidModelInput
-from tiltyard.pyfunc.flavors import type_hints
-from tiltyard.pyfunc.flavors.type_hints import TypeFromExample, input_hint
+from tiltyard.pyfunc.enforcement import type_hints
+from tiltyard.pyfunc.enforcement.type_hints import TypeFromExample, input_hint
 
 
 class TypeHints:

@@ -8,8 +8,8 @@ from typing import Any
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.flavors.model_file import model_file
-from tiltyard.pyfunc.mlmodel import MLModel
+from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.format.model_file import model_file
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:

@@ -11,7 +11,7 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
-from tiltyard_registry.api.routes import get
+from tiltyard_registry.api.framework.routes import get
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }

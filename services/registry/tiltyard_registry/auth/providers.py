@@ -6,12 +6,9 @@ gives the caller. To add one: a module here and a row in `PROVIDERS`.
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
-
-from tiltyard.errors import TiltyardError, Unauthenticated
+from tiltyard.errors import Unauthenticated
 from tiltyard_registry.rules.access import Principal
 
 
@@ -61,36 +58,3 @@ async def authenticate(providers: Sequence[Provider], headers: Mapping[str, str]
         if (who := await provider(headers)) is not None:
             return who
     raise Unauthenticated("Credentials are missing, or of a kind that this server does not take.")
-
-
-class Authentication:
-    """Notes on every request who makes it, or why that is unknown; whoever needs a caller asks `principal_of`."""
-
-    def __init__(self, app: ASGIApp, providers: Sequence[Provider]) -> None:
-        self._app = app
-        self._providers = providers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP:
-            try:
-                scope["state"]["who"] = await authenticate(self._providers, _headers(scope))
-            except TiltyardError as error:
-                scope["state"]["who"] = error
-        await self._app(scope, receive, send)
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    # Of a header that came twice the first counts.
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(list(scope["headers"]))}
-
-
-def principal_of(scope: Any) -> Principal:
-    """The caller of a request.
-
-    Raises:
-        Unauthenticated: no provider knows him.
-    """
-    who = scope["state"]["who"]
-    if isinstance(who, Principal):
-        return who
-    raise who

@@ -7,15 +7,17 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, false
 
 from tiltyard.errors import TemporarilyUnavailable
+from tiltyard_registry.gc.entities import EXPERIMENTS, LOGGED_MODELS, RUNS, Entity, named
 from tiltyard_registry.gc.layout import homes_of, owner_of
-from tiltyard_registry.gc.nouns import EXPERIMENTS, LOGGED_MODELS, RUNS, Noun, named
 from tiltyard_registry.gc.purge import Purge
 from tiltyard_registry.gc.reconcile import Reconciliation
 from tiltyard_registry.gc.report import Report
 from tiltyard_registry.rules.access import SYSTEM
-from tiltyard_registry.store import events, migrations
-from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Database, now_ms
+from tiltyard_registry.store import migrations
+from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
+from tiltyard_registry.store.events import outbox
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.session import now_ms
 
 DAY_MS = 86_400_000
 RETENTION_MS = 30 * DAY_MS
@@ -59,7 +61,7 @@ class Plan(Struct, kw_only=True, frozen=True):
         return bool(self.run_ids or self.logged_model_ids or self.experiment_ids)
 
 
-async def collect(database: Database, artifacts: Artifacts, plan: Plan) -> Report:
+async def collect(database: Database, artifacts: ArtifactRoot, plan: Plan) -> Report:
     """What was done. Safe to repeat, to kill at any moment, and to run beside servers and other collections.
 
     Raises:
@@ -96,16 +98,16 @@ async def _look_at_clock(database: Database, report: Report) -> _Clock:
     """The clock of this collection, which leaves its own time in the event log for the next."""
     clock = _Clock(now_ms(), 0)
     async with database.read() as session:
-        clock = clock._replace(proven_ms=await events.newest_time(session))
+        clock = clock._replace(proven_ms=await outbox.newest_time(session))
     if clock.shown_ms - clock.proven_ms > DAY_MS:
         report.ages_until_ms = clock.proven_ms
     if not report.dry_run:
         async with database.write() as session:
-            events.record(session, SYSTEM, "collect_garbage")
+            outbox.record(session, SYSTEM, "collect_garbage")
     return clock
 
 
-async def _chosen(database: Database, noun: Noun, names: list[str], plan: Plan, clock: _Clock) -> ColumnElement[bool]:
+async def _chosen(database: Database, noun: Entity, names: list[str], plan: Plan, clock: _Clock) -> ColumnElement[bool]:
     if not plan.names_some:
         retention_ms = RETENTION_MS if plan.older_than_ms is None else plan.older_than_ms
         return noun.is_due(clock.before(retention_ms))
@@ -116,7 +118,7 @@ async def _chosen(database: Database, noun: Noun, names: list[str], plan: Plan, 
         return await named(session, noun, list(dict.fromkeys(names)), before_ms)
 
 
-async def _remove_uploads(database: Database, artifacts: Artifacts, report: Report, before_ms: int) -> None:
+async def _remove_uploads(database: Database, artifacts: ArtifactRoot, report: Report, before_ms: int) -> None:
     homes = await homes_of(database, artifacts)
     async for upload in artifacts.store.list_uploads():
         # A bucket may be shared: an upload to a path that none of ours has is somebody else's.

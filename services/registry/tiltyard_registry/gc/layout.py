@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 
 from tiltyard.storage import Entry
-from tiltyard_registry.store import rowsets
-from tiltyard_registry.store.artifacts import known_hashes
-from tiltyard_registry.store.places import UNITY_STORAGE, Artifacts
-from tiltyard_registry.store.session import Database, Session
-from tiltyard_registry.tables import experiments, logged_models, model_versions, runs
+from tiltyard_registry.store.artifacts.artifact_root import UNITY_STORAGE, ArtifactRoot
+from tiltyard_registry.store.artifacts.hashes import known_hashes
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.tables.experiments import experiments, logged_models
+from tiltyard_registry.tables.models import model_versions
+from tiltyard_registry.tables.runs import runs
 
 # Where the registry puts the files of what, and the column that knows its id. Only what lies so, in the home of an
 # experiment, can be an orphan: the store may hold things of others too.
@@ -32,7 +35,7 @@ class Owner(NamedTuple):
     place: str
 
 
-async def homes_of(database: Database, artifacts: Artifacts) -> set[str]:
+async def homes_of(database: Database, artifacts: ArtifactRoot) -> set[str]:
     """The directories of the experiments that there are."""
     async with database.read() as session:
         rows = await session.all(select(experiments.c.artifact_location))

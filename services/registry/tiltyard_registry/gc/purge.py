@@ -6,14 +6,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select, tuple_
 
 from tiltyard.storage import Entry
+from tiltyard_registry.gc.entities import EXPERIMENTS, LOGGED_MODELS, RUNS, Entity, either, mark
 from tiltyard_registry.gc.layout import of_experiment
-from tiltyard_registry.gc.nouns import EXPERIMENTS, LOGGED_MODELS, RUNS, Noun, either, mark
 from tiltyard_registry.gc.report import Amount, Report
-from tiltyard_registry.store import rowsets
-from tiltyard_registry.store.artifacts import directories_above, remove_unpinned, split_pinned
-from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Database, Found
-from tiltyard_registry.tables import datasets, experiments
+from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
+from tiltyard_registry.store.artifacts.paths import directories_above
+from tiltyard_registry.store.artifacts.pins import remove_unpinned, split_pinned
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.session import Found
+from tiltyard_registry.tables.experiments import experiments
+from tiltyard_registry.tables.runs import datasets
 
 BATCH = 50
 FILES_AT_ONCE = 100
@@ -24,7 +27,7 @@ DATASETS_AT_ONCE = 50
 class Purge:
     """One collection's removals, counted in `report`. With a dry report nothing is changed."""
 
-    def __init__(self, database: Database, artifacts: Artifacts, report: Report) -> None:
+    def __init__(self, database: Database, artifacts: ArtifactRoot, report: Report) -> None:
         self._database = database
         self._artifacts = artifacts
         self._report = report
@@ -94,7 +97,7 @@ class Purge:
         for entry in page:
             (self._report.pinned if entry.path in stay else counted).add(entry.size_bytes)
 
-    async def _each(self, noun: Noun, where: ColumnElement[bool]) -> AsyncIterator[Found]:
+    async def _each(self, noun: Entity, where: ColumnElement[bool]) -> AsyncIterator[Found]:
         """Each row once. When the caller asks for the next, the rows of the last are removed."""
         if self._report.dry_run:
             async for row in self._pages(noun, either(where, noun.is_purging)):
@@ -113,7 +116,7 @@ class Purge:
             async with self._database.write() as session:
                 await session.execute(delete(noun.table).where(rowsets.among(session, noun.key, keys), noun.is_purging))
 
-    async def _pages(self, noun: Noun, where: ColumnElement[bool]) -> AsyncIterator[Found]:
+    async def _pages(self, noun: Entity, where: ColumnElement[bool]) -> AsyncIterator[Found]:
         last: Any = None
         while True:
             after = _rows(noun, where) if last is None else _rows(noun, where).where(noun.key > last)
@@ -135,7 +138,7 @@ class Purge:
             return
         await self.tree(prefix[: len(prefix) - len(end)] + name, self._report.purged)
 
-    async def _points(self, noun: Noun, key: Any) -> None:
+    async def _points(self, noun: Entity, key: Any) -> None:
         """Removes the points of one row, some at a time, so that the removal of the row itself is short."""
         if not noun.points:
             return
@@ -168,7 +171,7 @@ class Purge:
                 gone = len((await session.execute(statement)).all())
 
 
-def _rows(noun: Noun, where: ColumnElement[bool]) -> Any:
+def _rows(noun: Entity, where: ColumnElement[bool]) -> Any:
     columns = noun.key.label("key"), noun.name.label("name"), noun.uri.label("uri")
     return select(*columns).where(where).order_by(noun.key).limit(BATCH)
 

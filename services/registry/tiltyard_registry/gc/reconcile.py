@@ -10,10 +10,12 @@ from tiltyard.storage import Entry, ManifestFile
 from tiltyard_registry.gc.layout import homes_of, known_owners, owner_of
 from tiltyard_registry.gc.purge import Purge
 from tiltyard_registry.gc.report import MAX_NAMES, Amount, Report
-from tiltyard_registry.store.artifacts import directories_above, split_pinned
-from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Database
-from tiltyard_registry.tables import files, manifests, model_versions, registered_models
+from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
+from tiltyard_registry.store.artifacts.paths import directories_above
+from tiltyard_registry.store.artifacts.pins import split_pinned
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.tables.artifacts import files, manifests
+from tiltyard_registry.tables.models import model_versions, registered_models
 
 PAGE = 1000
 
@@ -21,7 +23,7 @@ PAGE = 1000
 class Reconciliation:
     """One walk through the store, and one through the rows that speak of files."""
 
-    def __init__(self, database: Database, artifacts: Artifacts, report: Report, purge: Purge) -> None:
+    def __init__(self, database: Database, artifacts: ArtifactRoot, report: Report, purge: Purge) -> None:
         self._database = database
         self._artifacts = artifacts
         self._report = report

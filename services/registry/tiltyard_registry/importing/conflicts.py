@@ -5,13 +5,17 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import func, or_, select
 
 from tiltyard.errors import ResourceConflict
-from tiltyard_registry.importing.owners import Owner
-from tiltyard_registry.importing.registered_models import IMPORTER, RegisteredModels
+from tiltyard_registry.importing.copies.owners import Owner
+from tiltyard_registry.importing.copies.registered_models import IMPORTER, RegisteredModels
 from tiltyard_registry.importing.source import MLflowDatabase, Values
 from tiltyard_registry.rules.experiments import DEFAULT_EXPERIMENT_ID
-from tiltyard_registry.store import rowsets
-from tiltyard_registry.store.session import Database, Session
-from tiltyard_registry.tables import events, experiment_tags, experiments, logged_models, registered_models, runs
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.tables.events import events
+from tiltyard_registry.tables.experiments import experiment_tags, experiments, logged_models
+from tiltyard_registry.tables.models import registered_models
+from tiltyard_registry.tables.runs import runs
 
 _MOST_SHOWN = 20
 

@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 from tiltyard.errors import ResourceConflict
 from tiltyard_registry.importing.source import MLflowDatabase
 from tiltyard_registry.rules.experiments import DEFAULT_EXPERIMENT_ID, MAX_COUNTED_ID, check_experiment_name
-from tiltyard_registry.store.session import Database
-from tiltyard_registry.tables import experiments
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.tables.experiments import experiments
 
 
 @dataclass(frozen=True, slots=True)

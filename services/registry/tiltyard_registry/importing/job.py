@@ -11,23 +11,24 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from tiltyard.errors import BadRequest
-from tiltyard_registry.importing import conflicts, files, nouns, registered_models
+from tiltyard_registry.importing import conflicts
+from tiltyard_registry.importing.copies import entities, files, registered_models
+from tiltyard_registry.importing.copies.files import Files
+from tiltyard_registry.importing.copies.owners import Owner
+from tiltyard_registry.importing.copies.registered_models import IMPORTER, RegisteredModels
+from tiltyard_registry.importing.copies.rows import Compared
+from tiltyard_registry.importing.copies.versions import Versions
 from tiltyard_registry.importing.default_experiment import NewDefault, new_default
-from tiltyard_registry.importing.files import Files
 from tiltyard_registry.importing.fitting import Fitted, check_fit
 from tiltyard_registry.importing.locations import Locations, locations
 from tiltyard_registry.importing.names import renamed
-from tiltyard_registry.importing.owners import Owner
 from tiltyard_registry.importing.places import elsewhere, missing_logged_models, old_roots, runs_say_of_files
-from tiltyard_registry.importing.registered_models import IMPORTER, RegisteredModels
 from tiltyard_registry.importing.report import Report
-from tiltyard_registry.importing.rows import Compared
 from tiltyard_registry.importing.source import DEFAULT_WORKSPACE, MLflowDatabase, open_mlflow, open_ours
-from tiltyard_registry.importing.versions import Versions
-from tiltyard_registry.store import experiments
+from tiltyard_registry.store.experiments import experiments
 from tiltyard_registry.store.migrations import is_current
-from tiltyard_registry.store.session import Database
-from tiltyard_registry.tables import registered_models as our_models
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.tables.models import registered_models as our_models
 
 Tell = Callable[[str], None]
 """What is told as the import goes on, a line at a time."""
@@ -75,9 +76,9 @@ class Import:
         self._where = where
         self._tell = tell
         self._owners: tuple[Owner, ...] = (
-            nouns.experiments(where, default),
-            nouns.runs(where, default),
-            nouns.logged_models(where, names, default),
+            entities.experiments(where, default),
+            entities.runs(where, default),
+            entities.logged_models(where, names, default),
         )
         self._files = Files(where.theirs.store, where.ours.store) if where.theirs else None
         self._versions = Versions(where)
@@ -125,7 +126,7 @@ class Import:
             self.report.missing_models += await missing_logged_models(self._source, self._owners[2], self._where)
 
     async def _check(self) -> None:
-        tables = nouns.fitted(self._owners, registered_models.CHILDREN)
+        tables = entities.fitted(self._owners, registered_models.CHILDREN)
         tables.append(Fitted("registered_models", our_models, registered_models.COLUMNS))
         await check_fit(self._source, tables)
         await conflicts.check(self._source, self._database, self._owners[0], self._models)

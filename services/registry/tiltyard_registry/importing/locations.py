@@ -10,7 +10,7 @@ from tiltyard.errors import InvalidParameterValue, TiltyardError
 from tiltyard.storage import ArtifactStore, open_store
 from tiltyard.uri import LoggedModelUri, RunUri, parse_model_uri
 from tiltyard_registry.importing.folder import Folder
-from tiltyard_registry.store.places import PROXY_SCHEME, Artifacts, local_path, proxied_path
+from tiltyard_registry.store.artifacts.artifact_root import PROXY_SCHEME, ArtifactRoot, local_path, proxied_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Locations:
     location was a folder of the server's machine, which means nothing here.
     """
 
-    ours: Artifacts
-    theirs: Artifacts | None
+    ours: ArtifactRoot
+    theirs: ArtifactRoot | None
     old_roots: Sequence[str] = ()
     rehomed: set[Any] = field(default_factory=set)
 
@@ -80,13 +80,13 @@ def locations(
     Raises:
         InvalidParameterValue: no store serves a root, or theirs is a folder that is not there.
     """
-    ours = Artifacts(_reader(artifact_root) if read_only else open_store(artifact_root), artifact_root)
+    ours = ArtifactRoot(_reader(artifact_root) if read_only else open_store(artifact_root), artifact_root)
     if theirs is None:
         return Locations(ours, None, old_roots)
     path = local_path(theirs)
     if path is not None and not path.is_dir():
         raise InvalidParameterValue(f"There is no folder '{theirs}' (--artifacts).")
-    return Locations(ours, Artifacts(_reader(theirs), theirs), old_roots)
+    return Locations(ours, ArtifactRoot(_reader(theirs), theirs), old_roots)
 
 
 def _reader(root: str) -> ArtifactStore:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 
 from tiltyard.errors import ResourceDoesNotExist
+from tiltyard_registry.importing.copies.entities import LOGGED_MODEL_READY
+from tiltyard_registry.importing.copies.owners import Owner
 from tiltyard_registry.importing.locations import Locations
-from tiltyard_registry.importing.nouns import LOGGED_MODEL_READY
-from tiltyard_registry.importing.owners import Owner
 from tiltyard_registry.importing.report import Elsewhere
 from tiltyard_registry.importing.source import MLflowDatabase
 from tiltyard_registry.rules.lifecycle import ACTIVE

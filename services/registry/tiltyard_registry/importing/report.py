@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tiltyard_registry.importing.rows import Compared
+from tiltyard_registry.importing.copies.rows import Compared
 
 _MOST_NAMES = 20
 

@@ -1,4 +1,4 @@
-"""The states of experiments, runs and logged models, as requests may spell them."""
+"""The states of experiments, runs and logged models as requests may spell them, and the stages of a model version."""
 
 import re
 from typing import NoReturn
@@ -16,12 +16,15 @@ LOGGED_MODEL_STATUSES = (
     "LOGGED_MODEL_READY",
     "LOGGED_MODEL_UPLOAD_FAILED",
 )
+NONE, STAGING, PRODUCTION, ARCHIVED = STAGES = ("None", "Staging", "Production", "Archived")
+_BY_LOWER = {stage.lower(): stage for stage in STAGES}
+_ARCHIVING = (STAGING, PRODUCTION)
 _AGE = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?")
 _MS = (86_400_000, 3_600_000, 60_000, 1000)
 _VIEWS = {"ACTIVE_ONLY": (ACTIVE,), "DELETED_ONLY": (DELETED,), "ALL": (ACTIVE, DELETED)}
 
 
-def stages(view_type: str | int | None, *, parameter: str = "view_type") -> tuple[str, ...]:
+def lifecycle_stages(view_type: str | int | None, *, parameter: str = "view_type") -> tuple[str, ...]:
     """The lifecycle stages that a view shows: `ACTIVE_ONLY` (1), `DELETED_ONLY` (2) or `ALL` (3), in any case."""
     names = tuple(_VIEWS)
     name = names[0] if view_type in (None, "") else _named(view_type, names, 1, parameter)
@@ -85,3 +88,30 @@ def _refuse(value: object, names: tuple[str, ...], parameter: str) -> NoReturn:
     raise InvalidParameterValue(
         f"Invalid value {str(value)[:80]!r} for parameter '{parameter}' supplied: expected one of {', '.join(names)}."
     )
+
+
+def canonical(stage: str) -> str:
+    """The stage as it is shown. Source: mlflow/entities/model_registry/model_version_stages.py.
+
+    Raises:
+        InvalidParameterValue: no stage has this name in any case.
+    """
+    found = _BY_LOWER.get(stage.lower())
+    if found is None:
+        raise InvalidParameterValue(
+            f"Invalid Model Version stage: {stage[:80]}. Value must be one of {', '.join(STAGES)}."
+        )
+    return found
+
+
+def check_archiving(stage: str) -> None:
+    """Passes a target stage that holds versions in service, so that the others in it can be archived.
+
+    Raises:
+        InvalidParameterValue: the stage is None or Archived.
+    """
+    if stage not in _ARCHIVING:
+        raise InvalidParameterValue(
+            f"Model version transition cannot archive existing model versions because '{stage}' is not an "
+            f"Active stage. Valid stages are {' and '.join(_ARCHIVING)}"
+        )

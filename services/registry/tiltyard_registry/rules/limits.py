@@ -1,12 +1,13 @@
-"""How long and how many, in the registry.
+"""How long and how many, in the registry; nothing is counted over a run or an experiment unless its operator says so.
 
 Source: mlflow/utils/validation.py, tag v3.17.2, for tags; the others are ours, for the peer leaves them to its
 database's column widths, whose overflow its clients see as a 500.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from tiltyard.errors import InvalidParameterValue
+from tiltyard.errors import InvalidParameterValue, ResourceLimitExceeded
 from tiltyard_registry.rules.keys import check_key, check_length
 
 MAX_TAG_VALUE_CHARS = 100_000
@@ -15,6 +16,7 @@ MAX_SOURCE_CHARS = 2_048
 MAX_RUN_LINK_CHARS = 2_048
 MAX_RUN_ID_CHARS = 64
 MAX_CHANGES = 1_000
+MAX_REQUEST_ENTRIES = 1_000
 
 
 def check_description(description: str | None) -> str | None:
@@ -59,3 +61,47 @@ def page_size(max_results: int | None, *, default: int, maximum: int, parameter:
             f"It must be a positive integer that is at most {maximum}."
         )
     return max_results
+
+
+class Quotas(NamedTuple):
+    """The most that may be there of each; None is without limit."""
+
+    params: int | None = None
+    """Of one run."""
+    tags: int | None = None
+    """Of one run; its name is one of them."""
+    metric_points: int | None = None
+    """Of one run, over all its metrics."""
+    runs: int | None = None
+    """Active ones, of one experiment."""
+    request_entries: int = MAX_REQUEST_ENTRIES
+    """Tags, params or dataset tags that one call brings; `log-batch` has bounds of its own."""
+
+
+UNLIMITED = Quotas()
+
+
+def check_quota(setting: str, noun: str, count: int, limit: int) -> None:
+    """Passes if `count` of a noun such as 'params of a run' are not too many by the limit that a setting is.
+
+    Raises:
+        ResourceLimitExceeded: they are; the message names all of that.
+    """
+    if count > limit:
+        raise ResourceLimitExceeded(
+            f"The limit '{setting}' on {noun} is {limit}; this request would make it {count}. "
+            "Nothing of the request was stored. Ask the operator of this server for another limit."
+        )
+
+
+def check_entries(quotas: Quotas, noun: str, count: int) -> None:
+    """Passes if one call may bring so many of a noun such as 'tags'.
+
+    Raises:
+        InvalidParameterValue: they are too many; the message names the limit and what came.
+    """
+    if count > quotas.request_entries:
+        raise InvalidParameterValue(
+            f"Invalid value for parameter '{noun}': at most {quotas.request_entries} are allowed in one call, by the "
+            f"limit 'max_request_entries', got {count}. Set the others in further calls."
+        )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard_registry.search.fields import Field, Kind, Scope
+from tiltyard_registry.search.field import Field, Kind, Scope
 from tiltyard_registry.search.grammar import And, Comparison, Identifier, Not, Number, Or, Tree, Value
 from tiltyard_registry.search.patterns import check_pattern
 

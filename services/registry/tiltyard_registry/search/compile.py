@@ -28,10 +28,12 @@ from sqlalchemy import (
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.check import MAX_WHOLE, CheckedValue, Clause, check
-from tiltyard_registry.search.fields import PROMPT_TAG, Child, Scope
+from tiltyard_registry.search.field import Child, Scope
+from tiltyard_registry.search.fields import PROMPT_TAG
 from tiltyard_registry.search.grammar import And, Not, Or, Tree, is_text, parse
 from tiltyard_registry.search.patterns import to_glob, to_like
-from tiltyard_registry.tables import VALUE_HEAD_CHARS, logged_model_metrics
+from tiltyard_registry.tables.columns import VALUE_HEAD_CHARS
+from tiltyard_registry.tables.experiments import logged_model_metrics
 
 MAX_DATASETS = 50
 MAX_JOINED = 8

@@ -7,97 +7,17 @@ there: IN for every text, IS NULL for everything that hangs below a row.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Table, and_, case, func, null
+from sqlalchemy import ColumnElement, Table, and_, case, func, null
 
 from tiltyard.names import DEFAULT_CATALOG, DEFAULT_SCHEMA
-from tiltyard_registry import tables as t
+from tiltyard_registry.search.field import Child, Field, Kind, Scope, Sort
+from tiltyard_registry.tables import all_tables as t
 
 DATASET_CONTEXT_TAG = "mlflow.data.context"
 PROMPT_TAG = "mlflow.prompt.is_prompt"
-
-
-class Kind(Enum):
-    """What a field's values are, and how a filter writes them."""
-
-    TEXT = "a quoted string"
-    NAME = "a quoted whole number, for it is a name and not a quantity"
-    WHOLE = "a whole number"
-    COUNT = "a whole number, bare or quoted"
-    NUMBER = "a number"
-
-
-class Child(NamedTuple):
-    """Where a value hangs below the searched row.
-
-    `link` ties a child row to its parent; `key` is the column of the name (None: the name is fixed by `link`);
-    `is_nan` is the flag that stands for NaN; `recency` puts the newest of several points first. `is_summed_up`
-    says that `value` is an aggregate over all points, null when each of them is NaN. `head` is the start of a text
-    `value`, where there is an index of it.
-    """
-
-    source: FromClause
-    link: ColumnElement[bool]
-    value: ColumnElement[Any]
-    key: ColumnElement[Any] | None = None
-    is_nan: ColumnElement[bool] | None = None
-    recency: tuple[ColumnElement[Any], ...] = ()
-    is_summed_up: bool = False
-    head: ColumnElement[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One attribute: how it is written, what it holds, which operators it takes, where it is stored."""
-
-    entity: str
-    key: str | None  # None: whatever key the entity has
-    kind: Kind
-    operators: tuple[str, ...]  # none: it is there for sorting
-    place: ColumnElement[Any] | Child
-    aliases: tuple[str, ...] = ()
-    orderable: bool = True
-    # The wire shows null as empty text, and a filter sees what the wire shows.
-    null_is_empty: bool = False
-    # What the stored values start with, and callers may leave out.
-    prefix: str = ""
-    # What callers may put before a stored value.
-    qualifier: str = ""
-    # What MIN and MAX of it mean.
-    functions: Mapping[str, Child] = field(default_factory=dict, compare=False)
-
-
-class Sort(NamedTuple):
-    """A key of an attribute, and its direction."""
-
-    key: str
-    ascending: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)  # there is one of each
-class Scope:
-    """One noun that is searched."""
-
-    name: str
-    # What the searching statement selects from.
-    tables: tuple[Table, ...]
-    # Every spelling of an entity, and the one it collapses to.
-    entities: Mapping[str, str]
-    fields: tuple[Field, ...]
-    # The order when the caller asks for none.
-    default_order: tuple[Sort, ...]
-    # Put behind every order, unless the key is in it already.
-    tie_break: tuple[Sort, ...]
-    # The tag that marks a prompt: prompts live among the models, and are no models to a search.
-    prompts: Child | None = None
-
-    def find(self, entity: str, key: str) -> Field | None:
-        """The field that `entity.key` names, or None."""
-        named = (one for one in self.fields if one.entity == entity)
-        return next((f for f in named if f.key is None or f.key == key or key in f.aliases), None)
 
 
 def _spellings(**entities: str) -> dict[str, str]:
@@ -266,7 +186,8 @@ MODEL_VERSIONS = Scope(
     tie_break=(Sort("name", True), Sort("version_number", False)),
     # Each by its own tag: one version that is tagged hides no other.
     prompts=_marks_of_prompt(
-        _pairs(t.model_version_tags, _of_model, _version_tag.version == _version.version), t.model_version_tags
+        _pairs(t.model_version_tags, _of_model, _version_tag.version == _version.version),
+        t.model_version_tags,
     ),
 )
 
@@ -293,7 +214,10 @@ LOGGED_MODELS = Scope(
                 is_nan=_point.is_nan, recency=(_point.timestamp.desc(), _point.step.desc(), _point.run_id)
             )
         ),
-        _texts("parameter", _pairs(t.logged_model_params, t.logged_model_params.c.model_id == _logged.model_id)),
+        _texts(
+            "parameter",
+            _pairs(t.logged_model_params, t.logged_model_params.c.model_id == _logged.model_id),
+        ),
         _texts("tag", _pairs(t.logged_model_tags, t.logged_model_tags.c.model_id == _logged.model_id)),
     ),
     default_order=(),

@@ -15,7 +15,7 @@ from sqlalchemy import Column, ColumnElement, FromClause, and_, case, func, lite
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.check import resolve
 from tiltyard_registry.search.compile import MAX_KEPT_CHARS, Dataset, Dialect, on_datasets
-from tiltyard_registry.search.fields import Child, Field, Scope
+from tiltyard_registry.search.field import Child, Field, Scope
 from tiltyard_registry.search.grammar import Identifier, is_text, parse_order
 
 MAX_ORDER_ITEMS = 20

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Column, ColumnElement, Select, String, and_, or_
 
 from tiltyard_registry.search.compile import Dataset, Dialect, bound, compile_filter
-from tiltyard_registry.search.fields import Scope
+from tiltyard_registry.search.field import Scope
 from tiltyard_registry.search.order import Item, order_terms
 from tiltyard_registry.search.tokens import PageToken, query_digest
 

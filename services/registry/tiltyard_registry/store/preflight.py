@@ -2,11 +2,11 @@
 
 from tiltyard.errors import InternalError, TemporarilyUnavailable, TiltyardError
 from tiltyard_registry.store import migrations
-from tiltyard_registry.store.places import Artifacts
-from tiltyard_registry.store.session import Database
+from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
+from tiltyard_registry.store.sql.database import Database
 
 
-async def problem_of_store(artifacts: Artifacts) -> str | None:
+async def problem_of_store(artifacts: ArtifactRoot) -> str | None:
     """One sentence of what is wrong with the artifact store, and one of what to do; None when it can be listed."""
     try:
         async for _ in artifacts.store.list("", recursive=True):

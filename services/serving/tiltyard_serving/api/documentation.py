@@ -20,7 +20,7 @@ from litestar.openapi.spec import (
     Schema,
 )
 
-from tiltyard.pyfunc.arrow import ARROW_STREAM
+from tiltyard.pyfunc.payload.columnar.arrow import ARROW_STREAM
 
 _ROWS = {"dataframe_split": {"columns": ["a", "b"], "data": [[1.0, 2.0]]}}
 _TENSORS = {"inputs": [{"name": "a", "shape": [1], "datatype": "FP64", "data": [1.0]}]}

@@ -8,11 +8,11 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 
 from tiltyard.errors import PayloadTooLarge
-from tiltyard_serving.endpoint import Endpoint
-from tiltyard_serving.endpoint_config import read_request
-from tiltyard_serving.endpoints import Endpoints
-from tiltyard_serving.served import Served
-from tiltyard_serving.shared_endpoints import Agreement
+from tiltyard_serving.endpoints.agreement import Agreement
+from tiltyard_serving.endpoints.config import read_request
+from tiltyard_serving.endpoints.endpoint import Endpoint
+from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.models.served_model import ServedModel
 
 _BASE = "/api/tiltyard/v1/endpoints"
 _MAX_BYTES = 256 * 1024
@@ -176,13 +176,13 @@ def _shadow(endpoint: Endpoint) -> ShadowState | None:
     )
 
 
-def _process(served: Served) -> ProcessReply | None:
+def _process(served: ServedModel) -> ProcessReply | None:
     current = served.slot.current
     state = None if current is None else current.process
     return None if state is None else ProcessReply(*state)
 
 
-def _version(served: Served) -> str | None:
+def _version(served: ServedModel) -> str | None:
     return None if served.slot.current is None else served.slot.current.version
 
 

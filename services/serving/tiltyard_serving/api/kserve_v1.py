@@ -10,15 +10,15 @@ import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import EndpointNotFound
-from tiltyard_serving.api.in_flight import InFlight
-from tiltyard_serving.api.invocations import Invocations, Way
 from tiltyard_serving.api.model_repository import FindModel, names_of
-from tiltyard_serving.api.replies import Reply, method_not_allowed, respond
-from tiltyard_serving.api.v2 import in_shape, refusal
-from tiltyard_serving.endpoints import Endpoints
-from tiltyard_serving.payload_log import PayloadLog
-from tiltyard_serving.settings import Settings
-from tiltyard_serving.telemetry import Telemetry
+from tiltyard_serving.api.open_inference import in_shape, refusal
+from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.operations.metrics import Telemetry
+from tiltyard_serving.operations.payload_log import PayloadLog
+from tiltyard_serving.scoring.asgi import Invocations, ScoringTarget
+from tiltyard_serving.scoring.in_flight import InFlight
+from tiltyard_serving.scoring.replies import Reply, method_not_allowed, respond
+from tiltyard_serving.settings import ServingSettings
 
 PREDICT = ":predict"
 
@@ -36,7 +36,7 @@ class V1:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ServingSettings,
         telemetry: Telemetry,
         endpoints: Endpoints,
         find: FindModel,
@@ -72,7 +72,7 @@ class V1:
                 return _json({"name": name, "ready": way.served.ready})
         raise EndpointNotFound("No endpoint has this path.")
 
-    async def _way(self, request: HTTPScope) -> Way:
+    async def _way(self, request: HTTPScope) -> ScoringTarget:
         match _parts(request):
             case ["models", name]:
                 return await self._find([name.removesuffix(PREDICT)], request)

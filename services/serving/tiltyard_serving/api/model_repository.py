@@ -13,15 +13,15 @@ from tiltyard.errors import BadRequest, EndpointNotFound
 from tiltyard.names import parse_model_name
 from tiltyard.pyfunc import Signature
 from tiltyard.uri import AliasUri, RegisteredUri, VersionUri
-from tiltyard_serving import open_inference
-from tiltyard_serving.api.bodies import read_body
-from tiltyard_serving.api.invocations import Way
-from tiltyard_serving.api.replies import Reply, method_not_allowed
-from tiltyard_serving.endpoint import Member
-from tiltyard_serving.endpoints import Endpoints
-from tiltyard_serving.model import LoadedModel
-from tiltyard_serving.telemetry import Samples, Telemetry
-from tiltyard_serving.tensors import BYTES
+from tiltyard_serving.endpoints.endpoint import Member
+from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.models.loaded_model import LoadedModel
+from tiltyard_serving.operations.metrics import Samples, Telemetry
+from tiltyard_serving.scoring.asgi import ScoringTarget
+from tiltyard_serving.scoring.bodies import read_body
+from tiltyard_serving.scoring.protocols import infer_messages
+from tiltyard_serving.scoring.protocols.tensors import BYTES
+from tiltyard_serving.scoring.replies import Reply, method_not_allowed
 
 EXTENSIONS = ("model_repository", "model_configuration", "statistics")
 
@@ -29,7 +29,7 @@ _NS = 1_000_000_000
 _MAX_BYTES = 4096
 
 # Which model the parts of a path name, for the request that asks.
-FindModel = Callable[[list[str], HTTPScope | None], Awaitable[Way]]
+FindModel = Callable[[list[str], HTTPScope | None], Awaitable[ScoringTarget]]
 
 
 class IndexRequest(msgspec.Struct):
@@ -164,7 +164,7 @@ def index(endpoints: Endpoints, request: IndexRequest) -> list[IndexEntry]:
 
 def config(name: str, signature: Signature | None) -> ModelConfig:
     """The configuration that a signature gives; without one there are no tensors to name."""
-    about = open_inference.about(name, "", signature)
+    about = infer_messages.about(name, "", signature)
     tensors = [
         [TensorConfig(tensor.name, _data_type(tensor.datatype), tensor.shape) for tensor in side]
         for side in (about.inputs, about.outputs)

@@ -7,9 +7,9 @@ from litestar import Response, get
 from litestar.datastructures import State
 
 from tiltyard.errors import TemporarilyUnavailable
-from tiltyard_serving.api.replies import error_body
-from tiltyard_serving.endpoints import Endpoints
-from tiltyard_serving.telemetry import CONTENT_TYPE, Telemetry
+from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.operations.metrics import CONTENT_TYPE, Telemetry
+from tiltyard_serving.scoring.replies import error_body
 
 
 class ServedState(msgspec.Struct):

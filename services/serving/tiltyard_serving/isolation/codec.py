@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from tiltyard.pyfunc.plain import plain
+from tiltyard.pyfunc.payload.plain import plain
 
 _PLAIN = {str, bytes, bool, float, type(None)}
 _BASES = (int, float, str, bytes, enum.Enum)

@@ -16,12 +16,12 @@ from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tiltyard.cache.file_lock import locked
+from tiltyard.cache.private_directory import private_directory
 from tiltyard.errors import InternalError, InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc import MLModel
 from tiltyard.pyfunc.flavors import FLAVORS
-from tiltyard.pyfunc.model_yaml import read_yaml
-from tiltyard.storage.file_lock import locked
-from tiltyard.storage.private_directory import private_directory
+from tiltyard.pyfunc.format.model_yaml import read_yaml
 from tiltyard_serving.isolation.requirement_lines import RequirementLines, read_text
 
 BUILD_TIMEOUT_S = 1800.0

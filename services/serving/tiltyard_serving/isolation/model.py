@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.pyfunc import MLModel, PyFunc
+from tiltyard.pyfunc.acceleration.shortcut import Shortcut
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.shortcut import Shortcut
 from tiltyard_serving.isolation.environment import environment_of
 from tiltyard_serving.isolation.process import Event, Limits, Process, ProcessState
 

@@ -26,7 +26,7 @@ from tiltyard.errors import (
 )
 from tiltyard.pyfunc import MLModel
 from tiltyard.pyfunc.flavors import NATIVE
-from tiltyard.pyfunc.flavors.load_errors import unread
+from tiltyard.pyfunc.load_failures.errors import unread
 from tiltyard_serving.isolation import codec, start, worker
 from tiltyard_serving.isolation.channel import receive, send
 from tiltyard_serving.isolation.environment import Environment

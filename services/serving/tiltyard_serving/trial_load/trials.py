@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tiltyard.cache.model_cache import ModelCache
 from tiltyard.errors import InternalError, InvalidParameterValue, ModelUnreadable
 from tiltyard.pyfunc import MLModel
 from tiltyard.pyfunc.flavors import NATIVE
-from tiltyard.pyfunc.flavors.load_errors import unread
-from tiltyard.pyfunc.flavors.requirements import installed_release
-from tiltyard.storage.cache import ModelCache
+from tiltyard.pyfunc.load_failures.errors import unread
+from tiltyard.pyfunc.load_failures.installed_packages import installed_release
 from tiltyard_serving.isolation import codec, worker
 from tiltyard_serving.isolation.channel import receive
 from tiltyard_serving.isolation.process import signal_name

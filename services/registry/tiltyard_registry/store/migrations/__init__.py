@@ -14,9 +14,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tiltyard_registry.store.availability import unavailable_when_lost
-from tiltyard_registry.store.engines import configure_sqlite, make_private
-from tiltyard_registry.store.session import Session
+from tiltyard_registry.store.sql.availability import unavailable_when_lost
+from tiltyard_registry.store.sql.engines import configure_sqlite, make_private
+from tiltyard_registry.store.sql.session import Session
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from tiltyard_registry.tables import metadata
+from tiltyard_registry.tables.all_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,1 @@
+"""Verified models on this host."""

@@ -1,0 +1,1 @@
+"""What a model needs in order to run."""

@@ -1,0 +1,6 @@
+"""What was sent."""
+
+from typing import TypeAlias
+
+# What was sent. A large body is received where it stays, in memory that is not that of a `bytes`.
+Body: TypeAlias = bytes | memoryview

@@ -1,0 +1,1 @@
+"""Is this input what the signature says?"""

@@ -1,0 +1,1 @@
+"""What is known of estimators by their classes."""

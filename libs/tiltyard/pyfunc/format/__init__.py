@@ -1,0 +1,1 @@
+"""A model directory, read without running code of its author."""

@@ -1,0 +1,1 @@
+"""JSON texts: within bounds, in pieces where they are large."""

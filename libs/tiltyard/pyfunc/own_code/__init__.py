@@ -1,0 +1,1 @@
+"""The Python files that a model brings: each version runs its own."""

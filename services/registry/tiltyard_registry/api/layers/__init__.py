@@ -1,0 +1,1 @@
+"""ASGI layers before the router."""

@@ -1,0 +1,141 @@
+"""/logged-models…: create, get, finalize, search, tag, delete."""
+
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from tiltyard.wire.mlflow import logged_models as wire
+from tiltyard.wire.tags import Empty, Tag
+from tiltyard_registry.api.framework.replies import replies, reply
+from tiltyard_registry.api.framework.routes import delete, get, patch, post
+from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.entries import Entry
+from tiltyard_registry.search import Dataset, OrderBy
+from tiltyard_registry.store.experiments import logged_models as store
+from tiltyard_registry.store.sql.session import Session
+
+
+@post("/logged-models")
+async def create_logged_model(
+    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.CreateLoggedModel]
+) -> wire.LoggedModelReply:
+    """Creates a logged model, pending until it is finalized."""
+    row = await store.create_logged_model(
+        session,
+        who,
+        data.experiment_id,
+        name=data.name or None,
+        model_type=data.model_type,
+        source_run_id=data.source_run_id,
+        params=_entries(data.params),
+        tags=_entries(data.tags),
+    )
+    return _reply(row)
+
+
+@post("/logged-models/search")
+async def search_logged_models(
+    read_session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    data: JSONBody[wire.SearchLoggedModels],
+) -> wire.LoggedModelsPage:
+    """Logged models that match a filter, page by page."""
+    rows, token = await store.search_logged_models(
+        read_session,
+        who,
+        data.experiment_ids,
+        filter=data.filter,
+        datasets=[Dataset(one.dataset_name, one.dataset_digest or None) for one in data.datasets],
+        order_by=[
+            OrderBy(one.field_name, one.ascending, one.dataset_name or None, one.dataset_digest or None)
+            for one in data.order_by
+        ],
+        # Source: upstream reads 0 as 'not given'.
+        max_results=data.max_results or None,
+        page_token=data.page_token,
+    )
+    return wire.LoggedModelsPage(replies(rows, wire.LoggedModel), token)
+
+
+@get("/logged-models/{model_id:str}")
+async def get_logged_model(
+    read_session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    model_id: FromPath[str],
+    allow_deleted: FromQuery[bool] = False,
+) -> wire.LoggedModelReply:
+    """A logged model with its params, tags and metrics."""
+    return _reply(await store.get_logged_model(read_session, who, model_id, allow_deleted=allow_deleted))
+
+
+@patch("/logged-models/{model_id:str}")
+async def finalize_logged_model(
+    session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    model_id: FromPath[str],
+    data: JSONBody[wire.FinalizeLoggedModel],
+) -> wire.LoggedModelReply:
+    """Moves a logged model to READY or UPLOAD_FAILED."""
+    return _reply(await store.finalize_logged_model(session, who, model_id, data.status))
+
+
+@delete("/logged-models/{model_id:str}")
+async def delete_logged_model(
+    session: NamedDependency[Session], who: NamedDependency[Principal], model_id: FromPath[str]
+) -> Empty:
+    """Marks a logged model deleted."""
+    await store.delete_logged_model(session, who, model_id)
+    return Empty()
+
+
+@patch("/logged-models/{model_id:str}/tags")
+async def set_logged_model_tags(
+    session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    model_id: FromPath[str],
+    data: JSONBody[wire.SetLoggedModelTags],
+) -> Empty:
+    """Sets tags of a logged model."""
+    await store.set_logged_model_tags(session, who, model_id, _entries(data.tags))
+    return Empty()
+
+
+@delete("/logged-models/{model_id:str}/tags/{key:path}")
+async def delete_logged_model_tag(
+    session: NamedDependency[Session], who: NamedDependency[Principal], model_id: FromPath[str], key: FromPath[str]
+) -> Empty:
+    """Removes a tag of a logged model."""
+    await store.delete_logged_model_tag(session, who, model_id, key.removeprefix("/"))
+    return Empty()
+
+
+@post("/logged-models/{model_id:str}/params")
+async def log_logged_model_params(
+    session: NamedDependency[Session],
+    who: NamedDependency[Principal],
+    model_id: FromPath[str],
+    data: JSONBody[wire.LogLoggedModelParams],
+) -> Empty:
+    """Logs params of a logged model."""
+    await store.log_logged_model_params(session, who, model_id, _entries(data.params))
+    return Empty()
+
+
+def _entries(tags: list[Tag]) -> list[Entry]:
+    return [Entry(tag.key, tag.value) for tag in tags]
+
+
+def _reply(row: dict[str, object]) -> wire.LoggedModelReply:
+    return wire.LoggedModelReply(reply(row, wire.LoggedModel))
+
+
+HANDLERS: list[HTTPRouteHandler] = [
+    create_logged_model,
+    search_logged_models,
+    get_logged_model,
+    finalize_logged_model,
+    delete_logged_model,
+    set_logged_model_tags,
+    delete_logged_model_tag,
+    log_logged_model_params,
+]

@@ -1,0 +1,136 @@
+"""Model versions, their tags and stages. Paths: /api/2.0/mlflow/model-versions/…, and one of our own."""
+
+import msgspec
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+
+from tiltyard.wire.mlflow import model_versions as wire
+from tiltyard.wire.tags import Empty, Text
+from tiltyard_registry.api.framework.replies import replies, reply
+from tiltyard_registry.api.framework.routes import delete, get, patch, post
+from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.new_versions import NewVersion
+from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
+from tiltyard_registry.store.models import model_versions as store
+from tiltyard_registry.store.models import search
+from tiltyard_registry.store.models import tags as registry_tags
+from tiltyard_registry.store.registration import new_versions
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.session import Row, Session
+
+
+@post("/model-versions/create")
+async def create_model_version(
+    database: Database,
+    who: Principal,
+    artifacts: ArtifactRoot,
+    request_id: NamedDependency[str | None],
+    data: wire.CreateModelVersion,
+) -> wire.ModelVersionReply:
+    """Registers the next version of a model; what lies at its source can change no more."""
+    tags = msgspec.to_builtins(data.tags)
+    new = NewVersion(data.source, data.run_id, data.model_id, data.description, data.run_link, tags)
+    row = await new_versions.create_version(database, who, artifacts, data.name, new, request_id=request_id)
+    return _shown(row)
+
+
+@get("/model-versions/get")
+async def get_model_version(read_session: Session, who: Principal, name: Text, version: Text) -> wire.ModelVersionReply:
+    """One model version."""
+    return _shown(await store.get_model_version(read_session, who, name, version))
+
+
+@get("/model-versions/search")
+async def search_model_versions(
+    read_session: Session,
+    who: Principal,
+    filter: str | None = None,
+    max_results: int | None = None,
+    order_by: list[str] | None = None,
+    page_token: str | None = None,
+) -> wire.ModelVersionsPage:
+    """One page of the model versions that a filter finds."""
+    rows, token = await search.search_model_versions(
+        read_session, who, filter=filter, order_by=order_by or (), max_results=max_results, page_token=page_token
+    )
+    return wire.ModelVersionsPage(replies(rows, wire.ModelVersion), token)
+
+
+@patch("/model-versions/update")
+async def update_model_version(
+    session: Session, who: Principal, data: wire.UpdateModelVersion
+) -> wire.ModelVersionReply:
+    """Sets the description; an absent one clears it."""
+    row = await store.update_model_version(session, who, data.name, data.version, description=data.description)
+    return _shown(row)
+
+
+@post("/model-versions/transition-stage")
+async def transition_model_version_stage(
+    session: Session, who: Principal, data: wire.TransitionModelVersionStage
+) -> wire.ModelVersionReply:
+    """Moves a version to a stage, and on request archives the others that are in it."""
+    row = await store.transition_model_version_stage(
+        session,
+        who,
+        data.name,
+        data.version,
+        data.stage,
+        archive_existing_versions=data.archive_existing_versions,
+        comment=data.comment,
+    )
+    return _shown(row)
+
+
+@delete("/model-versions/delete")
+async def delete_model_version(session: Session, who: Principal, data: wire.DeleteModelVersion) -> Empty:
+    """Removes a version and the aliases that name it; its number is never used again."""
+    await store.delete_model_version(session, who, data.name, data.version)
+    return Empty()
+
+
+@delete("/models/{name:str}/versions/{version:str}")
+async def delete_version(session: Session, who: Principal, name: str, version: str, force: bool = False) -> Empty:
+    """Removes a version; one that an alias names only with `force`, and the alias with it."""
+    await store.delete_model_version(session, who, name, version, force=force)
+    return Empty()
+
+
+@get("/model-versions/get-download-uri")
+async def get_model_version_download_uri(
+    read_session: Session, who: Principal, name: Text, version: Text
+) -> wire.DownloadUriReply:
+    """Where the files of a version are read."""
+    return wire.DownloadUriReply(await store.get_model_version_download_uri(read_session, who, name, version))
+
+
+@post("/model-versions/set-tag")
+async def set_model_version_tag(session: Session, who: Principal, data: wire.SetModelVersionTag) -> Empty:
+    """Sets one tag of a version."""
+    await registry_tags.set_model_version_tag(session, who, data.name, data.version, data.key, data.value)
+    return Empty()
+
+
+@delete("/model-versions/delete-tag")
+async def delete_model_version_tag(session: Session, who: Principal, data: wire.DeleteModelVersionTag) -> Empty:
+    """Removes one tag of a version; an absent one is no error."""
+    await registry_tags.delete_model_version_tag(session, who, data.name, data.version, data.key)
+    return Empty()
+
+
+def _shown(row: Row) -> wire.ModelVersionReply:
+    return wire.ModelVersionReply(reply(row, wire.ModelVersion))
+
+
+HANDLERS: list[HTTPRouteHandler] = [
+    create_model_version,
+    get_model_version,
+    search_model_versions,
+    update_model_version,
+    transition_model_version_stage,
+    delete_model_version,
+    get_model_version_download_uri,
+    set_model_version_tag,
+    delete_model_version_tag,
+]
+OWN_HANDLERS: list[HTTPRouteHandler] = [delete_version]

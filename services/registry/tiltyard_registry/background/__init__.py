@@ -1,0 +1,1 @@
+"""Work that outlives a request: rows, and loops that hold a lease."""

@@ -1,0 +1,30 @@
+"""`tiltyard migrate`: the schema of a database, brought up to date once, before services start on it."""
+
+from pathlib import Path
+
+import click
+
+from tiltyard.cli import options
+from tiltyard_registry.settings import RegistrySettings
+
+
+def upgrade(settings: RegistrySettings) -> None:
+    """Brings the schema that `settings` lead to up to date. Safe to repeat and to interrupt.
+
+    Raises:
+        TemporarilyUnavailable: the database does not answer.
+    """
+    from tiltyard_registry.store.migrations import upgrade as bring_up_to_date
+
+    if settings.database_url is None:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    bring_up_to_date(settings.resolved_database_url)
+
+
+@click.command()
+@options.database_url
+@options.data_dir
+def migrate(database_url: str | None, data_dir: Path) -> None:
+    """Bring the database schema up to date. Safe to repeat, and to run from several places at once."""
+    upgrade(RegistrySettings(database_url=database_url, data_dir=data_dir))
+    click.echo("The schema is up to date.")

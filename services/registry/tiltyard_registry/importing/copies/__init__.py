@@ -1,0 +1,1 @@
+"""Rows and files of an MLflow server, copied as they are."""

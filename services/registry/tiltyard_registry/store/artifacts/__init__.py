@@ -1,0 +1,1 @@
+"""Files: who may change them, what is pinned, where they lie."""

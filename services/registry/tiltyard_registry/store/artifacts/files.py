@@ -1,0 +1,99 @@
+"""Artifacts: who may change a file, what is pinned, and what a directory held when it was registered.
+
+Publishing an upload, deleting, and pinning exclude one another within a scope (one run's or one logged model's
+directory), so no byte below a prefix changes once it is pinned. Who changes files holds the scope (`ScopeLocks`),
+looks for pins, and asks the store while no transaction is open: a store may take long, and all others would wait.
+"""
+
+from collections.abc import AsyncIterator
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.storage import ArtifactStore, Entry
+from tiltyard_registry.rules import access
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.store.artifacts.hashes import HashedUpload, remember_hashes
+from tiltyard_registry.store.artifacts.paths import check_path, directories_above, scope_of
+from tiltyard_registry.store.artifacts.pins import refuse_pinned
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.availability import done_already
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.rowsets import pages
+from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.tables.artifacts import files
+
+
+async def check_writable(session: Session, who: Principal, path: str) -> str:
+    """`path` as the store keeps it, if `who` may write a file there now.
+
+    Raises:
+        InvalidParameterValue: the path is unsafe.
+        ResourceConflict: a registered version pins it.
+    """
+    safe = check_path(path)
+    access.require(who, Action.UPDATE, f"artifact {safe}")
+    await refuse_pinned(session, safe, {safe} | directories_above([safe]))
+    return safe
+
+
+async def publish(database: Database, who: Principal, path: str, upload: HashedUpload) -> Entry:
+    """Makes a sealed upload visible at `path`, and remembers its hash.
+
+    Raises:
+        ResourceConflict: a version was registered while the bytes were coming.
+    """
+    async with database.scopes.alone(scope_of(path) or path):
+        async with database.read() as session:
+            await check_writable(session, who, path)
+        entry, sha256 = await upload.commit()
+        with done_already():
+            async with database.write() as session:
+                await remember_hashes(session, [(entry, sha256)])
+    return entry
+
+
+async def delete(database: Database, who: Principal, artifact_store: ArtifactStore, path: str) -> None:
+    """Removes the file or tree at `path`; a missing one is no error.
+
+    Raises:
+        InvalidParameterValue: the path is unsafe, or the root itself.
+        ResourceConflict: a registered version pins it, something below it or a directory above it. Of what lies above
+            the directories of runs and models, other directories may be gone when one of them is pinned meanwhile.
+    """
+    safe = check_path(path)
+    if not safe:
+        raise InvalidParameterValue("Invalid path for parameter 'path': the artifact root cannot be deleted.")
+    access.require(who, Action.DELETE, f"artifact {safe}")
+    # Above the scopes, each directory is locked by itself: one that comes later is not part of this deletion.
+    targets = [safe] if scope_of(safe) else sorted([path async for path in _scopes_below(artifact_store, safe)])
+    if targets != [safe]:
+        for target in targets:
+            await _check_deletable(database, who, artifact_store, safe, target)
+    for target in targets:
+        async with database.scopes.alone(scope_of(target) or target):
+            below = await _check_deletable(database, who, artifact_store, safe, target)
+            # What is remembered of files goes first: if their removal is cut off, it can be asked for again.
+            async with database.write() as session:
+                for page in pages([target, *below]):
+                    await session.execute(files.delete().where(rowsets.among(session, files.c.path, page)))
+            with done_already():
+                await artifact_store.delete(target)
+
+
+async def _check_deletable(
+    database: Database, who: Principal, artifact_store: ArtifactStore, path: str, target: str
+) -> list[str]:
+    """The files below `target`, once it is known that no version pins any of it; `path` is what the caller named."""
+    below = [entry.path async for entry in artifact_store.list(target, recursive=True)]
+    async with database.read() as session:
+        await check_writable(session, who, target)
+        await refuse_pinned(session, path, directories_above(below))
+    return below
+
+
+async def _scopes_below(artifact_store: ArtifactStore, path: str) -> AsyncIterator[str]:
+    async for entry in artifact_store.list(path):
+        if entry.is_dir and scope_of(entry.path) is None:
+            async for below in _scopes_below(artifact_store, entry.path):
+                yield below
+        else:
+            yield entry.path

@@ -1,0 +1,59 @@
+"""Files that versions are made of, which nobody may change."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import select
+
+from tiltyard.errors import ResourceConflict
+from tiltyard.storage import ArtifactStore, Entry
+from tiltyard_registry.store.artifacts.paths import directories_above, scope_of
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.rowsets import pages
+from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.tables.artifacts import files
+from tiltyard_registry.tables.models import model_versions, registered_models
+
+_PIN = select(registered_models.c.name, model_versions.c.version).join_from(model_versions, registered_models)
+
+
+async def remove_unpinned(database: Database, artifact_store: ArtifactStore, entries: Sequence[Entry]) -> list[Entry]:
+    """Removes those of these files, at most 1,000, that no registered version pins, and gives the others."""
+    by_scope: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_scope.setdefault(scope_of(entry.path) or entry.path, []).append(entry)
+    kept: list[Entry] = []
+    for scope, some in sorted(by_scope.items()):
+        async with database.scopes.alone(scope):
+            async with database.read() as session:
+                free, pinned = await split_pinned(session, some)
+            kept += pinned
+            paths = [entry.path for entry in free]
+            await artifact_store.delete_files(paths)
+            # These go last: by them a collection that is cut off here knows the files that are left for its own.
+            async with database.write() as session:
+                await session.execute(files.delete().where(rowsets.among(session, files.c.path, paths)))
+    return kept
+
+
+async def split_pinned(session: Session, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """The files that no registered version pins now, and those that one does."""
+    paths = [entry.path for entry in entries]
+    column, pins = model_versions.c.pinned_prefix, set[str]()
+    for page in pages(sorted({*paths, *directories_above(paths)})):
+        pins |= set((await session.execute(select(column).where(rowsets.among(session, column, page)))).scalars())
+    free: list[Entry] = []
+    kept: list[Entry] = []
+    for entry in entries:
+        (free if pins.isdisjoint({entry.path, *directories_above([entry.path])}) else kept).append(entry)
+    return free, kept
+
+
+async def refuse_pinned(session: Session, path: str, prefixes: Collection[str]) -> None:
+    for page in pages(sorted(prefixes)):
+        query = _PIN.where(rowsets.among(session, model_versions.c.pinned_prefix, page)).limit(1)
+        if pin := await session.one(query):
+            raise ResourceConflict(
+                f"Artifact '{path}' cannot be changed: version {pin['version']} of registered model "
+                f"'{pin['name']}' is made of it."
+            )

@@ -1,0 +1,1 @@
+"""What changed: written with the change, told to whoever waits."""

@@ -1,0 +1,1 @@
+"""Experiments and the logged models in them."""

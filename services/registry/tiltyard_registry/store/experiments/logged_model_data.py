@@ -1,0 +1,86 @@
+"""What hangs on logged models: params, tags, metric points and registrations, one statement per kind and page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import RowMapping, select
+
+from tiltyard_registry.rules.metrics import shown
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.tables.experiments import logged_model_metrics, logged_model_params, logged_model_tags
+from tiltyard_registry.tables.models import model_versions, registered_models
+
+_INFO = (
+    "model_id",
+    "name",
+    "creation_timestamp_ms",
+    "last_updated_timestamp_ms",
+    "artifact_uri",
+    "status",
+    "status_message",
+    "model_type",
+    "source_run_id",
+)
+
+
+async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
+    """The logged models as the wire shows them: `{info, data}`, in the order of `rows`."""
+    models = {row["model_id"]: _empty(row) for row in rows}
+    if models:
+        tags = {model_id: model["info"]["tags"] for model_id, model in models.items()}
+        params = {model_id: model["data"]["params"] for model_id, model in models.items()}
+        await _read_entries(session, tags, logged_model_tags)
+        await _read_entries(session, params, logged_model_params)
+        await _read_metrics(session, models)
+        await _read_registrations(session, models)
+    return list(models.values())
+
+
+def _empty(row: RowMapping) -> Row:
+    info = {name: row[name] for name in _INFO}
+    info |= {"experiment_id": str(row["experiment_id"]), "tags": [], "registrations": []}
+    return {"info": info, "data": {"params": [], "metrics": []}}
+
+
+async def _read_entries(session: Session, lists: Mapping[str, list[Row]], table: Any) -> None:
+    statement = (
+        select(table.c.model_id, table.c.key, table.c.value)
+        .where(rowsets.among(session, table.c.model_id, list(lists)))
+        .order_by(table.c.model_id, table.c.key)
+    )
+    for model_id, key, value in await session.execute(statement):
+        lists[model_id].append({"key": key, "value": value})
+
+
+async def _read_metrics(session: Session, models: Mapping[str, Row]) -> None:
+    table = logged_model_metrics.c
+    statement = (
+        select(logged_model_metrics)
+        .where(rowsets.among(session, table.model_id, list(models)))
+        .order_by(table.model_id, table.key, table.timestamp, table.step, table.value)
+    )
+    for row in (await session.execute(statement)).mappings():
+        point = {
+            "key": row["key"],
+            "value": shown(row["value"], row["is_nan"]),
+            "timestamp": row["timestamp"],
+            "step": row["step"],
+            "model_id": row["model_id"],
+            "run_id": row["run_id"],
+        }
+        # Empty text is how the table says 'without a dataset'; the wire leaves the field out.
+        point |= {name: row[name] for name in ("dataset_name", "dataset_digest") if row[name]}
+        models[row["model_id"]]["data"]["metrics"].append(point)
+
+
+async def _read_registrations(session: Session, models: Mapping[str, Row]) -> None:
+    version = model_versions.c
+    statement = (
+        select(version.model_id, registered_models.c.name, version.version)
+        .join(registered_models, registered_models.c.id == version.registered_model_id)
+        .where(rowsets.among(session, version.model_id, list(models)))
+        .order_by(version.model_id, registered_models.c.name, version.version)
+    )
+    for model_id, name, number in await session.execute(statement):
+        models[model_id]["info"]["registrations"].append({"name": name, "version": str(number)})

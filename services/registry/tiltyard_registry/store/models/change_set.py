@@ -1,0 +1,92 @@
+"""Several alias and tag changes at once: all of them, or none."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from tiltyard.errors import InvalidParameterValue, TiltyardError
+from tiltyard.names import parse_model_name
+from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.limits import MAX_CHANGES
+from tiltyard_registry.store.models import aliases, tags
+from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.tables.models import registered_models
+
+_WANTED = {
+    "set_alias": ("alias", "version"),
+    "delete_alias": ("alias",),
+    "set_tag": ("key",),
+    "delete_tag": ("key",),
+}
+
+
+async def apply_changes(session: Session, who: Principal, changes: Sequence[Mapping[str, Any]]) -> None:
+    """Applies the changes in order, in the transaction of `session`, which must not commit when this raises.
+
+    A change is `{action, name, alias?, version?, expected_version?, key?, value?}`; see `wire.registry.Change`.
+
+    Raises:
+        InvalidParameterValue, ResourceDoesNotExist, ResourceConflict: as the single door does; the message
+            begins with the number of the change, counted from 1.
+    """
+    if not 1 <= len(changes) <= MAX_CHANGES:
+        raise InvalidParameterValue(
+            f"Parameter 'changes' must hold between 1 and {MAX_CHANGES} changes, got {len(changes)}."
+        )
+    for number, change in enumerate(changes, 1):
+        with _numbered(number, change):
+            _check(change)
+    # In one order for everybody, so that two batches over the same models never wait for each other.
+    names = sorted({parse_model_name(change["name"]).shown for change in changes})
+    for name in names:
+        await session.execute(select(registered_models.c.id).where(registered_models.c.name == name).with_for_update())
+    for number, change in enumerate(changes, 1):
+        with _numbered(number, change):
+            await _apply(session, who, change)
+
+
+class _numbered:
+    """Says in an error's message which of the changes it is about."""
+
+    def __init__(self, number: int, change: Mapping[str, Any]) -> None:
+        self._where = f"Change {number} ({change.get('action')})"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, TiltyardError):
+            raise type(error)(f"{self._where}: {error.message}", retry_after_s=error.retry_after_s) from None
+
+
+def _check(change: Mapping[str, Any]) -> None:
+    wanted = _WANTED.get(change.get("action", ""))
+    if wanted is None:
+        raise InvalidParameterValue(
+            f"Invalid value '{str(change.get('action'))[:80]}' for parameter 'action': "
+            f"expected one of {', '.join(_WANTED)}."
+        )
+    for parameter in ("name", *wanted):
+        if change.get(parameter) in (None, ""):
+            raise InvalidParameterValue(f"Missing value for required parameter '{parameter}'.")
+    parse_model_name(change["name"])
+
+
+async def _apply(session: Session, who: Principal, change: Mapping[str, Any]) -> None:
+    name, version, key = change["name"], change.get("version"), change.get("key")
+    expected = change.get("expected_version")
+    match change["action"]:
+        case "set_alias":
+            await aliases.set_alias(session, who, name, change["alias"], version or 0, expected_version=expected)
+        case "delete_alias":
+            await aliases.delete_alias(session, who, name, change["alias"], expected_version=expected)
+        case "set_tag" if version in (None, ""):
+            await tags.set_registered_model_tag(session, who, name, key or "", change.get("value", ""))
+        case "set_tag":
+            value = change.get("value", "")
+            await tags.set_model_version_tag(session, who, name, version or 0, key or "", value)
+        case "delete_tag" if version in (None, ""):
+            await tags.delete_registered_model_tag(session, who, name, key or "")
+        case _:
+            await tags.delete_model_version_tag(session, who, name, version or 0, key or "")

@@ -1,0 +1,213 @@
+"""Registered models."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import insert
+
+from tiltyard.errors import ResourceConflict
+from tiltyard.names import check_new_name, parse_model_name
+from tiltyard_registry.rules import access, lifecycle, limits
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.limits import check_entries
+from tiltyard_registry.store.events import outbox
+from tiltyard_registry.store.models import related_rows
+from tiltyard_registry.store.models.aliases import record_alias
+from tiltyard_registry.store.models.model_rows import find_model, lock_model, touch
+from tiltyard_registry.store.namespaces import schemas
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.session import Found, Row, Session, already_exists, now_ms
+from tiltyard_registry.tables.models import (
+    model_versions,
+    registered_model_aliases,
+    registered_model_tags,
+    registered_models,
+)
+
+_MAX_NAMED = 10
+
+
+async def create_registered_model(
+    session: Session,
+    who: Principal,
+    name: str,
+    *,
+    description: str | None = None,
+    tags: Sequence[Mapping[str, str]] = (),
+) -> Row:
+    """The new model, without versions. Its schema and catalog are created when they are missing.
+
+    Raises:
+        ResourceAlreadyExists: the name is taken.
+        InvalidParameterValue: a name, a description or a tag that is not allowed.
+    """
+    parsed = parse_model_name(name)
+    check_new_name(name, parameter="name")
+    shown = parsed.shown
+    access.require(who, Action.CREATE, f"registered model {shown}")
+    check_entries(session.quotas, "tags", len(tags))
+    description = limits.check_description(description)
+    checked = limits.check_tags(tags)
+    schema_id = await schemas.ensure_schema(session, who, parsed.catalog, parsed.schema)
+    now = now_ms()
+    with already_exists(_taken(shown)):
+        model_id = await session.scalar(
+            insert(registered_models)
+            .values(
+                uuid=str(uuid.uuid4()),
+                schema_id=schema_id,
+                name=shown,
+                description=description,
+                owner=who.name,
+                creation_timestamp=now,
+                created_by=who.name,
+                last_updated_timestamp=now,
+                updated_by=who.name,
+            )
+            .returning(registered_models.c.id)
+        )
+    if checked:
+        columns = {"registered_model_id": model_id, "key": list(checked), "value": list(checked.values())}
+        await rowsets.overwrite(session, registered_model_tags, columns)
+    outbox.record(
+        session,
+        who,
+        "create_registered_model",
+        model={"id": model_id, "name": shown},
+        after={"name": shown, "description": description, "tags": checked},
+    )
+    return await _shown(session, shown)
+
+
+async def get_registered_model(session: Session, who: Principal, name: str) -> Row:
+    """The model with its tags, aliases and the latest version of each stage.
+
+    Raises:
+        ResourceDoesNotExist: no model has this name.
+    """
+    shown = parse_model_name(name).shown
+    access.require(who, Action.READ, f"registered model {shown}")
+    return await _shown(session, shown)
+
+
+async def update_registered_model(session: Session, who: Principal, name: str, *, description: str | None) -> Row:
+    """The model with another description; an absent one clears it.
+
+    Raises:
+        ResourceDoesNotExist: no model has this name.
+    """
+    model = await lock_model(session, who, Action.UPDATE, name)
+    change = outbox.changed(model, {"description": limits.check_description(description)})
+    if change is not None:
+        await touch(session, who, model, description=change[1]["description"])
+        outbox.record(session, who, "update_registered_model", model=model, before=change[0], after=change[1])
+    return await _shown(session, model["name"])
+
+
+async def rename_registered_model(session: Session, who: Principal, name: str, new_name: str) -> Row:
+    """The model under its new name, with its versions, tags and aliases; the schema may be another one.
+
+    The name that it has already changes nothing.
+
+    Raises:
+        ResourceDoesNotExist: no model has the old name.
+        ResourceAlreadyExists: the new name is taken.
+    """
+    parsed = parse_model_name(new_name, parameter="new_name")
+    if new_name != name:
+        check_new_name(new_name, parameter="new_name")
+    shown = parsed.shown
+    access.require(who, Action.CREATE, f"registered model {shown}")
+    # First the schema, then the model, as a rename of the schema does: nobody waits in a circle.
+    schema_id = await schemas.ensure_schema(session, who, parsed.catalog, parsed.schema)
+    model = await lock_model(session, who, Action.UPDATE, name)
+    if shown == model["name"]:
+        return await _shown(session, shown)
+    with already_exists(_taken(shown)):
+        await touch(session, who, model, name=shown, schema_id=schema_id)
+    outbox.record(
+        session, who, "rename_registered_model", model=model, before={"name": model["name"]}, after={"name": shown}
+    )
+    return await _shown(session, shown)
+
+
+async def delete_registered_model(
+    session: Session, who: Principal, name: str, *, with_versions: bool = True, with_aliases: bool = True
+) -> None:
+    """Removes the model with everything on it; one that has versions, or aliases, only with them.
+
+    Raises:
+        ResourceDoesNotExist: no model has this name.
+        ResourceConflict: it has some that are not to go.
+    """
+    model = await lock_model(session, who, Action.DELETE, name)
+    of_model = model_versions.c.registered_model_id == model["id"]
+    versions = await session.all(related_rows.VERSIONS.where(of_model).order_by(model_versions.c.version))
+    if versions and not with_versions:
+        raise ResourceConflict(
+            f"Unable to delete a registered model with existing model versions: {parse_model_name(model['name']).model}"
+        )
+    before = (await related_rows.model_rows(session, [model]))[0]
+    if before["aliases"] and not with_aliases:
+        named = shown_aliases([alias["alias"] for alias in before["aliases"]])
+        raise ResourceConflict(
+            f"Aliases of '{model['name']}' would be gone too: {named}. Move or delete them first, or force the "
+            "deletion, which deletes them too."
+        )
+    for alias in before["aliases"]:
+        record_alias(session, who, model, alias["alias"], alias["version"], None)
+    for version in await related_rows.version_rows(session, versions):
+        outbox.record(
+            session, who, "delete_model_version", model=model, version=version["version"], before=remembered(version)
+        )
+    outbox.record(
+        session,
+        who,
+        "delete_registered_model",
+        model=model,
+        before={
+            "name": model["name"],
+            "description": model["description"],
+            "tags": {tag["key"]: tag["value"] for tag in before["tags"]},
+        },
+    )
+    for table in (registered_model_aliases, model_versions):
+        await session.execute(table.delete().where(table.c.registered_model_id == model["id"]))
+    await session.execute(registered_models.delete().where(registered_models.c.id == model["id"]))
+
+
+async def get_latest_versions(
+    session: Session, who: Principal, name: str, stage_names: Sequence[str] = ()
+) -> list[Row]:
+    """The highest version of each of the stages, of every stage when none is named; with aliases.
+
+    Raises:
+        ResourceDoesNotExist: no model has this name.
+        InvalidParameterValue: an unknown stage.
+    """
+    shown = parse_model_name(name).shown
+    access.require(who, Action.READ, f"registered model {shown}")
+    wanted = [lifecycle.canonical(stage) for stage in stage_names] or lifecycle.STAGES
+    model = await find_model(session, shown)
+    return await related_rows.latest_versions(session, [model["id"]], sorted(set(wanted)))
+
+
+def shown_aliases(aliases: Sequence[str]) -> str:
+    """Aliases as a message names them; of very many only the first."""
+    more = f" and {len(aliases) - _MAX_NAMED} more" if len(aliases) > _MAX_NAMED else ""
+    return ", ".join(f"'{alias}'" for alias in aliases[:_MAX_NAMED]) + more
+
+
+def remembered(version: Found) -> Row:
+    """What the event of a deleted version keeps of it. `version` comes with its tags."""
+    kept = ("source", "run_id", "model_id", "current_stage", "description", "status", "storage_location")
+    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    return {name: version[name] for name in (*kept, "manifest_digest")} | {"tags": tags}
+
+
+async def _shown(session: Session, shown: str) -> Row:
+    return (await related_rows.model_rows(session, [await find_model(session, shown)]))[0]
+
+
+def _taken(shown: str) -> str:
+    return f"Registered Model (name={shown}) already exists."

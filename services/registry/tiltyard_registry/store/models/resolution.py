@@ -1,0 +1,137 @@
+"""What model URIs name now: a handful of statements, however many URIs are asked."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from sqlalchemy import func, select
+
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
+from tiltyard.names import parse_model_name
+from tiltyard.uri import AliasUri, LatestUri, RegisteredUri, StageUri, VersionUri, parse_model_uri
+from tiltyard_registry.rules import access, prompts
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.store.models import related_rows
+from tiltyard_registry.store.models.aliases import no_alias, no_latest
+from tiltyard_registry.store.models.model_rows import no_model
+from tiltyard_registry.store.models.related_rows import VersionKey
+from tiltyard_registry.store.models.version_rows import no_version
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.tables.models import model_versions, registered_model_aliases, registered_models
+
+
+async def resolve(session: Session, who: Principal, uris: Sequence[str]) -> list[Row]:
+    """For each URI the row of the version that it names, with `uri` and `digest` on it.
+
+    Where it names none: `{uri, error_code, message}`.
+    """
+    asked = [_read(who, uri) for uri in uris]
+    known = [one for one in asked if not isinstance(one, TiltyardError)]
+    look_ups = await _look_up(session, known)
+    answers: list[Row] = []
+    for uri, one in zip(uris, asked, strict=True):
+        found = one if isinstance(one, TiltyardError) else look_ups.version_of(one)
+        if isinstance(found, TiltyardError):
+            answers.append({"uri": uri, "error_code": found.code, "message": found.message})
+        else:
+            answers.append({**found, "uri": uri, "digest": found["manifest_digest"]})
+    return answers
+
+
+def models_of(uris: Sequence[str]) -> set[str]:
+    """The shown names of the models that URIs name; what is wrong with a URI is for `resolve` to say."""
+    names = set()
+    for uri in uris:
+        with suppress(InvalidParameterValue):
+            parsed = parse_model_uri(uri)
+            if isinstance(parsed, VersionUri | AliasUri | StageUri | LatestUri):
+                names.add(parse_model_name(parsed.name).shown)
+    return names
+
+
+class _LookUps:
+    """Everything that the URIs asked for need, read from the database."""
+
+    def __init__(self, models: dict[str, int]) -> None:
+        self.models = models
+        self.aliases: dict[tuple[int, str], int] = {}
+        self.latest: dict[int, int] = {}
+        self.stages: dict[tuple[int, str], int] = {}
+        self.versions: dict[VersionKey, Row] = {}
+
+    def key_of(self, uri: RegisteredUri) -> VersionKey | TiltyardError:
+        """(model id, version) of what the URI names, or the error that says what is missing."""
+        shown = parse_model_name(uri.name).shown
+        model_id = self.models.get(shown)
+        if model_id is None:
+            return no_model(shown)
+        match uri:
+            case VersionUri(_, number):
+                return model_id, number
+            case AliasUri(_, alias):
+                version = self.aliases.get((model_id, alias))
+                return no_alias(alias) if version is None else (model_id, version)
+            case StageUri(_, stage):
+                version = self.stages.get((model_id, stage))
+                absent = f"No version of registered model '{shown}' is in stage '{stage}'."
+                return ResourceDoesNotExist(absent) if version is None else (model_id, version)
+            case LatestUri():
+                version = self.latest.get(model_id)
+                return no_latest(shown) if version is None else (model_id, version)
+
+    def version_of(self, uri: RegisteredUri) -> Row | TiltyardError:
+        """The version that the URI names."""
+        key = self.key_of(uri)
+        if isinstance(key, TiltyardError):
+            return key
+        row = self.versions.get(key)
+        if row is None:
+            return no_version(parse_model_name(uri.name).shown, key[1])
+        is_prompt = prompts.is_prompt_version(row["storage_location"], row["tags"])
+        return prompts.refusal(row["name"], key[1]) if is_prompt else row
+
+
+def _read(who: Principal, uri: str) -> RegisteredUri | TiltyardError:
+    try:
+        parsed = parse_model_uri(uri)
+    except InvalidParameterValue as error:
+        return error
+    if not isinstance(parsed, VersionUri | AliasUri | StageUri | LatestUri):
+        return InvalidParameterValue(
+            f"Invalid model URI '{uri[:300]}' for parameter 'uri': expected the URI of a registered model, "
+            "'models:/NAME/VERSION', 'models:/NAME/STAGE', 'models:/NAME/latest' or 'models:/NAME@ALIAS'."
+        )
+    access.require(who, Action.READ, f"registered model {parse_model_name(parsed.name).shown}")
+    return parsed
+
+
+async def _look_up(session: Session, uris: Sequence[RegisteredUri]) -> _LookUps:
+    names = sorted({parse_model_name(uri.name).shown for uri in uris})
+    model, version, alias = registered_models.c, model_versions.c, registered_model_aliases.c
+    rows = await session.all(select(model.id, model.name).where(rowsets.among(session, model.name, names)))
+    found = _LookUps({row["name"]: row["id"] for row in rows})
+    ids = sorted(found.models.values())
+    if any(isinstance(uri, AliasUri) for uri in uris):
+        wanted = sorted({uri.alias for uri in uris if isinstance(uri, AliasUri)})
+        query = select(registered_model_aliases).where(
+            rowsets.among(session, alias.registered_model_id, ids), rowsets.among(session, alias.alias, wanted)
+        )
+        for row in await session.all(query):
+            found.aliases[row["registered_model_id"], row["alias"]] = row["version"]
+    if any(isinstance(uri, LatestUri) for uri in uris):
+        highest = select(func.max(version.version)).where(version.registered_model_id == model.id).scalar_subquery()
+        latest = select(model.id, highest.label("version")).where(rowsets.among(session, model.id, ids))
+        for row in await session.all(latest):
+            if row["version"] is not None:
+                found.latest[row["id"]] = row["version"]
+    staged = sorted({uri.stage for uri in uris if isinstance(uri, StageUri)})
+    if staged:
+        for newest in await related_rows.latest_versions(session, ids, staged):
+            found.stages[newest["registered_model_id"], newest["current_stage"]] = newest["version"]
+    keys = [key for uri in uris if not isinstance(key := found.key_of(uri), TiltyardError)]
+    if keys:
+        among = related_rows.among_versions(session, version.registered_model_id, version.version, sorted(set(keys)))
+        rows = await session.all(related_rows.VERSIONS.where(among))
+        for version_row in await related_rows.version_rows(session, rows):
+            found.versions[version_row["registered_model_id"], version_row["version"]] = version_row
+    return found

@@ -1,0 +1,114 @@
+"""Searches and lists of registered models and of versions."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from tiltyard.names import parse_model_name
+from tiltyard_registry.rules import access, limits
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.search import MODEL_VERSIONS, REGISTERED_MODELS, Page
+from tiltyard_registry.store.models import related_rows
+from tiltyard_registry.store.models.model_rows import find_model
+from tiltyard_registry.store.namespaces import schemas
+from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.tables.models import model_versions, registered_models
+
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+MAX_VERSIONS = 200_000
+"""What a client may ask for. Source: mlflow/store/model_registry/__init__.py, tag v3.17.2."""
+PAGE_VERSIONS = 10_000
+"""What it gets at most, with the token of the next page: one request shall not hold everybody's memory."""
+
+
+async def search_registered_models(
+    session: Session,
+    who: Principal,
+    filter: str | None = None,
+    *,
+    order_by: Sequence[str] = (),
+    max_results: int | None = None,
+    page_token: str | None = None,
+) -> tuple[list[Row], str | None]:
+    """One page of the models that match, and the token of the next page.
+
+    Raises:
+        InvalidParameterValue: the filter, the order, the page size or the token is not right.
+    """
+    access.require(who, Action.READ, "registered models")
+    page = Page(
+        REGISTERED_MODELS,
+        filter=filter,
+        order_by=order_by,
+        page_token=page_token,
+        max_results=limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
+        dialect=session.dialect,
+    )
+    rows, next_page_token = page.split(await session.all(page.of(select(registered_models))))
+    return await related_rows.model_rows(session, rows), next_page_token
+
+
+async def list_registered_models(
+    session: Session,
+    who: Principal,
+    *,
+    within: tuple[str, str] | None = None,
+    after: str = "",
+    limit: int,
+) -> list[Row]:
+    """At most `limit` models by name, those behind the name `after`; of one (catalog, schema) or of all.
+
+    Raises:
+        ResourceDoesNotExist: the schema is missing.
+    """
+    access.require(who, Action.READ, "registered models")
+    query = select(registered_models).where(registered_models.c.name > after)
+    if within is not None:
+        schema = await schemas.get_schema(session, who, *within)
+        query = query.where(registered_models.c.schema_id == schema["id"])
+    return [dict(row) for row in await session.all(query.order_by(registered_models.c.name).limit(limit))]
+
+
+async def search_model_versions(
+    session: Session,
+    who: Principal,
+    filter: str | None = None,
+    *,
+    order_by: Sequence[str] = (),
+    max_results: int | None = None,
+    page_token: str | None = None,
+) -> tuple[list[Row], str | None]:
+    """One page of the versions that match, with tags and aliases, and the token of the next page.
+
+    Raises:
+        InvalidParameterValue: the filter, the order, the page size or the token is not right.
+    """
+    access.require(who, Action.READ, "registered models")
+    page = Page(
+        MODEL_VERSIONS,
+        filter=filter,
+        order_by=order_by,
+        page_token=page_token,
+        max_results=min(limits.page_size(max_results, default=MAX_VERSIONS, maximum=MAX_VERSIONS), PAGE_VERSIONS),
+        dialect=session.dialect,
+    )
+    rows, next_page_token = page.split(await session.all(page.of(related_rows.VERSIONS)))
+    return await related_rows.version_rows(session, rows), next_page_token
+
+
+async def list_model_versions(session: Session, who: Principal, name: str, *, after: int = 0, limit: int) -> list[Row]:
+    """At most `limit` versions of a model by number, those behind the number `after`.
+
+    Raises:
+        ResourceDoesNotExist: the model is missing.
+    """
+    shown = parse_model_name(name).shown
+    access.require(who, Action.READ, f"registered model {shown}")
+    model = await find_model(session, shown)
+    query = related_rows.VERSIONS.where(
+        model_versions.c.registered_model_id == model["id"], model_versions.c.version > after
+    )
+    return await related_rows.version_rows(
+        session, await session.all(query.order_by(model_versions.c.version).limit(limit))
+    )

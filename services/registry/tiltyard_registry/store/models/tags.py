@@ -1,0 +1,100 @@
+"""Tags of registered models and of versions."""
+
+from typing import Any
+
+from sqlalchemy import Table, and_, select
+
+from tiltyard_registry.rules import limits
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.store.events import outbox
+from tiltyard_registry.store.models.model_rows import lock_model
+from tiltyard_registry.store.models.version_rows import locked_version
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.tables.models import model_version_tags, registered_model_tags
+
+
+async def set_registered_model_tag(session: Session, who: Principal, name: str, key: str, value: str) -> None:
+    """Sets one tag of the model.
+
+    Raises:
+        ResourceDoesNotExist: no model has this name.
+        InvalidParameterValue: a key or value that is not allowed.
+    """
+    limits.check_tag(key, value)
+    model = await lock_model(session, who, Action.UPDATE, name)
+    owner = {"registered_model_id": model["id"]}
+    change = await _set(session, registered_model_tags, owner, key, value)
+    if change is not None:
+        outbox.record(session, who, "set_registered_model_tag", model=model, **change)
+
+
+async def delete_registered_model_tag(session: Session, who: Principal, name: str, key: str) -> None:
+    """Removes one tag of the model; an absent one is no error.
+
+    Raises:
+        ResourceDoesNotExist: no model has this name.
+    """
+    limits.check_tag(key, "")
+    model = await lock_model(session, who, Action.UPDATE, name)
+    change = await _delete(session, registered_model_tags, {"registered_model_id": model["id"]}, key)
+    if change is not None:
+        outbox.record(session, who, "delete_registered_model_tag", model=model, **change)
+
+
+async def set_model_version_tag(
+    session: Session, who: Principal, name: str, version: str | int, key: str, value: str
+) -> None:
+    """Sets one tag of the version.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+        InvalidParameterValue: a key or value that is not allowed.
+    """
+    limits.check_tag(key, value)
+    model, row = await locked_version(session, who, name, version)
+    owner = {"registered_model_id": model["id"], "version": row["version"]}
+    change = await _set(session, model_version_tags, owner, key, value)
+    if change is not None:
+        outbox.record(session, who, "set_model_version_tag", model=model, version=row["version"], **change)
+
+
+async def delete_model_version_tag(session: Session, who: Principal, name: str, version: str | int, key: str) -> None:
+    """Removes one tag of the version; an absent one is no error.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+    """
+    limits.check_tag(key, "")
+    model, row = await locked_version(session, who, name, version)
+    owner = {"registered_model_id": model["id"], "version": row["version"]}
+    change = await _delete(session, model_version_tags, owner, key)
+    if change is not None:
+        outbox.record(session, who, "delete_model_version_tag", model=model, version=row["version"], **change)
+
+
+async def _set(session: Session, table: Table, owner: dict[str, int], key: str, value: str) -> dict[str, Any] | None:
+    """What the tag was and is, once it is set; None when it was the same."""
+    before = await _value(session, table, owner, key)
+    if before == value:
+        return None
+    await rowsets.overwrite(session, table, {**owner, "key": [key], "value": value})
+    return {"before": None if before is None else {key: before}, "after": {key: value}}
+
+
+async def _delete(session: Session, table: Table, owner: dict[str, int], key: str) -> dict[str, Any] | None:
+    """What the tag was, once it is gone; None when there was none."""
+    before = await _value(session, table, owner, key)
+    if before is None:
+        return None
+    await session.execute(table.delete().where(_is(table, owner, key)))
+    return {"before": {key: before}, "after": None}
+
+
+async def _value(session: Session, table: Table, owner: dict[str, int], key: str) -> str | None:
+    value: str | None = await session.scalar(select(table.c.value).where(_is(table, owner, key)))
+    return value
+
+
+def _is(table: Table, owner: dict[str, int], key: str) -> Any:
+    return and_(table.c.key == key, *(table.c[name] == value for name, value in owner.items()))

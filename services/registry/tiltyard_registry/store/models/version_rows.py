@@ -1,0 +1,58 @@
+"""Rows of model versions: how one begins, is found for a change, and is changed."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, and_, select, update
+
+from tiltyard.errors import ResourceDoesNotExist
+from tiltyard.names import check_version
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.store.models import related_rows
+from tiltyard_registry.store.models.model_rows import lock_model
+from tiltyard_registry.store.sql.session import Found, Row, Session, now_ms
+from tiltyard_registry.tables.models import model_versions
+
+_version = model_versions.c
+
+
+async def locked_version(
+    session: Session, who: Principal, name: str, version: str | int, *, action: Action = Action.UPDATE
+) -> tuple[RowMapping, RowMapping]:
+    """The rows of the model and of its version; other changes to either wait for this transaction.
+
+    Raises:
+        PermissionDenied: `who` may not do `action` to the model.
+        ResourceDoesNotExist: the model or the version is missing.
+        InvalidParameterValue: the version is not a number.
+    """
+    number = check_version(version)
+    model = await lock_model(session, who, action, name)
+    row = await session.one(
+        select(model_versions).where(_version.registered_model_id == model["id"], _version.version == number)
+    )
+    if row is None:
+        raise no_version(model["name"], version)
+    return model, row
+
+
+async def change_version(session: Session, who: Principal, row: Found, **values: Any) -> None:
+    """Sets columns of a version, and when and by whom it was changed."""
+    stamp = {"last_updated_timestamp": now_ms(), "updated_by": who.name}
+    await session.execute(update(model_versions).where(is_version(row)).values(**values, **stamp))
+
+
+async def shown_version(session: Session, row: Found) -> Row:
+    """The version as it is in this transaction, with tags and aliases."""
+    return (await related_rows.version_rows(session, await session.all(related_rows.VERSIONS.where(is_version(row)))))[
+        0
+    ]
+
+
+def is_version(row: Found) -> ColumnElement[bool]:
+    """Whether a row of `model_versions` is that version."""
+    return and_(_version.registered_model_id == row["registered_model_id"], _version.version == row["version"])
+
+
+def no_version(shown: str, version: str | int) -> ResourceDoesNotExist:
+    """The error that says that a model has no such version."""
+    return ResourceDoesNotExist(f"Model Version (name={shown}, version={version}) not found")

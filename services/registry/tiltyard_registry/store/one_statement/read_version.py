@@ -1,0 +1,36 @@
+"""A version by its alias as JSON text, in one statement."""
+
+from tiltyard_registry.store.sql.availability import unavailable_when_lost
+from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S
+
+_VERSION = """
+SELECT (SELECT json_strip_nulls(row_to_json(shown))::text FROM (SELECT
+  m.name, v.version::text AS version, v.creation_timestamp, v.last_updated_timestamp, v.current_stage, v.source,
+  v.status,
+  coalesce((SELECT json_agg(row_to_json(t)) FROM (
+     SELECT key, value FROM model_version_tags
+     WHERE registered_model_id = v.registered_model_id AND version = v.version ORDER BY key) AS t), '[]') AS tags,
+  coalesce((SELECT json_agg(n.alias ORDER BY n.alias) FROM registered_model_aliases AS n
+     WHERE n.registered_model_id = v.registered_model_id AND n.version = v.version), '[]') AS aliases,
+  coalesce(v.description, '') AS description, coalesce(v.run_id, '') AS run_id, coalesce(v.run_link, '') AS run_link,
+  v.status_message, v.model_id, v.user_id) AS shown)
+FROM registered_models AS m
+JOIN registered_model_aliases AS a ON a.registered_model_id = m.id
+JOIN model_versions AS v ON v.registered_model_id = m.id AND v.version = a.version
+WHERE m.name = $1 AND a.alias = $2
+"""
+
+
+async def version_text(database: Database, name: str, alias: str) -> bytes | None:
+    """The reply `{"model_version": …}` of the version that an alias names; None when there is none.
+
+    `name` is the model's shown name.
+
+    Raises:
+        TemporarilyUnavailable: the database is away, or every connection stayed busy.
+    """
+    async with database.driver() as connection:
+        with unavailable_when_lost():
+            found = await connection.fetchval(_VERSION, name, alias, timeout=READ_TIMEOUT_S)
+    return None if found is None else f'{{"model_version":{found}}}'.encode()

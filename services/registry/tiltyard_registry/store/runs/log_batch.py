@@ -1,0 +1,139 @@
+"""Logging to a run: params, metrics and tags, one at a time or as one batch that is stored whole or not at all."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import RowMapping, delete, select, update
+
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard_registry.rules import access
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.entries import (
+    Entry,
+    check_param,
+    check_params,
+    check_run_tag,
+    check_run_tags,
+    last_of_each,
+    params_changed,
+)
+from tiltyard_registry.rules.keys import brief
+from tiltyard_registry.rules.metrics import Point, check_batch
+from tiltyard_registry.rules.runs import RUN_NAME_TAG
+from tiltyard_registry.store.experiments.quotas import limited
+from tiltyard_registry.store.runs.metrics import add_points
+from tiltyard_registry.store.runs.runs import find_active_run, set_tag_rows
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.tables.runs import params as param_rows
+from tiltyard_registry.tables.runs import run_tags, runs
+
+
+async def log_batch(
+    session: Session,
+    who: Principal,
+    run_id: str,
+    *,
+    metrics: Sequence[Point] = (),
+    params: Sequence[Entry] = (),
+    tags: Sequence[Entry] = (),
+) -> None:
+    """Stores all of it, or nothing; repeating it changes nothing.
+
+    `metrics` come checked (`rules.metrics.check_point`); params and tags are checked here.
+
+    Raises:
+        ResourceDoesNotExist: there is no such run.
+        InvalidParameterValue: the run is deleted, a limit or rule is broken, or a param would change.
+        BadRequest: a metric names a logged model that does not exist.
+        ResourceLimitExceeded: the run would hold more than its quotas let it.
+    """
+    access.require(who, Action.UPDATE, f"run {run_id}")
+    check_batch(len(metrics), len(params), len(tags))
+    new_params, new_tags = check_params(params), check_run_tags(tags)
+    run = await find_active_run(session, run_id)
+    changed = await _add_params(session, run["id"], new_params)
+    if changed:
+        raise params_changed(changed, f"run ID='{run_id}'")
+    await _add_points(session, run, metrics)
+    await _set_tags(session, run["id"], new_tags)
+
+
+async def log_metric(session: Session, who: Principal, run_id: str, point: Point) -> None:
+    """Stores one checked point; the same point again changes nothing."""
+    access.require(who, Action.UPDATE, f"run {run_id}")
+    run = await find_active_run(session, run_id)
+    await _add_points(session, run, [point])
+
+
+async def log_param(session: Session, who: Principal, run_id: str, key: str, value: str) -> None:
+    """Stores one param, which never changes afterwards; the same value again is fine.
+
+    Raises:
+        InvalidParameterValue: the key has another value already.
+    """
+    access.require(who, Action.UPDATE, f"run {run_id}")
+    param = check_param(key, value)
+    run = await find_active_run(session, run_id)
+    for changed in await _add_params(session, run["id"], [param]):
+        raise InvalidParameterValue(
+            f"Changing param values is not allowed. Param with key='{brief(key)}' was already logged with "
+            f"value='{brief(changed['old_value'])}' for run ID='{run_id}'. "
+            f"Attempted logging new value '{brief(changed['new_value'])}'."
+        )
+
+
+async def set_tag(session: Session, who: Principal, run_id: str, key: str, value: str) -> None:
+    """Sets one tag; the tag `mlflow.runName` is the run's name."""
+    access.require(who, Action.UPDATE, f"run {run_id}")
+    tag = check_run_tag(key, value)
+    run = await find_active_run(session, run_id)
+    await _set_tags(session, run["id"], [tag])
+
+
+async def delete_tag(session: Session, who: Principal, run_id: str, key: str) -> None:
+    """Removes one tag.
+
+    Raises:
+        ResourceDoesNotExist: the run has no such tag.
+    """
+    access.require(who, Action.UPDATE, f"run {run_id}")
+    run = await find_active_run(session, run_id)
+    gone = await session.scalar(
+        delete(run_tags).where(run_tags.c.run == run["id"], run_tags.c.key == key).returning(run_tags.c.key)
+    )
+    if gone is None:
+        raise ResourceDoesNotExist(f"No tag with name: {brief(key)} in run with id {run_id}")
+
+
+async def _add_params(session: Session, run: int, params: Sequence[Entry]) -> list[dict[str, str]]:
+    """The params that have another value already; the caller refuses if there are any."""
+    if not params:
+        return []
+    keys, values = map(list, zip(*sorted(params), strict=True))
+    async with limited(session, "params", run):
+        await rowsets.insert_missing(session, param_rows, {"run": run, "key": keys, "value": values})
+    table = param_rows.c
+    stored = await session.execute(
+        select(table.key, table.value).where(table.run == run, rowsets.among(session, table.key, keys))
+    )
+    known = {row.key: row.value for row in stored}
+    return [
+        {"key": param.key, "old_value": known[param.key], "new_value": param.value}
+        for param in params
+        if known[param.key] != param.value
+    ]
+
+
+async def _add_points(session: Session, run: RowMapping, points: Sequence[Point]) -> None:
+    if points:
+        async with limited(session, "metric_points", run["id"]):
+            await add_points(session, run["id"], run["run_id"], points)
+
+
+async def _set_tags(session: Session, run: int, tags: Sequence[Entry]) -> None:
+    kept = last_of_each(tags)
+    name = next((tag.value for tag in kept if tag.key == RUN_NAME_TAG), None)
+    if name:
+        await session.execute(update(runs).where(runs.c.id == run).values(run_name=name))
+    # A run always has a name: an empty one is not taken. Source: upstream's `set_tag`.
+    await set_tag_rows(session, run, [tag for tag in kept if tag.key != RUN_NAME_TAG or tag.value])

@@ -1,0 +1,145 @@
+"""What hangs on runs: metrics, params, tags, inputs and outputs, one statement per kind for a whole page."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Executable, RowMapping, Table, and_, literal, null, select, union_all
+
+from tiltyard_registry.rules.metrics import shown
+from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.json_text import Fields
+from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.tables.runs import (
+    dataset_input_tags,
+    dataset_inputs,
+    datasets,
+    latest_metrics,
+    model_inputs,
+    model_outputs,
+    params,
+    run_tags,
+    runs,
+)
+
+# What the wire shows, field by field, and the columns it is read from; both ways of answering are made of these.
+INFO = {
+    "run_uuid": runs.c.run_id,
+    "run_id": runs.c.run_id,
+    "experiment_id": runs.c.experiment_id,
+    "run_name": runs.c.run_name,
+    "user_id": runs.c.user_id,
+    "status": runs.c.status,
+    "start_time": runs.c.start_time,
+    "artifact_uri": runs.c.artifact_uri,
+    "lifecycle_stage": runs.c.lifecycle_stage,
+    "end_time": runs.c.end_time,
+}
+POINT = {name: latest_metrics.c[name] for name in ("key", "value", "timestamp", "step")}
+PARAM = {name: params.c[name] for name in ("key", "value")}
+TAG = {name: run_tags.c[name] for name in ("key", "value")}
+DATASET = {name: datasets.c[name] for name in ("name", "digest", "source_type", "source", "schema", "profile")}
+DATASET_TAG = {name: dataset_input_tags.c[name] for name in ("key", "value")}
+MODEL_INPUT = {"model_id": model_inputs.c.model_id}
+MODEL_OUTPUT = {name: model_outputs.c[name] for name in ("model_id", "step")}
+
+
+def run_info(row: Mapping[str, Any] | RowMapping) -> Row:
+    """The run's own row as the wire shows it; what is null is left out."""
+    return {**_filled(INFO, [row[column.name] for column in INFO.values()]), "experiment_id": str(row["experiment_id"])}
+
+
+def _filled(fields: Fields, values: Sequence[Any]) -> Row:
+    return {name: value for name, value in zip(fields, values, strict=True) if value is not None}
+
+
+async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
+    """The runs as the wire shows them: `{info, data, inputs, outputs}`, in the order of `rows`."""
+    found = {row["id"]: _empty(row) for row in rows}
+    if found:
+        statements = _statements(session.is_sqlite)
+        parameters = rowsets.named(session, "runs", list(found))
+        _add_metrics(found, await session.execute(statements.metrics, parameters))
+        _add_entries(found, "params", await session.execute(statements.params, parameters))
+        _add_entries(found, "tags", await session.execute(statements.tags, parameters))
+        _add_datasets(found, await session.execute(statements.datasets, parameters))
+        _add_models(found, await session.execute(statements.models, parameters))
+    return list(found.values())
+
+
+def _empty(row: RowMapping) -> Row:
+    return {
+        "info": run_info(row),
+        "data": {"metrics": [], "params": [], "tags": []},
+        "inputs": {"dataset_inputs": [], "model_inputs": []},
+        "outputs": {"model_outputs": []},
+    }
+
+
+class _Statements(NamedTuple):
+    """One per kind, over the runs in the parameter `runs`; built once, for building costs more than asking."""
+
+    metrics: Executable
+    params: Executable
+    tags: Executable
+    datasets: Executable
+    models: Executable
+
+
+@cache
+def _statements(is_sqlite: bool) -> _Statements:
+    def among(column: ColumnElement[int]) -> ColumnElement[bool]:
+        return rowsets.among_named(is_sqlite, column, "runs")
+
+    def entries(table: Table, fields: Fields) -> Executable:
+        return select(table.c.run, *fields.values()).where(among(table.c.run)).order_by(table.c.run, table.c.key)
+
+    point, used, tag = latest_metrics.c, dataset_inputs.c, dataset_input_tags.c
+    ins, outs = model_inputs.c, model_outputs.c
+    return _Statements(
+        metrics=select(point.run, point.is_nan, *POINT.values()).where(among(point.run)).order_by(point.run, point.key),
+        params=entries(params, PARAM),
+        tags=entries(run_tags, TAG),
+        datasets=select(used.run, datasets.c.id, *DATASET.values(), *DATASET_TAG.values())
+        .select_from(dataset_inputs)
+        .join(datasets, datasets.c.id == used.dataset_id)
+        .outerjoin(dataset_input_tags, and_(tag.run == used.run, tag.dataset_id == used.dataset_id))
+        .where(among(used.run))
+        .order_by(used.run, used.position, used.dataset_id, tag.key),
+        models=union_all(
+            select(literal(0).label("is_output"), ins.run, ins.model_id, null().label("step")).where(among(ins.run)),
+            select(literal(1), outs.run, outs.model_id, outs.step).where(among(outs.run)),
+        ).order_by("is_output", "run", "step", "model_id"),
+    )
+
+
+def _add_metrics(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+    for run, is_nan, *fields in found:
+        point = dict(zip(POINT, fields, strict=True))
+        point["value"] = shown(point["value"], is_nan)
+        runs[run]["data"]["metrics"].append(point)
+
+
+def _add_entries(runs: Mapping[int, Row], kind: str, found: Iterable[Any]) -> None:
+    for run, key, value in found:
+        runs[run]["data"][kind].append({"key": key, "value": value})
+
+
+def _add_datasets(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+    """One row per tag, one without key for a dataset that has none, ordered by run and dataset."""
+    last: tuple[int, int] | None = None
+    for run, dataset_id, *fields, key, value in found:
+        inputs = runs[run]["inputs"]["dataset_inputs"]
+        if (run, dataset_id) != last:
+            last = (run, dataset_id)
+            inputs.append({"dataset": _filled(DATASET, fields), "tags": []})
+        if key is not None:
+            inputs[-1]["tags"].append({"key": key, "value": value})
+
+
+def _add_models(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+    for is_output, run, model_id, step in found:
+        if is_output:
+            runs[run]["outputs"]["model_outputs"].append({"model_id": model_id, "step": step})
+        else:
+            runs[run]["inputs"]["model_inputs"].append({"model_id": model_id})

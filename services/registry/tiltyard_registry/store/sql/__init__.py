@@ -1,0 +1,1 @@
+"""Sessions, and SQL that both databases understand."""

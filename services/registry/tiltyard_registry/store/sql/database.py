@@ -1,0 +1,176 @@
+"""A database: its connections, its reads and its transactions."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, MissingGreenlet
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.util import greenlet_spawn
+
+from tiltyard.errors import TemporarilyUnavailable
+from tiltyard_registry.rules.limits import UNLIMITED, Quotas
+from tiltyard_registry.store.sql.availability import DiskFull, unavailable_when_lost, unknown_when_lost
+from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S, Connections, abandon, close, engines
+from tiltyard_registry.store.sql.scope_locks import ScopeLocks
+from tiltyard_registry.store.sql.session import Session
+
+_POOL_WAIT_S = 10.0
+
+
+_PROBE = text("UPDATE experiments SET experiment_id = experiment_id WHERE experiment_id = 0")
+
+
+class Database:
+    """Two engines over one database: reads that commit nothing, and writes in a transaction.
+
+    On PostgreSQL they share one pool of `max_connections`; who finds it empty waits, then is told to come again.
+
+    Every function in `listeners` is called after a commit that changed registry state, with the names of the models
+    concerned; None is any.
+    """
+
+    def __init__(self, url: str, *, max_connections: int = 16, quotas: Quotas = UNLIMITED) -> None:
+        self.url: URL = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.quotas = quotas
+        self.listeners: list[Callable[[set[str] | None], None]] = []
+        self.is_full = False
+        """Whether the last write found the disk full."""
+
+        self.scopes = ScopeLocks(self.url)
+        """Who may change or pin the files of a scope. They are taken before a session is opened."""
+
+        self._connections = Connections()
+        self._reads, self._writes = engines(self.url, max_connections, self._connections, _POOL_WAIT_S)
+
+    @asynccontextmanager
+    async def read(self, *, request_id: str | None = None) -> AsyncGenerator[Session]:
+        """A session for reads only; each statement sees what is committed.
+
+        Raises:
+            TemporarilyUnavailable: the database is away, or every connection stayed busy.
+        """
+        async with _connected(self._reads) as connection:
+            yield Session(connection, request_id=request_id, limit_s=None if self.is_sqlite else READ_TIMEOUT_S)
+
+    @asynccontextmanager
+    async def write(self, *, request_id: str | None = None) -> AsyncGenerator[Session]:
+        """A session in one transaction: committed on leaving, rolled back on an exception.
+
+        Raises:
+            TemporarilyUnavailable: the database is away, or every connection stayed busy, or the disk is full.
+        """
+        try:
+            async with _connected(self._writes) as connection:
+                with unavailable_when_lost():
+                    transaction = await connection.begin()
+                session = Session(connection, request_id=request_id, quotas=self.quotas)
+                try:
+                    yield session
+                    with unavailable_when_lost():
+                        for callback in session.before_commit:
+                            await callback()
+                except BaseException:
+                    # Of a connection that is lost the server rolls back by itself.
+                    with suppress(DBAPIError, OSError):
+                        await transaction.rollback()
+                    raise
+                await self._commit(connection, transaction)
+        except DiskFull:
+            self.is_full = True
+            raise
+        self.is_full = False
+        if session.events:
+            for listener in self.listeners:
+                listener(session.concerned)
+        for callback in session.after_commit:
+            await callback()
+
+    async def _commit(self, connection: AsyncConnection, transaction: AsyncTransaction) -> None:
+        try:
+            await transaction.commit()
+        except Exception as error:
+            await abandon(connection, error)
+            with unknown_when_lost():
+                raise
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncGenerator[Any]:
+        """PostgreSQL's own connection, out of the pool of reads: for the few statements where each layer counts.
+
+        Raises:
+            TemporarilyUnavailable: the database is away, or every connection stayed busy.
+        """
+        with unavailable_when_lost():
+            pooled = await self._taken()
+        try:
+            yield pooled.driver_connection
+        except BaseException as error:
+            # Whatever it was, nobody else shall find a half-read answer on it.
+            if isinstance(error, OSError) and pooled.driver_connection is not None:
+                pooled.driver_connection.terminate()
+            await greenlet_spawn(pooled.invalidate)
+            raise
+        finally:
+            # Nothing is reset on return, so nothing is waited for.
+            pooled.close()
+
+    async def _taken(self) -> PoolProxiedConnection:
+        pool = self._reads.sync_engine.pool
+        if isinstance(pool, QueuePool) and pool.checkedin():
+            # One that lies there is taken without a greenlet, which would cost more than most statements.
+            with suppress(MissingGreenlet):
+                return pool.connect()
+        return await self._reads.raw_connection()
+
+    async def ping(self, *, timeout_s: float = 1.5) -> bool:
+        """Whether the database answers within `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s), self.read() as session:
+                await session.scalar(text("SELECT 1"))
+        except (TemporarilyUnavailable, TimeoutError):
+            return False
+        return True
+
+    async def can_write(self) -> bool:
+        """Whether the disk has space: known from the last write, and tried again when that found none."""
+        if self.is_full:
+            with suppress(DiskFull):
+                async with self.write() as session:
+                    await session.execute(_PROBE)
+        return not self.is_full
+
+    @property
+    def connections_in_use(self) -> int:
+        """How many connections sessions hold now."""
+        pools = {engine.pool for engine in (self._reads, self._writes)}
+        return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
+
+    async def close(self) -> None:
+        """Gives every connection back, within seconds though the database does not answer."""
+        await self.scopes.close()
+        for engine in (self._reads, self._writes):
+            await close(engine, self._connections)
+
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
+    """A connection of the engine's pool, given back on leaving."""
+    connection = engine.connect()
+    with unavailable_when_lost():
+        await connection.start()
+    try:
+        yield connection
+    finally:
+        # A caller that is cancelled must not take a connection with it.
+        await asyncio.shield(asyncio.ensure_future(_given_back(connection)))
+
+
+async def _given_back(connection: AsyncConnection) -> None:
+    with suppress(DBAPIError, OSError):
+        await connection.close()

@@ -1,0 +1,131 @@
+"""The engines of a database: how its connections are made, how long they may take, and how they end."""
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DisconnectionError, MissingGreenlet
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util.concurrency import in_greenlet
+
+SQLITE_BUSY_TIMEOUT_MS = 30_000
+READ_TIMEOUT_S = 10.0
+"""A read of a server that stopped answering without closing the connection is given up after this."""
+
+WRITE_TIMEOUT_S = 15.0
+CLOSE_TIMEOUT_S = 2.0
+_CONNECT_TIMEOUT_S = 5
+
+POSTGRESQL_ARGUMENTS: dict[str, Any] = {
+    "timeout": _CONNECT_TIMEOUT_S,
+    "command_timeout": WRITE_TIMEOUT_S,
+    # Statements here are short: to compile one, or to start processes for it, takes longer than to run it.
+    "server_settings": {
+        "application_name": "tiltyard-registry",
+        "jit": "off",
+        "max_parallel_workers_per_gather": "0",
+    },
+}
+
+
+class Connections:
+    """The driver's connections to PostgreSQL that are open, for who must end them without asking the server."""
+
+    def __init__(self) -> None:
+        self._open: WeakSet[Any] = WeakSet()
+
+    def watch(self, engine: AsyncEngine) -> None:
+        """Knows every connection that the engine will make."""
+        event.listen(engine.sync_engine, "connect", lambda adapted, _: self._open.add(adapted.driver_connection))
+
+    def terminate(self) -> None:
+        """Ends all of them at once, whether or not anybody answers."""
+        for connection in list(self._open):
+            connection.terminate()
+
+
+def engines(
+    url: URL, max_connections: int, connections: Connections, pool_wait_s: float
+) -> tuple[AsyncEngine, AsyncEngine]:
+    """The engine of reads, in AUTOCOMMIT, and that of writes; who finds no connection waits for so long."""
+    if url.get_backend_name() == "sqlite":
+        reads = create_async_engine(
+            url, isolation_level="AUTOCOMMIT", pool_size=4, max_overflow=0, pool_timeout=pool_wait_s
+        )
+        # One writer a process: they queue in the pool in order of arrival, and not in SQLite's busy loop.
+        writes = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=SQLITE_BUSY_TIMEOUT_MS / 1000)
+        event.listen(reads.sync_engine, "connect", configure_sqlite)
+        event.listen(writes.sync_engine, "connect", configure_sqlite)
+        event.listen(writes.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        return reads, writes
+    # One pool for both. Reads in AUTOCOMMIT without a reset on return take half the round trips of a default
+    # checkout, and a write ends its transaction before it gives its connection back.
+    writes = create_async_engine(
+        url,
+        pool_reset_on_return=None,
+        pool_size=max_connections,
+        max_overflow=0,
+        pool_timeout=pool_wait_s,
+        connect_args=POSTGRESQL_ARGUMENTS,
+    )
+    connections.watch(writes)
+    event.listen(writes.sync_engine, "checkout", _refuse_closed)
+    return writes.execution_options(isolation_level="AUTOCOMMIT"), writes
+
+
+def _refuse_closed(_adapted: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Has the pool connect anew in the place of a connection that its server has closed, and nobody has asked of."""
+    driver: Any = record.driver_connection
+    if driver is None or driver.is_closed():
+        # Without a greenlet the pool cannot connect; the connection goes all the same, and the next try can.
+        raise (DisconnectionError if in_greenlet() else MissingGreenlet)("The server has closed this connection.")
+
+
+async def close(engine: AsyncEngine, connections: Connections) -> None:
+    """Gives an engine's connections back; those of a server that does not answer are ended without it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await engine.dispose()
+            return
+    connections.terminate()
+    await engine.dispose(close=False)
+
+
+def configure_sqlite(connection: Any, _record: object) -> None:
+    """Sets a new SQLite connection up: write-ahead log, foreign keys, patience, and transactions left to us.
+
+    With `synchronous=NORMAL` no commit is lost when the process is killed; one that loses power may lose the last.
+    """
+    # Left alone, the driver would open a deferred transaction of its own before the first write.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def make_private(path: str) -> None:
+    """Makes a SQLite file that is not there, for its owner alone; the files beside it get the mode that it has."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+async def abandon(connection: AsyncConnection, error: Exception) -> None:
+    """Has the pool forget a connection whose server does not answer; nobody waits for a goodbye from it."""
+    # Time-outs are errors of the system too.
+    if isinstance(error, OSError) and connection.dialect.name != "sqlite":
+        with suppress(Exception):
+            raw = await connection.get_raw_connection()
+            if raw.driver_connection is not None:
+                raw.driver_connection.terminate()
+            await connection.invalidate()

@@ -1,0 +1,160 @@
+"""Memory that a model needed, back with the system once the model is gone.
+
+The C library keeps what was freed for itself, and a server that swaps models would seem to grow with each.
+"""
+
+import ctypes
+import ctypes.util
+import gc
+import os
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+from tiltyard.pyfunc.own_code.modules import forget_gone
+
+# Several models that go at once are one occasion, and those that come and go all the time are one now and then.
+_SOON_S = 0.5
+_SELDOM_S = 5.0
+
+# What a body of this size leaves must not wait for ten thousand others to be collected.
+_LARGE_BYTES = 512 * 1024
+_no_turn = nullcontext()
+_AT_ONCE = 2
+_turns = threading.BoundedSemaphore(_AT_ONCE)
+
+# How many objects more than before make a collection of the young ones, and how many collections of the middle
+# generation come before one of all that there is.
+_YOUNG_OBJECTS = 10_000
+_MIDDLE_COLLECTIONS = 1000
+
+
+def collect_seldom() -> None:
+    """Makes collections of garbage rare: full ones stop everybody while they walk through all that is loaded.
+
+    With hundreds of requests on their way there would be several a second. What models and large requests leave
+    behind is collected when they go.
+    """
+    gc.set_threshold(_YOUNG_OBJECTS, gc.get_threshold()[1], _MIDDLE_COLLECTIONS)
+
+
+def share_memory_with_arrow() -> None:
+    """Makes Arrow take its memory from the C library, unless the environment names a pool.
+
+    Arrow's own pool keeps what each of its threads has freed; what the C library keeps is given back.
+    """
+    import pyarrow as pa
+
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        pa.set_memory_pool(pa.system_memory_pool())
+
+
+def collect_young() -> None:
+    """Collects what the last requests left in cycles: few objects, but those of a large request may be large."""
+    gc.collect(0)
+
+
+@contextmanager
+def _turn(size_bytes: int) -> Iterator[None]:
+    with _turns:
+        yield
+    left_by(size_bytes)
+
+
+def decoding(size_bytes: int) -> AbstractContextManager[object]:
+    """What a body of that size is decoded within, in a thread: of large ones, two at a time.
+
+    The values of a large body may take many times its bytes until they are a table, and more of them at once are done
+    no sooner.
+    """
+    if size_bytes <= _LARGE_BYTES:
+        return _no_turn
+    collect_young()
+    return _turn(size_bytes)
+
+
+class _MemoryTrimmer:
+    """When memory is given back next, and how."""
+
+    def __init__(self, give: Callable[[], object]) -> None:
+        self._give = give
+        self._pending = threading.Lock()
+        self._last_s = -_SELDOM_S
+
+    def soon(self) -> None:
+        """In a moment, in a thread."""
+        if self._pending.acquire(blocking=False):
+            timer = threading.Timer(max(_SOON_S, self._last_s + _SELDOM_S - time.monotonic()), self._now)
+            timer.daemon = True
+            timer.start()
+
+    def _now(self) -> None:
+        self._last_s = time.monotonic()
+        self._pending.release()
+        self._give()
+
+
+def give_back_soon() -> None:
+    """Gives back what is free, a little later, in a thread."""
+    _models.soon()
+
+
+def left_by(size_bytes: int) -> None:
+    """Gives back what is free, a little later, if what was worked on is a body or an answer of many bytes.
+
+    Each thread would else keep the memory of its largest one.
+    """
+    if size_bytes > _LARGE_BYTES:
+        _large.soon()
+
+
+def give_back() -> None:
+    """Gives the memory that is free, or only held by garbage, back to the system, where the C library can.
+
+    Between large bodies, if there is a moment between them: a collection walks through all of their values, and nobody
+    else gets a turn meanwhile.
+    """
+    taken = sum(_turns.acquire(timeout=_SELDOM_S) for _ in range(_AT_ONCE))
+    try:
+        gc.collect()
+        if forget_gone():
+            gc.collect()
+    finally:
+        if taken:
+            _turns.release(taken)
+    _give_free()
+
+
+def _give_free() -> None:
+    if _trim is not None:
+        _trim(0)
+
+
+def size_of(directory: Path) -> int:
+    """How much memory a model is counted with: its files, unpacked."""
+    return sum(_unpacked(path) for path in directory.rglob("*") if path.is_file())
+
+
+def _unpacked(path: Path) -> int:
+    # Files of skops are archives.
+    if path.suffix in (".skops", ".zip", ".npz"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return sum(entry.file_size for entry in archive.infolist())
+        except zipfile.BadZipFile:
+            pass
+    return path.stat().st_size
+
+
+def _found() -> Callable[[int], int] | None:
+    name = ctypes.util.find_library("c")
+    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(name), "malloc_trim", None) if name else None
+    return trim
+
+
+_trim = _found()
+_models = _MemoryTrimmer(give_back)
+_large = _MemoryTrimmer(_give_free)

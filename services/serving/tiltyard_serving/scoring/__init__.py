@@ -1,0 +1,1 @@
+"""One scoring request, from bytes to bytes."""

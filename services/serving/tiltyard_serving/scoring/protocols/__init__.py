@@ -1,0 +1,1 @@
+"""Bytes to a payload, an output to bytes."""

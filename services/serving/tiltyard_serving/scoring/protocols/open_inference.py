@@ -1,0 +1,164 @@
+"""The Open Inference Protocol V2: its messages, and their tensors as a model's input and output.
+
+Source: https://github.com/kserve/open-inference-protocol and the binary tensor data extension of Triton.
+"""
+
+from typing import Any
+
+import msgspec
+
+from tiltyard.errors import BadRequest
+from tiltyard.pyfunc.data_types import DataType
+from tiltyard.pyfunc.format.signature import Signature
+from tiltyard.pyfunc.json_text.bodies import decode_json, without_constants
+from tiltyard.pyfunc.json_text.nesting import is_deeper
+from tiltyard.pyfunc.payload.bounds import DEFAULT as DEFAULT_BOUNDS
+from tiltyard.pyfunc.payload.bounds import JSON_SEPARATORS, Bounds
+from tiltyard.pyfunc.payload.casts.times import has_times
+from tiltyard.pyfunc.payload.output import escaped, long_json, to_jsonable
+from tiltyard.pyfunc.schema import ColSpec
+from tiltyard_serving.scoring.protocols.infer_messages import InferReply, InferRequest, RequestedOutput
+from tiltyard_serving.scoring.protocols.tensors import (
+    Tensor,
+    bad,
+    from_bytes,
+    from_json,
+    outputs_of,
+    shape_of,
+    to_bytes,
+)
+
+# So much JSON is read within 5 ms whatever it says, and so many bytes of numbers beside it.
+_AT_ONCE_JSON_BYTES = 12 * 1024
+_AT_ONCE_BYTES = 512 * 1024
+_AT_ONCE_DATES_BYTES = 1024
+# A larger text would keep others waiting.
+_IN_PIECES_BYTES = 512 * 1024
+
+
+def is_brief(body: bytes, json_bytes: int | None) -> bool:
+    """Whether a request takes so little time to read that the event loop may do it."""
+    if json_bytes is None or json_bytes >= len(body):
+        return len(body) <= _AT_ONCE_JSON_BYTES
+    # Texts are read one by one, numbers as they are.
+    return (
+        json_bytes <= _AT_ONCE_JSON_BYTES
+        and len(body) <= _AT_ONCE_BYTES
+        and (len(body) <= _AT_ONCE_JSON_BYTES or b"BYTES" not in body[:json_bytes])
+    )
+
+
+def is_brief_to_convert(size_bytes: int, signature: Signature | None) -> bool:
+    """Whether what was read from a brief body takes so little time to be made the model's input, too.
+
+    Dates inside of lists and objects are read one by one, each as if it were a column.
+    """
+    if size_bytes <= _AT_ONCE_DATES_BYTES or signature is None or signature.inputs is None:
+        return True
+    kinds = (spec.type for spec in signature.inputs.inputs if isinstance(spec, ColSpec))
+    return not any(not isinstance(kind, DataType) and has_times(kind) for kind in kinds)
+
+
+def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -> tuple[InferRequest, dict[str, Any]]:
+    """The request, and its tensors as arrays by name.
+
+    Args:
+        json_bytes: how much of the body is JSON; None is all of it.
+        bounds: what the body may stand for.
+
+    Raises:
+        BadRequest: it is malformed; the tensor is named.
+        PayloadTooLarge: it holds more than the bounds allow.
+    """
+    end = len(body) if json_bytes is None else json_bytes
+    if end > len(body):
+        raise BadRequest(f"Inference-Header-Content-Length is {end}, but the body has {len(body)} bytes.")
+    bounds.check_text(memoryview(body)[:end], JSON_SEPARATORS)
+    try:
+        request = _request(body[:end], bounds.nesting)
+    except RecursionError:
+        raise bounds.too_deep() from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        why = str(error)[:200] if isinstance(error, msgspec.MsgspecError) else type(error).__name__
+        raise BadRequest(f"The inference request cannot be read: {why}.") from None
+    if not request.inputs:
+        raise BadRequest("The inference request has no inputs.")
+    bounds.check_columns(len(request.inputs))
+    named = [output.name for output in request.outputs or ()]
+    if len(set(named)) < len(named):
+        # Each would be written again: a small request could ask for a very large answer.
+        raise BadRequest("The inference request names an output twice.")
+    arrays: dict[str, Any] = {}
+    for tensor in request.inputs:
+        if tensor.name in arrays:
+            raise BadRequest(f"Input '{tensor.name[:100]}' is there twice.")
+        shape = shape_of(tensor)
+        if tensor.data is not msgspec.UNSET:
+            arrays[tensor.name] = from_json(tensor, shape)
+            continue
+        size_bytes = tensor.parameters.get("binary_data_size")
+        if type(size_bytes) is not int or not 0 <= size_bytes <= len(body) - end:
+            raise bad(tensor, "it has neither 'data' nor a 'binary_data_size' that the body can hold")
+        arrays[tensor.name] = from_bytes(tensor, shape, body[end : end + size_bytes])
+        end += size_bytes
+    if end != len(body):
+        raise BadRequest(f"The body has {len(body) - end} bytes more than its tensors.")
+    return request, arrays
+
+
+def _request(text: bytes, max_levels: int) -> InferRequest:
+    if len(text) > _IN_PIECES_BYTES:
+        return msgspec.convert(decode_json(text, max_levels), InferRequest)
+    if is_deeper(text, max_levels):
+        raise RecursionError
+    try:
+        return msgspec.json.decode(text, type=InferRequest)
+    except msgspec.DecodeError as error:
+        # A message of another form is no matter of bare NaN.
+        if isinstance(error, msgspec.ValidationError) or without_constants(text) is None:
+            raise
+    return msgspec.convert(decode_json(text, max_levels), InferRequest)
+
+
+def write(predictions: Any, request: InferRequest, name: str, version: str) -> tuple[bytes, int | None]:
+    """The reply's body, and how much of it is JSON when binary tensors follow.
+
+    Raises:
+        BadRequest: an output is asked for that there is not, or the predictions are no tensors.
+    """
+    outputs = outputs_of(predictions)
+    wanted = request.outputs if request.outputs is not None else [RequestedOutput(each) for each in outputs]
+    all_binary = request.parameters.get("binary_data_output") is True
+    tensors: list[Tensor] = []
+    buffers: list[bytes] = []
+    for asked in wanted:
+        if asked.name not in outputs:
+            raise BadRequest(f"There is no output '{asked.name[:100]}', expected one of: {', '.join(outputs)[:300]}.")
+        output = outputs[asked.name]
+        tensor = Tensor(asked.name, output.shape, output.datatype)
+        if asked.parameters.get("binary_data", all_binary) is True:
+            data = to_bytes(asked.name, output)
+            tensor.parameters = {"binary_data_size": len(data)}
+            buffers.append(data)
+        else:
+            tensor.data = long_json(output.values) or to_jsonable(output.values)
+        tensors.append(tensor)
+    head = _encoded(InferReply(name, version, tensors, request.id))
+    return (b"".join([head, *buffers]), len(head)) if buffers else (head, None)
+
+
+def _encoded(reply: InferReply) -> bytes:
+    try:
+        return msgspec.json.encode(reply)
+    except UnicodeEncodeError:
+        # Texts of half a character, which JSON can say as escapes.
+        for tensor in reply.outputs:
+            if tensor.data is not msgspec.UNSET:
+                tensor.data = escaped(tensor.data)
+    try:
+        return msgspec.json.encode(reply)
+    except UnicodeEncodeError:
+        raise BadRequest("The name of an output is a text that UTF-8 cannot say.") from None
+
+
+# --- Columns ----------------------------------------------------------------------------------------------

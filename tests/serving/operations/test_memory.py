@@ -1,0 +1,78 @@
+"""Large bodies take turns: what they take while they are decoded is bounded, and nothing is collected beside them."""
+
+import threading
+from contextlib import ExitStack
+
+import pyarrow as pa
+import pytest
+
+from tiltyard_serving.operations import memory
+
+LARGE = memory._LARGE_BYTES + 1
+
+
+def test_few_large_bodies_are_decoded_at_once() -> None:
+    """One more waits until one of them is done; a small one waits for nobody."""
+    done = threading.Event()
+
+    def one_more() -> None:
+        with memory.decoding(LARGE):
+            done.set()
+
+    waiting = threading.Thread(target=one_more)
+    with ExitStack() as decoded:
+        for _ in range(memory._AT_ONCE):
+            decoded.enter_context(memory.decoding(LARGE))
+        waiting.start()
+        with memory.decoding(LARGE - 1):
+            assert not done.is_set()
+    waiting.join()
+    assert done.is_set()
+
+
+def test_what_a_large_body_leaves_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that decode in turns would else keep the memory of their largest body each."""
+    given = threading.Event()
+    monkeypatch.setattr(memory, "_SOON_S", 0.0)
+    monkeypatch.setattr(memory, "_SELDOM_S", 0.0)
+    monkeypatch.setattr(memory, "_trim", lambda _kept: given.set())
+    with memory.decoding(LARGE - 1):
+        memory.left_by(LARGE - 1)
+    with memory.decoding(LARGE):
+        assert not given.is_set()
+    assert given.wait(60)
+    given.clear()
+    memory.left_by(LARGE)
+    assert given.wait(60)
+
+
+@pytest.mark.parametrize("named", [None, "mimalloc"])
+def test_arrow_keeps_no_memory_of_its_own(monkeypatch: pytest.MonkeyPatch, named: str | None) -> None:
+    """It takes its memory where it is given back, unless somebody chose a pool."""
+    if named is None:
+        monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+    else:
+        monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", named)
+    chosen: list[str] = []
+    monkeypatch.setattr(pa, "set_memory_pool", lambda pool: chosen.append(pool.backend_name))
+    memory.share_memory_with_arrow()
+    assert chosen == (["system"] if named is None else [])
+
+
+def test_garbage_is_collected_between_large_bodies() -> None:
+    """Memory is given back once no large body is being decoded, and the turns are free again."""
+    given = threading.Event()
+
+    def give() -> None:
+        memory.give_back()
+        given.set()
+
+    giving = threading.Thread(target=give)
+    with memory.decoding(LARGE):
+        giving.start()
+        assert not given.is_set()
+    giving.join()
+    assert given.is_set()
+    with ExitStack() as decoded:
+        for _ in range(memory._AT_ONCE):
+            decoded.enter_context(memory.decoding(LARGE))
