@@ -171,11 +171,16 @@ def check_alias(alias: str) -> str:
         raise InvalidParameterValue(
             f"Invalid alias name: {len(alias)} characters, at most {MAX_ALIAS_CHARS} are allowed."
         )
-    if alias.lower() == "latest":
+    if is_latest(alias):
         raise InvalidParameterValue("'latest' alias name (case insensitive) is reserved.")
     if _VERSION_ALIAS.fullmatch(alias):
         raise InvalidParameterValue(f"Version alias name '{alias}' is reserved.")
     return alias
+
+
+def is_latest(alias: str) -> bool:
+    """Whether this is the word for the highest version, which no alias can be."""
+    return alias.lower() == "latest"
 
 
 def check_version(version: str | int) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.names import check_alias, check_version, parse_model_name
+from tiltyard.names import check_alias, check_version, is_latest, parse_model_name
 
 STAGES = ("None", "Staging", "Production", "Archived")
 _STAGE_BY_LOWER = {stage.lower(): stage for stage in STAGES}
@@ -129,13 +129,13 @@ def _parse_models(uri: str, rest: str) -> RegisteredUri | LoggedModelUri:
             f"Invalid model URI '{uri[:300]}': a version, a stage, 'latest' or '@alias' must follow the name."
         )
     parse_model_name(name)
-    if alias.lower() == "latest":
+    if is_latest(alias):
         return LatestUri(name)
     return AliasUri(name, check_alias(alias))
 
 
 def _with_suffix(uri: str, name: str, suffix: str) -> RegisteredUri:
-    if suffix.lower() == "latest":
+    if is_latest(suffix):
         return LatestUri(name)
     if suffix.lower() in _STAGE_BY_LOWER:
         return StageUri(name, _STAGE_BY_LOWER[suffix.lower()])

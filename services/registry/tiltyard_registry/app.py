@@ -28,8 +28,7 @@ from tiltyard_registry.api.framework.binding import ProtocolRequest
 from tiltyard_registry.api.framework.dependencies import DEPENDENCIES, Schema
 from tiltyard_registry.api.framework.held_bodies import HeldBodies
 from tiltyard_registry.api.layers.ajax_prefix import AjaxPrefix
-from tiltyard_registry.api.layers.hot_reads import HotReads
-from tiltyard_registry.api.layers.hot_writes import HotWrites
+from tiltyard_registry.api.layers.fast_routes import FastRoutes
 from tiltyard_registry.api.layers.nul_bytes import NulBytes
 from tiltyard_registry.api.layers.query_in_body import QueryInBody
 from tiltyard_registry.api.mlflow import (
@@ -124,9 +123,8 @@ def create_app(settings: RegistrySettings) -> Litestar:
         ),
     )
     schema: Schema = app.state.schema
-    reads = HotReads(app.asgi_handler, database, schema)
-    hot = HotWrites(reads, database, schema, max_body_bytes=settings.max_body_bytes)
-    plain = NulBytes(HeadRequests(QueryInBody(AjaxPrefix(HeldBodies(hot, settings.max_arriving_bytes)))))
+    fast = FastRoutes(app.asgi_handler, database, schema, max_body_bytes=settings.max_body_bytes)
+    plain = NulBytes(HeadRequests(QueryInBody(AjaxPrefix(HeldBodies(fast, settings.max_arriving_bytes)))))
     guarded = HostGuard(plain, Origins(settings.host, settings.allowed_hosts), _keep_away)
     known = Authentication(guarded, load_providers(settings.auth))
     # Outermost first: measure, ask who it is, keep other sites away, make HEAD and GET with a body plain GETs, find

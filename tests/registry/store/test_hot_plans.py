@@ -11,8 +11,8 @@ from tests.registry.store.filled import RUN_ID, Statements, fill, noted
 from tests.registry.store_house import ALICE, House
 from tiltyard_registry.gc.entities import RUNS, mark
 from tiltyard_registry.store.models import aliases, search
-from tiltyard_registry.store.one_statement.read_run import run_text
-from tiltyard_registry.store.one_statement.read_version import version_text
+from tiltyard_registry.store.one_statement.read_run import read_run
+from tiltyard_registry.store.one_statement.read_version import read_version
 from tiltyard_registry.store.runs import bulk_deletion, metric_history, run_search, runs
 from tiltyard_registry.store.runs.run_json import runs_part
 from tiltyard_registry.store.sql.session import Session
@@ -75,8 +75,8 @@ async def test_hot_reads_use_an_index(house: House, read: Read) -> None:
 async def test_reads_past_the_framework_use_an_index(house: House) -> None:
     """What PostgreSQL answers in one statement: a run by its id, a version by its alias."""
     with noted(house.database) as statements:
-        assert await run_text(house.database, RUN_ID)
-        assert await version_text(house.database, "m1", "a1")
+        assert await read_run(house.database, ALICE, RUN_ID)
+        assert await read_version(house.database, ALICE, "m1", "a1")
         assert await _scans(house, statements) == []
 
 

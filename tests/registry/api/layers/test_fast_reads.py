@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.registry.api_app import MLFLOW, MODELS, VERSIONS, Api
-from tiltyard_registry.api.layers import hot_reads
-from tiltyard_registry.store.one_statement.read_run import run_text
+from tiltyard_registry.api.layers import fast_routes
+from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.store.one_statement.read_run import read_run
 from tiltyard_registry.store.sql.database import Database
 
 RUN, ALIAS = f"{MLFLOW}/runs/get", f"{MODELS}/alias"
@@ -136,11 +137,11 @@ async def test_they_are_guarded_and_measured(api: Api, monkeypatch: pytest.Monke
     run_id = (await api.ok("POST", f"{MLFLOW}/runs/create", {}))["run"]["info"]["run_id"]
     asked: list[str] = []
 
-    async def noted(database: Database, run_id: str) -> bytes | None:
+    async def noted(database: Database, who: Principal, run_id: str) -> bytes | None:
         asked.append(run_id)
-        return await run_text(database, run_id)
+        return await read_run(database, who, run_id)
 
-    monkeypatch.setattr(hot_reads, "run_text", noted)
+    monkeypatch.setattr(fast_routes, "read_run", noted)
     foreign = await api.ask("GET", f"{RUN}?run_id={run_id}", headers={"host": "elsewhere.example"})
     assert (foreign.status_code, asked) == (403, [])
     assert (await api.ask("GET", f"{RUN}?run_id={run_id}")).headers["x-request-id"]

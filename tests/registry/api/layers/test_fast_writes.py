@@ -221,13 +221,13 @@ async def test_plain_writes_take_one_statement(ways: Ways, monkeypatch: pytest.M
     """What the stock client sends is done past the framework, under either prefix, and counted by its route."""
     api = ways._ways[0][0]
     done: list[bool] = []
-    log = log_batch.log
+    log = log_batch._log
 
     async def noted(*arguments: Any, **options: Any) -> bool:
         done.append(await log(*arguments, **options))
         return done[-1]
 
-    monkeypatch.setattr(log_batch, "log", noted)
+    monkeypatch.setattr(log_batch, "_log", noted)
     run_id = (await api.ok("POST", f"{RUNS}/create", {}))["run"]["info"]["run_id"]
     metric = {"key": "m", "value": 1.0, "timestamp": 1, "step": 0}
     pair = {"key": "k", "value": "v"}

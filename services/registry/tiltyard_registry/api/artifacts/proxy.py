@@ -33,8 +33,7 @@ from tiltyard.wire.tags import Empty
 from tiltyard_registry.api.artifacts.direct_transfers import DirectTransfers
 from tiltyard_registry.api.artifacts.file_headers import file_headers_of, span_of
 from tiltyard_registry.api.framework.raw import ClientGone, Request, Response, body, path_text
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.artifacts import files, hashes, paths
 from tiltyard_registry.store.sql.database import Database
 
@@ -140,8 +139,7 @@ class ArtifactProxy:
             InvalidParameterValue: the path is unsafe, or names a directory.
             ClientGone: nobody reads the answer any more.
         """
-        path = paths.check_path(path)
-        access.require(who, Action.READ, f"artifact {path}")
+        path = files.check_readable(who, path)
         for attempt in range(1, _READ_TRIES + 1):
             entry = await self._store.head(path)
             if entry.is_dir:
@@ -167,8 +165,7 @@ class ArtifactProxy:
         given = query.get("path", [""])
         if len(set(given)) != 1:
             raise errors.InvalidParameterValue("Parameter 'path' was given more than once.")
-        path = paths.check_path(path_text(given[0].encode("latin-1")))
-        access.require(request.who, Action.READ, f"artifact {path}")
+        path = files.check_readable(request.who, path_text(given[0].encode("latin-1")))
         await response.json(FilesReply(await list_files(self._store, path)))
 
     async def _put(self, request: Request, response: Response) -> None:

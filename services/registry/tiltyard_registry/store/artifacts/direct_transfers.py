@@ -11,7 +11,7 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard.storage.artifact_store import ArtifactStore, DirectTransfers
 from tiltyard_registry.rules import access
 from tiltyard_registry.rules.access import Action, Principal
-from tiltyard_registry.store.artifacts.files import check_writable
+from tiltyard_registry.store.artifacts.files import check_readable, check_writable
 from tiltyard_registry.store.artifacts.paths import check_path, scope_of
 from tiltyard_registry.store.sql.availability import done_already
 from tiltyard_registry.store.sql.database import Database
@@ -60,8 +60,7 @@ async def download_url(
         ResourceDoesNotExist: there is no such file.
         InvalidParameterValue: the path is unsafe, or a directory.
     """
-    safe = check_path(path)
-    access.require(who, Action.READ, f"artifact {safe}")
+    safe = check_readable(who, path)
     entry = await artifact_store.head(safe)
     if entry.is_dir:
         raise InvalidParameterValue(f"Invalid path '{safe}': it is a directory.")

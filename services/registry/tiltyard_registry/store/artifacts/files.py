@@ -22,6 +22,17 @@ from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.artifacts import files
 
 
+def check_readable(who: Principal, path: str) -> str:
+    """`path` as the store keeps it, if `who` may read what is there.
+
+    Raises:
+        InvalidParameterValue: the path is unsafe.
+    """
+    safe = check_path(path)
+    access.require(who, Action.READ, f"artifact {safe}")
+    return safe
+
+
 async def check_writable(session: Session, who: Principal, path: str) -> str:
     """`path` as the store keeps it, if `who` may write a file there now.
 

@@ -5,7 +5,7 @@ import json
 from sqlalchemy import desc, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
-from tiltyard.names import MAX_ALIAS_CHARS, check_new_alias, check_version, parse_model_name
+from tiltyard.names import MAX_ALIAS_CHARS, check_new_alias, check_version, is_latest, parse_model_name
 from tiltyard_registry.rules import access, limits
 from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.rules.keys import check_length
@@ -195,9 +195,10 @@ async def get_model_version_by_alias(session: Session, who: Principal, name: str
         InvalidParameterValue: there is no such alias.
     """
     check_length(alias, MAX_ALIAS_CHARS, "alias")
+    latest = is_latest(alias)
     shown = parse_model_name(name).shown
     access.require(who, Action.READ, f"registered model {shown}")
-    if alias.lower() == "latest":
+    if latest:
         query = related_rows.VERSIONS.where(_model.name == shown).order_by(desc(_version.version)).limit(1)
     else:
         query = related_rows.VERSIONS.join(
@@ -207,7 +208,7 @@ async def get_model_version_by_alias(session: Session, who: Principal, name: str
     row = await session.one(query)
     if row is None:
         await find_model(session, shown)
-        raise no_latest(shown) if alias.lower() == "latest" else no_alias(alias)
+        raise no_latest(shown) if latest else no_alias(alias)
     return (await related_rows.version_rows(session, [row]))[0]
 
 

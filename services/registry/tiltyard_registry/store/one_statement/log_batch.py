@@ -1,8 +1,7 @@
-"""What is logged to a run, and the start of one, each as one statement of PostgreSQL: one round trip, all or nothing.
+"""What is logged to a run, as one statement of PostgreSQL: one round trip, all or nothing.
 
-Only what goes well is done here. A statement that finds anything amiss changes nothing and says so; then the
-doors (`batches`, `runs`) do the work step by step and say what is wrong. Both ways take rows in the same order
-(params, points, newest points, tags, each by key), so that no two writers wait for each other in a circle.
+These doors take rows in the same order as those of `runs.log_batch` (params, points, newest points, tags, each by
+key), so that no two writers wait for each other in a circle.
 """
 
 from collections.abc import Sequence
@@ -12,9 +11,17 @@ from typing import Any
 
 from asyncpg.exceptions import NotNullViolationError, UniqueViolationError
 
-from tiltyard.errors import InternalError
-from tiltyard_registry.rules.entries import Entry, last_of_each
-from tiltyard_registry.rules.metrics import Point, newest
+from tiltyard_registry.rules import access
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.entries import (
+    Entry,
+    check_param,
+    check_params,
+    check_run_tag,
+    check_run_tags,
+    last_of_each,
+)
+from tiltyard_registry.rules.metrics import GivenPoint, Point, check_batch, check_points, newest
 from tiltyard_registry.rules.runs import RUN_NAME_TAG
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import unknown_when_lost
@@ -51,28 +58,54 @@ _AFTER = "(SELECT count(*) FROM {name}) >= 0"
 _MANY_POINTS = 100
 
 
-class OutcomeUnknown(InternalError):
-    """A write failed so that nobody can say whether it was done; it must not be done again."""
-
-
 _BY_PLACE = itemgetter(0, 2, 3, 1, 4)
 
 
-async def log(
+async def log_batch(
+    database: Database,
+    who: Principal,
+    run_id: str,
+    metrics: Sequence[GivenPoint] = (),
+    params: Sequence[Entry] = (),
+    tags: Sequence[Entry] = (),
+) -> bool:
+    """Whether all of it is stored; if not, nothing is, and `runs.log_batch` says why.
+
+    Raises:
+        InvalidParameterValue, PermissionDenied: as `runs.log_batch`.
+        TemporarilyUnavailable: the database is away, or every connection stayed busy.
+    """
+    access.require(who, Action.UPDATE, f"run {run_id}")
+    check_batch(len(metrics), len(params), len(tags))
+    return await _log(database, run_id, check_points(metrics), check_params(params), check_run_tags(tags))
+
+
+async def log_metric(database: Database, who: Principal, run_id: str, point: Point) -> bool:
+    """Whether a checked point is stored; otherwise as `log_batch`."""
+    access.require(who, Action.UPDATE, f"run {run_id}")
+    return await _log(database, run_id, metrics=[point])
+
+
+async def log_param(database: Database, who: Principal, run_id: str, key: str, value: str) -> bool:
+    """Whether the param is stored; otherwise as `log_batch`."""
+    access.require(who, Action.UPDATE, f"run {run_id}")
+    return await _log(database, run_id, params=[check_param(key, value)])
+
+
+async def set_tag(database: Database, who: Principal, run_id: str, key: str, value: str) -> bool:
+    """Whether the tag is stored; otherwise as `log_batch`."""
+    access.require(who, Action.UPDATE, f"run {run_id}")
+    return await _log(database, run_id, tags=[check_run_tag(key, value)])
+
+
+async def _log(
     database: Database,
     run_id: str,
     metrics: Sequence[Point] = (),
     params: Sequence[Entry] = (),
     tags: Sequence[Entry] = (),
 ) -> bool:
-    """Whether all of it is stored; if not, nothing is.
-
-    Everything comes checked, and the keys of params differ. A new name of the run and points of logged models,
-    which are rows of other tables too, are left to the doors.
-
-    Raises:
-        TemporarilyUnavailable: the database is away, or every connection stayed busy.
-    """
+    # A new name of the run and points of logged models are rows of other tables too.
     if any(tag.key == RUN_NAME_TAG for tag in tags) or any(point.model_id for point in metrics):
         return False
     values: list[Any] = [run_id]
@@ -85,7 +118,7 @@ async def log(
     points = [_METRICS, _METRICS_NOT_THERE] if len(metrics) >= _MANY_POINTS else [_METRICS_NOT_THERE]
     async with database.driver() as connection:
         for insert in points:
-            statement = _log(bool(params), insert if metrics else "", bool(tags))
+            statement = _statement(bool(params), insert if metrics else "", bool(tags))
             with unknown_when_lost():
                 try:
                     return await connection.fetchval(statement, *values) is not None
@@ -99,7 +132,7 @@ async def log(
 
 
 @cache
-def _log(params: bool, points: str, tags: bool) -> str:
+def _statement(params: bool, points: str, tags: bool) -> str:
     """The statement for a batch that has these: it answers with the run's row, or with none.
 
     `points` is how points are inserted, empty when there are none.

@@ -1,5 +1,8 @@
 """A version by its alias as JSON text, in one statement."""
 
+from tiltyard.names import MAX_ALIAS_CHARS, is_latest, parse_model_name
+from tiltyard_registry.rules import access
+from tiltyard_registry.rules.access import Action, Principal
 from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S
@@ -22,15 +25,18 @@ WHERE m.name = $1 AND a.alias = $2
 """
 
 
-async def version_text(database: Database, name: str, alias: str) -> bytes | None:
+async def read_version(database: Database, who: Principal, name: str, alias: str) -> bytes | None:
     """The reply `{"model_version": …}` of the version that an alias names; None when there is none.
 
-    `name` is the model's shown name.
-
     Raises:
+        InvalidParameterValue, PermissionDenied: as `aliases.get_model_version_by_alias`.
         TemporarilyUnavailable: the database is away, or every connection stayed busy.
     """
+    shown = parse_model_name(name).shown
+    access.require(who, Action.READ, f"registered model {shown}")
+    if is_latest(alias) or len(alias) > MAX_ALIAS_CHARS:
+        return None
     async with database.driver() as connection:
         with unavailable_when_lost():
-            found = await connection.fetchval(_VERSION, name, alias, timeout=READ_TIMEOUT_S)
+            found = await connection.fetchval(_VERSION, shown, alias, timeout=READ_TIMEOUT_S)
     return None if found is None else f'{{"model_version":{found}}}'.encode()

@@ -1,12 +1,20 @@
 """The start of a run, in one statement."""
 
+import uuid
+from collections.abc import Sequence
+
 from asyncpg.exceptions import PostgresError
 
-from tiltyard.errors import TiltyardError
-from tiltyard_registry.rules.runs import NewRun
-from tiltyard_registry.store.one_statement.log_batch import OutcomeUnknown
+from tiltyard.errors import InternalError, TiltyardError
+from tiltyard_registry.rules import access
+from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.entries import Entry
+from tiltyard_registry.rules.experiments import parse_experiment_id
+from tiltyard_registry.rules.limits import check_entries
+from tiltyard_registry.rules.runs import NewRun, new_run
+from tiltyard_registry.store.runs.runs import first_row, started
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import unknown_when_lost
+from tiltyard_registry.store.sql.session import Row, now_ms, unknown_when_lost
 
 # As `rules.experiments.below` for a location that is neither all slashes nor has a query.
 _START = """
@@ -23,13 +31,36 @@ WITH experiment AS (
 SELECT artifact_uri FROM experiment"""
 
 
-async def start(database: Database, experiment_id: int, run_id: str, new: NewRun) -> str | None:
-    """The artifact URI of the run that is started now; None when it is not.
+class OutcomeUnknown(InternalError):
+    """A write failed so that nobody can say whether it was done; it must not be done again."""
+
+
+async def start_run(
+    database: Database,
+    who: Principal,
+    experiment_id: str,
+    *,
+    user_id: str = "",
+    run_name: str | None = None,
+    start_time: int | None = None,
+    tags: Sequence[Entry] = (),
+) -> Row | None:
+    """The new run, as `runs.create_run` gives it; None when none is started, and that says why.
 
     Raises:
+        InvalidParameterValue, PermissionDenied: as `runs.create_run`.
         TemporarilyUnavailable: the database is away, or every connection stayed busy.
         OutcomeUnknown: the statement failed so that nobody can say whether the run was started.
     """
+    access.require(who, Action.UPDATE, f"experiment {experiment_id}")
+    check_entries(database.quotas, "tags", len(tags))
+    new = new_run(user_id, run_name, now_ms() if start_time is None else start_time, tags)
+    number, run_id = parse_experiment_id(experiment_id), uuid.uuid4().hex
+    artifact_uri = await _start(database, number, run_id, new)
+    return None if artifact_uri is None else started(first_row(run_id, number, new, artifact_uri), new)
+
+
+async def _start(database: Database, experiment_id: int, run_id: str, new: NewRun) -> str | None:
     keys, values = zip(*new.tags, strict=True)
     async with database.driver() as connection:
         try:

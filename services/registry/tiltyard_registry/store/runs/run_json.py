@@ -27,7 +27,7 @@ _INPUT = nested_sql({"dataset": object_sql(DATASET), "tags": list_sql(object_sql
 _INPUTS = "dataset_inputs JOIN datasets ON datasets.id = dataset_inputs.dataset_id WHERE run = runs.id"
 
 # A look-up per run and kind: what a run has lies together in each table's key, and comes sorted out of it.
-_RUN = nested_sql(
+RUN = nested_sql(
     {
         "info": object_sql(INFO),
         "data": nested_sql(
@@ -53,7 +53,7 @@ _RUN = nested_sql(
     }
 )
 _BY_IDS = select_sql(
-    _RUN, "unnest($1::bigint[]) WITH ORDINALITY AS page (id, place) JOIN runs USING (id) ORDER BY place"
+    RUN, "unnest($1::bigint[]) WITH ORDINALITY AS page (id, place) JOIN runs USING (id) ORDER BY place"
 )
 
 

@@ -14,7 +14,7 @@ from tiltyard_registry.rules.experiments import below
 from tiltyard_registry.rules.keys import check_int64, check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, run_status
 from tiltyard_registry.rules.limits import check_entries
-from tiltyard_registry.rules.runs import MAX_RUN_NAME_CHARS, RUN_NAME_TAG, new_run
+from tiltyard_registry.rules.runs import MAX_RUN_NAME_CHARS, RUN_NAME_TAG, NewRun, new_run
 from tiltyard_registry.store.events.outbox import deletion_time
 from tiltyard_registry.store.experiments.experiments import find_active_experiment
 from tiltyard_registry.store.experiments.quotas import limited
@@ -48,20 +48,31 @@ async def create_run(
     new = new_run(user_id, run_name, now_ms() if start_time is None else start_time, tags)
     experiment = await find_active_experiment(session, experiment_id)
     run_id = uuid.uuid4().hex
-    row = {
+    place = below(experiment["artifact_location"], run_id, "artifacts")
+    row = first_row(run_id, experiment["experiment_id"], new, place)
+    async with limited(session, "runs", row["experiment_id"]):
+        run = await session.scalar(insert(runs).values(row).returning(runs.c.id))
+    await set_tag_rows(session, run, new.tags)
+    return started(row, new)
+
+
+def first_row(run_id: str, experiment_id: int, new: NewRun, artifact_uri: str) -> Row:
+    """The row of a run at its start."""
+    return {
         "run_id": run_id,
-        "experiment_id": experiment["experiment_id"],
+        "experiment_id": experiment_id,
         "run_name": new.run_name,
         "user_id": new.user_id,
         "status": "RUNNING",
         "start_time": new.start_time,
         "end_time": None,
-        "artifact_uri": below(experiment["artifact_location"], run_id, "artifacts"),
+        "artifact_uri": artifact_uri,
         "lifecycle_stage": ACTIVE,
     }
-    async with limited(session, "runs", row["experiment_id"]):
-        run = await session.scalar(insert(runs).values(row).returning(runs.c.id))
-    await set_tag_rows(session, run, new.tags)
+
+
+def started(row: Row, new: NewRun) -> Row:
+    """A run as it is shown right after its start."""
     shown_tags = [{"key": tag.key, "value": tag.value} for tag in new.tags]
     return {
         "info": run_info(row),
