@@ -23,7 +23,7 @@ from tiltyard_serving.api.exact_path import ExactPathRouter
 from tiltyard_serving.api.open_inference import refusal
 from tiltyard_serving.api.probes import HANDLERS
 from tiltyard_serving.api.scoring_routes import scoring_routes
-from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.endpoints.endpoint_changes import EndpointChanges
 from tiltyard_serving.operations.logs import line_logs
 from tiltyard_serving.operations.memory import collect_seldom, share_memory_with_arrow
 from tiltyard_serving.operations.metrics import Telemetry
@@ -54,7 +54,8 @@ def create_app(settings: ServingSettings) -> Litestar:
     # A line for each question to the registry says nothing that the metrics do not say.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     telemetry = Telemetry()
-    endpoints = Endpoints(settings, telemetry)
+    changes = EndpointChanges(settings, telemetry)
+    endpoints = changes.table
     draining = asyncio.Event()
     payload_log = None
     if settings.payload_log_dir is not None:
@@ -71,12 +72,12 @@ def create_app(settings: ServingSettings) -> Litestar:
         with line_logs(settings.logs):
             if payload_log is not None:
                 payload_log.start()
-            endpoints.start()
-            await endpoints.before_traffic()
+            changes.start()
+            await changes.before_traffic()
             try:
                 yield
             finally:
-                endpoints.close()
+                changes.close()
                 if payload_log is not None:
                     await asyncio.to_thread(payload_log.close)
 
@@ -85,7 +86,15 @@ def create_app(settings: ServingSettings) -> Litestar:
     app = Application(
         route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring],
         lifespan=[lifespan],
-        state=State({"settings": settings, "telemetry": telemetry, "endpoints": endpoints, "draining": draining}),
+        state=State(
+            {
+                "settings": settings,
+                "telemetry": telemetry,
+                "endpoints": endpoints,
+                "endpoint_changes": changes,
+                "draining": draining,
+            }
+        ),
         exception_handlers={HTTPException: _refuse, Exception: _refuse},
         openapi_config=OpenAPIConfig(
             title="Tiltyard serving",

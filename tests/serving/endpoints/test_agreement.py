@@ -102,7 +102,7 @@ async def test_what_one_worker_cannot_serve_keeps_it_from_nothing_else(registry:
     settings["shared_dir"].mkdir()
     other = "/api/tiltyard/v1/endpoints/other"
     async with running(**settings) as first, running(**settings) as second:
-        supply = second.app.state.endpoints._supply
+        supply = second.app.state.endpoint_changes._supply
         loaded = supply.loaded
 
         async def only_the_second(place: str, entity: Any) -> Any:
@@ -113,7 +113,7 @@ async def test_what_one_worker_cannot_serve_keeps_it_from_nothing_else(registry:
         supply.loaded = only_the_second
         changing = asyncio.create_task(first.request("PUT", API, serving_version(1)))
         async with asyncio.timeout(20):
-            while "tumor" not in second.app.state.endpoints._problems:
+            while "tumor" not in second.app.state.endpoint_changes._problems:
                 await asyncio.sleep(0.01)
         made = await second.request("PUT", other, serving_version(2))
         assert (made.status, made.json["agreement"]["changed"]) == (200, 2)
@@ -130,7 +130,7 @@ async def test_a_disk_that_fails_once_ends_nothing(registry: Service, tmp_path: 
     settings["shared_dir"] = tmp_path / "shared"
     settings["shared_dir"].mkdir()
     async with running(**settings) as first, running(**settings) as second:
-        shared = second.app.state.endpoints._shared
+        shared = second.app.state.endpoint_changes._shared
         stamp, failed = shared.stamp, asyncio.Event()
 
         def fails() -> Any:

@@ -189,7 +189,7 @@ async def test_there_may_be_so_many_endpoints(
     registry: tuple[Service, Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Callers cannot make more and more of them; those that are there may be changed."""
-    monkeypatch.setattr("tiltyard_serving.endpoints.endpoint_table.MAX_ENDPOINTS", 1)
+    monkeypatch.setattr("tiltyard_serving.endpoints.endpoint_changes.MAX_ENDPOINTS", 1)
     async with running(registry_url=registry[0].url, cache_dir=tmp_path / "cache") as app:
         for name, status in (("a", 200), ("b", 400), ("a", 200)):
             assert (await app.request("PUT", f"{API}/{name}", {"served_entities": [ONE]})).status == status
@@ -411,7 +411,7 @@ def test_a_bad_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InvalidParameterValue) as refused:
         read_file(path)
     assert message in refused.value.message
-    from tiltyard_serving.endpoints.endpoint_table import Endpoints
+    from tiltyard_serving.endpoints.endpoint_changes import EndpointChanges
 
     with pytest.raises(InvalidParameterValue):
-        Endpoints(ServingSettings(config=path), Telemetry())
+        EndpointChanges(ServingSettings(config=path), Telemetry())

@@ -11,7 +11,8 @@ from tiltyard.errors import PayloadTooLarge
 from tiltyard_serving.endpoints.agreement import Agreement
 from tiltyard_serving.endpoints.config import read_request
 from tiltyard_serving.endpoints.endpoint import Endpoint
-from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.endpoints.endpoint_changes import EndpointChanges
+from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 from tiltyard_serving.models.served_model import ServedModel
 
 _BASE = "/api/tiltyard/v1/endpoints"
@@ -91,14 +92,14 @@ class EndpointsReply(msgspec.Struct):
 @get(_BASE, summary="The named endpoints", sync_to_thread=False)
 def list_endpoints(state: State) -> EndpointsReply:
     """Every named endpoint with what it serves now."""
-    endpoints: Endpoints = state.endpoints
+    endpoints: EndpointTable = state.endpoints
     return EndpointsReply([_state(endpoint) for endpoint in endpoints.by_name.values()])
 
 
 @get(_BASE + "/{name:str}", summary="One endpoint", sync_to_thread=False)
 def get_endpoint(state: State, name: FromPath[str]) -> EndpointState:
     """What the endpoint serves now."""
-    endpoints: Endpoints = state.endpoints
+    endpoints: EndpointTable = state.endpoints
     return _state(endpoints.named(name))
 
 
@@ -113,17 +114,17 @@ async def put_endpoint(
     body = await request.body()
     if len(body) > _MAX_BYTES:
         raise PayloadTooLarge(f"The endpoint's configuration is over the fixed limit of {_MAX_BYTES} bytes.")
-    endpoints: Endpoints = state.endpoints
-    agreement = await endpoints.put(name, read_request(body))
-    changed = ChangedEndpoint(**msgspec.structs.asdict(_state(endpoints.named(name))), agreement=agreement)
+    changes: EndpointChanges = state.endpoint_changes
+    agreement = await changes.put(name, read_request(body))
+    changed = ChangedEndpoint(**msgspec.structs.asdict(_state(changes.table.named(name))), agreement=agreement)
     return Response(changed, status_code=_status(agreement))
 
 
 @delete(_BASE + "/{name:str}", summary="Ends an endpoint", status_code=200)
 async def delete_endpoint(state: State, name: FromPath[str]) -> Response[EndedEndpoint]:
     """Ends the endpoint; what is in flight is still answered. 200 and 202 as for a change."""
-    endpoints: Endpoints = state.endpoints
-    agreement = await endpoints.remove(name)
+    changes: EndpointChanges = state.endpoint_changes
+    agreement = await changes.remove(name)
     return Response(EndedEndpoint(agreement), status_code=_status(agreement))
 
 

@@ -12,7 +12,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from tiltyard.errors import EndpointNotFound
 from tiltyard_serving.api.model_repository import FindModel, names_of
 from tiltyard_serving.api.open_inference import in_shape, refusal
-from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.operations.payload_log import PayloadLog
 from tiltyard_serving.scoring.asgi import Invocations, ScoringTarget
@@ -38,7 +38,7 @@ class V1:
         self,
         settings: ServingSettings,
         telemetry: Telemetry,
-        endpoints: Endpoints,
+        endpoints: EndpointTable,
         find: FindModel,
         in_flight: InFlight,
         payload_log: PayloadLog | None = None,

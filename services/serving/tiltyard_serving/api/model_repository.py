@@ -14,7 +14,7 @@ from tiltyard.names import parse_model_name
 from tiltyard.pyfunc import Signature
 from tiltyard.uri import AliasUri, RegisteredUri, VersionUri
 from tiltyard_serving.endpoints.endpoint import Member
-from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 from tiltyard_serving.models.loaded_model import LoadedModel
 from tiltyard_serving.operations.metrics import Samples, Telemetry
 from tiltyard_serving.scoring.asgi import ScoringTarget
@@ -99,7 +99,7 @@ class StatisticsReply(msgspec.Struct):
 class ModelRepository:
     """Answers the extensions' requests."""
 
-    def __init__(self, endpoints: Endpoints, telemetry: Telemetry, find: FindModel) -> None:
+    def __init__(self, endpoints: EndpointTable, telemetry: Telemetry, find: FindModel) -> None:
         self._endpoints = endpoints
         self._telemetry = telemetry
         self._find = find
@@ -156,7 +156,7 @@ def read_index_request(body: bytes) -> IndexRequest:
         raise BadRequest("The index request cannot be read, expected {} or {'ready': true}.") from None
 
 
-def index(endpoints: Endpoints, request: IndexRequest) -> list[IndexEntry]:
+def index(endpoints: EndpointTable, request: IndexRequest) -> list[IndexEntry]:
     """Every model that this protocol can name, with the version that answers now."""
     entries = (_entry(name, member) for name, member in _members(endpoints))
     return [entry for entry in entries if entry.state == "READY" or not request.ready]
@@ -177,19 +177,19 @@ def statistics(models: Iterable[tuple[str, LoadedModel]], samples: Samples) -> S
     return StatisticsReply([_statistics(name, model, samples) for name, model in models])
 
 
-def loaded_models(endpoints: Endpoints) -> Iterator[tuple[str, LoadedModel]]:
+def loaded_models(endpoints: EndpointTable) -> Iterator[tuple[str, LoadedModel]]:
     """Every loaded model by the name that this protocol has for it."""
     for name, member in _members(endpoints):
         if (model := member.served.slot.current) is not None:
             yield name, model
 
 
-def names_of(endpoints: Endpoints) -> list[str]:
+def names_of(endpoints: EndpointTable) -> list[str]:
     """The name of every model that this protocol can name, each once."""
     return list(dict.fromkeys(name for name, _ in _members(endpoints)))
 
 
-def _members(endpoints: Endpoints) -> Iterator[tuple[str, Member]]:
+def _members(endpoints: EndpointTable) -> Iterator[tuple[str, Member]]:
     for name, endpoint in endpoints.by_name.items():
         for member in endpoint.members:
             yield name, member

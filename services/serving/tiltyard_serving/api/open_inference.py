@@ -20,7 +20,7 @@ from tiltyard.errors import (
 from tiltyard.pyfunc.payload.bounds import Bounds
 from tiltyard_serving.api.model_repository import EXTENSIONS as REPOSITORY_EXTENSIONS
 from tiltyard_serving.api.model_repository import ModelRepository
-from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 from tiltyard_serving.endpoints.shadow import Shadow
 from tiltyard_serving.models.loaded_model import LoadedModel
 from tiltyard_serving.operations.memory import decoding
@@ -133,7 +133,7 @@ class V2:
         self,
         settings: ServingSettings,
         telemetry: Telemetry,
-        endpoints: Endpoints,
+        endpoints: EndpointTable,
         in_flight: InFlight,
         draining: asyncio.Event,
         payload_log: PayloadLog | None = None,

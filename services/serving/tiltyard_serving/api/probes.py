@@ -7,7 +7,7 @@ from litestar import Response, get
 from litestar.datastructures import State
 
 from tiltyard.errors import TemporarilyUnavailable
-from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 from tiltyard_serving.operations.metrics import CONTENT_TYPE, Telemetry
 from tiltyard_serving.scoring.replies import error_body
 
@@ -41,7 +41,7 @@ def live() -> Response[bytes]:
 @get(["/health", "/ping", "/readyz"], summary="Whether every configured model is loaded", sync_to_thread=False)
 def health(state: State) -> Response[bytes]:
     """200 with an empty line once every configured model is loaded, else 503."""
-    endpoints: Endpoints = state.endpoints
+    endpoints: EndpointTable = state.endpoints
     if state.draining.is_set():
         return _not_ready("This process is stopping.")
     if missing := endpoints.missing:
@@ -66,7 +66,7 @@ def metrics(state: State) -> Response[bytes]:
 @get("/api/tiltyard/v1/models", summary="What is served now", sync_to_thread=False)
 def served_models(state: State) -> ModelsReply:
     """Every served model with the version that answers now."""
-    endpoints: Endpoints = state.endpoints
+    endpoints: EndpointTable = state.endpoints
     return ModelsReply(
         [
             ServedState(

@@ -11,7 +11,7 @@ from tiltyard.server.host_guard import Origins
 from tiltyard_serving.api.kserve_v1 import V1
 from tiltyard_serving.api.open_inference import V2
 from tiltyard_serving.endpoints.endpoint import Endpoint
-from tiltyard_serving.endpoints.endpoint_table import Endpoints
+from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.operations.payload_log import PayloadLog
 from tiltyard_serving.scoring.asgi import Invocations, Route, ScoringTarget
@@ -24,7 +24,7 @@ from tiltyard_serving.settings import ServingSettings
 def scoring_routes(
     settings: ServingSettings,
     telemetry: Telemetry,
-    endpoints: Endpoints,
+    endpoints: EndpointTable,
     draining: asyncio.Event,
     origins: Origins,
     payload_log: PayloadLog | None = None,
