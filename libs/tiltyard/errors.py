@@ -28,6 +28,7 @@ The server raises these, the clients raise the same classes again. Domain code n
 status; only `TABLE` does.
 """
 
+import math
 from typing import ClassVar, NamedTuple
 
 
@@ -219,6 +220,11 @@ def http_status(error: TiltyardError) -> int:
         if cls in STATUS:
             return STATUS[cls]
     return 500
+
+
+def retry_after_s(error: TiltyardError) -> int:
+    """The whole seconds after which the caller may come again, as the header `retry-after` has them: never too few."""
+    return max(1, math.ceil(error.retry_after_s or 1))
 
 
 def from_answer(status: int, code: str | None, message: str, *, retry_after_s: float | None = None) -> TiltyardError:

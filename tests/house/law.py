@@ -52,7 +52,7 @@ _API = (
 _REGISTRY = {
     "settings": "libs.errors libs.telemetry",
     "logs": "libs.telemetry",
-    "telemetry": "logs",
+    "telemetry": "libs.telemetry logs",
     "tables": "",
     "rules": "libs.errors libs.names",
     "search": "libs.errors libs.names tables",
@@ -94,7 +94,7 @@ _SERVING = {
     "operations settings trial_load warm_up",
     "endpoints": "libs.errors libs.names libs.uri libs.client libs.pyfunc.payload models operations settings warm_up",
     "scoring.protocols": "libs.errors libs.pyfunc",
-    "scoring": "libs.errors libs.pyfunc libs.server batching models operations endpoints settings",
+    "scoring": "libs.errors libs.pyfunc libs.server libs.telemetry batching models operations endpoints settings",
     "api": "libs.errors libs.names libs.uri libs.pyfunc libs.server scoring endpoints models operations settings",
     "cli": "libs.cli libs.errors libs.server settings",
     "app": "libs .",

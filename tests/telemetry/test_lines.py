@@ -2,17 +2,15 @@
 
 import json
 import logging
-from collections.abc import Callable
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tiltyard.telemetry.json_lines import json_line
+from tiltyard.telemetry.line_formatter import LineFormatter
 from tiltyard.telemetry.log_style import LogStyle
+from tiltyard.telemetry.request_id import valid_request_id
 from tiltyard.telemetry.text_lines import text_line
-from tiltyard_registry.logs import LineFormatter as RegistryFormatter
-from tiltyard_serving.operations.logs import LineFormatter as ServingFormatter
 
 TEXT = st.text(st.characters() | st.sampled_from("\x85\u2028\u2029\x0b\x0c\x1c\x1d\x1e\r\n\ud800"))
 
@@ -53,10 +51,19 @@ def record() -> logging.LogRecord:
         return logging.LogRecord("n", 20, "", 0, "m\u2029\ud800", (), (type(error), error, None))
 
 
-@pytest.mark.parametrize("formatter", [RegistryFormatter, ServingFormatter])
-def test_both_services_escape_what_callers_send(formatter: Callable[[LogStyle], logging.Formatter]) -> None:
+def test_lines_escape_what_callers_send() -> None:
     """Messages, fields and tracebacks, in both formats."""
-    line = formatter(LogStyle("json")).format(record())
+    line = LineFormatter(LogStyle("json")).format(record())
     assert len(line.splitlines()) == 1
     assert "FORGED" in json.loads(line)["error"]
-    assert all(each.isprintable() for each in formatter(LogStyle("text")).format(record()).split("\n"))
+    assert all(each.isprintable() for each in LineFormatter(LogStyle("text")).format(record()).split("\n"))
+
+
+@given(TEXT)
+def test_an_id_of_a_request_is_short_and_plain(text: str) -> None:
+    """Both services take the same ids: those that logs, headers and the registry's events can hold."""
+    if valid_request_id(text) is not None:
+        assert text.isascii()
+        assert text.isprintable()
+        assert 0 < len(text) <= 64
+    assert valid_request_id("Root=1-67891233-abcdef012345678912345678") is not None

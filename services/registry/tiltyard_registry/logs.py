@@ -3,13 +3,13 @@
 import logging
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from tiltyard.telemetry.line_formatter import LineFormatter, line_of
 from tiltyard.telemetry.log_style import LogStyle
 
 # Lines beyond these are dropped rather than kept in memory.
@@ -20,29 +20,10 @@ _GATHER_S = 0.02
 _ACCESS = "tiltyard_registry.access"
 
 
-class LineFormatter(logging.Formatter):
-    """One line per record of `time`, `level`, `logger`, `message`, what `extra={"fields": …}` adds, and `error`."""
-
-    def __init__(self, style: LogStyle) -> None:
-        super().__init__()
-        self.write_line = style.write_line
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = _line(datetime.fromtimestamp(record.created, UTC), record.levelname, record.name, record.getMessage())
-        line |= getattr(record, "fields", {})
-        if record.exc_info and record.exc_info[1] is not None:
-            line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return self.write_line(line)
-
-
-def _line(time: datetime, level: str, logger: str, message: str) -> dict[str, Any]:
-    return {"time": time.isoformat(timespec="milliseconds"), "level": level, "logger": logger, "message": message}
-
-
 def log_access(message: str, fields: dict[str, Any]) -> None:
     """Adds one line about a request to the log, where it is kept; past the logging library, which costs more."""
     if _access:
-        line = _line(datetime.now(UTC), "INFO", _ACCESS, message)
+        line = line_of(datetime.now(UTC), "INFO", _ACCESS, message)
         _access[-1].add_fields({**line, **fields})
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import re
 import time
 import uuid
 from collections.abc import Callable
@@ -20,11 +19,11 @@ from prometheus_client import (
     generate_latest,
 )
 
+from tiltyard.telemetry.request_id import REQUEST_ID_HEADER, valid_request_id
 from tiltyard_registry.logs import log_access
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SILENT = frozenset({"/health", "/livez", "/readyz", "/startupz", "/metrics"})
@@ -96,7 +95,7 @@ class Telemetry:
             nonlocal status, size_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                message["headers"] = [*message["headers"], (REQUEST_ID_HEADER, request_id)]
             elif message["type"] == "http.response.body":
                 size_bytes += len(message.get("body", b""))
             await send(message)
@@ -134,8 +133,8 @@ def _fields(scope: Any, path: str, status: int, seconds: float, size_bytes: int,
 
 
 def _given_id(scope: Any) -> bytes | None:
-    """The caller's `x-request-id` if it is a plain word."""
+    """The caller's `x-request-id`, if it is a valid one."""
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+        if name == REQUEST_ID_HEADER and valid_request_id(value.decode("latin-1")):
             return bytes(value)
     return None

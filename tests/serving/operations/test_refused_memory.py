@@ -11,8 +11,8 @@ import pytest
 
 from tests.serving import saved_models
 from tests.serving.in_process import running
+from tiltyard.telemetry.line_formatter import LineFormatter
 from tiltyard.telemetry.log_style import LogStyle
-from tiltyard_serving.operations.logs import LineFormatter
 from tiltyard_serving.scoring.replies import error_reply
 
 # Large enough to be read in a thread.

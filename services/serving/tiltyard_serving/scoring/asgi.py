@@ -13,6 +13,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiltyard.errors import PayloadTooLarge
 from tiltyard.pyfunc.payload.decoder import Body, Payload
+from tiltyard.telemetry.request_id import REQUEST_ID_HEADER
 from tiltyard_serving.batching.batch import Times
 from tiltyard_serving.endpoints.shadow import Shadow
 from tiltyard_serving.models.loaded_model import Encode, LoadedModel
@@ -27,7 +28,6 @@ from tiltyard_serving.scoring.replies import Reply, error_reply, method_not_allo
 from tiltyard_serving.settings import ServingSettings
 
 MODEL_HEADER = b"x-tiltyard-model"
-REQUEST_ID_HEADER = b"x-request-id"
 
 
 class ScoringTarget(NamedTuple):

@@ -1,13 +1,13 @@
 """Reading a request's headers and body."""
 
 import asyncio
-import re
 import zlib
 from collections.abc import Callable, Iterator
 
 from litestar.types import HTTPScope, Receive
 
 from tiltyard.errors import BadRequest, NothingDone, PayloadTooLarge, UnsupportedMediaType
+from tiltyard.telemetry.request_id import REQUEST_ID_HEADER, valid_request_id
 from tiltyard_serving.scoring.in_flight import ClientDisconnected
 
 _CHUNK_BYTES = 1024 * 1024
@@ -15,7 +15,6 @@ _CHUNK_BYTES = 1024 * 1024
 _MAX_MEMBERS = 10_000
 _COMPRESSED_BYTES = 16 * 1024
 _PIECE_CHUNKS = 64
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=\-]{1,128}")
 
 
 def header(scope: HTTPScope, name: bytes) -> str | None:
@@ -28,12 +27,7 @@ def header(scope: HTTPScope, name: bytes) -> str | None:
 
 def request_id(scope: HTTPScope) -> str | None:
     """The caller's `x-request-id`, if it is one that logs can hold."""
-    return valid_request_id(header(scope, b"x-request-id"))
-
-
-def valid_request_id(named: str | None) -> str | None:
-    """`named`, if it is an id that logs can hold."""
-    return named if named and _REQUEST_ID.fullmatch(named) else None
+    return valid_request_id(header(scope, REQUEST_ID_HEADER))
 
 
 async def read_body(

@@ -1,7 +1,6 @@
 """Answers of the raw routes, and the one place where an error becomes one."""
 
 import logging
-import math
 import uuid
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from tiltyard.errors import (
     TiltyardError,
     UnsupportedMediaType,
     http_status,
+    retry_after_s,
 )
 
 JSON = b"application/json"
@@ -94,7 +94,7 @@ def _error_reply(error: Exception, request_id: str | None) -> Reply:
         body = ErrorBody(error.code, error.message, **_SCHEMA_ENFORCEMENT)
     headers: tuple[Header, ...] = ()
     if error.retry_after_s is not None:
-        headers = ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))),)
+        headers = ((b"retry-after", b"%d" % retry_after_s(error)),)
     if isinstance(error, InternalError):
         body.request_id = request_id = request_id or uuid.uuid4().hex
         cause = error.__cause__ or error

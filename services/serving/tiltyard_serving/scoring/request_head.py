@@ -7,8 +7,8 @@ from typing import Any
 from litestar.types import HTTPScope
 
 from tiltyard.server.host_guard import Origins
-from tiltyard_serving.scoring.asgi import REQUEST_ID_HEADER, Invocations, ScoringTarget
-from tiltyard_serving.scoring.bodies import valid_request_id
+from tiltyard.telemetry.request_id import REQUEST_ID_HEADER, valid_request_id
+from tiltyard_serving.scoring.asgi import Invocations, ScoringTarget
 from tiltyard_serving.scoring.formats import wanted
 from tiltyard_serving.scoring.in_flight import TIMEOUT_HEADER
 

@@ -27,6 +27,7 @@ from tiltyard.errors import (
     TiltyardError,
     Unauthenticated,
     http_status,
+    retry_after_s,
 )
 from tiltyard.wire.errors import ErrorBody, ErrorDetail, UnityErrorBody
 from tiltyard_registry.api.framework.binding import refusal
@@ -73,7 +74,7 @@ def answer(error: TiltyardError, *, path: str, method: str, request_id: str | No
     status, body = shape(error, path=path, method=method, request_id=request_id)
     headers = {}
     if status in (429, 503):
-        headers["retry-after"] = retry_after(error)
+        headers["retry-after"] = str(retry_after_s(error))
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Basic realm="tiltyard"'
     return Response(content=body, status_code=status, media_type="application/json", headers=headers)
@@ -84,14 +85,9 @@ async def refuse(error: TiltyardError, scope: Any, send: Any) -> None:
     status, body = shape(error, path=scope["path"], method=scope["method"], request_id=scope["state"].get("request_id"))
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status in (429, 503):
-        headers.append((b"retry-after", retry_after(error).encode()))
+        headers.append((b"retry-after", b"%d" % retry_after_s(error)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def retry_after(error: TiltyardError) -> str:
-    """The seconds after which the caller may come again, as the header has them."""
-    return str(max(1, round(error.retry_after_s or 1)))
 
 
 def shape(error: TiltyardError, *, path: str, method: str, request_id: str | None) -> tuple[int, bytes]:
