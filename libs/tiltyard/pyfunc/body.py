@@ -1,4 +1,4 @@
-"""What was sent."""
+"""The body of a scoring request."""
 
 from typing import TypeAlias
 

@@ -50,7 +50,7 @@ async def _supervise(pools: Sequence[ServicePool], on_ready: Callable[[], object
 
 
 class _Supervisor:
-    """Starts the fleets in their order, each when the one before it is ready, and stops them in reverse."""
+    """Starts the pools in their order, each when the one before it is ready, and stops them in reverse."""
 
     def __init__(self, pools: Sequence[ServicePool], on_ready: Callable[[], object]) -> None:
         self._pools = pools

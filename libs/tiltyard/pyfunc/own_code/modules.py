@@ -6,7 +6,7 @@ functions have builtins of their own, with an `__import__` that looks there firs
 whenever the import is executed, and a call costs nothing more.
 
 Who looks a module up by its name for the model, such as pickle, joblib or `importlib.import_module`, asks whose
-code is calling (`model_imports`). What does not lie in the model's directory is shared, as ever.
+code is calling (`imports`). What does not lie in the model's directory is shared, as ever.
 """
 
 import builtins

@@ -1,4 +1,4 @@
-"""The error body of every path, and what a client may learn of the server (/api/3.0/mlflow/server-info)."""
+"""What a client may learn of the server (/api/3.0/mlflow/server-info)."""
 
 from msgspec import Struct
 

@@ -1,4 +1,4 @@
-"""Unity Catalog's nouns. Paths: /api/2.1/unity-catalog/…; times in milliseconds, versions as integers."""
+"""Unity Catalog's models. Paths: /api/2.1/unity-catalog/models…; times in milliseconds, versions as integers."""
 
 from msgspec import Struct
 

@@ -1,4 +1,4 @@
-"""Our own additions. Paths: /api/tiltyard/v1/…; names are shown as the MLflow API shows them."""
+"""Aliases with their memory, and several changes at once. Paths: /api/tiltyard/v1/…; names as MLflow shows them."""
 
 from typing import Annotated, Literal
 

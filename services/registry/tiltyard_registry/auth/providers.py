@@ -1,4 +1,4 @@
-"""The auth providers, the one question asked of them, and the ASGI layer that asks it.
+"""The auth providers, and the one question asked of them.
 
 A provider answers None when the credentials are not of its kind, raises when they are but are bad, and else
 gives the caller. To add one: a module here and a row in `PROVIDERS`.

@@ -1,9 +1,7 @@
 """Moving in: the database and the artifacts of an MLflow server, copied row by row and verified.
 
     source    the MLflow server's database, one snapshot of it, read in streams
-    rows      what is copied: tables of rows below their owners, and how two sides are compared
-    owners    rows that others hang on: experiments, runs, logged models
-    nouns     which tables there are, and what is said differently here
+    copies    what is copied: which tables there are, rows below their owners, versions, files
     fitting   whether their values fit into our columns, before anything is written
     places    which rows lead to files that our artifact root does not hold
     job       the order of it all

@@ -1,4 +1,4 @@
-"""Arrow IPC streams as bodies, and answers as Arrow and CSV.
+"""Arrow IPC streams as bodies.
 
 What is read here may come from anybody: everything is bounded and validated before a value is looked at.
 """

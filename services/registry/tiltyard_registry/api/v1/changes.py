@@ -1,4 +1,4 @@
-"""Several changes or none of them, what was changed, and what a version is made of. Paths: /api/tiltyard/v1/…"""
+"""Several changes or none of them, and what was changed. Paths: /api/tiltyard/v1/…"""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Artifacts: who may change a file, what is pinned, and what a directory held when it was registered.
+"""Files of the artifact store: who may read and change one, and how it is published and deleted.
 
 Publishing an upload, deleting, and pinning exclude one another within a scope (one run's or one logged model's
 directory), so no byte below a prefix changes once it is pinned. Who changes files holds the scope (`ScopeLocks`),

@@ -1,4 +1,4 @@
-"""Rows of model versions: how one begins, is found for a change, and is changed."""
+"""Rows of model versions: how one is found for a change, changed, and shown."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Runs, and a version, as JSON text: where it can, the database writes the text and this process passes it on."""
+"""Runs as JSON text: where it can, the database writes the text and this process passes it on."""
 
 from collections.abc import Sequence
 

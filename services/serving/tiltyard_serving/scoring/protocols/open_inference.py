@@ -1,4 +1,4 @@
-"""The Open Inference Protocol V2: its messages, and their tensors as a model's input and output.
+"""The Open Inference Protocol V2: a request of bytes to its tensors, and what a model returned to an answer.
 
 Source: https://github.com/kserve/open-inference-protocol and the binary tensor data extension of Triton.
 """
