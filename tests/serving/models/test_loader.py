@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tiltyard.pyfunc.payload.decoder import Decoder
 from tiltyard_serving.endpoints.entities import parse_entity
 from tiltyard_serving.endpoints.supplier import ModelSupplier
@@ -49,12 +50,6 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     monkeypatch.setattr(Loader, "_fetch", fetch)
     monkeypatch.setattr(module, "release", held.released.append)
     return held
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 async def test_what_was_loaded_for_nobody_is_given_back(held: Held, tmp_path: Path) -> None:

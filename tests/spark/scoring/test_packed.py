@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tiltyard.spark.scoring.packed import _take_compiled
+from tiltyard.spark.scoring.packed import take_compiled
 
 
 def test_bytecode_of_the_same_files_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -25,7 +25,7 @@ def test_bytecode_of_the_same_files_is_taken(tmp_path: Path, monkeypatch: pytest
     (package / "changed.py").write_text("WHERE = 'elsewhere'\n")
     os.utime(package / "changed.py", ns=(before.st_atime_ns, before.st_mtime_ns))
     os.utime(package / "touched.py", (1_000_000, 1_000_000))
-    _take_compiled(ours, theirs)
+    take_compiled(ours, theirs)
     assert [path.name for path in package.rglob("*.pyc")] == [f"same.{sys.implementation.cache_tag}.pyc"]
     # Python itself takes it, as that of the file beside it.
     monkeypatch.syspath_prepend(str(theirs))

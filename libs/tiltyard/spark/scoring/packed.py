@@ -130,7 +130,7 @@ def _build(made: PackedEnvironment, lines: Sequence[str]) -> None:
     # This library in the very version that the driver runs, wherever that was installed from.
     own = Path(tiltyard.__file__).parent
     shutil.copytree(own, site / own.name)
-    _take_compiled(Path(sysconfig.get_path("purelib")), site)
+    take_compiled(Path(sysconfig.get_path("purelib")), site)
     _replace_links(python)
     partial = made.archive.with_name(f"{uuid.uuid4().hex}.partial")
     # Stored and not compressed, which would take longer than it saves. Of a plain tar Spark loses the permissions.
@@ -140,7 +140,7 @@ def _build(made: PackedEnvironment, lines: Sequence[str]) -> None:
     partial.replace(made.archive)
 
 
-def _take_compiled(ours: Path, theirs: Path) -> None:
+def take_compiled(ours: Path, theirs: Path) -> None:
     """Copies the bytecode of packages that lie in both folders, so that not every executor compiles them anew.
 
     Python takes bytecode of a file of this very time and size, and no other is copied.
