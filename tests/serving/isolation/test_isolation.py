@@ -29,7 +29,10 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard_serving.isolation import codec
 from tiltyard_serving.isolation.environment import environment_of
 
-OLD = "1.5.2"
+# An older scikit-learn, and a NumPy of its time, that have wheels for this Python.
+OLD, NUMPY = {(3, 13): ("1.5.2", "numpy<2.3"), (3, 14): ("1.7.2", "numpy<2.4")}.get(
+    sys.version_info[:2], ("1.5.2", "numpy<2")
+)
 API = "/api/tiltyard/v1/endpoints"
 FLOWER = {"dataframe_split": {"columns": IRIS, "data": [SETOSA, VIRGINICA]}}
 
@@ -199,7 +202,7 @@ def old_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("old")
     directory = folder / "forest"
     directory.mkdir()
-    asked = f"scikit-learn=={OLD}\nnumpy<2\n"
+    asked = f"scikit-learn=={OLD}\n{NUMPY}\n"
     (directory / "requirements.txt").write_text(asked)
     (directory / "MLmodel").write_text("flavors: {python_function: {loader_module: mlflow.sklearn}}\n")
     python = environment_of(directory, folder / "cache").python
