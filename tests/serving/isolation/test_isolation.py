@@ -189,7 +189,7 @@ async def test_a_death_fails_its_own_request_alone(model_dir: Callable[[str], Pa
 async def test_a_prediction_over_its_time_is_ended(model_dir: Callable[[str], Path], tmp_path: Path) -> None:
     """The caller is told 504 in time, the process that went on is ended, and the next caller is answered."""
     config = configure(tmp_path / "endpoints.yaml", obedient=(model_dir("obedient"), "process"))
-    async with running(config=config, cache_dir=tmp_path / "cache", request_timeout_s=0.8) as app:
+    async with running(config=config, cache_dir=tmp_path / "cache", request_timeout_s=2.0) as app:
         late = await ask(app, "obedient", do("sleep 600"))
         assert late.refusal() == (504, "DEADLINE_EXCEEDED")
         assert (await back(app, "obedient", 1))["last_end"] == "was ended: a prediction took too long"

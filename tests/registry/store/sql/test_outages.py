@@ -26,9 +26,9 @@ RUNS = f"{MLFLOW}/runs"
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds of a moment, in the place of seconds."""
-    monkeypatch.setattr(database, "READ_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(engines, "CLOSE_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(engines, "POSTGRESQL_ARGUMENTS", {**engines.POSTGRESQL_ARGUMENTS, "command_timeout": 0.3})
+    monkeypatch.setattr(database, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(engines, "CLOSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(engines, "POSTGRESQL_ARGUMENTS", {**engines.POSTGRESQL_ARGUMENTS, "command_timeout": 0.5})
 
 
 @pytest.mark.usefixtures("short")
