@@ -273,7 +273,7 @@ async def test_followers_come_and_go(registry: Registry) -> None:
         before = len(registry.queries)
         watcher.follow(again := Follower(A))
         await until(lambda: again.wanted == ["1"])
-        assert [query["uri"] for query in registry.queries[before:]] == [[A]]
+        assert all(query["uri"] == [A] for query in registry.queries[before:])
 
 
 async def test_however_many_are_followed_each_is_told(registry: Registry) -> None:
