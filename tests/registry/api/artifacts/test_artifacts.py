@@ -42,20 +42,15 @@ class Proxy:
         self.store = artifact_store
         self.database = Database(database_url)
         routes = artifact_routes(self.database, artifact_store, lambda scope: SYSTEM)
-        app = Litestar(
-            routes,
-            exception_handlers={Exception: handle},
-            on_shutdown=[self.database.close],
-            logging_config=None,
-        )
-        self.ended = 0
-        """How many requests have come to their end, answered or not."""
+        stop = [self.database.close]
+        app = Litestar(routes, exception_handlers={Exception: handle}, on_shutdown=stop, logging_config=None)
+        self.ended = 0  # requests, answered or not
 
-        async def counted(scope: Any, receive: Any, send: Any) -> None:
+        async def counted(*request: Any) -> None:
             try:
-                await app(scope, receive, send)
+                await app(*request)
             finally:
-                self.ended += scope["type"] == "http"
+                self.ended += 1
 
         config = uvicorn.Config(counted, port=0, log_level="warning", lifespan="on")
         self._server = uvicorn.Server(config)
