@@ -13,6 +13,8 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tiltyard.server.settings import ConnectionTimeouts
+
 SWEEP_S = 0.25
 MAX_HEAD_BYTES = 64 * 1024
 # What a body must bring on average once its time is over; a server that reads slowly itself is not counted.
@@ -24,20 +26,6 @@ LAST_HEAD_S = 1.0
 # The headers of a wish for another protocol.
 _WISH = (b"upgrade", b"http2-settings")
 _STOPPED = "The server stops, and the rest of the request's head did not arrive."
-
-
-class ConnectionTimeouts(msgspec.Struct, frozen=True):
-    """What a process puts up with from its clients.
-
-    `request_s` is how long a request's head may take, and a body that brings less than `MIN_BYTES_PER_S`.
-    `keep_alive_s` is how long a connection may be idle; idle connections should outlive the pools of common
-    clients and proxies, so that those never write into a closing one. `trusted_proxies` are the addresses and
-    networks of those whose word on who their clients are is believed.
-    """
-
-    request_s: float = 20.0
-    keep_alive_s: int = 75
-    trusted_proxies: tuple[str, ...] = ()
 
 
 class _Arrival:
@@ -56,9 +44,9 @@ class Arrivals:
         self.stopping = False
         """Whether the process stops, so that the next answer of each connection is its last and says so."""
 
-        self._request_s = timeouts.request_s
+        self._request_s = timeouts.slow_client_s
         self._too_slow = (
-            f"The request did not arrive in time, by the limit 'slow_client_s' of {timeouts.request_s:g} seconds."
+            f"The request did not arrive in time, by the limit 'slow_client_s' of {timeouts.slow_client_s:g} seconds."
         )
         self._stopped_s = 0.0
         self._arriving: dict[Connection, _Arrival] = {}

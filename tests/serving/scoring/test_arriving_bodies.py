@@ -19,7 +19,8 @@ from tests.serving.http_calls import Answer, request
 from tests.serving.in_process import App, running
 from tests.serving.saved_models import required
 from tests.serving.scoring.test_exchange import Wire, answers, direct
-from tiltyard.server.connection import ConnectionTimeouts, connection_type
+from tiltyard.server.connection import connection_type
+from tiltyard.server.settings import ConnectionTimeouts
 from tiltyard_serving.scoring import bodies
 
 SIZE_BYTES, HALF_BYTES = 1_000_000, 900_000
