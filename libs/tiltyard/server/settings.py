@@ -38,7 +38,8 @@ def settings_of(kind: type[msgspec.Struct]) -> dict[str, Setting]:
     for field in msgspec.structs.fields(kind):
         for part in (field.type, *get_args(field.type)):
             if get_origin(part) is Annotated:
-                found[field.name] = Setting(*get_args(part), field.default)
+                kind_of_value, meta = get_args(part)
+                found[field.name] = Setting(kind_of_value, meta, field.default)
     return found
 
 
