@@ -19,7 +19,7 @@ from tests.serving.in_process import App, running
 from tests.serving.saved_models import IRIS, SETOSA, constant, obedient
 from tests.serving.scoring.test_arriving_bodies import Plug
 from tiltyard.pyfunc.payload.columnar.arrow import ARROW_STREAM
-from tiltyard.server.connection import ConnectionTimeouts
+from tiltyard.server.arrivals import ConnectionTimeouts
 
 Seen = tuple[int, str]
 """The status of an answer, and its message."""

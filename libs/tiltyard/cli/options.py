@@ -191,7 +191,7 @@ def connection_timeouts(command: Callable[..., Any]) -> Any:
 
     @functools.wraps(command)
     def gathered(*, slow_client_s: float, keep_alive_s: int, trusted_proxies: tuple[str, ...], **rest: Any) -> Any:
-        from tiltyard.server.connection import ConnectionTimeouts
+        from tiltyard.server.arrivals import ConnectionTimeouts
 
         return command(timeouts=ConnectionTimeouts(slow_client_s, keep_alive_s, trusted_proxies), **rest)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tiltyard.cli import options
-from tiltyard.server.connection import ConnectionTimeouts
+from tiltyard.server.arrivals import ConnectionTimeouts
 from tiltyard.server.process import Drain
 from tiltyard.server.service_pool import ServicePool
 from tiltyard.server.sockets import Address

@@ -58,7 +58,8 @@ async def test_the_index_says_why_a_model_is_not_there() -> None:
         bad = await app.request("POST", "/v2/repository/index", b"[")
         assert bad.status == 400
         assert "error" in json.loads(bad.body)
-        assert (await app.request("GET", "/v2/repository/index")).status == 405
+        refused = await app.request("GET", "/v2/repository/index")
+        assert (refused.status, list(refused.json)) == (405, ["error"])
 
 
 def test_the_configuration_names_tensors_as_triton_does(client: triton.InferenceServerClient) -> None:  # noqa: F811

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tiltyard.cli import options
-from tiltyard.server.connection import ConnectionTimeouts
+from tiltyard.server.arrivals import ConnectionTimeouts
 from tiltyard.server.process import Drain, work
 from tiltyard.server.service_pool import ServicePool
 from tiltyard.server.sockets import Address
