@@ -96,7 +96,8 @@ _SERVING = {
     "auth": "models",
     "scoring.protocols": "libs.errors libs.pyfunc models operations scoring.formats scoring.replies "
     "scoring.request_head",
-    "scoring": "libs.errors libs.pyfunc libs.server libs.telemetry auth batching models operations endpoints settings",
+    "scoring": "libs.errors libs.pyfunc libs.server libs.telemetry auth batching models operations endpoints settings "
+    "scoring.protocols",
     "api": "libs.errors libs.names libs.uri libs.pyfunc scoring endpoints models operations settings",
     "cli": "libs.cli libs.errors libs.server settings",
     "app": "libs .",
