@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from tiltyard.server.arrivals import ConnectionTimeouts
 from tiltyard.server.connection import MAX_HEAD_BYTES, Connections
+from tiltyard.server.settings import ConnectionTimeouts
 
 BODY = b'{"name": "a body"}'
 # As the HTTP client of Java sends its first request to a server.

@@ -8,7 +8,7 @@ import time
 from http import HTTPStatus
 from typing import Any, Protocol
 
-import msgspec
+from tiltyard.server.settings import ConnectionTimeouts
 
 SWEEP_S = 0.25
 # What a body must bring on average once its time is over; a server that reads slowly itself is not counted.
@@ -18,20 +18,6 @@ LAST_REQUEST_S = 0.25
 # And for how long the rest of a head is waited for then, after the last of its bytes.
 LAST_HEAD_S = 1.0
 _STOPPED = "The server stops, and the rest of the request's head did not arrive."
-
-
-class ConnectionTimeouts(msgspec.Struct, frozen=True):
-    """What a process puts up with from its clients.
-
-    `request_s` is how long a request's head may take, and a body that brings less than `MIN_BYTES_PER_S`.
-    `keep_alive_s` is how long a connection may be idle; idle connections should outlive the pools of common
-    clients and proxies, so that those never write into a closing one. `trusted_proxies` are the addresses and
-    networks of those whose word on who their clients are is believed.
-    """
-
-    request_s: float = 20.0
-    keep_alive_s: int = 75
-    trusted_proxies: tuple[str, ...] = ()
 
 
 class Receiver(Protocol):
@@ -64,9 +50,9 @@ class Arrivals:
         self.stopping = False
         """Whether the process stops, so that the next answer of each connection is its last and says so."""
 
-        self._request_s = timeouts.request_s
+        self._request_s = timeouts.slow_client_s
         self._too_slow = (
-            f"The request did not arrive in time, by the limit 'slow_client_s' of {timeouts.request_s:g} seconds."
+            f"The request did not arrive in time, by the limit 'slow_client_s' of {timeouts.slow_client_s:g} seconds."
         )
         self._stopped_s = 0.0
         self._arriving: dict[Receiver, _Arrival] = {}

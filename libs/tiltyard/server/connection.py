@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from tiltyard.server.arrivals import Arrivals, ConnectionTimeouts
+from tiltyard.server.arrivals import Arrivals
 from tiltyard.server.direct import DirectAnswers, DirectCycle, DirectHead, DirectReply, Headers
 from tiltyard.server.large_body import LARGE_BYTES, LargeBody
 from tiltyard.server.request_parser import RequestParser, head_without_wish
+from tiltyard.server.settings import ConnectionTimeouts
 
 MAX_HEAD_BYTES = 64 * 1024
 

@@ -24,8 +24,8 @@ import msgspec
 import uvicorn
 
 from tiltyard.errors import MissingPackage, TiltyardError
-from tiltyard.server.arrivals import ConnectionTimeouts
 from tiltyard.server.connection import Connections
+from tiltyard.server.settings import ConnectionTimeouts, Drain
 from tiltyard.server.sockets import begin_closing, connected
 
 READY = b"ready\n"
@@ -36,13 +36,6 @@ _HANDSHAKE_S = 0.05
 
 _PATIENT = ConnectionTimeouts()
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class Drain(msgspec.Struct, frozen=True):
-    """How a process stops: how long it goes on accepting, and how long what is in flight may take."""
-
-    delay_s: float = 0.0
-    timeout_s: float = 30.0
 
 
 class Work(msgspec.Struct, frozen=True):

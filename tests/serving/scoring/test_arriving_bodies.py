@@ -17,7 +17,7 @@ from tests.serving.http_calls import Answer, request
 from tests.serving.in_process import App, running
 from tests.serving.saved_models import required
 from tests.serving.scoring.test_connection import Wire, answers, connection_of, direct
-from tiltyard.server.arrivals import ConnectionTimeouts
+from tiltyard.server.settings import ConnectionTimeouts
 from tiltyard_serving.scoring import bodies
 
 SIZE_BYTES, HALF_BYTES = 1_000_000, 900_000

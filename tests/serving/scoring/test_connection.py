@@ -19,8 +19,8 @@ from uvicorn.server import ServerState
 
 from tests.fixtures.services import Service
 from tests.serving.in_process import App, running
-from tiltyard.server.arrivals import ConnectionTimeouts
 from tiltyard.server.connection import Connections
+from tiltyard.server.settings import ConnectionTimeouts
 
 IRIS = "/serving-endpoints/cloudpickle/invocations"
 COLUMNS = [f"{part} {size} (cm)" for part in ("sepal", "petal") for size in ("length", "width")]

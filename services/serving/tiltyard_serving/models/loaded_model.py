@@ -164,8 +164,6 @@ class LoadedModel:
         self._users -= 1
         if not self._users:
             self._batcher.close()
-            if isinstance(self._model, IsolatedModel):
-                self._model.close()
             self._on_closed()
             self.meter.close(forget=self.forgotten)
             give_back_soon()

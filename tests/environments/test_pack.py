@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tiltyard.spark.scoring.packed import _take_compiled
+from tiltyard.environments.pack import _take_compiled
 
 
 def test_bytecode_of_the_same_files_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
