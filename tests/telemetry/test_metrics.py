@@ -1,11 +1,13 @@
 """The metrics of both services, as their tables list them."""
 
+import json
 import re
+from typing import Any
 
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
-from tests.house.test_readme import README
+from tests.house.test_readme import HOUSE, README
 from tiltyard.telemetry.metrics import Metric, MetricSet
 from tiltyard_registry.telemetry import Metrics
 from tiltyard_serving.operations.metrics import Telemetry
@@ -20,6 +22,28 @@ def test_the_readme_lists_every_metric(service: str) -> None:
     listed = re.findall(rf"^\| {service} \| `(tiltyard_\w+)` \| ([^|]*?) *\| ([^|]+) \|$", README, re.M)
     rows = SERVICES[service].table().values()
     assert listed == [(row.name + _SUFFIX.get(row.kind, ""), ", ".join(row.labels), row.help) for row in rows]
+
+
+DASHBOARD: dict[str, Any] = json.loads((HOUSE / "deploy/grafana/dashboards/tiltyard.json").read_text())
+SAMPLES = {
+    f"{row.name}{suffix}": {*row.labels, "le"}
+    for kind in SERVICES.values()
+    for row in kind.table().values()
+    for suffix in ({Counter: ("_total",), Gauge: ("",)}.get(row.kind, ("_bucket", "_sum", "_count")))
+}
+
+
+@pytest.mark.parametrize("panel", DASHBOARD["panels"], ids=lambda panel: panel["title"])
+def test_the_dashboard_asks_for_what_there_is(panel: dict[str, Any]) -> None:
+    """Each metric of an expression is one that a service gives, told apart by labels that it has."""
+    for target in panel["targets"]:
+        names = set(re.findall(r"tiltyard_\w+", target["expr"]))
+        assert names
+        assert names <= SAMPLES.keys()
+        by = re.findall(r"\w+", ",".join(re.findall(r"by \(([^)]*)\)", target["expr"])))
+        shown = re.findall(r"{{(\w+)}}", target["legendFormat"])
+        assert set(shown) | {"le"} >= set(by)
+        assert all(set(by) | set(shown) <= SAMPLES[name] for name in names)
 
 
 @pytest.mark.parametrize("kind", SERVICES.values())

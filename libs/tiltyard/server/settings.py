@@ -31,6 +31,19 @@ def setting(description: str, **told: Any) -> Meta:
     return Meta(description=description, extra=told, **bounds)
 
 
+def port_setting(service: str) -> Meta:
+    """The annotation of a service's port."""
+    # The variable is not {SERVICE}_PORT: Kubernetes sets that to a URL.
+    env = f"{service.upper()}_LISTEN_PORT"
+    return setting(f"Port of the {service} service; 0 takes any free one.", ge=0, le=65535, env=env)
+
+
+def workers_setting(service: str) -> Meta:
+    """The annotation of how many processes a service has."""
+    env = f"{service.upper()}_WORKERS"
+    return setting(f"Processes of the {service} service that share the port.", ge=1, le=256, env=env)
+
+
 @functools.cache
 def settings_of(kind: type[msgspec.Struct]) -> dict[str, Setting]:
     """The annotated fields of a struct, by name."""

@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.server.settings import ServiceSettings, setting
+from tiltyard.server.settings import ServiceSettings, port_setting, setting, workers_setting
 
 MIB = 1024 * 1024
 
@@ -26,13 +26,8 @@ def _quota(what: str) -> Meta:
 class RegistrySettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of one registry process; None takes the embedded default below `data_dir`."""
 
-    # The variable is not {SERVICE}_PORT: Kubernetes sets that to a URL.
-    port: Annotated[
-        int, setting("Port of the registry service; 0 takes any free one.", ge=0, le=65535, env="REGISTRY_LISTEN_PORT")
-    ] = 5000
-    workers: Annotated[
-        int, setting("Processes of the registry service that share the port.", ge=1, le=256, env="REGISTRY_WORKERS")
-    ] = 1
+    port: Annotated[int, port_setting("registry")] = 5000
+    workers: Annotated[int, workers_setting("registry")] = 1
     data_dir: Annotated[Path, setting("Folder of the embedded database and of local artifacts.")] = Path(
         "tiltyard-data"
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from tiltyard.pyfunc.payload.bounds import Bounds
-from tiltyard.server.settings import ServiceSettings, setting
+from tiltyard.server.settings import ServiceSettings, port_setting, setting, workers_setting
 
 MIB = 1024 * 1024
 
@@ -27,13 +27,8 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
     is named `default`.
     """
 
-    # The variable is not {SERVICE}_PORT: Kubernetes sets that to a URL.
-    port: Annotated[
-        int, setting("Port of the serving service; 0 takes any free one.", ge=0, le=65535, env="SERVING_LISTEN_PORT")
-    ] = 5001
-    workers: Annotated[
-        int, setting("Processes of the serving service that share the port.", ge=1, le=256, env="SERVING_WORKERS")
-    ] = 1
+    port: Annotated[int, port_setting("serving")] = 5001
+    workers: Annotated[int, workers_setting("serving")] = 1
     models: Annotated[
         tuple[str, ...],
         setting(
@@ -254,11 +249,4 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
     @property
     def bounds(self) -> Bounds:
         """What one request may stand for."""
-        return Bounds(
-            rows=self.max_rows,
-            columns=self.max_columns,
-            values=self.max_values,
-            table_bytes=self.max_table_bytes,
-            answer_bytes=self.max_answer_bytes,
-            nesting=self.max_nesting,
-        )
+        return Bounds(**{name: getattr(self, f"max_{name}") for name in Bounds.__struct_fields__})
