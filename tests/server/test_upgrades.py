@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from tiltyard.server.connection import MAX_HEAD_BYTES, connection_type
+from tiltyard.server.connection import MAX_HEAD_BYTES, Connections
 from tiltyard.server.settings import ConnectionTimeouts
 
 BODY = b'{"name": "a body"}'
@@ -43,9 +43,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[int]:
     """The port of the application, served with the connections of the services."""
-    config = uvicorn.Config(
-        echo, http=connection_type(ConnectionTimeouts()), ws="none", lifespan="off", log_config=None, loop="none"
-    )
+    made: Any = Connections(ConnectionTimeouts())
+    config = uvicorn.Config(echo, http=made, ws="none", lifespan="off", log_config=None, loop="none")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server._serve([listener]))
