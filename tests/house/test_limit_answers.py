@@ -20,7 +20,7 @@ from tests.serving.in_process import App, running
 from tests.serving.saved_models import IRIS, SETOSA, constant, obedient
 from tests.serving.scoring.test_arriving_bodies import Plug
 from tiltyard.pyfunc.payload.columnar.arrow import ARROW_STREAM
-from tiltyard.server.connection import ConnectionTimeouts
+from tiltyard.server.settings import ConnectionTimeouts
 
 Seen = tuple[int, str]
 """The status of an answer, and its message."""
@@ -134,7 +134,7 @@ async def test_a_connection_is_ended_as_the_table_says(flag: str, answer: str, t
     """A head that does not come is answered, with the limit's name; a connection that idles is closed."""
     constant(tmp_path / "one", 1)
     patience = {
-        "--slow-client-s": ConnectionTimeouts(request_s=0.01),
+        "--slow-client-s": ConnectionTimeouts(slow_client_s=0.01),
         "--keep-alive-s": ConnectionTimeouts(keep_alive_s=0),
     }[flag]
     async with running(models=(f"default={tmp_path / 'one'}",)) as app:

@@ -47,21 +47,24 @@ DURATIONS = {
 """Where a duration is asserted, and why a busy machine meets the bound."""
 
 PRIVATE = {
-    "pyfunc/format/test_model_yaml.py": 5,
+    "environments/test_build.py": 1,
+    "names/test_model_yaml.py": 5,
     "registry/api/framework/test_body_cost.py": 2,
     "registry/api/layers/test_fast_writes.py": 2,
     "registry/store/sql/test_outages.py": 3,
+    "server/test_settings.py": 1,
     "serving/endpoints/test_agreement.py": 2,
     "serving/endpoints/test_many_models.py": 4,
-    "serving/models/test_loader.py": 2,
     "serving/operations/test_memory.py": 1,
     "serving/trial_load/test_trial_load.py": 2,
 }
 """How often a file names what is private to the product. It only ever becomes less."""
 
 FOREIGN = {
+    "_NumberRangeBase": "click",
     "_active_experiment_id": "MLflow",
     "_asdict": "named tuples",
+    "_buckets": "prometheus_client",
     "_exit": "os",
     "_get_registry_client": "MLflow",
     "_is_pyfunc": "MLflow",
@@ -69,8 +72,11 @@ FOREIGN = {
     "_mgr": "pandas",
     "_predictors": "scikit-learn",
     "_replace": "named tuples",
+    "_sum": "prometheus_client",
     "_tracking_client": "MLflow",
     "_tree": "scikit-learn",
+    "_upper_bounds": "prometheus_client",
+    "_value": "prometheus_client",
 }
 """Names that begin with an underscore and are not the product's."""
 

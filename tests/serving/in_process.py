@@ -11,6 +11,7 @@ from litestar import Litestar
 from tests.fixtures.waiting import until
 from tests.serving.http_calls import Answer
 from tiltyard_serving.app import create_app
+from tiltyard_serving.auth.callers import Callers
 from tiltyard_serving.settings import ServingSettings
 
 Headers = Sequence[tuple[str, str]]
@@ -81,9 +82,9 @@ class App:
 
 
 @asynccontextmanager
-async def running(**settings: Any) -> AsyncIterator[App]:
+async def running(callers: Callers | None = None, **settings: Any) -> AsyncIterator[App]:
     """The application with these settings, with all its models loaded."""
-    app = App(create_app(ServingSettings(**settings)))
+    app = App(create_app(ServingSettings(**settings), callers))
     async with app.app.lifespan():
         await app.until_ready()
         yield app

@@ -17,8 +17,9 @@ import tiltyard
 from tests.fixtures.waiting import until
 from tests.serving.in_process import App, running
 from tiltyard import pyfunc
+from tiltyard.environments.requirements import Requirement
 from tiltyard.errors import InvalidParameterValue, MissingPackage
-from tiltyard.pyfunc.load_failures.installed_packages import Requirement, installed_release, requirements
+from tiltyard.pyfunc.load_failures.installed_packages import installed_release, requirements
 from tiltyard_serving.app import create_app
 from tiltyard_serving.settings import ServingSettings
 

@@ -139,7 +139,7 @@ async def test_every_item_gets_its_own_answer(
     batcher.close()
     await until(lambda: not any(name in thread.name for thread in threading.enumerate()))
     await asyncio.sleep(0)
-    assert (batcher.queued_requests, batcher.queued_rows) == (0, 0)
+    assert (batcher.queue.requests, batcher.queue.rows) == (0, 0)
 
 
 async def test_what_arrived_during_a_prediction_is_the_next_batch() -> None:
@@ -230,7 +230,7 @@ async def test_a_waiter_that_raises_costs_nobody_else_an_answer() -> None:
     batcher = Batcher("doubler", Doubler().steps(), LIMITS, merging=True)
     batcher.submit_for(Waiter(), [1], rows=1, merge_key="same")
     assert await submit(batcher, [2]) == (4,)
-    assert batcher.queued_requests == 0
+    assert batcher.queue.requests == 0
     batcher.close()
 
 

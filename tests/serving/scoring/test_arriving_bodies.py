@@ -11,16 +11,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
 from tests.fixtures.services import Service, StartService
 from tests.fixtures.waiting import until
 from tests.serving.http_calls import Answer, request
 from tests.serving.in_process import App, running
 from tests.serving.saved_models import required
-from tests.serving.scoring.test_exchange import Wire, answers, direct
-from tiltyard.server.connection import ConnectionTimeouts, connection_type
+from tests.serving.scoring.test_connection import Wire, answers, connection_of, direct
+from tiltyard.server.settings import ConnectionTimeouts
 from tiltyard_serving.scoring import bodies
 
 SIZE_BYTES, HALF_BYTES = 1_000_000, 900_000
@@ -82,11 +80,8 @@ class Plug(Wire):
 
     def __init__(self, app: App, patience: ConnectionTimeouts = ConnectionTimeouts()) -> None:  # noqa: B008  # it is frozen
         super().__init__()
-        own = app.app.state.connection
-        config = uvicorn.Config(app.app, http=connection_type(patience, own), log_config=None)
-        config.load()
-        kind = cast("Any", config.http_protocol_class)
-        self.connection = self.receiver = kind(config=config, server_state=ServerState(), app_state={})
+        self.connection: Any = connection_of(app, patience)
+        self.receiver = self.connection
         self.connection.connection_made(self)
 
     def set_protocol(self, receiver: Any) -> None:

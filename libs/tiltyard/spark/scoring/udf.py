@@ -15,7 +15,7 @@ from tiltyard.pyfunc.data_types import Name
 from tiltyard.pyfunc.schema import Schema
 from tiltyard.spark.executors.column_names import escaped, ignores_case
 from tiltyard.spark.executors.scorer import Parcel, Scorer, TableScorer
-from tiltyard.spark.scoring.packed import build, executors_python
+from tiltyard.spark.scoring.executor_python import executors_python, packed_python
 from tiltyard.spark.scoring.result_types import check_result_type, inferred_type, parse_result_type
 from tiltyard.storage.manifest import Manifest
 from tiltyard.storage.sources import DirectorySource
@@ -271,18 +271,17 @@ def spark_udf(
     if errors not in ERRORS:
         raise InvalidParameterValue(f"Invalid 'errors': '{errors}'. Expected one of {', '.join(ERRORS)}.")
     reference = resolve(model_uri, registry_url=registry_url)
-    directory = fetch(reference, accept_unverified=accept_unverified)
-    model = pyfunc.load(directory)
+    files = fetch(reference, accept_unverified=accept_unverified)
+    model = pyfunc.load(files)
     parsed_type = _result_type(model, result_type)
     checked = model.validate_params(params)
-    parcel = _pack(reference, directory, model.metadata.run_id)
+    parcel = _pack(reference, files.path, model.metadata.run_id)
     time_zone = str(spark.conf.get("spark.sql.session.timeZone"))
     logger.info("Scoring with %s (%s)", reference.exact_uri, parcel.manifest.digest)
     inputs = model.signature.inputs if model.signature else None
     scorer = Scorer(parcel, parsed_type, checked, time_zone, errors, ignore_case=ignores_case(spark))
-    requirements = requirements_file(directory)
-    python = build(requirements).python_for(spark) if env == "packed" else None
-    return ScoringFunction(spark, scorer, inputs, requirements, python)
+    python = packed_python(spark, files.path) if env == "packed" else None
+    return ScoringFunction(spark, scorer, inputs, requirements_file(files.path), python)
 
 
 def _check_environment_arguments(env_manager: str | None, env: str | None) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -18,8 +18,9 @@ from uvicorn.server import ServerState
 
 from tests.fixtures.services import Service
 from tests.fixtures.waiting import PATIENCE_S, cut, send_in_pieces, until
-from tests.serving.in_process import running
-from tiltyard.server.connection import ConnectionTimeouts, connection_type
+from tests.serving.in_process import App, running
+from tiltyard.server.connection import Connections
+from tiltyard.server.settings import ConnectionTimeouts
 
 IRIS = "/serving-endpoints/cloudpickle/invocations"
 COLUMNS = [f"{part} {size} (cm)" for part in ("sepal", "petal") for size in ("length", "width")]
@@ -303,6 +304,14 @@ def test_a_prediction_over_its_time_is_answered_504(server: Service) -> None:
         assert answers(connection)[0][0] == 200
 
 
+@pytest.mark.parametrize("form", [direct, chunked])
+def test_a_head_that_is_too_large_is_refused_on_both_ways(form: Any, port: int) -> None:
+    """431, though the request comes in one piece and would be answered on its connection."""
+    with connect(port) as connection:
+        connection.sendall(form(GOOD, headers=JSON + f"X-Long: {'x' * 70_000}\r\n"))
+        assert answers(connection)[0][0] == 431
+
+
 class Wire:
     """A transport that keeps what is written."""
 
@@ -327,15 +336,18 @@ class Wire:
         self.closed = True
 
 
+def connection_of(app: App, timeouts: ConnectionTimeouts = ConnectionTimeouts()) -> Any:  # noqa: B008  # it is frozen
+    """A connection of the application, as a server makes it."""
+    made: Any = Connections(timeouts, app.app.state.direct)
+    config = uvicorn.Config(app.app, http=made, log_config=None)
+    config.load()
+    return made(config=config, server_state=ServerState(), app_state={})
+
+
 async def test_an_idle_connection_keeps_neither_a_body_nor_a_model(model_dir: Callable[[str], Path]) -> None:
     """What a request was answered with may go, though its connection stays."""
     async with running(models=(f"cloudpickle={model_dir('cloudpickle')}",)) as app:
-        config = uvicorn.Config(
-            app.app, http=connection_type(ConnectionTimeouts(), app.app.state.connection), log_config=None
-        )
-        config.load()
-        wire, protocol = Wire(), cast("Any", config.http_protocol_class)
-        connection = protocol(config=config, server_state=ServerState(), app_state={})
+        wire, connection = Wire(), connection_of(app)
         connection.connection_made(wire)
         for asked in range(3):
             connection.data_received(direct(GOOD))
@@ -343,3 +355,21 @@ async def test_an_idle_connection_keeps_neither_a_body_nor_a_model(model_dir: Ca
             assert connection.cycle is None
         assert [answer[:15] for answer in wire.written] == [b"HTTP/1.1 200 OK"] * 3
         connection.timeout_keep_alive_task.cancel()
+
+
+async def test_a_caller_who_leaves_is_no_fault(
+    model_dir: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What they asked is forgotten without an answer and without a word in the log, and the next one is answered."""
+    async with running(models=(f"cloudpickle={model_dir('cloudpickle')}",)) as app:
+        gone, wire = Wire(), Wire()
+        for transport in (gone, wire):
+            connection = connection_of(app)
+            connection.connection_made(transport)
+            connection.data_received(direct(GOOD))
+            if transport is gone:
+                connection.connection_lost(None)
+        await until(lambda: wire.written)
+        connection.timeout_keep_alive_task.cancel()
+    assert gone.written == []
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
