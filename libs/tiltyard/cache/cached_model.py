@@ -8,6 +8,12 @@ from weakref import finalize
 from tiltyard.storage.manifest import Manifest
 
 
+def _close(lease: int, process: int) -> None:
+    # A process that was forked since has the same object, and may have given the number to another file.
+    if os.getpid() == process:
+        os.close(lease)
+
+
 class CachedModel(os.PathLike[str]):
     """A directory of verified files, wherever a path is taken.
 
@@ -23,7 +29,7 @@ class CachedModel(os.PathLike[str]):
         """`lease` is a file that holds the shared lock on the entry until it is closed."""
         self.path = path
         self.manifest = manifest
-        self._release = None if lease is None else finalize(self, os.close, lease)
+        self._release = None if lease is None else finalize(self, _close, lease, os.getpid())
 
     def release(self) -> None:
         """Says that the files are not read any more. Safe to repeat."""

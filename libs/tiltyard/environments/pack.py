@@ -41,6 +41,9 @@ def _finish(directory: Path) -> None:
     # This library in the very version that runs here, wherever that was installed from.
     own = Path(__file__).parents[1]
     shutil.copytree(own, site / own.name)
+    about = site / f"tiltyard-{metadata.version('tiltyard')}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(metadata.distribution("tiltyard").read_text("METADATA") or "", encoding="utf-8")
     _take_compiled(Path(sysconfig.get_path("purelib")), site)
     _replace_links(python)
     parts = sorted(directory.iterdir())
