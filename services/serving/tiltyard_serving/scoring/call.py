@@ -9,6 +9,7 @@ from functools import partial
 from tiltyard.errors import BadRequest, DeadlineExceeded, InternalError, PermissionDenied, Unauthenticated
 from tiltyard.pyfunc.payload.decoder import Body
 from tiltyard.server.body_memory import Held
+from tiltyard.server.direct import Header, Reply
 from tiltyard_serving.auth.callers import Callers
 from tiltyard_serving.batching.batch import Times
 from tiltyard_serving.models.loaded_model import LoadedModel
@@ -18,7 +19,6 @@ from tiltyard_serving.operations.payload_log import PayloadLog
 from tiltyard_serving.scoring.access_log import AccessLog
 from tiltyard_serving.scoring.in_flight import ClientDisconnected, InFlight
 from tiltyard_serving.scoring.protocols.protocol import AnswerFormat, Decoded, ScoringProtocol, ask
-from tiltyard_serving.scoring.replies import Header, Reply
 from tiltyard_serving.scoring.request_head import TIMEOUT_HEADER, RequestHead
 from tiltyard_serving.scoring.targets import ScoringTarget
 from tiltyard_serving.settings import ServingSettings

@@ -10,14 +10,13 @@ import numpy as np
 
 from tiltyard.errors import NothingDone
 from tiltyard.pyfunc.payload.decoder import Body
-from tiltyard.server.direct import DirectCycle
+from tiltyard.server.direct import DirectCycle, Reply
 from tiltyard.server.host_guard import Origins
 from tiltyard_serving.auth.callers import Caller, Headers
 from tiltyard_serving.scoring.call import Scoring, ScoringCall
 from tiltyard_serving.scoring.in_flight import ClientDisconnected
 from tiltyard_serving.scoring.protocols.invocations import INVOCATIONS
 from tiltyard_serving.scoring.protocols.protocol import Decoded
-from tiltyard_serving.scoring.replies import Reply
 from tiltyard_serving.scoring.request_head import RequestHead
 from tiltyard_serving.scoring.targets import Find, ScoringTargets
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from tiltyard.pyfunc.payload.columnar.arrow import ARROW_STREAM
 from tiltyard.pyfunc.payload.output_tables import encode_arrow, encode_csv
+from tiltyard.server.direct import JSON, Header
 from tiltyard_serving.models.loaded_model import Encode
-from tiltyard_serving.scoring.replies import JSON, Header
 
 
 class Format(NamedTuple):

@@ -22,6 +22,7 @@ from tiltyard.pyfunc.payload.decoder import Body
 from tiltyard.pyfunc.payload.output import encode as encode_plainly
 from tiltyard.pyfunc.payload.output import escaped, long_json, to_jsonable
 from tiltyard.pyfunc.schema import ColSpec
+from tiltyard.server.direct import JSON, Header, Reply
 from tiltyard_serving.models.loaded_model import LoadedModel
 from tiltyard_serving.operations.memory import decoding
 from tiltyard_serving.scoring.protocols.infer_messages import InferReply, InferRequest, RequestedOutput
@@ -36,7 +37,7 @@ from tiltyard_serving.scoring.protocols.tensors import (
     shape_of,
     to_bytes,
 )
-from tiltyard_serving.scoring.replies import JSON, Header, Reply, error_reply
+from tiltyard_serving.scoring.replies import error_reply
 from tiltyard_serving.scoring.request_head import RequestHead
 
 BINARY = b"application/octet-stream"

@@ -5,25 +5,23 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from tiltyard.pyfunc.payload.decoder import Body, Payload
+from tiltyard.server.direct import Header, Reply
 from tiltyard_serving.models.loaded_model import Encode, LoadedModel
-from tiltyard_serving.scoring.replies import Header, Reply
 from tiltyard_serving.scoring.request_head import RequestHead
 
 
 class AnswerFormat(Protocol):
-    """How the answer to one request is written; once it is, its content type and its other headers are right."""
+    """How the answer to one request is written: by `encode`, None for the model's own step, which writes JSON.
+
+    Once it is written its content type and its other headers are right.
+    """
 
     @property
-    def content_type(self) -> bytes:
-        """The header of that name."""
-
+    def content_type(self) -> bytes: ...
     @property
-    def headers(self) -> tuple[Header, ...]:
-        """What else the protocol says of the answer."""
-
+    def headers(self) -> tuple[Header, ...]: ...
     @property
-    def encode(self) -> Encode | None:
-        """What writes it; None is the model's own step, which writes JSON."""
+    def encode(self) -> Encode | None: ...
 
     def comparable(self, answer: bytes) -> Callable[[], bytes] | None:
         """What gives the predictions as the model's own step writes them; None where they are not at hand."""
