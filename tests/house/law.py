@@ -136,5 +136,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "tiltyard_registry.store": {"litestar"},
     "tiltyard_registry.search": {"litestar"},
     "tiltyard_registry": {"pickle", "cloudpickle", "numpy", "pandas", "sklearn", "skops", "mlflow", "pyspark"},
+    # The server room alone knows what serves.
+    "tiltyard_serving": {"uvicorn", "httptools"},
     "tiltyard_serving.isolation": {"litestar"},
 }
