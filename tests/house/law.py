@@ -95,11 +95,11 @@ _SERVING = {
     "operations settings trial_load warm_up",
     "endpoints": "libs.errors libs.names libs.uri libs.client libs.pyfunc.payload models operations settings warm_up",
     "auth": "models",
-    "scoring.protocols": "libs.errors libs.pyfunc models operations scoring.formats scoring.replies "
+    "scoring.protocols": "libs.errors libs.pyfunc libs.server models operations scoring.formats scoring.replies "
     "scoring.request_head",
     "scoring": "libs.errors libs.pyfunc libs.server libs.telemetry auth batching models operations endpoints settings "
     "scoring.protocols",
-    "api": "libs.errors libs.names libs.uri libs.pyfunc scoring endpoints models operations settings",
+    "api": "libs.errors libs.names libs.uri libs.pyfunc libs.server scoring endpoints models operations settings",
     "cli": "libs.cli libs.errors libs.server settings",
     "app": "libs .",
 }
@@ -136,5 +136,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "tiltyard_registry.store": {"litestar"},
     "tiltyard_registry.search": {"litestar"},
     "tiltyard_registry": {"pickle", "cloudpickle", "numpy", "pandas", "sklearn", "skops", "mlflow", "pyspark"},
+    # The server room alone knows what serves.
+    "tiltyard_serving": {"uvicorn", "httptools"},
     "tiltyard_serving.isolation": {"litestar"},
 }

@@ -12,7 +12,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from tiltyard.server.arrivals import Arrivals
-from tiltyard.server.direct import DirectAnswers, DirectCycle, DirectHead, DirectReply, Headers
+from tiltyard.server.direct import DirectAnswers, DirectCycle, DirectHead, Header, Reply
 from tiltyard.server.large_body import LARGE_BYTES, LargeBody
 from tiltyard.server.request_parser import RequestParser, head_without_wish
 from tiltyard.server.settings import ConnectionTimeouts
@@ -26,14 +26,14 @@ class Connections:
     def __init__(self, timeouts: ConnectionTimeouts, direct: DirectAnswers | None = None) -> None:
         self.arrivals = Arrivals(timeouts)
         self.direct = direct
-        self._defaults: Headers = ()
+        self._defaults: list[Header] = []
         self._openings: dict[tuple[int, bytes], bytes] = {}
 
     def __call__(self, **named: Any) -> "Connection":
         """A connection, as uvicorn would make its own."""
         return Connection(self, **named)
 
-    def opening(self, reply: DirectReply, defaults: Headers) -> bytes:
+    def opening(self, reply: Reply, defaults: list[Header]) -> bytes:
         """How an answer begins, up to its length; `defaults` are the headers that every answer has."""
         if defaults is not self._defaults:
             # A new second, and so a new date.
@@ -198,7 +198,7 @@ class Connection(HttpToolsProtocol):
         self.renew_parser()
         self.on_message_complete()
 
-    def send(self, cycle: DirectCycle, reply: DirectReply) -> None:
+    def send(self, cycle: DirectCycle, reply: Reply) -> None:
         """Sends a direct answer, in one piece."""
         cycle.response_started = cycle.response_complete = True
         transport = self.transport

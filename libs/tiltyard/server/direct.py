@@ -4,14 +4,30 @@ For a request that is answered in microseconds the event loop, the task and the 
 application cost more than the answer, and so does reading the same head again.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 from tiltyard.server.arrivals import Arrivals
 from tiltyard.server.body_memory import FREE_BYTES
 
 Body = bytes | memoryview
-Headers = Sequence[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
+
+
+JSON = b"application/json"
+
+
+class Reply(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[Header, ...] = ()
+
+    def adding(self, name: bytes, value: bytes) -> "Reply":
+        """The same answer with one more header."""
+        return Reply(self.status, self.body, self.content_type, (*self.headers, (name, value)))
 
 
 class DirectHead(Protocol):
@@ -19,26 +35,6 @@ class DirectHead(Protocol):
 
     size_bytes: int
     keep_alive: bool
-
-
-class DirectReply(Protocol):
-    """A whole answer."""
-
-    @property
-    def status(self) -> int:
-        """Of HTTP."""
-
-    @property
-    def body(self) -> bytes:
-        """All of it."""
-
-    @property
-    def content_type(self) -> bytes:
-        """The header of that name."""
-
-    @property
-    def headers(self) -> Headers:
-        """The others that this answer has."""
 
 
 class DirectRequest(Protocol):
@@ -60,7 +56,7 @@ class DirectAnswers(Protocol):
     def known(self, data: bytes, /) -> Any:
         """The `DirectHead` of these bytes, a whole head that has been read before; None for any other."""
 
-    def read(self, url: bytes, headers: list[tuple[bytes, bytes]], data: bytes, *, keep_alive: bool) -> Any:
+    def read(self, url: bytes, headers: list[Header], data: bytes, *, keep_alive: bool) -> Any:
         """The `DirectHead` of a POST request of HTTP/1.1; None for what is not answered so.
 
         `data` are the bytes of the whole head, by which it is known from now on; empty where they are not at hand.
@@ -74,33 +70,24 @@ class DirectAnswers(Protocol):
 
 
 class DirectConnection(Protocol):
-    """The connection of such a request."""
+    """The connection of such a request, which is one of uvicorn's too."""
 
     scope: Any
     transport: Any
     arrivals: Arrivals
     direct: DirectAnswers
 
-    def send(self, cycle: "DirectCycle", reply: DirectReply) -> None:
+    def send(self, cycle: "DirectCycle", reply: Reply) -> None:
         """Sends the answer, in one piece."""
-
-    def arrived(self, size_bytes: int) -> None:
-        """So much more has come of a request that did not come in one piece."""
 
     def body_received(self) -> None:
         """The body of the request is there; it came past the parser."""
 
-    def eof_received(self) -> None:
-        """As of any protocol."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """As of any protocol."""
-
-    def pause_writing(self) -> None:
-        """As of any protocol."""
-
-    def resume_writing(self) -> None:
-        """As of any protocol."""
+    def arrived(self, size_bytes: int) -> None: ...
+    def eof_received(self) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
 
 
 class DirectCycle:
@@ -185,7 +172,7 @@ class DirectCycle:
         """Takes the whole body, which is counted already."""
         self._chunks.append(body)
 
-    def answer(self, reply: DirectReply | None) -> None:
+    def answer(self, reply: Reply | None) -> None:
         """Sends the answer, once; None where the caller has gone. Nothing of the body is kept."""
         self._request = None
         if reply is not None:

@@ -48,18 +48,16 @@ class LargeBody(asyncio.BufferedProtocol):
         """The request is answered: what comes of its body from now on is thrown away."""
         self._body = None
 
+    # The rest is passed on.
+
     def eof_received(self) -> None:
-        """The caller sends no more: the connection is closed."""
         self._connection.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The caller has gone."""
         self._connection.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Passed on."""
         self._connection.pause_writing()
 
     def resume_writing(self) -> None:
-        """Passed on."""
         self._connection.resume_writing()

@@ -171,7 +171,7 @@ def test_a_packed_function_is_registered_by_itself_alone(spark, registry_url):
     from tiltyard.spark.scoring.scoring_function import ScoringFunction
 
     made = tiltyard.spark_udf(spark, CHAMPION, registry_url=registry_url)
-    packed = ScoringFunction(spark, made._scorer, made.inputs, (), "./env/bin/python")
+    packed = ScoringFunction(spark, made.scorer, made.inputs, (), "./env/bin/python")
     with pytest.raises(InvalidParameterValue, match=r"function\.register\(name\)"):
         spark.udf.register("packed", packed)
 

@@ -43,7 +43,7 @@ class ScoringFunction:
         python: str | None = None,
     ) -> None:
         self._spark = spark
-        self._scorer = scorer
+        self.scorer = scorer
         self._python = python
         self.parcel = scorer.parcel
         self.reference = self.parcel.reference
@@ -78,7 +78,7 @@ class ScoringFunction:
 
     def named(self, columns: Mapping[str, Name]) -> "Column":
         """The column of predictions from columns by their names, each with the model's own name for it."""
-        scorer = replace(self._scorer, names=tuple(columns.values()))
+        scorer = replace(self.scorer, names=tuple(columns.values()))
         # Plain columns reach Python without the struct that Spark would have to build of them; and by their names,
         # for a Column object costs many calls of the JVM.
         over = _over_one if len(columns) == 1 else _over_many
@@ -99,15 +99,15 @@ class ScoringFunction:
         self, inputs: Sequence[Name], kept: Sequence[int], names: Sequence[str], packing: "Packing"
     ) -> TableScorer:
         """The body of a `mapInArrow` over rows whose first columns are the model's `inputs`; see `TableScorer`."""
-        return TableScorer(replace(self._scorer, names=tuple(inputs)), len(inputs), tuple(kept), tuple(names), packing)
+        return TableScorer(replace(self.scorer, names=tuple(inputs)), len(inputs), tuple(kept), tuple(names), packing)
 
     @cached_property
     def _one(self) -> "Callable[..., Column]":
-        return self._udf(_over_one(self._scorer))
+        return self._udf(_over_one(self.scorer))
 
     @cached_property
     def _many(self) -> "Callable[..., Column]":
-        return self._udf(_over_many(self._scorer))
+        return self._udf(_over_many(self.scorer))
 
     @cached_property
     def _of_signature(self) -> "Column":
@@ -171,7 +171,7 @@ class ScoringFunction:
         """As Spark's own function, for one column or many: how many there are shows when it is called."""
         from pyspark.sql.pandas.functions import arrow_udf
 
-        return arrow_udf(_over_many(self._scorer), self.returnType)
+        return arrow_udf(_over_many(self.scorer), self.returnType)
 
     def _udf(self, body: Any) -> "Callable[..., Column]":
         from pyspark.sql.pandas.functions import arrow_udf

@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from tiltyard.server.direct import Reply
 from tiltyard_serving.scoring.protocols.open_inference import in_shape, refusal
-from tiltyard_serving.scoring.replies import Reply, method_not_allowed, respond
+from tiltyard_serving.scoring.replies import method_not_allowed, respond
 from tiltyard_serving.scoring.targets import words_of
 
 

@@ -7,11 +7,12 @@ from typing import cast
 
 from litestar.types import HTTPScope, Receive, Scope, Send
 
+from tiltyard.server.direct import Reply
 from tiltyard_serving.scoring.bodies import inflated, read_body
 from tiltyard_serving.scoring.call import Scoring, ScoringCall
 from tiltyard_serving.scoring.in_flight import ClientDisconnected
 from tiltyard_serving.scoring.protocols.protocol import ScoringProtocol
-from tiltyard_serving.scoring.replies import Reply, method_not_allowed, respond
+from tiltyard_serving.scoring.replies import method_not_allowed, respond
 from tiltyard_serving.scoring.request_head import RequestHead
 from tiltyard_serving.scoring.targets import ScoringTargets
 

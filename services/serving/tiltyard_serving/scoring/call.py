@@ -9,6 +9,7 @@ from functools import partial
 from tiltyard.errors import BadRequest, DeadlineExceeded, InternalError, PermissionDenied, Unauthenticated
 from tiltyard.pyfunc.payload.decoder import Body
 from tiltyard.server.body_memory import Held
+from tiltyard.server.direct import Header, Reply
 from tiltyard_serving.auth.callers import Callers
 from tiltyard_serving.batching.batch import Times
 from tiltyard_serving.models.loaded_model import LoadedModel
@@ -17,8 +18,7 @@ from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.operations.payload_log import PayloadLog
 from tiltyard_serving.scoring.access_log import AccessLog
 from tiltyard_serving.scoring.in_flight import ClientDisconnected, InFlight
-from tiltyard_serving.scoring.protocols.protocol import Request, ScoringProtocol, ask
-from tiltyard_serving.scoring.replies import Header, Reply
+from tiltyard_serving.scoring.protocols.protocol import AnswerFormat, Decoded, ScoringProtocol, ask
 from tiltyard_serving.scoring.request_head import TIMEOUT_HEADER, RequestHead
 from tiltyard_serving.scoring.targets import ScoringTarget
 from tiltyard_serving.settings import ServingSettings
@@ -53,11 +53,11 @@ class ScoringCall(ABC):
     __slots__ = (
         "_body",
         "_done",
+        "_format",
         "_lease",
         "_model",
         "_parse_s",
         "_reading_since_s",
-        "_request",
         "_target",
         "_times",
         "_trial",
@@ -68,7 +68,6 @@ class ScoringCall(ABC):
         "held",
         "protocol",
         "scoring",
-        "timeout_s",
     )
 
     def __init__(self, scoring: Scoring, protocol: ScoringProtocol, head: RequestHead) -> None:
@@ -76,19 +75,22 @@ class ScoringCall(ABC):
         self.scoring = scoring
         self.protocol = protocol
         self.head = head
-        self.timeout_s = head.timeout_s
         self.held: Held | None = None
         # From when on it is the server's fault if there is no answer in time.
         self.has_body = False
+        self._done = False
         self._body: Body = b""
         self._target: ScoringTarget | None = None
         self._lease: AbstractContextManager[LoadedModel] | None = None
         self._model: LoadedModel | None = None
-        self._trial: Trial | None = None
-        self._request: Request | None = None
+        self._format: AnswerFormat | None = None
         self._times: Times | None = None
-        self._done = False
         scoring.in_flight.add(self)
+
+    @property
+    def timeout_s(self) -> float:
+        """The caller's own limit."""
+        return self.head.timeout_s
 
     @abstractmethod
     def reply(self, reply: Reply | None) -> None:
@@ -98,7 +100,7 @@ class ScoringCall(ABC):
     def watch(self) -> None:
         """From now on, ends it when the caller leaves."""
 
-    def begin(self, target: ScoringTarget, body: Body) -> Callable[[], Request] | None:
+    def begin(self, target: ScoringTarget, body: Body) -> Callable[[], Decoded] | None:
         """Leases a version of the target, and reads and submits the body where that is brief.
 
         Gives what reads it in a thread where it is not. Every way in comes through here: who may not have
@@ -121,28 +123,27 @@ class ScoringCall(ABC):
         # Until it is done, whatever comes of it.
         self._lease = lease = served.slot.lease()
         self._model = model = lease.__enter__()
-        self._trial = served.trial
+        self._trial: Trial | None = served.trial
         self._reading_since_s = time.perf_counter()
-        request = self.protocol.at_once(model, body, head)
-        if request is None:
+        decoded = self.protocol.at_once(model, body, head)
+        if decoded is None:
             return partial(self.protocol.decode, model, body, head)
-        self._submit(model, request)
+        self._submit(model, decoded)
         return None
 
-    def decoded(self, request: Request) -> None:
+    def decoded(self, decoded: Decoded) -> None:
         """Submits what was read elsewhere, unless the call has ended meanwhile. Raises: RequestLimitExceeded."""
         if self._model is not None:
-            self._submit(self._model, request)
+            self._submit(self._model, decoded)
 
-    def _submit(self, model: LoadedModel, request: Request) -> None:
-        payload = request.payload
+    def _submit(self, model: LoadedModel, decoded: Decoded) -> None:
+        payload, self._format = decoded
         read_s = time.perf_counter()
         parsed_s = payload.parsed_at_s or read_s
         self._parse_s, self._validate_s = parsed_s - self._reading_since_s, read_s - parsed_s
         model.meter.read(self._parse_s, self._validate_s)
-        self._request = request
         self._times = times = Times()
-        model.submit_for(self, payload, request.format.encode, times)
+        model.submit_for(self, payload, decoded[1].encode, times)
 
     def expire(self, limit_s: float) -> None:
         """Ends it because its time is over: the server's fault only once the server has the body."""
@@ -166,63 +167,66 @@ class ScoringCall(ABC):
 
     def set_result(self, answer: bytes) -> None:
         """Answers it with what the model said."""
-        head, model, target, request = self.head, self._model, self._target, self._request
-        if model is None or target is None or request is None:
+        head, model, target, form = self.head, self._model, self._target, self._format
+        if model is None or target is None or form is None:
             # Only what was submitted is answered.
             return
         if (payload_log := self.scoring.payload_log) is not None:
             took_s = time.perf_counter() - self.began_s
             payload_log.offer(model.name, model.version, took_s, head.request_id, head.content_type, self._body, answer)
-        if target.shadow is not None and (comparable := request.comparable(answer)) is not None:
+        if target.shadow is not None and (comparable := form.comparable(answer)) is not None:
             target.shadow.compare(self._asking(), comparable)
-        self._finish(request.reply(answer), None)
+        self._answer(200, answer, form.content_type, form.headers, None)
 
     def set_exception(self, error: BaseException) -> None:
         """Answers it with an error."""
         # What failed, or ran out of time, has no times to tell.
         self._times = None
         if isinstance(error, ClientDisconnected):
-            self._finish(None, error)
+            self._release()
+            self.reply(None)
             return
         failure = error if isinstance(error, Exception) else InternalError("Internal error.")
-        self._finish(self.protocol.refusal(failure, self.head.request_id), failure)
+        self._answer(*self.protocol.refusal(failure, self.head.request_id), failure)
 
-    def _finish(self, reply: Reply | None, failure: Exception | None) -> None:
+    def _answer(
+        self, status: int, body: bytes, content_type: bytes, headers: tuple[Header, ...], failure: Exception | None
+    ) -> None:
+        reply = Reply(status, body, content_type, headers + self._told(status, failure) + self.head.echo)
+        self._release()
+        self.reply(reply)
+
+    def _release(self) -> None:
+        """Whoever still knows the call must keep neither a body nor a model."""
         self._done = True
         self.scoring.in_flight.remove(self)
         if self._lease is not None:
             self._lease.__exit__(None, None, None)
-        if reply is not None:
-            reply = self._counted(reply, failure)
-        # Whoever still knows the call must keep neither a body nor a model.
-        self._body, self._request = b"", None
-        self._target = self._lease = self._model = self._trial = None
-        self.reply(reply)
+        self._body = b""
+        self._format = self._target = self._lease = self._model = self._trial = None
 
-    def _counted(self, reply: Reply, failure: Exception | None) -> Reply:
-        """Counts the answer, and adds what it says of how it was made."""
-        scoring, head, model = self.scoring, self.head, self._model
-        status, body, content_type, headers = reply
+    def _told(self, status: int, failure: Exception | None) -> tuple[Header, ...]:
+        """Counts the answer, and gives the headers that say how it was made."""
+        scoring, model, times = self.scoring, self._model, self._times
         took_s = time.perf_counter() - self.began_s
         if scoring.access_log is not None:
-            scoring.access_log.note(head.path, status, took_s, model, head.request_id)
+            scoring.access_log.note(self.head.path, status, took_s, model, self.head.request_id)
         if model is None:
             scoring.requests.labels("", "", str(status)).inc()
-            return Reply(status, body, content_type, (*headers, *head.echo))
+            return ()
         if self._trial is not None:
             self._trial.count(model, failure, self._asking, took_s)
         model.meter.answered(status, took_s)
-        timing: tuple[Header, ...] = ()
-        if (times := self._times) is not None:
-            phases = b"parse;dur=%.3f, validate;dur=%.3f, queue;dur=%.3f, predict;dur=%.3f, encode;dur=%.3f" % (
-                self._parse_s * 1e3,
-                self._validate_s * 1e3,
-                times.queue_s * 1e3,
-                times.predict_s * 1e3,
-                times.encode_s * 1e3,
-            )
-            timing = ((b"server-timing", phases),)
-        return Reply(status, body, content_type, (*headers, (MODEL_HEADER, model.header), *timing, *head.echo))
+        if times is None:
+            return ((MODEL_HEADER, model.header),)
+        timing = b"parse;dur=%.3f, validate;dur=%.3f, queue;dur=%.3f, predict;dur=%.3f, encode;dur=%.3f" % (
+            self._parse_s * 1e3,
+            self._validate_s * 1e3,
+            times.queue_s * 1e3,
+            times.predict_s * 1e3,
+            times.encode_s * 1e3,
+        )
+        return ((MODEL_HEADER, model.header), (b"server-timing", timing))
 
     def _asking(self) -> Callable[[LoadedModel], Awaitable[bytes]]:
         """What asks another version the same."""

@@ -4,20 +4,19 @@ Every other request takes the ordinary way through `AsgiScoring`, with the same 
 """
 
 import asyncio
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from tiltyard.errors import NothingDone
 from tiltyard.pyfunc.payload.decoder import Body
-from tiltyard.server.direct import DirectCycle
+from tiltyard.server.direct import DirectCycle, Reply
 from tiltyard.server.host_guard import Origins
 from tiltyard_serving.auth.callers import Caller, Headers
 from tiltyard_serving.scoring.call import Scoring, ScoringCall
 from tiltyard_serving.scoring.in_flight import ClientDisconnected
 from tiltyard_serving.scoring.protocols.invocations import INVOCATIONS
-from tiltyard_serving.scoring.protocols.protocol import Request
-from tiltyard_serving.scoring.replies import Reply
+from tiltyard_serving.scoring.protocols.protocol import Decoded
 from tiltyard_serving.scoring.request_head import RequestHead
 from tiltyard_serving.scoring.targets import Find, ScoringTargets
 
@@ -49,6 +48,7 @@ class DirectScoring:
         self._origins = origins
         self._heads: dict[bytes, EndpointHead] = {}
         self.known = self._heads.get
+        self.begin = partial(DirectCall, scoring)
         self._find = lru_cache(maxsize=1024)(targets.at_once)
 
     def read(
@@ -81,10 +81,6 @@ class DirectScoring:
                 self._heads.clear()
             self._heads[data] = head
 
-    def begin(self, head: EndpointHead, cycle: DirectCycle) -> "DirectCall":
-        """A request whose head is there."""
-        return DirectCall(self._scoring, head, cycle)
-
     def memory(self, size_bytes: int) -> memoryview:
         """Where a large body goes."""
         # The system gives memory to it only as it is filled.
@@ -94,11 +90,13 @@ class DirectScoring:
 class DirectCall(ScoringCall):
     """A request that is answered on its connection."""
 
-    __slots__ = ("_cycle", "_find")
+    __slots__ = ("_cycle",)
+
+    head: EndpointHead
 
     def __init__(self, scoring: Scoring, head: EndpointHead, cycle: DirectCycle) -> None:
-        super().__init__(scoring, INVOCATIONS, head)
-        self._find = head.find
+        # One is made for every request; `super()` would be felt.
+        ScoringCall.__init__(self, scoring, INVOCATIONS, head)
         self._cycle: DirectCycle | None = cycle
 
     def hold(self, size_bytes: int) -> None:
@@ -112,13 +110,13 @@ class DirectCall(ScoringCall):
         """Begins, now that the body is there."""
         self.has_body = True
         try:
-            reading = self.begin(self._find(self.head.headers), body)
+            reading = self.begin(self.head.find(self.head.headers), body)
             if reading is not None:
                 asyncio.get_running_loop().run_in_executor(None, reading).add_done_callback(self._read)
         except Exception as error:
             self.end(error)
 
-    def _read(self, reading: "asyncio.Future[Request]") -> None:
+    def _read(self, reading: "asyncio.Future[Decoded]") -> None:
         try:
             self.decoded(reading.result())
         except Exception as error:

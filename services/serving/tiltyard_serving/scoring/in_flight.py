@@ -24,10 +24,12 @@ class Pending(Protocol):
     """One request while it is being answered."""
 
     began_s: float
-    # The caller's own limit.
-    timeout_s: float
     # What its body takes, where that is worth counting.
     held: Held | None
+
+    @property
+    def timeout_s(self) -> float:
+        """The caller's own limit."""
 
     def expire(self, limit_s: float) -> None:
         """Ends it: its time, or that of the server, is over."""

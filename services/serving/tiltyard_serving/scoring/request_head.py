@@ -2,10 +2,10 @@
 
 import math
 
+from tiltyard.server.direct import Header
 from tiltyard.telemetry.request_id import REQUEST_ID_HEADER, valid_request_id
 from tiltyard_serving.auth.callers import Caller, Headers
 from tiltyard_serving.scoring.formats import wanted
-from tiltyard_serving.scoring.replies import Header
 
 TIMEOUT_HEADER = b"x-request-timeout-s"
 _MAX_LENGTH_DIGITS = 18

@@ -3,18 +3,18 @@
 from tiltyard.pyfunc.payload.decoder import Body
 from tiltyard_serving.models.loaded_model import LoadedModel
 from tiltyard_serving.scoring.protocols.open_inference import refusal
-from tiltyard_serving.scoring.protocols.protocol import Request, ScoringProtocol
+from tiltyard_serving.scoring.protocols.protocol import Decoded, ScoringProtocol
 from tiltyard_serving.scoring.replies import error_reply
 from tiltyard_serving.scoring.request_head import RequestHead
 
 
-def _at_once(model: LoadedModel, body: Body, head: RequestHead) -> Request | None:
+def _at_once(model: LoadedModel, body: Body, head: RequestHead) -> Decoded | None:
     payload = model.decode_at_once(body, head.content_type)
-    return None if payload is None else Request(payload, head.format)
+    return None if payload is None else (payload, head.format)
 
 
-def _decode(model: LoadedModel, body: Body, head: RequestHead) -> Request:
-    return Request(model.decode(body, head.content_type), head.format)
+def _decode(model: LoadedModel, body: Body, head: RequestHead) -> Decoded:
+    return model.decode(body, head.content_type), head.format
 
 
 INVOCATIONS = ScoringProtocol(_at_once, _decode, error_reply)

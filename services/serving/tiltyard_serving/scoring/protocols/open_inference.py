@@ -18,15 +18,15 @@ from tiltyard.pyfunc.json_text.nesting import is_deeper
 from tiltyard.pyfunc.payload.bounds import DEFAULT as DEFAULT_BOUNDS
 from tiltyard.pyfunc.payload.bounds import JSON_SEPARATORS, Bounds
 from tiltyard.pyfunc.payload.casts.times import has_times
-from tiltyard.pyfunc.payload.decoder import Body, Payload
+from tiltyard.pyfunc.payload.decoder import Body
 from tiltyard.pyfunc.payload.output import encode as encode_plainly
 from tiltyard.pyfunc.payload.output import escaped, long_json, to_jsonable
 from tiltyard.pyfunc.schema import ColSpec
+from tiltyard.server.direct import JSON, Header, Reply
 from tiltyard_serving.models.loaded_model import LoadedModel
 from tiltyard_serving.operations.memory import decoding
-from tiltyard_serving.scoring.formats import Format
 from tiltyard_serving.scoring.protocols.infer_messages import InferReply, InferRequest, RequestedOutput
-from tiltyard_serving.scoring.protocols.protocol import Request, ScoringProtocol
+from tiltyard_serving.scoring.protocols.protocol import Decoded, ScoringProtocol
 from tiltyard_serving.scoring.protocols.tensor_payload import to_payload
 from tiltyard_serving.scoring.protocols.tensors import (
     Tensor,
@@ -37,7 +37,7 @@ from tiltyard_serving.scoring.protocols.tensors import (
     shape_of,
     to_bytes,
 )
-from tiltyard_serving.scoring.replies import JSON, Reply, error_reply
+from tiltyard_serving.scoring.replies import error_reply
 from tiltyard_serving.scoring.request_head import RequestHead
 
 BINARY = b"application/octet-stream"
@@ -49,7 +49,7 @@ _AT_ONCE_JSON_BYTES = 12 * 1024
 _AT_ONCE_BYTES = 512 * 1024
 _AT_ONCE_DATES_BYTES = 1024
 # A larger text would keep others waiting.
-_IN_PIECES_BYTES = 512 * 1024
+IN_PIECES_BYTES = 512 * 1024
 
 
 def is_brief(body: bytes, json_bytes: int | None) -> bool:
@@ -123,7 +123,7 @@ def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -
 
 
 def _request(text: bytes, max_levels: int) -> InferRequest:
-    if len(text) > _IN_PIECES_BYTES:
+    if len(text) > IN_PIECES_BYTES:
         return msgspec.convert(decode_json(text, max_levels), InferRequest)
     if is_deeper(text, max_levels):
         raise RecursionError
@@ -177,44 +177,31 @@ def _encoded(reply: InferReply) -> bytes:
         raise BadRequest("The name of an output is a text that UTF-8 cannot say.") from None
 
 
-class _Writer:
+class InferFormat:
     """Writes the answer to one request, and keeps what the model has said."""
 
     def __init__(self, asked: InferRequest, model: LoadedModel) -> None:
-        self.predictions: Any = None
-        # How much of the answer is JSON, when other bytes follow.
-        self.json_bytes: int | None = None
+        self.content_type = JSON
+        self.headers: tuple[Header, ...] = ()
         self._asked = asked
         self._name, self._version = model.name, model.version
+        self._predictions: Any = None
 
-    def __call__(self, predictions: Any) -> bytes:
-        self.predictions = predictions
-        content, self.json_bytes = write(predictions, self._asked, self._name, self._version)
+    def encode(self, predictions: Any) -> bytes:
+        """The answer, of which the headers tell how much is JSON when other bytes follow."""
+        self._predictions = predictions
+        content, json_bytes = write(predictions, self._asked, self._name, self._version)
+        if json_bytes is not None:
+            self.content_type, self.headers = BINARY, ((JSON_LENGTH, b"%d" % json_bytes),)
         return content
-
-
-class Inference(Request):
-    """One request of this protocol."""
-
-    __slots__ = ("_writer",)
-
-    def __init__(self, payload: Payload, asked: InferRequest, model: LoadedModel) -> None:
-        self._writer = _Writer(asked, model)
-        super().__init__(payload, Format(JSON, self._writer))
-
-    def reply(self, answer: bytes) -> Reply:
-        """The answer with the length of its JSON, if other bytes follow."""
-        if (json_bytes := self._writer.json_bytes) is None:
-            return super().reply(answer)
-        return Reply(200, answer, BINARY, ((JSON_LENGTH, b"%d" % json_bytes),))
 
     def comparable(self, answer: bytes) -> Callable[[], bytes]:
         """All that the model said, whichever outputs were asked for, and in which form."""
         del answer
-        return partial(encode_plainly, self._writer.predictions)
+        return partial(encode_plainly, self._predictions)
 
 
-def _at_once(model: LoadedModel, body: Body, head: RequestHead) -> Request | None:
+def _at_once(model: LoadedModel, body: Body, head: RequestHead) -> Decoded | None:
     _check_media_type(head.content_type)
     json_bytes = _json_bytes(head)
     if is_brief(bytes(body), json_bytes) and is_brief_to_convert(len(body), model.signature):
@@ -222,18 +209,18 @@ def _at_once(model: LoadedModel, body: Body, head: RequestHead) -> Request | Non
     return None
 
 
-def _decode(model: LoadedModel, body: Body, head: RequestHead) -> Request:
+def _decode(model: LoadedModel, body: Body, head: RequestHead) -> Decoded:
     with decoding(len(body)):
         return _decoded(model, bytes(body), _json_bytes(head))
 
 
-def _decoded(model: LoadedModel, body: bytes, json_bytes: int | None) -> Request:
+def _decoded(model: LoadedModel, body: bytes, json_bytes: int | None) -> Decoded:
     asked, arrays = read(body, json_bytes, model.bounds)
     parsed_at_s = time.perf_counter()
     payload = to_payload(asked, arrays, model.signature)
     model.bounds.check_rows(payload.rows)
     payload.parsed_at_s = parsed_at_s
-    return Inference(payload, asked, model)
+    return payload, InferFormat(asked, model)
 
 
 def _check_media_type(content_type: str | None) -> None:

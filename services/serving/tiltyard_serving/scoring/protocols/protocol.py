@@ -2,31 +2,33 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tiltyard.pyfunc.payload.decoder import Body, Payload
-from tiltyard_serving.models.loaded_model import LoadedModel
-from tiltyard_serving.scoring.formats import Format
-from tiltyard_serving.scoring.replies import Reply
+from tiltyard.server.direct import Header, Reply
+from tiltyard_serving.models.loaded_model import Encode, LoadedModel
 from tiltyard_serving.scoring.request_head import RequestHead
 
 
-class Request:
-    """One request as its protocol has read it: the payload, and the format in which its answer is wanted."""
+class AnswerFormat(Protocol):
+    """How the answer to one request is written: by `encode`, None for the model's own step, which writes JSON.
 
-    __slots__ = ("format", "payload")
+    Once it is written its content type and its other headers are right.
+    """
 
-    def __init__(self, payload: Payload, form: Format) -> None:
-        self.payload = payload
-        self.format = form
-
-    def reply(self, answer: bytes) -> Reply:
-        """The answer that was written as a whole one."""
-        return Reply(200, answer, self.format.content_type)
+    @property
+    def content_type(self) -> bytes: ...
+    @property
+    def headers(self) -> tuple[Header, ...]: ...
+    @property
+    def encode(self) -> Encode | None: ...
 
     def comparable(self, answer: bytes) -> Callable[[], bytes] | None:
         """What gives the predictions as the model's own step writes them; None where they are not at hand."""
-        return (lambda: answer) if self.format.encode is None else None
+
+
+# What a request asks the model, and how it wants the answer.
+Decoded = tuple[Payload, AnswerFormat]
 
 
 class ScoringProtocol(NamedTuple):
@@ -37,15 +39,15 @@ class ScoringProtocol(NamedTuple):
     is wrong, in the protocol's shape. Where it `gzips`, answers are compressed for those who accept that.
     """
 
-    at_once: Callable[[LoadedModel, Body, RequestHead], Request | None]
-    decode: Callable[[LoadedModel, Body, RequestHead], Request]
+    at_once: Callable[[LoadedModel, Body, RequestHead], Decoded | None]
+    decode: Callable[[LoadedModel, Body, RequestHead], Decoded]
     refusal: Callable[[Exception, str | None], Reply]
     gzips: bool = False
 
 
 async def ask(protocol: ScoringProtocol, body: Body, head: RequestHead, model: LoadedModel) -> bytes:
     """What another model answers to a request, as its own step writes it."""
-    request = protocol.at_once(model, body, head)
-    if request is None:
-        request = await asyncio.to_thread(protocol.decode, model, body, head)
-    return await model.submit(request.payload)
+    decoded = protocol.at_once(model, body, head)
+    if decoded is None:
+        decoded = await asyncio.to_thread(protocol.decode, model, body, head)
+    return await model.submit(decoded[0])
