@@ -141,7 +141,7 @@ async def test_a_stranger_learns_nothing_of_what_is_there(
     house: House, door: Callable[..., Awaitable[Any]], asked: str
 ) -> None:
     """Who may not read an experiment hears the same of one that is there and of one that is not."""
-    stranger = Principal("mallory", may_do_all=False)
+    stranger = Principal("mallory", is_admin=False)
     async with house.database.read() as session:
         with pytest.raises(PermissionDenied, match=asked):
             await door(session, stranger, asked)
