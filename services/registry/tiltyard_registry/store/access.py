@@ -146,7 +146,8 @@ def _text(table: Table, wanted: Privilege, number: int) -> str:
     place = {runs: RUNS, experiments: EXPERIMENTS, registered_models: MODELS}[table]
     of_caller = _grant.principal_id == any_(literal_column(f"${number}::bigint[]"))
     # Within a statement over that table, for the condition to name its row.
-    whole: Select[Any] = select(literal_column("1")).select_from(table).where(_condition(place, wanted, of_caller, of_one=True))
+    condition = _condition(place, wanted, of_caller, of_one=True)
+    whole: Select[Any] = select(literal_column("1")).select_from(table).where(condition)
     text = str(whole.compile(dialect=_POSTGRESQL, compile_kwargs={"literal_binds": True}))
     return f" AND ({text.partition('WHERE ')[2]})"
 

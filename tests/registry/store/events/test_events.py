@@ -116,9 +116,8 @@ _PARTS = {
     "ensure_schema",
     "insert_version",
     "lock_model",
-    "locked_version",
+    "lock_version",
     "move_models",
-    "named",
     "next_version",
     "touch",
 }

@@ -45,7 +45,8 @@ async def complete_upload(
 
 async def abort_upload(database: Database, who: Principal, direct: DirectTransfers, path: str, upload_id: str) -> None:
     """Gives up an upload; one that is gone already is no error."""
-    await direct.abort_upload(await check_abortable(database, who, path), upload_id)
+    safe = await check_abortable(database, who, path)
+    await direct.abort_upload(safe, upload_id)
 
 
 async def download_url(
