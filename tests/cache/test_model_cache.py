@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from tiltyard import errors
 from tiltyard.cache import verification
+from tiltyard.cache.cached_model import CachedModel
 from tiltyard.cache.file_lock import lock_file, locked
-from tiltyard.cache.model_cache import ModelCache, release
+from tiltyard.cache.model_cache import ModelCache
 from tiltyard.storage.manifest import Manifest, ManifestFile, digest_of
 from tiltyard.storage.sources import DirectorySource
 
@@ -64,14 +65,15 @@ def contents(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def forget_what_this_process_saw() -> None:
+def forget_what_this_process_saw(cache: ModelCache) -> None:
     """Stands for a new process, which has hashed nothing yet."""
-    verification._seen.clear()
+    for entry in (cache.root / "models").rglob("*"):
+        verification.forget(entry)
 
 
 def test_what_is_fetched_is_what_was_registered(cache: ModelCache, model: Path, manifest: Manifest) -> None:
     """The directory holds exactly the manifest's files, and is private."""
-    directory = cache.fetch(manifest, DirectorySource(model))
+    directory = cache.fetch(manifest, DirectorySource(model)).path
     assert contents(directory) == FILES
     assert directory.name == manifest.digest.removeprefix("sha256:")
     for path in (directory, directory.parent, directory / "data"):
@@ -85,7 +87,7 @@ def test_a_second_fetch_reads_nothing(cache: ModelCache, model: Path, manifest: 
     source = CountingSource(model, log)
     cache.fetch(manifest, source)
     cache.fetch(manifest, source)
-    forget_what_this_process_saw()
+    forget_what_this_process_saw(cache)
     cache.fetch(manifest, source)
     assert sorted(log.read_text().split()) == sorted(FILES)
 
@@ -122,20 +124,20 @@ def test_a_damaged_entry_is_dropped_and_fetched_again(
             file.rename(file.with_name("old"))
             file.write_bytes(b"\x81" * 300_000)
     if new_process:
-        forget_what_this_process_saw()
-    assert contents(cache.fetch(manifest, source)) == FILES
+        forget_what_this_process_saw(cache)
+    assert contents(cache.fetch(manifest, source).path) == FILES
     assert not file.is_symlink()
 
 
 def test_a_planted_file_is_removed(cache: ModelCache, model: Path, manifest: Manifest, tmp_path: Path) -> None:
     """What is not in the manifest does not stay beside what is."""
-    directory = cache.fetch(manifest, DirectorySource(model))
+    directory = cache.fetch(manifest, DirectorySource(model)).path
     (directory / "evil.py").write_text("import os")
     (directory / "data" / "sub").mkdir()
     (directory / "data" / "sub" / "evil.pyc").write_bytes(b"1")
     (directory / "linked").symlink_to(tmp_path)
-    forget_what_this_process_saw()
-    assert contents(cache.fetch(manifest, DirectorySource(model))) == FILES
+    forget_what_this_process_saw(cache)
+    assert contents(cache.fetch(manifest, DirectorySource(model)).path) == FILES
     assert not (directory / "linked").exists()
 
 
@@ -196,8 +198,8 @@ def test_a_broken_connection_is_tried_again(cache: ModelCache, model: Path, mani
             yield from super().read(path)
 
     source = Breaking(model)
-    assert contents(cache.fetch(manifest, source)) == FILES
-    forget_what_this_process_saw()
+    assert contents(cache.fetch(manifest, source).path) == FILES
+    forget_what_this_process_saw(cache)
     cache_of_another_host = ModelCache(cache.root / "other")
     source.failures = 99
     with pytest.raises(errors.TransportError):
@@ -207,10 +209,10 @@ def test_a_broken_connection_is_tried_again(cache: ModelCache, model: Path, mani
 
 def test_files_without_a_manifest_get_the_digest_they_have(cache: ModelCache, model: Path, manifest: Manifest) -> None:
     """What nobody vouches for is stored under its own digest, as if it had been registered."""
-    found, directory = cache.fetch_unknown(DirectorySource(model))
-    assert found == manifest
-    assert contents(directory) == FILES
-    assert cache.fetch_unknown(DirectorySource(model)) == (manifest, directory)
+    found, again = (cache.fetch_unknown(DirectorySource(model)) for _ in range(2))
+    assert found.manifest == again.manifest == manifest
+    assert contents(found.path) == FILES
+    assert again.path == found.path
 
 
 def test_the_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +235,7 @@ def test_the_directory_comes_from_the_environment(tmp_path: Path, monkeypatch: p
 def _fetch(root: Path, model: Path, log: Path) -> None:
     source = CountingSource(model, log, delay_s=0.2)
     manifest = Manifest.of_source(DirectorySource(model))
-    assert contents(ModelCache(root).fetch(manifest, source)) == FILES
+    assert contents(ModelCache(root).fetch(manifest, source).path) == FILES
 
 
 def test_processes_and_threads_that_start_together_download_once(model: Path, tmp_path: Path) -> None:
@@ -292,7 +294,7 @@ def test_kill_9_during_a_download_harms_nobody(
     assert line == b"reading\n"
     assert list((cache.root / "models").iterdir()) == []
     assert len(list((cache.root / "partial").iterdir())) == 1
-    assert contents(cache.fetch(manifest, DirectorySource(model))) == FILES
+    assert contents(cache.fetch(manifest, DirectorySource(model)).path) == FILES
     assert list((cache.root / "partial").iterdir()) == []
 
 
@@ -346,7 +348,7 @@ def test_the_longest_unused_go_and_never_what_is_read(tmp_path: Path) -> None:
     cache = ModelCache(tmp_path / "cache", max_bytes=350_000)
     manifests = [other_model(tmp_path, number) for number in range(6)]
 
-    def fetch(number: int) -> Path:
+    def fetch(number: int) -> CachedModel:
         return cache.fetch(manifests[number], DirectorySource(tmp_path / f"model-{number}"))
 
     read_here = fetch(0)
@@ -358,7 +360,7 @@ def test_the_longest_unused_go_and_never_what_is_read(tmp_path: Path) -> None:
             "import sys; from pathlib import Path; from tiltyard.cache.model_cache import ModelCache; "
             "from tiltyard.storage.manifest import Manifest; from tiltyard.storage.sources import DirectorySource; "
             f"source = DirectorySource(Path({str(tmp_path / 'model-1')!r})); "
-            f"ModelCache({str(tmp_path / 'cache')!r}).fetch(Manifest.of_source(source), source); "
+            f"read = ModelCache({str(tmp_path / 'cache')!r}).fetch(Manifest.of_source(source), source); "
             "print('reading', flush=True); sys.stdin.read()",
         ],
         stdin=subprocess.PIPE,
@@ -367,38 +369,40 @@ def test_the_longest_unused_go_and_never_what_is_read(tmp_path: Path) -> None:
     )
     assert reader.stdout is not None
     assert reader.stdout.readline() == "reading\n"
-    release(read_there)
+    read_there.release()
     for number in (2, 3, 4):
         cache.trial(manifests[number].digest).touch()
-        release(fetch(number))
+        fetch(number).release()
     assert [cache.trial(manifests[number].digest).exists() for number in (2, 3, 4)] == [False, False, True]
     kept = {path.name for path in (tmp_path / "cache/models").iterdir()}
     assert kept == {manifests[number].digest.removeprefix("sha256:") for number in (0, 1, 4)}
-    assert read_here.joinpath("MLmodel").is_file()
+    assert (read_here / "MLmodel").is_file()
 
     reader.kill()
     reader.communicate()
-    release(fetch(5))
-    assert not read_there.exists()
-    assert fetch(1) == read_there
-    assert read_there.joinpath("MLmodel").stat().st_size == 100_000
+    fetch(5).release()
+    assert not read_there.path.exists()
+    with fetch(1) as again:
+        assert again.path == read_there.path
+        assert (again / "MLmodel").stat().st_size == 100_000
 
 
 def test_what_two_fetches_gave_is_kept_until_both_are_released(tmp_path: Path) -> None:
-    """A lease stands for each fetch; without one, and without a bound, nothing goes."""
+    """A lease stands for each fetch; without one, and without a bound, nothing goes. One that is lost is released."""
     manifest, newer = other_model(tmp_path, 0), other_model(tmp_path, 1)
     source, newer_source = (DirectorySource(tmp_path / f"model-{number}") for number in (0, 1))
     bounded = ModelCache(tmp_path / "cache", max_bytes=1)
-    entry = bounded.fetch(manifest, source)
-    assert bounded.fetch(manifest, source) == entry
-    release(entry)
-    release(bounded.fetch(newer, newer_source))
+    first, second = (bounded.fetch(manifest, source) for _ in range(2))
+    entry = first.path
+    for _ in range(2):
+        first.release()
+        bounded.fetch(newer, newer_source).release()
+        assert entry.exists()
+    del second
+    ModelCache(tmp_path / "cache").fetch(newer, newer_source).release()
     assert entry.exists()
-    release(entry)
-    ModelCache(tmp_path / "cache").fetch(newer, newer_source)
-    assert entry.exists()
-    release(bounded.fetch(other_model(tmp_path, 2), DirectorySource(tmp_path / "model-2")))
-    assert not entry.exists()
+    with bounded.fetch(other_model(tmp_path, 2), DirectorySource(tmp_path / "model-2")):
+        assert not entry.exists()
 
 
 def test_a_bound_that_is_no_number_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,7 +444,7 @@ def test_no_lock_file_stays_for_good(tmp_path: Path) -> None:
     cache = ModelCache(tmp_path / "cache", max_bytes=1)
     for number in range(4):
         manifest = other_model(tmp_path, number)
-        release(cache.fetch(manifest, DirectorySource(tmp_path / f"model-{number}")))
+        cache.fetch(manifest, DirectorySource(tmp_path / f"model-{number}")).release()
     left = {path.name for path in (tmp_path / "cache" / "locks").iterdir()}
     assert len(left) == 1
     assert left == {f"{path.name}.use" for path in (tmp_path / "cache" / "models").iterdir()}
@@ -477,9 +481,9 @@ def test_an_entry_that_is_being_removed_holds_up_no_other(
     other = other_model(tmp_path, 1)
     name = manifest.digest.removeprefix("sha256:")
     removing = lock_file(cache.root / "locks" / f"{name}.use")
-    waiting = threading.Thread(target=lambda: release(cache.fetch(manifest, DirectorySource(model))))
+    waiting = threading.Thread(target=lambda: cache.fetch(manifest, DirectorySource(model)).release())
     waiting.start()
-    release(cache.fetch(other, DirectorySource(tmp_path / "model-1")))
+    cache.fetch(other, DirectorySource(tmp_path / "model-1")).release()
     assert waiting.is_alive()
     os.close(removing)
     waiting.join()

@@ -20,7 +20,7 @@ def test_a_loaded_model_says_what_it_is(tmp_path: Path) -> None:
     shown = repr(tiltyard.load_model(str(tmp_path / "m")))
     for part in ("mlflow.sklearn", "LinearRegression", "'a': double", "outputs=["):
         assert part in shown
-    assert tiltyard.fetch(str(tmp_path / "m")) == tmp_path / "m"
+    assert tiltyard.fetch(str(tmp_path / "m")).path == tmp_path / "m"
 
 
 def test_methods_of_the_clients_show_their_arguments() -> None:

@@ -15,7 +15,8 @@ _LIBS = {
     "client": "errors wire",
     "storage": "errors uri",
     "cache": "errors uri storage",
-    "environments": "errors",
+    "model_yaml": "errors",
+    "environments": "errors uri model_yaml cache",
     "application": "",
     "server": "errors telemetry",
     "pyfunc.error_text": "",
@@ -24,12 +25,12 @@ _LIBS = {
     "pyfunc.data_types": "errors pyfunc.json_text",
     "pyfunc.schema": "errors pyfunc.data_types",
     "pyfunc.enforcement": _VOCABULARY,
-    "pyfunc.format": f"{_VOCABULARY} uri pyfunc.enforcement",
+    "pyfunc.format": f"{_VOCABULARY} uri model_yaml pyfunc.enforcement",
     "pyfunc.payload": f"{_VOCABULARY} uri pyfunc.enforcement pyfunc.format",
     "pyfunc.estimators": "errors",
     "pyfunc.acceleration": f"{_VOCABULARY} pyfunc.payload pyfunc.format pyfunc.estimators",
     "pyfunc.own_code": "errors uri pyfunc.format",
-    "pyfunc.load_failures": f"{_VOCABULARY} pyfunc.format pyfunc.own_code",
+    "pyfunc.load_failures": f"{_VOCABULARY} environments pyfunc.format pyfunc.own_code",
     "pyfunc.flavors": _FLAVORS,
     "pyfunc.saving": f"{_FLAVORS} environments pyfunc.payload pyfunc.flavors",
     "pyfunc": "errors",
@@ -50,7 +51,7 @@ _API = (
 )
 
 _REGISTRY = {
-    "settings": "libs.errors libs.telemetry",
+    "settings": "libs.errors libs.server",
     "logs": "libs.telemetry",
     "telemetry": "libs.telemetry logs",
     "tables": "",
@@ -83,19 +84,22 @@ _REGISTRY = {
 }
 
 _SERVING = {
-    "settings": "libs.errors libs.pyfunc libs.telemetry",
+    "settings": "libs.pyfunc libs.server",
     "batching": "libs.errors",
     "operations": "libs.errors libs.storage libs.telemetry libs.pyfunc.own_code",
     # Its worker runs without the server: what it imports must be there with numpy, pandas and msgspec alone.
-    "isolation": "libs.errors libs.uri libs.cache libs.pyfunc",
+    "isolation": "libs.errors libs.environments libs.pyfunc",
     "warm_up": "libs.errors libs.pyfunc",
     # What it forks loads and warms a model as the server does.
     "trial_load": "libs.errors libs.pyfunc libs.cache isolation warm_up",
     "models": "libs.errors libs.uri libs.cache libs.client libs.models libs.pyfunc libs.wire.v1 batching isolation "
     "operations settings trial_load warm_up",
     "endpoints": "libs.errors libs.names libs.uri libs.client libs.pyfunc.payload models operations settings warm_up",
-    "scoring.protocols": "libs.errors libs.pyfunc",
-    "scoring": "libs.errors libs.pyfunc libs.server libs.telemetry batching models operations endpoints settings",
+    "auth": "models",
+    "scoring.protocols": "libs.errors libs.pyfunc libs.server models operations scoring.formats scoring.replies "
+    "scoring.request_head",
+    "scoring": "libs.errors libs.pyfunc libs.server libs.telemetry auth batching models operations endpoints settings "
+    "scoring.protocols",
     "api": "libs.errors libs.names libs.uri libs.pyfunc libs.server scoring endpoints models operations settings",
     "cli": "libs.cli libs.errors libs.server settings",
     "app": "libs .",
@@ -133,5 +137,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "tiltyard_registry.store": {"litestar"},
     "tiltyard_registry.search": {"litestar"},
     "tiltyard_registry": {"pickle", "cloudpickle", "numpy", "pandas", "sklearn", "skops", "mlflow", "pyspark"},
+    # The server room alone knows what serves.
+    "tiltyard_serving": {"uvicorn", "httptools"},
     "tiltyard_serving.isolation": {"litestar"},
 }

@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from tests.server.tiny import Settings
-from tiltyard.server.process import Drain, work
+from tiltyard.server.process import work
 from tiltyard.server.service_pool import ServicePool
+from tiltyard.server.settings import Drain
 from tiltyard.server.sockets import Address
 from tiltyard.server.supervisor import run
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import uvicorn
 
-from tiltyard.server.connection import MAX_HEAD_BYTES, ConnectionTimeouts, connection_type
+from tests.fixtures.waiting import until
+from tiltyard.server.connection import MAX_HEAD_BYTES, Connections
+from tiltyard.server.settings import ConnectionTimeouts
 
 BODY = b'{"name": "a body"}'
 # As the HTTP client of Java sends its first request to a server.
@@ -42,14 +44,12 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[int]:
     """The port of the application, served with the connections of the services."""
-    config = uvicorn.Config(
-        echo, http=connection_type(ConnectionTimeouts()), ws="none", lifespan="off", log_config=None, loop="none"
-    )
+    made: Any = Connections(ConnectionTimeouts())
+    config = uvicorn.Config(echo, http=made, ws="none", lifespan="off", log_config=None, loop="none")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        running = asyncio.create_task(server._serve([listener]))
-        while not server.started:
-            await asyncio.sleep(0.005)
+        running = asyncio.create_task(server.serve([listener]))
+        await until(lambda: server.started)
         yield listener.getsockname()[1]
         server.should_exit = server.force_exit = True
         await running

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.server import connection
+from tiltyard.server import arrivals
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -18,8 +18,8 @@ class Settings(msgspec.Struct, frozen=True):
     folder: Path
     fail_after: int = 0
     drain_delay_s: float = 0.0
-    last_request_s: float = connection.LAST_REQUEST_S
-    last_head_s: float = connection.LAST_HEAD_S
+    last_request_s: float = arrivals.LAST_REQUEST_S
+    last_head_s: float = arrivals.LAST_HEAD_S
 
 
 class App:
@@ -43,8 +43,10 @@ class App:
             case ["health"]:
                 return (503 if draining.is_set() else 200), ""
             case ["slow", seconds]:
+                print("taking its time", flush=True)
                 await asyncio.sleep(float(seconds))
             case ["until-drain"]:
+                print("taking its time", flush=True)
                 await draining.wait()
             case ["die"]:
                 os._exit(9)
@@ -53,8 +55,8 @@ class App:
 
 def create_app(settings: Settings) -> App:
     """The application; from the `fail_after`-th process on, a refusal."""
-    connection.LAST_REQUEST_S = settings.last_request_s
-    connection.LAST_HEAD_S = settings.last_head_s
+    arrivals.LAST_REQUEST_S = settings.last_request_s
+    arrivals.LAST_HEAD_S = settings.last_head_s
     seen = settings.folder / "started"
     with seen.open("ab") as file:
         file.write(b".")

@@ -8,8 +8,10 @@ from typing import Any
 
 from litestar import Litestar
 
+from tests.fixtures.waiting import until
 from tests.serving.http_calls import Answer
 from tiltyard_serving.app import create_app
+from tiltyard_serving.auth.callers import Callers
 from tiltyard_serving.settings import ServingSettings
 
 Headers = Sequence[tuple[str, str]]
@@ -72,15 +74,17 @@ class App:
 
     async def until_ready(self) -> None:
         """Returns once every configured model is loaded."""
-        async with asyncio.timeout(60):
-            while (await self.request("GET", "/health")).status != 200:
-                await asyncio.sleep(0.02)
+
+        async def healthy() -> bool:
+            return (await self.request("GET", "/health")).status == 200
+
+        await until(healthy)
 
 
 @asynccontextmanager
-async def running(**settings: Any) -> AsyncIterator[App]:
+async def running(callers: Callers | None = None, **settings: Any) -> AsyncIterator[App]:
     """The application with these settings, with all its models loaded."""
-    app = App(create_app(ServingSettings(**settings)))
+    app = App(create_app(ServingSettings(**settings), callers))
     async with app.app.lifespan():
         await app.until_ready()
         yield app

@@ -12,13 +12,13 @@ With a bound, what was not used for the longest goes when something new comes, a
 
 import os
 import shutil
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tiltyard.cache.cached_model import CachedModel
 from tiltyard.cache.download import download, download_file, each
 from tiltyard.cache.file_lock import lock_file, locked, remove_unheld
 from tiltyard.cache.private_directory import DIRECTORY_VARIABLE, private_directory, private_root
@@ -29,48 +29,6 @@ from tiltyard.storage.sources import Source
 
 MAX_BYTES_VARIABLE = "TILTYARD_CACHE_MAX_BYTES"
 STALE_PARTIAL_S = 7 * 24 * 3600.0
-
-
-class _Lease:
-    """The shared lock on one entry, and how many fetches of this process it stands for."""
-
-    def __init__(self, file: int) -> None:
-        self.file = file
-        self.count = 0
-
-
-_leases: dict[Path, _Lease] = {}
-_leases_lock = threading.Lock()
-
-
-def release(entry: Path) -> None:
-    """Says that what one `fetch` gave is not read any more; until then, or this process's end, it stays.
-
-    A path that no cache gave is nobody's business.
-    """
-    with _leases_lock:
-        lease = _leases.get(entry)
-        if lease is None:
-            return
-        lease.count -= 1
-        if not lease.count:
-            del _leases[entry]
-            os.close(lease.file)
-
-
-def _hold(entry: Path, file: int | None) -> bool:
-    """Counts one lease, held by `file` if it is the first; False if it is the first and there is no file."""
-    with _leases_lock:
-        lease = _leases.get(entry)
-        if lease is None:
-            if file is None:
-                return False
-            lease = _leases[entry] = _Lease(file)
-        elif file is not None:
-            os.close(file)
-        lease.count += 1
-        os.utime(lease.file)
-    return True
 
 
 class ModelCache:
@@ -95,11 +53,11 @@ class ModelCache:
         self._trials = private_directory(self.root / "trials")
         self._sweep()
 
-    def fetch(self, manifest: Manifest, source: Source) -> Path:
+    def fetch(self, manifest: Manifest, source: Source) -> CachedModel:
         """The directory that holds exactly the files of `manifest`, read from `source` if need be.
 
         Files are hashed once per process, and again when they were touched since. An entry that is not what it
-        should be is dropped and fetched anew. It is this process's to read until it is told to `release` it.
+        should be is dropped and fetched anew. It is there until it is released.
 
         Raises:
             ModelIntegrityError: the source's bytes are not those of the manifest; the message names the file.
@@ -108,24 +66,19 @@ class ModelCache:
         if digest_of(manifest.files) != manifest.digest:
             raise ModelIntegrityError(f"The manifest of {manifest.digest} does not have that digest.")
         check_tree(file.path for file in manifest.files)
-        name = manifest.digest.removeprefix("sha256:")
-        entry = self._models / name
-        with self._leased(entry):
-            if untouched(entry, manifest):
-                return entry
-            with self._locked(name):
-                if entry.exists() and not holds(entry, manifest):
-                    self._discard(entry)
-                if not entry.exists():
-                    with self._partial_directory(name) as directory:
-                        download(manifest.files, source, directory)
-                        # Renaming last is what makes the entry whole for everybody else.
-                        directory.rename(entry)
-                    remember(entry, manifest)
-            self._make_room()
-        return entry
+        with self._leased(manifest) as model:
+            if not untouched(model.path, manifest):
+                with self._whole(model.path, manifest) as missing:
+                    if missing:
+                        with self._partial_directory(model.path.name) as directory:
+                            download(manifest.files, source, directory)
+                            # Renaming last is what makes the entry whole for everybody else.
+                            directory.rename(model.path)
+                        remember(model.path, manifest)
+                self._make_room()
+        return model
 
-    def fetch_unknown(self, source: Source) -> tuple[Manifest, Path]:
+    def fetch_unknown(self, source: Source) -> CachedModel:
         """The files of a source without a manifest, under the digest that they turn out to have.
 
         Nobody vouches for these bytes: the caller has decided to trust whoever wrote them.
@@ -138,17 +91,13 @@ class ModelCache:
         with self._partial_directory(uuid.uuid4().hex) as directory:
             paths = [path for path, _ in listed]
             manifest = Manifest.of(each(lambda path: download_file(path, source, directory), paths))
-            name = manifest.digest.removeprefix("sha256:")
-            entry = self._models / name
-            with self._leased(entry):
-                with self._locked(name):
-                    if entry.exists() and not holds(entry, manifest):
-                        self._discard(entry)
-                    if not entry.exists():
-                        directory.rename(entry)
-                        remember(entry, manifest)
+            with self._leased(manifest) as model:
+                with self._whole(model.path, manifest) as missing:
+                    if missing:
+                        directory.rename(model.path)
+                        remember(model.path, manifest)
                 self._make_room()
-        return manifest, entry
+        return model
 
     def trial(self, digest: str) -> Path:
         """Where those who load an entry note for one another how that ended."""
@@ -161,25 +110,30 @@ class ModelCache:
             yield
 
     @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """Holds every other thread and process off one entry. The kernel lets go when the holder dies."""
-        with locked(self._locks / name):
+    def _whole(self, entry: Path, manifest: Manifest) -> Iterator[bool]:
+        """Holds every other thread and process off one entry, and says whether it has to be made: one that is there
+        and not right is dropped. The kernel lets go when the holder dies.
+        """
+        with locked(self._locks / entry.name):
             # Whoever holds the lock is alive, so these are of the dead.
-            for left_over in self._partial.glob(f"{name}-*"):
+            for left_over in self._partial.glob(f"{entry.name}-*"):
                 shutil.rmtree(left_over, ignore_errors=True)
-            yield
+            if entry.exists() and not holds(entry, manifest):
+                self._discard(entry)
+            yield not entry.exists()
 
     @contextmanager
-    def _leased(self, entry: Path) -> Iterator[None]:
-        """Takes a lease of the entry, given back at once when the block fails, else when it is released."""
+    def _leased(self, manifest: Manifest) -> Iterator[CachedModel]:
+        """A lease of the entry of a manifest, given back at once when the block fails."""
+        entry = self._models / manifest.digest.removeprefix("sha256:")
         # Whoever removes an entry holds this alone, for as long as that takes: other entries do not wait for it.
-        file = None if entry in _leases else lock_file(self._use_file(entry), shared=True)
-        while not _hold(entry, file):
-            file = lock_file(self._use_file(entry), shared=True)
+        lease = lock_file(self._use_file(entry), shared=True)
+        os.utime(lease)
+        model = CachedModel(entry, manifest, lease)
         try:
-            yield
+            yield model
         except BaseException:
-            release(entry)
+            model.release()
             raise
 
     def _use_file(self, entry: Path) -> Path:

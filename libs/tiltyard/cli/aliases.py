@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from tiltyard.cli.options import option
-from tiltyard.cli.printing import Show, asking, milliseconds, time_of
+from tiltyard.cli.printing import Show, asking, max_results, milliseconds, time_of
 
 if TYPE_CHECKING:
     from tiltyard.client import Client
+    from tiltyard.wire.v1.aliases import AliasState
 
 _expected = option(
     "--expected-version",
@@ -42,10 +43,7 @@ def list_aliases(client: "Client", show: Show, name: str, at: str | None) -> Non
 def set_alias(client: "Client", show: Show, name: str, alias: str, version: str, expected_version: str | None) -> None:
     """Make ALIAS of the model NAME point to VERSION."""
     state = client.set_alias(name, alias, version, expected_version=expected_version)
-    show.done(
-        f"'{state.alias}' of '{name}' names version {state.version}.",
-        {"name": name, "alias": state.alias, "version": int(state.version)},
-    )
+    _tell(show, name, state)
 
 
 @aliases.command("promote")
@@ -65,10 +63,7 @@ def promote(client: "Client", show: Show, name: str, source: str, target: str, e
     """Make the challenger of the model NAME its champion."""
     version = client.get_alias(name, source).version
     state = client.set_alias(name, target, version, expected_version=expected_version)
-    show.done(
-        f"'{state.alias}' of '{name}' names version {state.version}, as '{source}' does.",
-        {"name": name, "alias": state.alias, "version": int(state.version)},
-    )
+    _tell(show, name, state, f", as '{source}' does")
 
 
 @aliases.command("rollback")
@@ -79,8 +74,12 @@ def promote(client: "Client", show: Show, name: str, source: str, target: str, e
 def rollback(client: "Client", show: Show, name: str, alias: str, expected_version: str | None) -> None:
     """Move ALIAS back to the version that it pointed to before."""
     state = client.rollback_alias(name, alias, expected_version=expected_version)
+    _tell(show, name, state, " again")
+
+
+def _tell(show: Show, name: str, state: "AliasState", more: str = "") -> None:
     show.done(
-        f"'{state.alias}' of '{name}' names version {state.version} again.",
+        f"'{state.alias}' of '{name}' names version {state.version}{more}.",
         {"name": name, "alias": state.alias, "version": int(state.version)},
     )
 
@@ -99,7 +98,7 @@ def delete(client: "Client", show: Show, name: str, alias: str, expected_version
 @aliases.command("history")
 @click.argument("name")
 @click.argument("alias")
-@option("--max-results", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@max_results(50)
 @asking
 def history(client: "Client", show: Show, name: str, alias: str, max_results: int) -> None:
     """Who moved ALIAS when, from which version to which; the newest first."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tiltyard.cli.options import option
-from tiltyard.cli.printing import Show, asking, milliseconds, pages, time_of
+from tiltyard.cli.printing import Show, asking, max_results, milliseconds, pages, time_of
 
 if TYPE_CHECKING:
     from tiltyard.client import Client
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @option("--principal", help="Those of one person or service.")
 @option("--since", metavar="TIME", help="From an ISO 8601 time on, in UTC unless it says otherwise.")
 @option("--until", metavar="TIME", help="Before an ISO 8601 time.")
-@option("--max-results", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@max_results(50)
 @asking
 def events(
     client: "Client",

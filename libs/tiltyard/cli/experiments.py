@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tiltyard.cli.options import option
-from tiltyard.cli.printing import Show, asking, pages, time_of
+from tiltyard.cli.printing import Show, asking, deleted_only, max_results, pages, time_of
 from tiltyard.errors import ResourceDoesNotExist
 
 if TYPE_CHECKING:
@@ -20,12 +20,11 @@ def experiments() -> None:
 
 @experiments.command("list")
 @option("--filter", "filter_text", metavar="EXPR", help="For instance: name LIKE 'churn%'")
-@option("--deleted", is_flag=True, help="Those that are deleted and not purged yet.")
-@option("--max-results", type=click.IntRange(1), default=100, show_default=True, help="How many at most.")
+@deleted_only
+@max_results(100)
 @asking
-def list_experiments(client: "Client", show: Show, filter_text: str | None, deleted: bool, max_results: int) -> None:
+def list_experiments(client: "Client", show: Show, filter_text: str | None, view: str, max_results: int) -> None:
     """The experiments, the last changed ones first."""
-    view = "DELETED_ONLY" if deleted else "ACTIVE_ONLY"
     found = pages(
         lambda token: client.search_experiments(
             filter_text, view_type=view, order_by=["last_update_time DESC"], page_token=token

@@ -26,7 +26,19 @@ _registry_url = option(
     "--registry-url",
     help=f"Address of the registry; else MLFLOW_REGISTRY_URI or MLFLOW_TRACKING_URI, else {LOCAL_REGISTRY_URL}.",
 )
+deleted_only = option(
+    "--deleted",
+    "view",
+    is_flag=True,
+    callback=lambda _context, _option, given: "DELETED_ONLY" if given else "ACTIVE_ONLY",
+    help="Those that are deleted and not purged yet.",
+)
 _as_json = option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+def max_results(default: int) -> Callable[[Any], Any]:
+    """How many rows a command shows."""
+    return option("--max-results", type=click.IntRange(1), default=default, show_default=True, help="How many at most.")
 
 
 def asking(command: Callable[..., Any]) -> Any:

@@ -6,7 +6,7 @@ import click
 
 from tiltyard.cli.experiments import find_experiment
 from tiltyard.cli.options import option
-from tiltyard.cli.printing import Show, asking, pages, time_of
+from tiltyard.cli.printing import Show, asking, deleted_only, max_results, pages, time_of
 
 if TYPE_CHECKING:
     from tiltyard.client import Client
@@ -22,8 +22,8 @@ def runs() -> None:
 @click.argument("experiment")
 @option("--filter", "filter_text", metavar="EXPR", help="For instance: metrics.auc > 0.9 AND params.depth = '5'")
 @option("--order-by", env="RUNS_ORDER_BY", multiple=True, metavar="KEY", help="For instance: metrics.auc DESC")
-@option("--deleted", is_flag=True, help="Those that are deleted and not purged yet.")
-@option("--max-results", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@deleted_only
+@max_results(20)
 @asking
 def list_runs(
     client: "Client",
@@ -31,12 +31,11 @@ def list_runs(
     experiment: str,
     filter_text: str | None,
     order_by: tuple[str, ...],
-    deleted: bool,
+    view: str,
     max_results: int,
 ) -> None:
     """The runs of EXPERIMENT, a name or an id; the newest first."""
     experiment_id = find_experiment(client, experiment).experiment_id
-    view = "DELETED_ONLY" if deleted else "ACTIVE_ONLY"
     found = pages(
         lambda token: client.search_runs(
             [experiment_id],

@@ -3,10 +3,11 @@
 import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tiltyard.cli.options import option
 from tiltyard.cli.submit import is_submitted, submit_line
 from tiltyard.cli.submit import submit as run_submitted
 from tiltyard.spark.jobs.failures import last_words
@@ -48,140 +49,116 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
     "is done, so that a job that died can simply be run again; only one that is killed while it puts the files of "
     "--mode append in place leaves some of them."
 )
-@click.option(
+@option(
     "--model",
     "model_uri",
     required=True,
-    envvar="TILTYARD_MODEL",
     metavar="URI",
     help="The model: models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a model directory.",
 )
-@click.option(
+@option(
     "--input",
     "input_path",
     required=True,
-    envvar="TILTYARD_INPUT",
     help="Where the rows are read: a path, or table:CATALOG.SCHEMA.TABLE.",
 )
-@click.option(
+@option(
     "--output",
     "output_path",
     required=True,
-    envvar="TILTYARD_OUTPUT",
     help="Where the scored rows go: a path, or table:CATALOG.SCHEMA.TABLE, which Spark itself replaces or appends to.",
 )
-@click.option(
+@option(
     "--format",
     "input_format",
     type=click.Choice(FORMATS),
-    envvar="TILTYARD_FORMAT",
     help="Format of the input; by default told from the path's ending, else parquet. delta needs its package in Spark.",
 )
-@click.option(
+@option(
     "--output-format",
     type=click.Choice(FORMATS),
-    envvar="TILTYARD_OUTPUT_FORMAT",
     help="Format of the output; by default told from the path's ending, else parquet.",
 )
-@click.option(
+@option(
     "--mode",
     type=click.Choice(WRITE_MODES),
     default="errorifexists",
     show_default=True,
-    envvar="TILTYARD_MODE",
     help="What to do when the output exists.",
 )
-@click.option(
+@option(
     "--output-col",
     default="prediction",
     show_default=True,
-    envvar="TILTYARD_OUTPUT_COL",
     help="The column that receives the predictions.",
 )
-@click.option(
+@option(
     "--result-type",
-    envvar="TILTYARD_RESULT_TYPE",
     metavar="DDL",
     help="The type of a prediction, such as double or array<double>; by default from the signature.",
 )
-@click.option("--where", envvar="TILTYARD_WHERE", metavar="EXPR", help="Score only the rows that satisfy this.")
-@click.option(
+@option("--where", metavar="EXPR", help="Score only the rows that satisfy this.")
+@option(
     "--select",
     "keep",
     multiple=True,
     callback=_names,
-    envvar="TILTYARD_SELECT",
     metavar="COLUMN,…",
     help="The columns of the input that the output has; all by default.",
 )
-@click.option(
+@option(
     "--partition-by",
     multiple=True,
     callback=_names,
-    envvar="TILTYARD_PARTITION_BY",
     metavar="COLUMN,…",
     help="Write one folder for each value of these columns.",
 )
-@click.option(
+@option(
     "--errors",
     type=click.Choice(ERRORS),
     default="fail",
     show_default=True,
-    envvar="TILTYARD_ERRORS",
     help="A row that cannot be scored fails the job, or has a null prediction, or that and its reason in a column.",
 )
-@click.option(
+@option(
     "--lineage",
     is_flag=True,
-    envvar="TILTYARD_LINEAGE",
     help="Add the columns model_name, model_version, model_digest and model_run_id.",
 )
-@click.option("--master", envvar="TILTYARD_MASTER", help="The Spark master; every core of this machine by default.")
-@click.option(
+@option("--master", help="The Spark master; every core of this machine by default.")
+@option(
     "--submit/--no-submit",
     default=None,
-    envvar="TILTYARD_SUBMIT",
     help="Print the spark-submit line and run it; by default so when the master is not local.",
 )
-@click.option(
+@option(
     "--conf",
     "conf",
     multiple=True,
     callback=_settings,
-    envvar="TILTYARD_CONF",
     metavar="KEY=VALUE",
     help="A Spark setting; may be given several times.",
 )
-@click.option("--registry-url", envvar="TILTYARD_REGISTRY_URL", help="The registry that models:/ URIs are read from.")
-@click.option(
+@option("--registry-url", help="The registry that models:/ URIs are read from.")
+@option(
     "--accept-unverified",
     is_flag=True,
-    envvar="TILTYARD_ACCEPT_UNVERIFIED",
     help="Also score with a version for whose bytes no registry vouches.",
 )
-@click.option("--json", "as_json", envvar="TILTYARD_JSON", is_flag=True, help="Print the summary as one line of JSON.")
+@option("--json", "as_json", is_flag=True, help="Print the summary as one line of JSON.")
 @click.pass_context
 def score(
     context: click.Context,
+    /,
     model_uri: str,
     input_path: str,
     output_path: str,
-    input_format: str | None,
-    output_format: str | None,
-    mode: str,
-    output_col: str,
-    result_type: str | None,
-    where: str | None,
-    keep: list[str],
-    partition_by: list[str],
-    errors: str,
-    lineage: bool,
     master: str | None,
     submit: bool | None,
     conf: dict[str, str],
     registry_url: str | None,
-    accept_unverified: bool,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Score INPUT into OUTPUT with one exact version of a model, on the Spark that is given."""
     from tiltyard.models import resolve
@@ -191,29 +168,12 @@ def score(
     far = master is not None and not master.startswith(("local", "sc://"))
     if not is_submitted() and (far if submit is None else submit):
         context.exit(run_submitted(submit_line(context, master, conf), registry_url=registry_url))
-    check_local_places(input_path, output_path, mode=mode, master=master, conf=conf)
+    check_local_places(input_path, output_path, mode=how["mode"], master=master, conf=conf)
     # Now, and not when Spark is there: what the alias names is the job's from here on.
     reference = resolve(model_uri, registry_url=registry_url)
     spark = open_session(app_name=f"tiltyard score {model_uri}", master=master, conf=conf)
     try:
-        job = prepare_job(
-            spark,
-            reference.exact_uri,
-            input_path,
-            output_path,
-            input_format=input_format,
-            output_format=output_format,
-            mode=mode,
-            output_col=output_col,
-            keep=keep or None,
-            partition_by=partition_by,
-            result_type=result_type,
-            where=where,
-            errors=errors,
-            lineage=lineage,
-            registry_url=registry_url,
-            accept_unverified=accept_unverified,
-        )
+        job = prepare_job(spark, reference.exact_uri, input_path, output_path, registry_url=registry_url, **how)
         try:
             summary = job.run(_show_progress)
         except Exception as error:
@@ -223,7 +183,7 @@ def score(
     if as_json:
         click.echo(json.dumps(asdict(summary) | {"output": output_path, "rows_per_s": summary.rows_per_s}))
     else:
-        _print(summary, output_col)
+        _print(summary, how["output_col"])
 
 
 def _show_progress(line: str) -> None:

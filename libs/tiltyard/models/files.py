@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from weakref import finalize
 
+from tiltyard.cache.cached_model import CachedModel
 from tiltyard.cache.model_cache import ModelCache
 from tiltyard.client import Client
 from tiltyard.errors import InvalidParameterValue, ModelIntegrityError, ResourceDoesNotExist
@@ -28,8 +30,10 @@ def fetch(
     cache_dir: Path | str | None = None,
     accept_unverified: bool = False,
     cache_max_bytes: int | None = None,
-) -> Path:
+) -> CachedModel:
     """A directory on this host that holds the model's files, every byte checked against its manifest.
+
+    It is taken wherever a path is, and stays until it is released, which an end of all references does too.
 
     `model` is a reference, or a URI that is resolved as `resolve` does, with the registry at `registry_url`.
     Files are downloaded once per host into `cache_dir` (by default `TILTYARD_CACHE_DIR`, else
@@ -45,7 +49,7 @@ def fetch(
     if reference.named:
         path = DirectoryUri(reference.location).local_path
         if path is not None:
-            return path
+            return CachedModel(path)
     elif reference.manifest is None and not accept_unverified:
         raise ModelIntegrityError(
             f"Nobody vouches for the files of '{reference.uri}': it is not a registered version with a manifest. "
@@ -55,7 +59,7 @@ def fetch(
     with _source(reference) as source:
         if reference.manifest is not None:
             return cache.fetch(reference.manifest, source)
-        return cache.fetch_unknown(source)[1]
+        return cache.fetch_unknown(source)
 
 
 def load_model(
@@ -77,7 +81,10 @@ def load_model(
     from tiltyard import pyfunc
 
     reference = resolve(uri, registry_url=registry_url)
-    model = pyfunc.load(fetch(reference, cache_dir=cache_dir, accept_unverified=accept_unverified))
+    files = fetch(reference, cache_dir=cache_dir, accept_unverified=accept_unverified)
+    model = pyfunc.load(files)
+    # It may read them as long as it lives.
+    finalize(model, files.release)
     if model.caution is not None:
         _log.warning("%s: %s", reference.uri, model.caution)
     return model

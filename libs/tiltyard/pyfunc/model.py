@@ -1,6 +1,7 @@
 """A loaded model: metadata, enforcement and prediction in one object."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,7 @@ class PyFunc:
         return read_example(self._directory, self.metadata)
 
 
-def load(path: Path | str, *, alone: bool = False) -> PyFunc:
+def load(path: os.PathLike[str] | str, *, alone: bool = False) -> PyFunc:
     """The model in a directory. Unless it is a skops file, loading runs its author's code.
 
     Args:

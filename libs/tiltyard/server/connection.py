@@ -1,135 +1,64 @@
-"""How long a connection may idle, and how slowly a request may arrive, before it is cut.
+"""The connections of a process: uvicorn's, within bounds of size and time, and with direct answers to some requests.
 
-A request that arrives in one piece, as nearly all do, costs nothing here; one sweep looks after the others.
+An application that can answer requests by itself gets them from the parser's callbacks, and one whose head is known
+does not even get to the parser. All others take the ordinary way through uvicorn.
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 
-import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-SWEEP_S = 0.25
+from tiltyard.server.arrivals import Arrivals
+from tiltyard.server.direct import DirectAnswers, DirectCycle, DirectHead, Header, Reply
+from tiltyard.server.large_body import LARGE_BYTES, LargeBody
+from tiltyard.server.request_parser import RequestParser, head_without_wish
+from tiltyard.server.settings import ConnectionTimeouts
+
 MAX_HEAD_BYTES = 64 * 1024
-# What a body must bring on average once its time is over; a server that reads slowly itself is not counted.
-MIN_BYTES_PER_S = 1024
-# How long a connection that idles when the process stops is still answered: its client may be sending just now.
-LAST_REQUEST_S = 0.25
-# And for how long the rest of a head is waited for then, after the last of its bytes.
-LAST_HEAD_S = 1.0
-# The headers of a wish for another protocol.
-_WISH = (b"upgrade", b"http2-settings")
-_STOPPED = "The server stops, and the rest of the request's head did not arrive."
 
 
-class ConnectionTimeouts(msgspec.Struct, frozen=True):
-    """What a process puts up with from its clients.
+class Connections:
+    """Makes the connections of one process when uvicorn asks for them, and has what they share."""
 
-    `request_s` is how long a request's head may take, and a body that brings less than `MIN_BYTES_PER_S`.
-    `keep_alive_s` is how long a connection may be idle; idle connections should outlive the pools of common
-    clients and proxies, so that those never write into a closing one. `trusted_proxies` are the addresses and
-    networks of those whose word on who their clients are is believed.
-    """
+    def __init__(self, timeouts: ConnectionTimeouts, direct: DirectAnswers | None = None) -> None:
+        self.arrivals = Arrivals(timeouts)
+        self.direct = direct
+        self._defaults: list[Header] = []
+        self._openings: dict[tuple[int, bytes], bytes] = {}
 
-    request_s: float = 20.0
-    keep_alive_s: int = 75
-    trusted_proxies: tuple[str, ...] = ()
+    def __call__(self, **named: Any) -> "Connection":
+        """A connection, as uvicorn would make its own."""
+        return Connection(self, **named)
 
-
-class _Arrival:
-    __slots__ = ("began_s", "came_s", "size_bytes")
-
-    def __init__(self) -> None:
-        self.began_s = self.came_s = time.monotonic()
-        self.size_bytes = 0
-
-
-class Arrivals:
-    """The connections of one process on which a request has begun to arrive."""
-
-    def __init__(self, timeouts: ConnectionTimeouts) -> None:
-        self.keep_alive_s: float = timeouts.keep_alive_s
-        self.stopping = False
-        """Whether the process stops, so that the next answer of each connection is its last and says so."""
-
-        self._request_s = timeouts.request_s
-        self._too_slow = (
-            f"The request did not arrive in time, by the limit 'slow_client_s' of {timeouts.request_s:g} seconds."
-        )
-        self._stopped_s = 0.0
-        self._arriving: dict[Connection, _Arrival] = {}
-        self._sweeping: asyncio.TimerHandle | None = None
-
-    def stop(self) -> None:
-        """From now on each answer closes its connection, and nobody idles for long or keeps back a head."""
-        self.stopping = True
-        self._stopped_s = time.monotonic()
-        self.keep_alive_s = LAST_REQUEST_S
-
-    def more(self, connection: "Connection", size_bytes: int) -> int:
-        """Looks after a request of which `size_bytes` more have come, and gives how many that are by now."""
-        arrival = self._arriving.get(connection)
-        if arrival is None:
-            arrival = self._arriving[connection] = _Arrival()
-            if self._sweeping is None:
-                self._sweeping = connection.loop.call_later(SWEEP_S, self._sweep, connection.loop)
-        else:
-            arrival.came_s = time.monotonic()
-        arrival.size_bytes += size_bytes
-        return arrival.size_bytes
-
-    def forget(self, connection: "Connection") -> None:
-        """Ends that: the request is there, or the connection has gone."""
-        self._arriving.pop(connection, None)
-
-    def _last_s(self, arrival: _Arrival) -> float:
-        """Since when its client has been silent while the process stops."""
-        return max(arrival.came_s, self._stopped_s)
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._sweeping = None
-        now_s = time.monotonic()
-        for connection, arrival in list(self._arriving.items()):
-            if connection.flow.read_paused:
-                arrival.began_s += SWEEP_S
-                continue
-            bytes_s = arrival.size_bytes / MIN_BYTES_PER_S if connection.has_head else 0.0
-            if now_s - arrival.began_s > self._request_s + bytes_s:
-                self.forget(connection)
-                connection.cut(HTTPStatus.REQUEST_TIMEOUT, self._too_slow)
-            elif self.stopping and not connection.has_head and now_s - self._last_s(arrival) > LAST_HEAD_S:
-                # Nothing was asked yet that could be lost.
-                self.forget(connection)
-                connection.cut(HTTPStatus.REQUEST_TIMEOUT, _STOPPED)
-        if self._arriving:
-            self._sweeping = loop.call_later(SWEEP_S, self._sweep, loop)
-
-
-class _Parser(httptools.HttpRequestParser):
-    """The parser of one connection. It hands over what follows the head of a request that wishes for an upgrade."""
-
-    def __init__(self, connection: "Connection", upgrade: Callable[[bytes], None]) -> None:
-        super().__init__(connection)
-        # So that a request may come with the one before it, whose answer closes the connection.
-        self.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._upgrade = upgrade
-
-    def feed_data(self, data: Any) -> None:
-        try:
-            super().feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade(data[upgrade.args[0] :])
+    def opening(self, reply: Reply, defaults: list[Header]) -> bytes:
+        """How an answer begins, up to its length; `defaults` are the headers that every answer has."""
+        if defaults is not self._defaults:
+            # A new second, and so a new date.
+            self._defaults = defaults
+            self._openings.clear()
+        opening = self._openings.get((reply.status, reply.content_type))
+        if opening is None:
+            headers = b"".join(b"%b: %b\r\n" % header for header in defaults)
+            opening = b"%b%bcontent-type: %b\r\n" % (STATUS_LINE[reply.status], headers, reply.content_type)
+            self._openings[reply.status, reply.content_type] = opening
+        return opening
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection, that is cut when a request arrives too slowly or its head is too large."""
+    """uvicorn's connection, that is cut when a request arrives too slowly or its head is too large.
 
-    arrivals: Arrivals
+    Requests that are answered directly are answered here.
+    """
+
+    # A direct one or uvicorn's own; None where no request is known.
+    cycle: Any
+    # Between two requests, or in the middle of one.
     _whole = True
+    # The head that has come, if the data that is being parsed begins with one.
+    _head = b""
     # By the clock of the event loop; None while there is a request.
     _idle_since_s: float | None = None
     # Whether what has come could hold more of a head than is taken.
@@ -137,13 +66,16 @@ class Connection(HttpToolsProtocol):
     # Whether the rest of the message is passed over: it is refused, or read again.
     _skipped = False
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+    def __init__(self, shared: Connections, **named: Any) -> None:
+        super().__init__(**named)
+        self.arrivals = shared.arrivals
+        self.direct: Any = shared.direct
+        self._opening = shared.opening
         self.renew_parser()
 
     def renew_parser(self) -> None:
         """Reads what comes from now on as a new request."""
-        self.parser = _Parser(self, self._without_upgrade)
+        self.parser = RequestParser(self, self._without_upgrade)
 
     @property
     def has_head(self) -> bool:
@@ -152,6 +84,10 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        if self.direct is not None:
+            # An answer is sent when it is there, and not at the end of the turn of the event loop: among hundreds of
+            # connections, all that belongs to it would be out of the processor's cache again.
+            transport.set_write_buffer_limits(high=0)
         self._idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -162,10 +98,35 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         was_whole = self._whole
+        if was_whole and self.direct is not None and self._is_free():
+            end = data.find(b"\r\n\r\n") + 4
+            head = self.direct.known(data[:end])
+            missing_bytes = 0 if head is None else end + head.size_bytes - len(data)
+            if head is not None and (missing_bytes == 0 or missing_bytes >= LARGE_BYTES):
+                self._known(head, data, end, missing_bytes)
+                return
+            self._head = data[:end] if end > 3 else b""
         self._may_be_large = len(data) > MAX_HEAD_BYTES or not was_whole
         super().data_received(data)
+        self._head = b""
+        cycle = self.cycle
+        if isinstance(cycle, DirectCycle) and cycle.missing_bytes >= LARGE_BYTES and not self.transport.is_closing():
+            LargeBody(self, cycle).receive()
         if not (was_whole and self._whole):
             self.arrived(len(data))
+
+    def _known(self, head: DirectHead, data: bytes, end: int, missing_bytes: int) -> None:
+        """Takes a request whose head, which is known, ends there in the data; none of it gets to the parser."""
+        self._unset_keepalive_if_required()
+        if not missing_bytes:
+            cycle = self.cycle = DirectCycle(self, head)
+            cycle.take(data[end:])
+            return
+        self.on_message_begin()
+        cycle = self.cycle = DirectCycle(self, head)
+        cycle.add(data[end:])
+        self.arrived(len(data))
+        LargeBody(self, cycle).receive()
 
     def arrived(self, size_bytes: int) -> None:
         """Looks after a request that did not come in one piece, and of which so much more is there."""
@@ -181,9 +142,13 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        # Only the first request in the data begins where the data does.
+        data, self._head = self._head, b""
         if self._may_be_large and _size_bytes(self.url, self.headers) > MAX_HEAD_BYTES:
             self._skipped = True
             self._refuse_head()
+        elif (head := self._direct_head(data)) is not None:
+            self.cycle = DirectCycle(self, head)
         elif self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             # Nobody has to follow such a wish (RFC 9110, 7.8). The parser has ended the message with its head.
             self._skipped = True
@@ -192,14 +157,64 @@ class Connection(HttpToolsProtocol):
             if self.arrivals.stopping:
                 self.cycle.keep_alive = False
 
+    def _direct_head(self, data: bytes) -> DirectHead | None:
+        parser = self.parser
+        if self.direct is None or not self._is_free():
+            return None
+        if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+            return None
+        head: DirectHead | None = self.direct.read(self.url, self.headers, data, keep_alive=parser.should_keep_alive())
+        return head
+
+    def _is_free(self) -> bool:
+        """Whether the next request is the first one that is to be answered, and may be."""
+        cycle = self.cycle
+        return (
+            (cycle is None or cycle.response_complete) and not self.flow.write_paused and self.limit_concurrency is None
+        )
+
     def on_body(self, body: bytes) -> None:
-        if not self._skipped:
+        if self._skipped:
+            return
+        cycle = self.cycle
+        if isinstance(cycle, DirectCycle):
+            # Reading is not paused: the body was told to be within the limit.
+            cycle.add(body)
+        else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._whole = True
-        if not self._skipped:
+        if self._skipped:
+            return
+        cycle = self.cycle
+        if isinstance(cycle, DirectCycle):
+            cycle.complete()
+        else:
             super().on_message_complete()
+
+    def body_received(self) -> None:
+        """The body of the request came past the parser, which starts anew with the next one."""
+        self.renew_parser()
+        self.on_message_complete()
+
+    def send(self, cycle: DirectCycle, reply: Reply) -> None:
+        """Sends a direct answer, in one piece."""
+        cycle.response_started = cycle.response_complete = True
+        transport = self.transport
+        if not transport.is_closing():
+            parts = [self._opening(reply, self.server_state.default_headers)]
+            parts.append(b"content-length: %d\r\n" % len(reply.body))
+            for header in reply.headers:
+                parts.append(b"%b: %b\r\n" % header)
+            parts += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", reply.body)
+            transport.write(b"".join(parts))
+            if not cycle.keep_alive:
+                transport.close()
+        if self.cycle is cycle and not cycle.more_body:
+            # It can go at once, while the processor still has it at hand.
+            self.cycle = None
+        self.on_response_complete()
 
     def _refuse_head(self) -> None:
         self.cut(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
@@ -208,11 +223,9 @@ class Connection(HttpToolsProtocol):
         """Reads the request that wishes for another protocol once more, as if it did not, and what follows its head."""
         if self.transport.is_closing():
             return
-        parser = self.parser
-        head = b"%b %b HTTP/%b\r\n" % (parser.get_method(), self.url, parser.get_http_version().encode())
-        head += b"".join(b"%b: %b\r\n" % header for header in _without_wish(self.headers))
+        head = head_without_wish(self.parser, self.url, self.headers)
         self.renew_parser()
-        self.parser.feed_data(head + b"\r\n" + rest)
+        self.parser.feed_data(head + rest)
 
     # A timer that is set and cancelled again for each request costs as much as reading its head. This one runs on,
     # and finds out by itself how long the connection has been idle.
@@ -274,21 +287,3 @@ class Connection(HttpToolsProtocol):
 
 def _size_bytes(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
     return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
-
-
-def _without_wish(headers: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    for name, value in headers:
-        if name == b"connection":
-            kept = [option for option in value.split(b",") if option.strip().lower() not in _WISH]
-            if kept:
-                yield name, b",".join(kept)
-        elif name not in _WISH:
-            yield name, value
-
-
-def connection_type(
-    timeouts: ConnectionTimeouts, own: type[HttpToolsProtocol] | None = None
-) -> type[HttpToolsProtocol]:
-    """What uvicorn makes for each connection of one process; `own` is what the application adds to it."""
-    attributes: dict[str, Any] = {"arrivals": Arrivals(timeouts)}
-    return type("Connection", (Connection,) if own is None else (own, Connection), attributes)

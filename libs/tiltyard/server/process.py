@@ -18,13 +18,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, MappingProxyType
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import msgspec
 import uvicorn
 
 from tiltyard.errors import MissingPackage, TiltyardError
-from tiltyard.server.connection import ConnectionTimeouts, connection_type
+from tiltyard.server.connection import Connections
+from tiltyard.server.settings import ConnectionTimeouts, Drain
 from tiltyard.server.sockets import begin_closing, connected
 
 READY = b"ready\n"
@@ -35,13 +36,6 @@ _HANDSHAKE_S = 0.05
 
 _PATIENT = ConnectionTimeouts()
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class Drain(msgspec.Struct, frozen=True):
-    """How a process stops: how long it goes on accepting, and how long what is in flight may take."""
-
-    delay_s: float = 0.0
-    timeout_s: float = 30.0
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -134,10 +128,13 @@ class Server(uvicorn.Server):
     def __init__(
         self, app: Any, job: Work, on_ready: Callable[[], object], others: Mapping[int, socket.socket]
     ) -> None:
+        state = getattr(app, "state", None)
+        self._connections = Connections(job.timeouts, getattr(state, "direct", None))
         super().__init__(
             uvicorn.Config(
                 app,
-                http=connection_type(job.timeouts, getattr(getattr(app, "state", None), "connection", None)),
+                # It is called as a class would be.
+                http=cast("type[asyncio.Protocol]", self._connections),
                 loop="uvloop",
                 ws="none",
                 lifespan="on",
@@ -151,7 +148,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=max(1, round(job.drain.timeout_s)),
             )
         )
-        self._draining = getattr(getattr(app, "state", None), "draining", None)
+        self._draining = getattr(state, "draining", None)
         self._drain_delay_s = job.drain.delay_s
         self._on_ready = on_ready
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -190,11 +187,7 @@ class Server(uvicorn.Server):
             taken.close()
 
     def _connection(self) -> asyncio.Protocol:
-        kind: Any = self.config.http_protocol_class
-        connection: asyncio.Protocol = kind(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        return connection
+        return self._connections(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._draining is not None:
@@ -207,8 +200,7 @@ class Server(uvicorn.Server):
 
     async def _stop_listening(self, own: Sequence[socket.socket]) -> None:
         """Accepts all who have connected by now, and nobody from then on. Each answer is its connection's last."""
-        kind: Any = self.config.http_protocol_class
-        kind.arrivals.stop()
+        self._connections.arrivals.stop()
         listeners = [*own, *(self._others[place] for place in self._taken)]
         for listener in listeners:
             begin_closing(listener)

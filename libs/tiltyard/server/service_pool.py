@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tiltyard.server.process import Work
 from tiltyard.server.sockets import Address, bind, bind_one
-
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+from tiltyard.telemetry import multiprocess
 
 
 class ServicePool:
@@ -31,7 +30,7 @@ class ServicePool:
         self.metrics: Path | None = None
         if workers > 1:
             self.metrics = Path(tempfile.mkdtemp(prefix=f"tiltyard-{job.name}-metrics-"))
-            self.environment[METRICS_VARIABLE] = str(self.metrics)
+            self.environment[multiprocess.VARIABLE] = str(self.metrics)
             self.folders.append(self.metrics)
 
     def listener(self, number: int) -> socket.socket:
@@ -47,9 +46,7 @@ class ServicePool:
     def forget(self, pid: int) -> None:
         """Takes what a dead worker's gauges said out of the sum; its counters stay counted."""
         if self.metrics is not None:
-            from prometheus_client import multiprocess
-
-            multiprocess.mark_process_dead(pid, str(self.metrics))  # type: ignore[no-untyped-call]
+            multiprocess.forget(pid, self.metrics)
 
     def let_go(self) -> None:
         """Leaves the port to the workers: it closes when they close it."""

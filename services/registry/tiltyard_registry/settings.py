@@ -1,11 +1,14 @@
 """What one registry process is told: one frozen struct, made by the command line or by a test."""
 
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.telemetry.log_style import LogStyle
+from tiltyard.server.settings import Count, ServiceSettings, port_setting, setting, workers_setting
+
+MIB = 1024 * 1024
 
 _ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",
@@ -16,61 +19,73 @@ _ASYNC_DRIVERS = {
 }
 
 
-class RegistrySettings(Struct, frozen=True, kw_only=True):
+def _quota(what: str) -> Meta:
+    return setting(f"Most {what}; without it, no limit. Give all processes of one database the same.")
+
+
+class RegistrySettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of one registry process; None takes the embedded default below `data_dir`."""
 
-    data_dir: Path = Path("tiltyard-data")
-    """Folder of the embedded database and of local artifacts."""
-
-    database_url: str | None = None
-    """`postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`."""
-
-    artifact_root: str | None = None
-    """A folder, or the URI of an object store with a prefix (`s3://bucket/prefix`)."""
-
-    host: str = "127.0.0.1"
-    """The address that the process listens on; the guard of the Host header follows from it."""
-
-    port: int = 5000
-    workers: int = 1
-    """How many processes like this one share the port."""
-
+    port: Annotated[int, port_setting("registry")] = 5000
+    workers: Annotated[int, workers_setting("registry")] = 1
+    data_dir: Annotated[Path, setting("Folder of the embedded database and of local artifacts.")] = Path(
+        "tiltyard-data"
+    )
+    database_url: Annotated[
+        str | None,
+        setting("postgresql+asyncpg://… or sqlite+aiosqlite:///…; without it, SQLite in the data folder."),
+    ] = None
+    artifact_root: Annotated[
+        str | None,
+        setting("Where artifacts are kept: a folder or s3://bucket/prefix; without it, the data folder."),
+    ] = None
+    # Names of auth providers, asked in this order.
     auth: tuple[str, ...] = ("anonymous",)
-    """Names of auth providers, asked in this order."""
-
-    allowed_hosts: tuple[str, ...] = ()
-    """Host names, besides loopback, under which requests and their Origin may come; `*` allows any."""
-
-    max_connections: int = 16
-    """Most database connections of this process."""
-
-    max_body_bytes: int = 32 * 1024 * 1024
-    """Largest JSON body; artifacts are streamed and not counted."""
-
-    max_values: int = 200_000
-    """Most values that a JSON body may hold, each list and object being one."""
-
-    max_arriving_bytes: int = 256 * 1024 * 1024
-    """What all JSON bodies that this process is receiving and answering may take together."""
-
-    direct_transfers: bool = True
-    """Whether clients may send and fetch large files past the registry, where the store offers it."""
-
-    max_params_per_run: int | None = None
-    max_tags_per_run: int | None = None
-    max_points_per_run: int | None = None
-    """Metric points, over all metrics of a run. None of these four limits: as many as come."""
-
-    max_runs_per_experiment: int | None = None
-    """Active runs."""
-
-    max_request_entries: int = 1000
-    """Tags, or params, that one call may bring."""
-
-    access_log: bool = True
-    """One line per request on standard error."""
-
-    logs: LogStyle = LogStyle()
+    max_connections: Annotated[int, setting("Most database connections of each process.", ge=1)] = 16
+    max_body_bytes: Annotated[
+        int,
+        setting(
+            "The largest JSON body that is read; artifacts are streamed and not counted.",
+            ge=1,
+            env="REGISTRY_MAX_BODY_BYTES",
+        ),
+    ] = 32 * MIB
+    max_values: Annotated[
+        int,
+        setting(
+            "Most values that a JSON body may hold, each list and object being one; more is answered 413.",
+            ge=1,
+            env="REGISTRY_MAX_VALUES",
+        ),
+    ] = 200_000
+    max_arriving_bytes: Annotated[
+        int,
+        setting(
+            "What all JSON bodies that a process is receiving may take together; beyond it large ones are answered "
+            "503.",
+            ge=1,
+            env="REGISTRY_MAX_ARRIVING_BYTES",
+        ),
+    ] = 256 * MIB
+    max_params_per_run: Annotated[Count | None, _quota("params that a run may have")] = None
+    max_tags_per_run: Annotated[Count | None, _quota("tags that a run may have, its name being one")] = None
+    max_points_per_run: Annotated[Count | None, _quota("points that the metrics of a run may have together")] = None
+    max_runs_per_experiment: Annotated[Count | None, _quota("active runs that an experiment may have")] = None
+    max_request_entries: Annotated[
+        int,
+        setting(
+            "Most tags, or params, that one call which creates something may bring; log-batch has bounds of its own.",
+            ge=1,
+        ),
+    ] = 1000
+    direct_transfers: Annotated[
+        bool,
+        setting(
+            "Let clients send and fetch large files past the registry, by presigned URLs of an S3 store. Clients must "
+            "be able to reach its endpoint."
+        ),
+    ] = True
+    access_log: Annotated[bool, setting("One line per request on standard error.")] = True
 
     @property
     def resolved_database_url(self) -> str:

@@ -1,7 +1,6 @@
 """What is measured of every request, and its id: one ASGI layer around the whole application."""
 
 import itertools
-import os
 import time
 import uuid
 from collections.abc import Callable
@@ -9,69 +8,34 @@ from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram
 
+from tiltyard.telemetry.metrics import Metric, MetricSet
 from tiltyard.telemetry.request_id import REQUEST_ID_HEADER, valid_request_id
 from tiltyard_registry.logs import log_access
-
-MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SILENT = frozenset({"/health", "/livez", "/readyz", "/startupz", "/metrics"})
 
 
-class Metrics:
-    """The process's Prometheus metrics; where its supervisor set the variable, those of all its processes."""
+class Metrics(MetricSet):
+    """The process's Prometheus metrics."""
 
-    def __init__(self) -> None:
-        # The time of birth of every series doubles what is scraped and tells nothing.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
-        self._shared = MULTIPROCESS_VARIABLE in os.environ
-        self.registry = CollectorRegistry()
-        self.duration = Histogram(
-            "tiltyard_http_request_duration_seconds",
-            "Time from the first byte of a request to the last of its answer.",
-            ["method", "route", "status"],
-            buckets=_BUCKETS_S,
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "tiltyard_http_requests_in_flight",
-            "Requests being answered.",
-            multiprocess_mode="livesum",
-            registry=self.registry,
-        )
-        self.errors = Counter(
-            "tiltyard_http_errors",
-            "Answers that say no, by class of status.",
-            ["route", "status"],
-            registry=self.registry,
-        )
-        self.connections = Gauge(
-            "tiltyard_database_connections_in_use",
-            "Database connections that requests hold.",
-            multiprocess_mode="livesum",
-            registry=self.registry,
-        )
+    duration = Metric(
+        Histogram,
+        "tiltyard_http_request_duration_seconds",
+        "Time from the first byte of a request to the last of its answer.",
+        ("method", "route", "status"),
+        buckets=_BUCKETS_S,
+    )
+    in_flight = Metric(Gauge, "tiltyard_http_requests_in_flight", "Requests being answered.")
+    errors = Metric(Counter, "tiltyard_http_errors", "Answers that say no, by class of status.", ("route", "status"))
+    connections = Metric(Gauge, "tiltyard_database_connections_in_use", "Database connections that requests hold.")
 
     def exposition(self) -> tuple[bytes, str]:
         """The metrics as text, and its content type."""
-        registry: CollectorRegistry = self.registry
-        if self._shared:
-            from prometheus_client.multiprocess import MultiProcessCollector
-
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types here
-        return generate_latest(registry), CONTENT_TYPE_LATEST
+        return self.text(), CONTENT_TYPE_LATEST
 
 
 class Telemetry:

@@ -19,25 +19,27 @@ from tiltyard.server.head_requests import HeadRequests
 from tiltyard.server.host_guard import PROBES, HostGuard, Origins
 from tiltyard_serving.api.documentation import Document
 from tiltyard_serving.api.endpoints import HANDLERS as ENDPOINT_HANDLERS
-from tiltyard_serving.api.exact_path import ExactPathRouter
-from tiltyard_serving.api.open_inference import refusal
 from tiltyard_serving.api.probes import HANDLERS
-from tiltyard_serving.api.scoring_routes import scoring_routes
+from tiltyard_serving.api.scoring_routes import ScoringRoutes, scoring_apps
+from tiltyard_serving.auth.callers import Callers, Everybody
 from tiltyard_serving.endpoints.endpoint_changes import EndpointChanges
 from tiltyard_serving.operations.logs import line_logs
 from tiltyard_serving.operations.memory import collect_seldom, share_memory_with_arrow
 from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.operations.payload_log import PayloadLog, open_sink
-from tiltyard_serving.scoring.connection import DirectConnection
+from tiltyard_serving.scoring.call import Scoring
+from tiltyard_serving.scoring.connection import DirectScoring
+from tiltyard_serving.scoring.protocols.open_inference import refusal
 from tiltyard_serving.scoring.replies import error_reply, http_error_reply, respond
+from tiltyard_serving.scoring.targets import ScoringTargets
 from tiltyard_serving.settings import ServingSettings
 
 # Whether the process is well may be asked under any name.
 _EXEMPT = PROBES | {"/v2/health/live", "/v2/health/ready"}
 
 
-def create_app(settings: ServingSettings) -> Litestar:
-    """The ASGI application of one scoring process.
+def create_app(settings: ServingSettings, callers: Callers | None = None) -> Litestar:
+    """The ASGI application of one scoring process; everybody may have predictions, unless `callers` say no.
 
     It answers `/health` with 503 until every configured model is loaded; nothing waits for that. Setting
     `app.state.draining` makes it unready for good while requests in flight are finished.
@@ -82,9 +84,10 @@ def create_app(settings: ServingSettings) -> Litestar:
                     await asyncio.to_thread(payload_log.close)
 
     origins = Origins(settings.host, settings.allowed_hosts)
-    scoring, direct = scoring_routes(settings, telemetry, endpoints, draining, origins, payload_log)
+    scoring = Scoring(settings, telemetry, callers or Everybody(), payload_log)
+    targets = ScoringTargets(endpoints)
     app = Application(
-        route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS, *scoring],
+        route_handlers=[*HANDLERS, *ENDPOINT_HANDLERS],
         lifespan=[lifespan],
         state=State(
             {
@@ -93,6 +96,8 @@ def create_app(settings: ServingSettings) -> Litestar:
                 "endpoints": endpoints,
                 "endpoint_changes": changes,
                 "draining": draining,
+                # For the process that serves it: what is answered on the connections themselves.
+                "direct": DirectScoring(scoring, targets, origins),
             }
         ),
         exception_handlers={HTTPException: _refuse, Exception: _refuse},
@@ -105,10 +110,8 @@ def create_app(settings: ServingSettings) -> Litestar:
         ),
         logging_config=None,
     )
-    guarded = HostGuard(ExactPathRouter(app.asgi_handler, scoring), origins, _keep_away, exempt=_EXEMPT)
-    app.asgi_handler = HeadRequests(guarded)
-    # For the process that serves it: what the connections of this application do by themselves.
-    app.state.connection = type("Connection", (DirectConnection,), {"direct": direct})
+    routes = ScoringRoutes(app.asgi_handler, scoring_apps(scoring, targets, endpoints, telemetry, draining))
+    app.asgi_handler = HeadRequests(HostGuard(routes, origins, _keep_away, exempt=_EXEMPT))
     return app
 
 

@@ -1,36 +1,25 @@
 """What a scoring process is told when it starts: one frozen struct, checked once."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import msgspec
+from msgspec import Meta
 
-from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.payload.bounds import Bounds
-from tiltyard.telemetry.log_style import LogStyle
+from tiltyard.server.settings import Count, ServiceSettings, Size, port_setting, setting, workers_setting
 
 MIB = 1024 * 1024
 
 _BOUNDS = Bounds()
-_AT_LEAST_1 = (
-    "max_body_bytes",
-    "max_inflated_bytes",
-    "max_arriving_bytes",
-    "max_rows",
-    "max_columns",
-    "max_values",
-    "max_table_bytes",
-    "max_answer_bytes",
-    "queue_requests",
-    "queue_rows",
-    "batch_rows",
-    "on_demand_models",
-)
 
 Isolation = Literal["none", "process"]
 
 
-class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
+def _most(what: str) -> Meta:
+    return setting(f"Most {what}; more is answered 413.", ge=1)
+
+
+class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of one scoring process.
 
     `models` holds one `[NAME=]URI` for each model served from the start. A `NAME` makes it the endpoint
@@ -38,126 +27,201 @@ class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
     is named `default`.
     """
 
-    models: tuple[str, ...] = ()
-    # A YAML file of endpoints: several models by traffic percentage, a shadow.
-    config: Path | None = None
-    # None: TILTYARD_REGISTRY_URL, else MLFLOW_REGISTRY_URI, else MLFLOW_TRACKING_URI.
-    registry_url: str | None = None
-    cache_dir: Path | None = None
-    # What the folder of fetched versions may hold; 0: no bound. None: TILTYARD_CACHE_MAX_BYTES, else no bound.
-    cache_max_bytes: int | None = None
-    # Load versions without a manifest, whose files nobody can verify.
-    accept_unverified: bool = False
+    port: Annotated[int, port_setting("serving")] = 5001
+    workers: Annotated[int, workers_setting("serving")] = 1
+    models: Annotated[
+        tuple[str, ...],
+        setting(
+            "A model to serve: models:/NAME@ALIAS, models:/NAME/VERSION or the path of a model directory; NAME makes "
+            "it an endpoint of its own. May be repeated; in the variable, blanks separate them.",
+            flags="--model",
+            env="MODELS",
+            metavar="[NAME=]URI",
+        ),
+    ] = ()
+    config: Annotated[
+        Path | None,
+        setting(
+            "A YAML file of endpoints: models by traffic percentage, a shadow.",
+            env="SERVING_CONFIG",
+            metavar="FILE",
+            is_file=True,
+        ),
+    ] = None
+    # A version that does badly in its trial gives way to the one before it again, which stays loaded until then.
+    trial_requests: Annotated[
+        int, setting("How many first requests a new version is judged by; 0 judges none.", ge=0)
+    ] = 100
+    trial_max_error_rate: Annotated[
+        float,
+        setting("The share of them that may fail before the version gives way to the one before it.", ge=0, le=1),
+    ] = 0.5
+    # No trial lasts longer.
+    trial_s: Annotated[float, Meta(gt=0)] = 600.0
+    registry_url: Annotated[
+        str | None, setting("The registry; without it, MLFLOW_REGISTRY_URI, else MLFLOW_TRACKING_URI.", metavar="URL")
+    ] = None
+    cache_dir: Annotated[
+        Path | None,
+        setting(
+            "Where fetched versions are kept, shared by all processes of this machine; by default the user's cache."
+        ),
+    ] = None
+    cache_max_bytes: Annotated[
+        Size | None,
+        setting(
+            "How many bytes that folder may hold; versions that were not used for longest go first. Without it, no "
+            "bound."
+        ),
+    ] = None
+    accept_unverified: Annotated[
+        bool,
+        setting("Load external versions too, whose files cannot be verified.", flags="--accept-unverified"),
+    ] = False
+    coerce: Annotated[
+        Literal["strict", "lenient"],
+        setting("lenient casts values that do not fit a column as MLflow's server does, even if it loses something."),
+    ] = "strict"
+    isolation: Annotated[
+        Isolation,
+        setting(
+            "process gives each model a process of its own, with the environment that its requirements.txt or "
+            "python_env.yaml asks for, built by uv when the server's own will not do; entities of --config may differ."
+        ),
+    ] = "none"
+    isolation_memory_bytes: Annotated[
+        int, setting("The memory that the process of one isolated model may have; 0 is no limit.", ge=0)
+    ] = 0
+    end_overdue: Annotated[
+        bool,
+        setting(
+            "Whether a prediction that takes longer than --request-timeout-s is ended, with its isolated model's "
+            "process.",
+            flags="--end-overdue/--let-overdue",
+        ),
+    ] = True
+    compiled: Annotated[
+        bool,
+        setting(
+            "Whether ensembles of trees may answer compiled, where that is proven to change no answer.",
+            flags="--compile/--no-compile",
+        ),
+    ] = True
 
-    # Where the command listens, and with how many processes.
-    host: str = "127.0.0.1"
-    port: int = 5001
-    workers: int = 1
-    # Host names, besides those of loopback, under which requests may come. A server that listens beyond loopback
-    # and was given none answers to every name.
-    allowed_hosts: tuple[str, ...] = ()
-
-    # "lenient" restores the peer's lossy casts of JSON values.
-    coerce: Literal["strict", "lenient"] = "strict"
-    request_timeout_s: float = 60.0
-
-    # What one request may bring, and what it may stand for, whatever its size; more is answered 413.
-    max_body_bytes: int = 64 * MIB
-    # What a compressed body may become; None: as much as a body may have.
-    max_inflated_bytes: int | None = None
-    # What the bodies of all requests under way may take together; large ones beyond it are answered 429.
-    max_arriving_bytes: int = 512 * MIB
-    max_rows: int = _BOUNDS.rows
-    max_columns: int = _BOUNDS.columns
-    max_values: int = _BOUNDS.values
-    max_table_bytes: int = _BOUNDS.table_bytes
-    max_answer_bytes: int = _BOUNDS.answer_bytes
-    max_nesting: int = _BOUNDS.nesting
+    # What one request may bring, and what it may stand for, whatever its size.
+    max_body_bytes: Annotated[
+        int, setting("The largest request body that is read.", ge=1, env="SERVING_MAX_BODY_BYTES")
+    ] = 64 * MIB
+    max_inflated_bytes: Annotated[
+        Count | None,
+        setting(
+            "The most bytes that a compressed body may become; more is answered 413. Without it, as --max-body-bytes."
+        ),
+    ] = None
+    max_arriving_bytes: Annotated[
+        int,
+        setting(
+            "What the bodies of all requests under way may take together in a process; beyond it large ones are "
+            "answered 429.",
+            ge=1,
+            env="SERVING_MAX_ARRIVING_BYTES",
+        ),
+    ] = 512 * MIB
+    max_rows: Annotated[int, _most("rows that one request may have")] = _BOUNDS.rows
+    max_columns: Annotated[int, _most("columns, or inputs, that one request may have")] = _BOUNDS.columns
+    max_values: Annotated[int, _most("values that a JSON or CSV body may hold, each list and object being one")] = (
+        _BOUNDS.values
+    )
+    max_table_bytes: Annotated[
+        int, _most("bytes of memory that the table of a Parquet or Arrow body may stand for")
+    ] = _BOUNDS.table_bytes
+    max_answer_bytes: Annotated[int, _most("bytes that one answer may have")] = _BOUNDS.answer_bytes
+    max_nesting: Annotated[
+        int,
+        setting(
+            "Most levels of lists and objects within one another in a JSON body; more is answered 400.",
+            ge=1,
+        ),
+    ] = _BOUNDS.nesting
+    request_timeout_s: Annotated[float, setting("Seconds until a request without an answer is told so.", gt=0)] = 60.0
 
     # Bounds of what one model has accepted and not yet answered, and of one merged batch.
-    queue_requests: int = 1024
-    queue_rows: int = 1_000_000
-    batch_rows: int = 4096
+    queue_requests: Annotated[
+        int, setting("Requests that one model may have waiting before more are answered 429.", ge=1)
+    ] = 1024
+    queue_rows: Annotated[int, setting("Rows that one model may have waiting before more are answered 429.", ge=1)] = (
+        1_000_000
+    )
+    batch_rows: Annotated[int, setting("Rows that one merged prediction may have.", ge=1)] = 4096
 
-    # A version whose share of failed requests among its first `trial_requests` is over `trial_max_error_rate`
-    # gives way to the one before it again. 0 requests: no trial.
-    trial_requests: int = 100
-    trial_max_error_rate: float = 0.5
-    # No trial lasts longer; until it ends, the version before stays loaded.
-    trial_s: float = 600.0
+    payload_log_dir: Annotated[
+        str | None,
+        setting(
+            "Write sampled requests and answers as Parquet files into a directory or below s3://bucket/prefix; "
+            "without it, nothing is kept.",
+            metavar="DIR|URI",
+        ),
+    ] = None
+    payload_log_roll_s: Annotated[
+        float, setting("Seconds until a file of them is closed, however little it holds.", gt=0)
+    ] = 5.0
+    payload_log_sample: Annotated[float, setting("The share of requests that is written.", ge=0, le=1)] = 1.0
+    payload_log_redact: Annotated[
+        tuple[str, ...],
+        setting(
+            "A column whose values are written as null; bodies that do not name their columns are then left out.",
+            metavar="COLUMN",
+        ),
+    ] = ()
 
-    # Where sampled requests and answers go as Parquet files, a directory or the URI of an object store; None: nowhere.
-    # A file is closed after `payload_log_roll_s` at the latest. Redacted columns are null there.
-    payload_log_dir: str | None = None
-    payload_log_roll_s: float = 5.0
-    payload_log_sample: float = 1.0
-    payload_log_redact: tuple[str, ...] = ()
-
-    # "process": each model predicts in a process of its own, with the environment that it asks for.
-    isolation: Isolation = "none"
-    # How much memory of its own such a process may have; 0: as much as there is.
-    isolation_memory_bytes: int = 0
-    # Whether a prediction there that takes longer than `request_timeout_s` is ended together with its process.
-    end_overdue: bool = True
-
-    # Whether ensembles of trees may answer compiled, where that is proven to change no answer.
-    compiled: bool = True
-
-    # Registered models that callers may name though nobody configured them, as patterns of their full names.
-    on_demand: tuple[str, ...] = ()
-    # How many versions that callers named, and nobody configured, are kept loaded at once; None: as many as fit in
-    # the budget, else 8.
-    on_demand_models: int | None = None
-    # How large they may be together; 0: no bound.
-    model_budget_bytes: int = 0
-
-    # One line of the log for each scoring request.
-    access_log: bool = False
-    # Whether what is known to take microseconds may be predicted in the event loop; else always in the model's thread.
-    inline_predictions: bool = True
-
-    logs: LogStyle = LogStyle()
+    on_demand: Annotated[
+        tuple[str, ...],
+        setting(
+            "Registered models that callers may ask for though they are not configured, such as main.clinic.*; they "
+            "are loaded when they are asked for.",
+            metavar="PATTERN",
+        ),
+    ] = ()
+    on_demand_models: Annotated[
+        Count | None,
+        setting(
+            "How many versions that callers asked for, and that are not configured, are kept loaded at once; "
+            "without it, as many as --model-budget-bytes allows, else 8."
+        ),
+    ] = None
+    model_budget_bytes: Annotated[
+        int,
+        setting(
+            "How large they may be together, counted as their files unpacked; the longest unused go first. 0: no "
+            "bound.",
+            ge=0,
+        ),
+    ] = 0
+    inline_predictions: Annotated[
+        bool,
+        setting(
+            "Whether predictions that are known to take microseconds may be made in the event loop; otherwise each "
+            "model predicts in its own thread alone."
+        ),
+    ] = True
+    access_log: Annotated[
+        bool,
+        setting(
+            "One JSON line per scoring request on standard error.",
+            env="SERVING_ACCESS_LOG",
+        ),
+    ] = False
 
     # A folder that all workers of a service share, when there are several.
     shared_dir: Path | None = None
 
     # How long the registry may hold back the answer of one blocking query, and how soon it is asked again
     # after a failure; a plain MLflow server is asked every `poll_interval_s`.
-    watch_wait_s: float = 20.0
-    reconnect_s: float = 0.5
-    poll_interval_s: float = 2.0
+    watch_wait_s: Annotated[float, Meta(gt=0)] = 20.0
+    reconnect_s: Annotated[float, Meta(gt=0)] = 0.5
+    poll_interval_s: Annotated[float, Meta(gt=0)] = 2.0
 
     @property
     def bounds(self) -> Bounds:
         """What one request may stand for."""
-        return Bounds(
-            rows=self.max_rows,
-            columns=self.max_columns,
-            values=self.max_values,
-            table_bytes=self.max_table_bytes,
-            answer_bytes=self.max_answer_bytes,
-            nesting=self.max_nesting,
-        )
-
-    def __post_init__(self) -> None:
-        for name in _AT_LEAST_1:
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise InvalidParameterValue(f"Setting '{name}' must be at least 1, got {getattr(self, name)}.")
-        for name in ("trial_requests", "isolation_memory_bytes", "model_budget_bytes"):
-            if getattr(self, name) < 0:
-                raise InvalidParameterValue(f"Setting '{name}' must be at least 0, got {getattr(self, name)}.")
-        if not 0 <= self.payload_log_sample <= 1:
-            raise InvalidParameterValue(
-                f"Setting 'payload_log_sample' must be from 0 to 1, got {self.payload_log_sample:g}."
-            )
-        if not 0 <= self.trial_max_error_rate <= 1:
-            raise InvalidParameterValue(
-                f"Setting 'trial_max_error_rate' must be from 0 to 1, got {self.trial_max_error_rate:g}."
-            )
-        if self.payload_log_roll_s <= 0:
-            raise InvalidParameterValue(
-                f"Setting 'payload_log_roll_s' must be above 0, got {self.payload_log_roll_s:g}."
-            )
-        for name in ("request_timeout_s", "watch_wait_s", "reconnect_s", "poll_interval_s", "trial_s"):
-            if getattr(self, name) <= 0:
-                raise InvalidParameterValue(f"Setting '{name}' must be above 0, got {getattr(self, name)}.")
+        return Bounds(**{name: getattr(self, f"max_{name}") for name in Bounds.__struct_fields__})

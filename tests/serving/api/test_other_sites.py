@@ -7,8 +7,8 @@ import pytest
 from tests.serving.http_calls import request
 from tests.serving.in_process import Headers, running
 from tests.serving.saved_models import IRIS, SETOSA, constant
-from tests.serving.scoring.test_exchange import GOOD, answers, connect
-from tests.serving.scoring.test_exchange import IRIS as DIRECT_PATH
+from tests.serving.scoring.test_connection import GOOD, answers, connect
+from tests.serving.scoring.test_connection import IRIS as DIRECT_PATH
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_serving.app import create_app
 from tiltyard_serving.settings import ServingSettings

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from tiltyard.pyfunc.payload.decoder import Decoder
+from tests.fixtures.waiting import until
+from tiltyard import models
+from tiltyard.cache.cached_model import CachedModel
+from tiltyard.models import ModelReference
 from tiltyard_serving.endpoints.entities import parse_entity
 from tiltyard_serving.endpoints.supplier import ModelSupplier
 from tiltyard_serving.isolation.model import IsolatedModel
@@ -26,61 +29,67 @@ class Held:
         self.begun = threading.Semaphore(0)
         self.go = threading.Event()
         self.released: list[Path] = []
-        self.closed: list[Any] = []
+        self.ended = 0
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    """Has every load wait, and notes what is given back."""
+    """Has every load wait before its model is warmed, and notes what is given back."""
     held = Held()
 
-    class Isolated(IsolatedModel):
+    class Files(CachedModel):
+        def release(self) -> None:
+            held.released.append(self.path)
+
+    class Apart(IsolatedModel):
+        signature = shortcut = None
+        resident_bytes = 1
+
         def __init__(self) -> None:
             pass
 
         def close(self) -> None:
-            held.closed.append(self)
+            held.ended += 1
 
-    def fetch(_loader: Loader, target: ModelTarget, _label: str, _isolation: str) -> Any:
+    def warm_up(*_given: Any, **_told: Any) -> WarmUp:
         held.begun.release()
         held.go.wait()
-        return module._Fetched(Isolated(), Decoder(None), "m", "1", WarmUp(None, None), Path(target.uri), 1, None)
+        return WarmUp(None, None)
 
-    monkeypatch.setattr(Loader, "_fetch", fetch)
-    monkeypatch.setattr(module, "release", held.released.append)
+    monkeypatch.setattr(models, "resolve", lambda uri, **_told: ModelReference(uri, uri, named=True))
+    monkeypatch.setattr(models, "fetch", lambda reference, **_told: Files(Path(reference.location)))
+    monkeypatch.setattr(module, "isolated", lambda *_given: Apart())
+    monkeypatch.setattr(module, "warm_up", warm_up)
     return held
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 async def test_what_was_loaded_for_nobody_is_given_back(held: Held, tmp_path: Path) -> None:
     """An endpoint that is closed while its version loads leaves no lease and no process."""
     supply = ModelSupplier(ServingSettings(cache_dir=tmp_path), Telemetry())
     (tmp_path / "MLmodel").touch()
-    served = supply.serve(parse_entity(f"m={tmp_path}"))
+    entity = parse_entity(f"m={tmp_path}")._replace(isolation="process")
+    served = supply.serve(entity)
     served.want(ModelTarget("somewhere"))
     await until(lambda: held.begun.acquire(blocking=False))
     supply.end(served)
     held.go.set()
     await until(lambda: held.released)
     assert held.released == [Path("somewhere")]
-    assert len(held.closed) == 1
+    assert held.ended == 1
 
 
 async def test_a_load_in_vain_keeps_its_place_until_it_is_done(held: Held, tmp_path: Path) -> None:
     """As many threads load as may, and no more, also when those who waited for them have left."""
     loader = Loader(ServingSettings(cache_dir=tmp_path), Telemetry())
-    tasks = [asyncio.create_task(loader.load(ModelTarget(f"{number}"), "m", "none")) for number in range(LOADS_AT_ONCE)]
+    tasks = [
+        asyncio.create_task(loader.load(ModelTarget(f"{number}"), "m", "process")) for number in range(LOADS_AT_ONCE)
+    ]
     for _ in tasks:
         await until(lambda: held.begun.acquire(blocking=False))
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    late = asyncio.create_task(loader.load(ModelTarget("late"), "m", "none"))
+    late = asyncio.create_task(loader.load(ModelTarget("late"), "m", "process"))
     for _ in range(10):
         await asyncio.sleep(0)
     assert not held.begun.acquire(blocking=False)

@@ -11,8 +11,8 @@ from tests.fixtures.services import Service
 from tests.serving.http_calls import request, score
 from tests.serving.in_process import App, running
 from tests.serving.saved_models import IRIS, SETOSA, constant
-from tests.serving.scoring.test_exchange import GOOD, answers, connect
-from tests.serving.scoring.test_exchange import IRIS as DIRECT_PATH
+from tests.serving.scoring.test_connection import GOOD, answers, connect
+from tests.serving.scoring.test_connection import IRIS as DIRECT_PATH
 from tiltyard_serving.app import create_app
 from tiltyard_serving.settings import ServingSettings
 
@@ -92,11 +92,13 @@ async def test_requests_are_logged_where_that_is_asked_for(tmp_path: Path, caplo
         async with running(models=(f"default={tmp_path / 'one'}",), access_log=access_log) as app:
             for body in (BODY, b"{"):
                 await app.request("POST", "/invocations", body, [("X-Request-Id", "nine")])
+            await app.request("POST", "/v1/models/default:predict", BODY, [("X-Request-Id", "nine")])
             await asyncio.sleep(0)
             lines = [record for record in caplog.records if record.name == "tiltyard_serving.access"]
-            assert len(lines) == (2 if access_log else 0)
+            assert len(lines) == (3 if access_log else 0)
     assert re.fullmatch(r"POST /invocations 200 \d+\.\d\d ms default/\S+", lines[0].getMessage())
     assert re.match(r"POST /invocations 400 ", lines[1].getMessage())
+    assert re.match(r"POST /v1/models/default:predict 200 ", lines[2].getMessage())
     assert {getattr(line, "request_id", None) for line in lines} == {"nine"}
 
 

@@ -11,15 +11,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
 from tests.fixtures.services import Service, StartService
+from tests.fixtures.waiting import until
 from tests.serving.http_calls import Answer, request
 from tests.serving.in_process import App, running
 from tests.serving.saved_models import required
-from tests.serving.scoring.test_exchange import Wire, answers, direct
-from tiltyard.server.connection import ConnectionTimeouts, connection_type
+from tests.serving.scoring.test_connection import Wire, answers, connection_of, direct
+from tiltyard.server.settings import ConnectionTimeouts
 from tiltyard_serving.scoring import bodies
 
 SIZE_BYTES, HALF_BYTES = 1_000_000, 900_000
@@ -81,11 +80,8 @@ class Plug(Wire):
 
     def __init__(self, app: App, patience: ConnectionTimeouts = ConnectionTimeouts()) -> None:  # noqa: B008  # it is frozen
         super().__init__()
-        own = app.app.state.connection
-        config = uvicorn.Config(app.app, http=connection_type(patience, own), log_config=None)
-        config.load()
-        kind = cast("Any", config.http_protocol_class)
-        self.connection = self.receiver = kind(config=config, server_state=ServerState(), app_state={})
+        self.connection: Any = connection_of(app, patience)
+        self.receiver = self.connection
         self.connection.connection_made(self)
 
     def set_protocol(self, receiver: Any) -> None:
@@ -107,9 +103,7 @@ class Plug(Wire):
 
     async def statuses(self, count: int) -> list[int]:
         """The statuses of so many answers, once they are there."""
-        async with asyncio.timeout(PATIENT_S):
-            while len(self.written) < count:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.written) >= count, PATIENT_S)
         return [int(answer.split()[1]) for answer in self.written]
 
 
@@ -245,13 +239,10 @@ async def test_inflating_ends_with_its_request(model: str, monkeypatch: pytest.M
             finally:
                 closed.set()
 
-        monkeypatch.setitem(bodies._INFLATE, "gzip", endless)
+        monkeypatch.setitem(bodies.INFLATE, "gzip", endless)
         limited = [("content-encoding", "gzip"), ("x-request-timeout-s", "0.1")]
         assert (await app.request("POST", "/invocations", gzip.compress(ROW), limited)).status == 504
         assert begun == [0]
         go.set()
-        async with asyncio.timeout(PATIENT_S):
-            while not closed.is_set():
-                gc.collect()
-                await asyncio.sleep(0.01)
+        await until(lambda: gc.collect() >= 0 and closed.is_set(), PATIENT_S)
         assert begun == [0]

@@ -14,7 +14,7 @@ import pytest
 from tiltyard.errors import ResourceAlreadyExists
 from tiltyard.spark.jobs.staged_output import StagedOutput
 from tiltyard.spark.scoring.batch_size import MAX_BYTES, is_measured, unmeasured
-from tiltyard.spark.scoring.packed import executors_python
+from tiltyard.spark.scoring.executor_python import executors_python
 
 
 class FilePath:

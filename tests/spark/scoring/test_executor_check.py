@@ -9,22 +9,11 @@ import pytest
 
 import tiltyard
 from tests.spark.conftest import NUMBERS
-from tiltyard.environments.requirements import parse_requirements
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 from tiltyard.spark import check_environment
 from tiltyard.spark.scoring.executor_check import Executor, compare
 
 DRIVER = Executor("driver", "1", "3.11.7", {"numpy": "2.4.6", "pandas": "2.3.3", "xgboost": "3.2.0"})
-
-
-def test_requirements_are_read_and_what_pip_alone_understands_is_passed_over():
-    """Names are compared in their canonical form; MLflow itself, options and paths are not requirements."""
-    lines = ["mlflow==3.17.2", "Scikit_Learn==1.9.1", "numpy>=2,<3  # why", "-r other.txt", "./wheel.whl", "",
-             "tomli==2; python_version < '3.0'"]  # fmt: skip
-    assert {name: set(text.split(",")) for name, text in parse_requirements(lines).items()} == {
-        "scikit-learn": {"==1.9.1"},
-        "numpy": {">=2", "<3"},
-    }
 
 
 @pytest.mark.parametrize(

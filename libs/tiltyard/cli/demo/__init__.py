@@ -14,11 +14,11 @@ from types import FrameType
 import click
 
 import tiltyard
+from tiltyard.cli import options
 from tiltyard.cli.demo.callers import Callers, post
 from tiltyard.cli.demo.patients import Patients, load_patients, write_patients
 from tiltyard.cli.demo.services import free_port, service, tiltyard_command, wait_until_healthy
 from tiltyard.cli.demo.story import Story
-from tiltyard.cli.options import port
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 
 MODEL = "main.clinic.tumor"
@@ -27,23 +27,21 @@ NIGHTLY_ROWS = 1_000_000
 
 
 @click.command()
-@click.option("--stay", is_flag=True, envvar="TILTYARD_STAY", help="Do the first steps, then serve until Ctrl-C.")
-@click.option(
+@options.option("--stay", is_flag=True, help="Do the first steps, then serve until Ctrl-C.")
+@options.option(
     "--rows",
     type=click.IntRange(1),
     default=NIGHTLY_ROWS,
     show_default=True,
-    envvar="TILTYARD_ROWS",
     help="Rows that the nightly job scores.",
 )
-@click.option(
+@options.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    envvar="TILTYARD_DATA_DIR",
     help="Where the registry keeps its data; a temporary directory by default, ./tiltyard-data with --stay.",
 )
-@port("--registry-port", "registry", 5000)
-@port("--serving-port", "serving", 5001)
+@options.of(options.REGISTRY, "port", prefix="registry")
+@options.of(options.SERVING, "port", prefix="serving")
 def demo(stay: bool, rows: int, data_dir: Path | None, registry_port: int, serving_port: int) -> None:
     """Train, register, promote, serve, roll back and batch-score, on the breast cancer data of scikit-learn.
 

@@ -7,7 +7,7 @@ import click
 from tiltyard.cli.models.changes import copy_version, delete_model, parse_tags, rename_model, stage_version, tag_model
 from tiltyard.cli.models.diff import diff_versions
 from tiltyard.cli.options import option
-from tiltyard.cli.printing import Show, asking, pages, time_of
+from tiltyard.cli.printing import Show, asking, max_results, pages, time_of
 
 if TYPE_CHECKING:
     from tiltyard.client import Client
@@ -27,7 +27,7 @@ for command in (delete_model, rename_model, tag_model, stage_version, copy_versi
 
 @models.command("list")
 @option("--filter", "filter_text", metavar="EXPR", help="For instance: name LIKE 'main.clinic.%'")
-@option("--max-results", type=click.IntRange(1), default=100, show_default=True, help="How many at most.")
+@max_results(100)
 @asking
 def list_models(client: "Client", show: Show, filter_text: str | None, max_results: int) -> None:
     """The registered models, their latest version and their aliases."""

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from tiltyard.errors import BadRequest, InvalidParameterValue, ModelUnreadable, ResourceDoesNotExist
-from tiltyard.pyfunc.format.model_yaml import MAX_FILE_BYTES, read_yaml
+from tiltyard.model_yaml import MAX_FILE_BYTES, read_yaml
 from tiltyard.pyfunc.format.signature import Signature
 
 FILE_NAME = "MLmodel"

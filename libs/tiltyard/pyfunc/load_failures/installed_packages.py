@@ -1,17 +1,12 @@
 """What a model says of the packages it was made with, against what is installed here."""
 
 import platform
-import re
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import NamedTuple
 
+from tiltyard.environments.requirements import Requirement, requirements_file, specifiers
 from tiltyard.pyfunc.format.mlmodel import MLModel
-
-_LINE = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*(?P<specifier>[=<>!~][^;@]*)?(?:;(?P<marker>.*))?"
-)
-_PIN = re.compile(r"===?\s*([^,\s*]+)")
 
 # One library under several names; each brings the same module.
 _ALIKE = (
@@ -36,22 +31,6 @@ _RECORDED = {
 }
 
 
-class Requirement(NamedTuple):
-    """One line of a requirements file: the distribution's normal name, and how its release is bounded."""
-
-    name: str
-    specifier: str
-
-    def __str__(self) -> str:
-        return f"{self.name}{self.specifier}"
-
-    @property
-    def pinned(self) -> str | None:
-        """The one release that it allows, or None."""
-        found = _PIN.fullmatch(self.specifier)
-        return found[1] if found else None
-
-
 class Release(NamedTuple):
     """A library that was of another release when the model was saved."""
 
@@ -65,16 +44,7 @@ class Release(NamedTuple):
 
 def requirements(directory: Path) -> list[Requirement]:
     """What the model's requirements.txt names, without options, paths and URLs; empty if it cannot be read."""
-    try:
-        lines = (directory / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []
-    found = (_LINE.fullmatch(line.partition(" #")[0].strip()) for line in lines)
-    return [
-        Requirement(normal_name(match["name"]), "".join((match["specifier"] or "").split()))
-        for match in found
-        if match is not None and _holds(match["marker"])
-    ]
+    return specifiers(requirements_file(directory))
 
 
 def other_releases(directory: Path, metadata: MLModel) -> list[Release]:
@@ -109,22 +79,3 @@ def installed_release(distribution: str) -> str | None:
 def minor(release: str) -> tuple[str, ...]:
     """The part of a release that says whether pickles can be expected to fit: `(major, minor)`."""
     return tuple(release.split(".")[:2])
-
-
-def normal_name(name: str) -> str:
-    """A distribution's name as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _holds(marker: str | None) -> bool:
-    """Whether a line with this marker counts here; a marker that cannot be judged says no."""
-    if marker is None:
-        return True
-    try:
-        from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
-    except ImportError:
-        return False
-    try:
-        return Marker(marker).evaluate()
-    except (InvalidMarker, UndefinedEnvironmentName):
-        return False

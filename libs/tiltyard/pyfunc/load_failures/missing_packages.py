@@ -7,14 +7,14 @@ module's name may be nobody's package, or a stranger's.
 from collections.abc import Sequence
 from pathlib import Path
 
+from tiltyard.environments.requirement_lines import normal_name
+from tiltyard.environments.requirements import Requirement
 from tiltyard.pyfunc.error_text import quote
 from tiltyard.pyfunc.format.mlmodel import MLModel
 from tiltyard.pyfunc.load_failures.installed_packages import (
     Release,
-    Requirement,
     installed_release,
     minor,
-    normal_name,
     other_releases,
     requirements,
 )

@@ -7,9 +7,10 @@ files too. A large one is fetched once per host into the digest-keyed cache.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
+from tiltyard.cache.cached_model import CachedModel
 from tiltyard.cache.model_cache import ModelCache
 from tiltyard.models import ModelReference, fetch
 from tiltyard.storage.manifest import Manifest
@@ -40,7 +41,7 @@ class Parcel:
     manifest: Manifest
     files: dict[str, bytes] | None
 
-    def unpack(self) -> Path:
+    def unpack(self) -> CachedModel:
         """The verified model directory on this host; fetched at most once per host."""
         files = self.files
         if files is None:
@@ -59,7 +60,10 @@ class Parcel:
         with _loading:
             model = _loaded.get(self.manifest.digest)
             if model is None:
-                model = pyfunc.load(self.unpack())
+                files = self.unpack()
+                model = pyfunc.load(files)
+                # It is never unloaded, and may read them as long as it is there.
+                finalize(model, files.release)
                 # Batches are large, and compiled trees are for a few rows.
                 model.take_shortcut(None, compiled=False)
                 _loaded[self.manifest.digest] = model

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from tiltyard.environments.requirements import parse_requirements
+from tiltyard.environments.requirements import specifiers
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from tiltyard.spark.scoring.udf import ScoringFunction
+    from tiltyard.spark.scoring.scoring_function import ScoringFunction
 
 logger = logging.getLogger("tiltyard.spark")
 
@@ -25,6 +25,8 @@ ON_MISMATCH = ("warn", "error")
 
 # Compared between driver and executors whatever the model says: predictions depend on them.
 ALWAYS = ("numpy", "pandas", "pyarrow", "scikit-learn")
+# Named by every model that MLflow saved, and not needed to run one.
+_NOT_NEEDED = ("mlflow", "mlflow-skinny")
 # So long a probe holds its core, so that the next one goes to another.
 _HOLD_S = 0.3
 
@@ -77,7 +79,8 @@ def check_environment(
         raise InvalidParameterValue(
             f"Invalid 'on_mismatch': '{on_mismatch}'. Expected one of {', '.join(ON_MISMATCH)}."
         )
-    requirements = parse_requirements(function.requirements)
+    named = specifiers(function.requirements)
+    requirements = {line.name: line.specifier for line in named if line.name not in _NOT_NEEDED}
     names = tuple(dict.fromkeys((*ALWAYS, *requirements)))
     with function.on_executors():
         found = _ask(spark, names)

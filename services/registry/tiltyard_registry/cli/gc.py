@@ -34,9 +34,7 @@ def _check_there(settings: RegistrySettings) -> None:
 
 
 @click.command(help=_DESCRIPTION)
-@options.database_url
-@options.data_dir
-@options.artifact_root
+@options.of(RegistrySettings, "database_url", "data_dir", "artifact_root", to="settings")
 @options.option(
     "--older-than",
     env="GC_OLDER_THAN",
@@ -77,22 +75,13 @@ def _check_there(settings: RegistrySettings) -> None:
 )
 @options.option("--dry-run", env="GC_DRY_RUN", is_flag=True, help="Change nothing; say what would be done.")
 @options.option("--json", "as_json", env="GC_JSON", is_flag=True, help="Print the report as one JSON object.")
-def gc(
-    database_url: str | None,
-    data_dir: Path,
-    artifact_root: str | None,
-    older_than: str | None,
-    grace: str,
-    as_json: bool,
-    **plan: Any,
-) -> None:
+def gc(settings: RegistrySettings, older_than: str | None, grace: str, as_json: bool, **plan: Any) -> None:
     from tiltyard.storage import open_store
     from tiltyard_registry.gc import Plan, Report, collect
     from tiltyard_registry.rules.lifecycle import age_ms
     from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
     from tiltyard_registry.store.sql.database import Database
 
-    settings = RegistrySettings(database_url=database_url, data_dir=data_dir, artifact_root=artifact_root)
     told = Plan(
         older_than_ms=None if older_than is None else age_ms(older_than, parameter="older_than"),
         grace_ms=age_ms(grace, parameter="grace"),

@@ -1,7 +1,6 @@
 """`tiltyard import`: an MLflow server moves in, its database copied and compared."""
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -60,22 +59,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="The workspace to import, of a server that has several.",
 )
-@options.data_dir
-@options.database_url
-@options.artifact_root
+@options.of(RegistrySettings, "data_dir", "database_url", "artifact_root", to="settings")
 @options.option(
     "--dry-run", env="IMPORT_DRY_RUN", is_flag=True, help="Look for conflicts and count, and write nothing."
 )
 def import_mlflow(
+    settings: RegistrySettings,
     source_url: str,
     artifacts: str | None,
     old_roots: tuple[str, ...],
     default_as: str | None,
     allow_missing_files: bool,
     workspace: str,
-    data_dir: Path,
-    database_url: str | None,
-    artifact_root: str | None,
     dry_run: bool,
 ) -> None:
     """Import the experiments, runs and models of an MLflow server, and compare both sides.
@@ -86,7 +81,6 @@ def import_mlflow(
     """
     from tiltyard_registry.importing import job
 
-    settings = RegistrySettings(data_dir=data_dir, database_url=database_url, artifact_root=artifact_root)
     if settings.is_embedded and not dry_run:
         upgrade(settings)
     request = job.Request(

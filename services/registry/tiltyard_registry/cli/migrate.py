@@ -1,7 +1,5 @@
 """`tiltyard migrate`: the schema of a database, brought up to date once, before services start on it."""
 
-from pathlib import Path
-
 import click
 
 from tiltyard.cli import options
@@ -22,9 +20,8 @@ def upgrade(settings: RegistrySettings) -> None:
 
 
 @click.command()
-@options.database_url
-@options.data_dir
-def migrate(database_url: str | None, data_dir: Path) -> None:
+@options.of(RegistrySettings, "database_url", "data_dir", to="settings")
+def migrate(settings: RegistrySettings) -> None:
     """Bring the database schema up to date. Safe to repeat, and to run from several places at once."""
-    upgrade(RegistrySettings(database_url=database_url, data_dir=data_dir))
+    upgrade(settings)
     click.echo("The schema is up to date.")

@@ -4,10 +4,10 @@ Source: the model repository, model configuration and statistics extensions of t
 https://github.com/triton-inference-server/server/tree/main/docs/protocol.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
-from litestar.types import HTTPScope, Receive
+from litestar.types import Receive
 
 from tiltyard.errors import BadRequest, EndpointNotFound
 from tiltyard.names import parse_model_name
@@ -17,19 +17,15 @@ from tiltyard_serving.endpoints.endpoint import Member
 from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 from tiltyard_serving.models.loaded_model import LoadedModel
 from tiltyard_serving.operations.metrics import Samples, Telemetry
-from tiltyard_serving.scoring.asgi import ScoringTarget
 from tiltyard_serving.scoring.bodies import read_body
 from tiltyard_serving.scoring.protocols import infer_messages
 from tiltyard_serving.scoring.protocols.tensors import BYTES
-from tiltyard_serving.scoring.replies import Reply, method_not_allowed
+from tiltyard_serving.scoring.targets import ScoringTargets
 
 EXTENSIONS = ("model_repository", "model_configuration", "statistics")
 
 _NS = 1_000_000_000
 _MAX_BYTES = 4096
-
-# Which model the parts of a path name, for the request that asks.
-FindModel = Callable[[list[str], HTTPScope | None], Awaitable[ScoringTarget]]
 
 
 class IndexRequest(msgspec.Struct):
@@ -99,10 +95,10 @@ class StatisticsReply(msgspec.Struct):
 class ModelRepository:
     """Answers the extensions' requests."""
 
-    def __init__(self, endpoints: EndpointTable, telemetry: Telemetry, find: FindModel) -> None:
+    def __init__(self, endpoints: EndpointTable, telemetry: Telemetry, targets: ScoringTargets) -> None:
         self._endpoints = endpoints
         self._telemetry = telemetry
-        self._find = find
+        self._targets = targets
 
     @staticmethod
     def has(parts: list[str]) -> bool:
@@ -112,22 +108,16 @@ class ModelRepository:
                 return True
         return False
 
-    async def reply(self, parts: list[str], request: HTTPScope, receive: Receive) -> Reply:
+    async def content(self, parts: list[str], receive: Receive) -> object:
         """The answer to the request for the path of `parts`.
 
         Raises:
             BadRequest: the body is malformed, or asks for what is done in another way here.
             ResourceDoesNotExist, EndpointNotFound: there is no such model, no such path.
         """
-        allowed = "POST" if parts[0] == "repository" else "GET"
-        if request["method"] != allowed:
-            return method_not_allowed(request["method"], allowed)
-        return Reply(200, msgspec.json.encode(await self._content(parts, request, receive)))
-
-    async def _content(self, parts: list[str], request: HTTPScope, receive: Receive) -> object:
         match parts:
             case ["repository", "index"]:
-                return index(self._endpoints, read_index_request(await read_body(request, receive, _MAX_BYTES)))
+                return index(self._endpoints, read_index_request(await read_body(receive, _MAX_BYTES)))
             case ["repository", "models", _, "load" | "unload"]:
                 raise BadRequest(
                     "Models are not loaded and unloaded by name here: start the service with --model, or change an "
@@ -136,8 +126,8 @@ class ModelRepository:
             case ["models", "stats"]:
                 return statistics(loaded_models(self._endpoints), self._telemetry.samples())
             case ["models", *names, "stats" | "config" as wanted]:
-                way = await self._find(names, None)
-                with way.served.slot.lease() as model:
+                target = await self._targets.of_model(names)
+                with target.served.slot.lease() as model:
                     if wanted == "config":
                         return config(names[0], model.signature)
                     return statistics([(names[0], model)], self._telemetry.samples())

@@ -5,10 +5,11 @@ from importlib.metadata import version
 import msgspec
 from litestar import Response, get
 from litestar.datastructures import State
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_serving.endpoints.endpoint_table import EndpointTable
-from tiltyard_serving.operations.metrics import CONTENT_TYPE, Telemetry
+from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.scoring.replies import error_body
 
 
@@ -60,7 +61,7 @@ def server_version() -> Response[bytes]:
 def metrics(state: State) -> Response[bytes]:
     """All metrics as Prometheus text."""
     telemetry: Telemetry = state.telemetry
-    return Response(telemetry.text(), media_type=CONTENT_TYPE)
+    return Response(telemetry.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @get("/api/tiltyard/v1/models", summary="What is served now", sync_to_thread=False)

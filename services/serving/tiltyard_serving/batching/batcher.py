@@ -16,14 +16,13 @@ and again, and whatever else the machine does holds up one of them.
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Generic
 
-from tiltyard.errors import RequestLimitExceeded
+from tiltyard_serving.batching.admission import Admission
 from tiltyard_serving.batching.batch import (
     Batch,
     Groups,
@@ -38,7 +37,6 @@ from tiltyard_serving.batching.batch import (
 )
 from tiltyard_serving.batching.latency import LatencyEstimate
 
-_MAX_RETRY_AFTER_S = 30
 # What is predicted in the event loop may hold up everybody else for about so long.
 _BRIEF_S = 0.0005
 # So many are handed over before the end of the turn: with more of them, the first would be out of the processor's
@@ -57,6 +55,7 @@ class Batcher(Generic[Item, Result]):
     cancelled or ran out of time): then it is skipped. Made and used in one event loop.
 
     Attributes:
+        queue: what is accepted and not yet answered.
         long_rows, long_s: from how many rows and seconds on a batch is worth a thread beside the first. A single
             row that takes long would not take less long so.
     """
@@ -74,16 +73,12 @@ class Batcher(Generic[Item, Result]):
         observe: Callable[[Batch], object] = lambda _batch: None,
     ) -> None:
         self.merging = merging
-        self.queued_requests = 0
-        self.queued_rows = 0
-        # Those of them that are larger than a batch.
-        self._large_requests = 0
-        self._large_rows = 0
         self._name = name
         self._steps = steps
         self._limits = limits
         self._observe = observe
         self._pace = LatencyEstimate()
+        self.queue = Admission(name, limits, self._pace)
         # What is brief waits for nothing but the interpreter's lock, in the thread: that is not its own time.
         self._clock = time.thread_time if steps.brief else time.perf_counter
         self._loop = asyncio.get_running_loop()
@@ -134,13 +129,8 @@ class Batcher(Generic[Item, Result]):
         Raises:
             RequestLimitExceeded: the queue is full, or the wait would be too long; says when to come again.
         """
-        self._admit(rows)
+        self.queue.enter(rows, merging=self.merging)
         key = merge_key if self.merging and merge_key is not None else object()
-        self.queued_requests += 1
-        self.queued_rows += rows
-        if rows > self._limits.batch_rows:
-            self._large_requests += 1
-            self._large_rows += rows
         self._arrived.append(Waiting(item, rows, key, waiter, encode, times))
         if len(self._arrived) == 1:
             self._loop.call_soon(self._hand_over)
@@ -151,42 +141,6 @@ class Batcher(Generic[Item, Result]):
         """Ends the threads once all that was accepted is answered. Nothing is submitted afterwards."""
         self._hand_over()
         self._inbox.put(None)
-
-    def _admit(self, rows: int) -> None:
-        if not self.queued_requests:
-            # However large, an item that finds nobody before it may try.
-            return
-        limits = self._limits
-        wait_s = self._wait_s()
-        if self.queued_requests >= limits.requests:
-            over = f"'queue_requests' of {limits.requests}"
-        elif self.queued_rows + rows > limits.rows:
-            over = f"'queue_rows' of {limits.rows}"
-        elif wait_s > limits.wait_s:
-            over = f"'request_timeout_s' of {limits.wait_s:g} seconds"
-        else:
-            return
-        raise RequestLimitExceeded(
-            f"The model {self._name} has too many requests waiting: {self.queued_requests} requests with "
-            f"{self.queued_rows} rows. With this one they would be over the limit {over}.",
-            retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(wait_s))),
-        )
-
-    def _wait_s(self) -> float:
-        """How long what is accepted will take, rather too little than too much: nobody is sent away on a guess."""
-        queued, rows = self.queued_requests, self.queued_rows
-        # What is larger than a batch is predicted alone, and whatever is never merged too.
-        alone, alone_rows = (self._large_requests, self._large_rows) if self.merging else (queued, rows)
-        merged, wait_s = rows - alone_rows, 0.0
-        # Asked for each request: with what is not there it must not take any time.
-        if merged >= self._limits.batch_rows:
-            whole, merged = divmod(merged, self._limits.batch_rows)
-            wait_s = whole * self._pace.least_s(self._limits.batch_rows)
-        if merged:
-            wait_s += self._pace.least_s(merged)
-        if alone:
-            wait_s += alone * self._pace.least_s(alone_rows // alone)
-        return wait_s
 
     def _hand_over(self) -> None:
         arrived, self._arrived = self._arrived, []
@@ -328,11 +282,7 @@ class Batcher(Generic[Item, Result]):
 
     def _resolve(self, answered: Sequence[Waiting[Item, Result]]) -> None:
         for waiting in answered:
-            self.queued_requests -= 1
-            self.queued_rows -= waiting.rows
-            if waiting.rows > self._limits.batch_rows:
-                self._large_requests -= 1
-                self._large_rows -= waiting.rows
+            self.queue.leave(waiting.rows)
             waiter = waiting.waiter
             if waiter.done():
                 continue

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from tiltyard.pyfunc.payload.decoder import Body
 from tiltyard.uri import ModelUri
 from tiltyard_serving.models.loaded_model import LoadedModel
 from tiltyard_serving.models.served_model import ServedModel
@@ -58,10 +57,6 @@ class Shadow:
         self._seconds = telemetry.shadow_seconds.labels(endpoint)
         self._asking: set[asyncio.Task[None]] = set()
 
-    def mirror(self, body: Body, content_type: str | None, answer: bytes) -> None:
-        """Asks about `body` in the background; `answer` is the one that the caller has got."""
-        self.compare(lambda model: _predicted(model, body, content_type), lambda: answer)
-
     def compare(self, ask: Ask, answer: Callable[[], bytes]) -> None:
         """Compares in the background what `ask` gets from the shadow with `answer()`, both JSON."""
         if len(self._asking) >= IN_FLIGHT or not self.served.ready:
@@ -96,10 +91,3 @@ class Shadow:
     def _count(self, outcome: str) -> None:
         setattr(self.counts, outcome, getattr(self.counts, outcome) + 1)
         self._outcomes[outcome].inc()
-
-
-async def _predicted(model: LoadedModel, body: Body, content_type: str | None) -> bytes:
-    payload = model.decode_at_once(body, content_type)
-    if payload is None:
-        payload = await asyncio.to_thread(model.decode, body, content_type)
-    return await model.submit(payload)

@@ -1,52 +1,27 @@
 """Keeps the process of one model running: starts it, asks it, starts it again after it has died."""
 
-import contextlib
 import logging
 import math
-import os
 import signal
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import tiltyard
-import tiltyard_serving
-from tiltyard.errors import (
-    DeadlineExceeded,
-    InternalError,
-    InvalidModelInput,
-    InvalidParameterValue,
-    ModelUnreadable,
-    TemporarilyUnavailable,
-    TiltyardError,
-)
+from tiltyard.errors import DeadlineExceeded, InternalError, TemporarilyUnavailable, TiltyardError
 from tiltyard.pyfunc import MLModel
 from tiltyard.pyfunc.flavors import NATIVE
 from tiltyard.pyfunc.load_failures.errors import unread
-from tiltyard_serving.isolation import codec, start, worker
-from tiltyard_serving.isolation.channel import receive, send
 from tiltyard_serving.isolation.environment import Environment
+from tiltyard_serving.isolation.running_process import RunningProcess
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 30.0
 STEADY_AFTER_S = 60.0
 START_TIMEOUT_S = 600.0
 
-# These are for the server's Python, and mean nothing to another one or mislead it.
-_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PROMETHEUS_MULTIPROC_DIR")
-
-# What the process says of the model, by the name of its class; anything else of ours is the mildest of them.
-_REFUSALS: dict[str, type[TiltyardError]] = {kind.__name__: kind for kind in (InvalidModelInput, ModelUnreadable)}
-
 _log = logging.getLogger(__name__)
-
-
-class ModelRaised(Exception):
-    """The model's own code raised in its process. The text is the traceback there, for the log alone."""
 
 
 class ProcessState(NamedTuple):
@@ -61,38 +36,6 @@ class ProcessState(NamedTuple):
 
 # What happens to a process: it has its model loaded, it has ended because it should, it has ended otherwise.
 Event = Literal["started", "ended", "died"]
-
-
-class _Running:
-    """One process, and its end of the conversation. What is asked is numbered, and so is what answers it."""
-
-    def __init__(self, popen: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
-        self.popen = popen
-        self.connection = connection
-        self._number = worker.LOADED
-
-    def ask(self, message: list[Any]) -> Any:
-        """What it answers to the message."""
-        self._number += 1
-        send(self.connection, codec.encode([self._number, *message]))
-        return self.answer()
-
-    def answer(self) -> Any:
-        """What it answers to what was asked last; anything else that comes is nobody's."""
-        while True:
-            number, outcome, *content = codec.decode(receive(self.connection))
-            if number == self._number:
-                return _value(outcome, content)
-
-    def hang_up(self) -> None:
-        """Ends the conversation: whoever waits for an answer knows at once, even while a child of it lives."""
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
-        self.connection.close()
-
-    def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.popen.kill()
 
 
 class Limits(NamedTuple):
@@ -132,7 +75,7 @@ class Process:
         self._calling = threading.Lock()
         self._ending = threading.Event()
         # None while it is restarting.
-        self._running: _Running | None = None
+        self._running: RunningProcess | None = None
         self._restarts = 0
         self._last_end: str | None = None
         self._overdue = False
@@ -192,7 +135,7 @@ class Process:
         if (running := self._running) is not None:
             self._kill(running)
 
-    def _kill(self, running: _Running) -> None:
+    def _kill(self, running: RunningProcess) -> None:
         """Ends this process, which must not be asked again; the one that follows it is left alone."""
         if self._running is running:
             self._running = None
@@ -200,7 +143,7 @@ class Process:
 
     # --- The thread that keeps it running ---------------------------------------------------------------
 
-    def _keep(self, running: _Running) -> None:
+    def _keep(self, running: RunningProcess) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
             began_s = time.monotonic()
@@ -221,7 +164,7 @@ class Process:
             running = again
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
-    def _started_again(self, pause_s: float) -> _Running | None:
+    def _started_again(self, pause_s: float) -> RunningProcess | None:
         _log.warning("the process of %s %s; it is started again in %.1f s", self._name, self._last_end, pause_s)
         self._again_at_s = time.monotonic() + pause_s
         if self._ending.wait(pause_s):
@@ -252,54 +195,23 @@ class Process:
             return unread(directory, metadata, f"the process in which {library} read it {why}")
         return InternalError(f"The model's process {why} before the model was loaded.")
 
-    def _start(self) -> _Running:
+    def _start(self) -> RunningProcess:
         """A process with its model loaded, and everything arranged with it."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = subprocess.Popen(  # noqa: S603 - a list of arguments, no shell
-                [
-                    *(str(self._environment.python), "-P", start.__file__),
-                    *(str(_folder(package)) for package in (tiltyard, tiltyard_serving)),
-                    *("--", str(self._directory()), str(theirs.fileno()), str(self._limits.memory_bytes or 0)),
-                ],
-                stdin=subprocess.DEVNULL,
-                # What a model prints is for the log.
-                stdout=2,
-                pass_fds=(theirs.fileno(),),
-                env={name: value for name, value in os.environ.items() if name not in _NOT_INHERITED},
-                # A Ctrl-C reaches the server alone, which then ends it.
-                process_group=0,
-            )
-        running = _Running(process, ours)
+        running = RunningProcess(self._environment.python, self._directory(), self._limits.memory_bytes)
         try:
-            ours.settimeout(START_TIMEOUT_S)
+            running.connection.settimeout(START_TIMEOUT_S)
             self.facts = running.answer()
             for message in self._arranged:
                 running.ask(message)
         except (EOFError, OSError):
-            ours.close()
-            raise self._unloaded(_ended(process)) from None
+            raise self._unloaded(running.end()) from None
         except BaseException:
-            ours.close()
-            _ended(process)
+            running.end()
             raise
-        ours.settimeout(self._limits.predict_s)
+        running.connection.settimeout(self._limits.predict_s)
         self._running = running
         self._observe("started")
         return running
-
-
-def _value(outcome: str, content: list[Any]) -> Any:
-    if outcome == worker.OK:
-        return content[0]
-    kind, message, trace = content
-    if message is not None:
-        refusal = _REFUSALS.get(kind, InvalidParameterValue)(message)
-        raise refusal from (ModelRaised(trace) if trace else None)
-    if kind == "MemoryError":
-        raise InternalError("The model needs more memory than its process may have.")
-    # Reports name the class: that of the model's own exception, as if it had been raised here.
-    raise type(kind, (ModelRaised,), {})(trace)
 
 
 def signal_name(number: int) -> str:
@@ -311,14 +223,5 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _ended(process: "subprocess.Popen[bytes]") -> int:
-    process.kill()
-    return process.wait()
-
-
 def _shown(error: Exception) -> str:
     return getattr(error, "message", None) or type(error).__name__
-
-
-def _folder(package: Any) -> Path:
-    return Path(package.__file__).parent

@@ -50,6 +50,7 @@ class LoadedModel:
     """Answers requests with one version: decodes by its signature, predicts in its own thread.
 
     Attributes:
+        bounds: what a body may stand for, and an answer take.
         warning: what is wrong with it, although it is served; None if nothing is.
     """
 
@@ -80,7 +81,7 @@ class LoadedModel:
         self.header = quote(f"{name}/{version}", safe="/ !#$&'()*+,:;=?@[]~").encode("ascii")
         self._users = 1
         self._model = model
-        self._bounds = bounds
+        self.bounds = bounds
         self._decode = decoder
         self._batcher: Batcher[Payload, bytes] = Batcher(
             f"{name}/{version}",
@@ -114,7 +115,7 @@ class LoadedModel:
     @property
     def queued_requests(self) -> int:
         """How many requests are accepted and not yet answered."""
-        return self._batcher.queued_requests
+        return self._batcher.queue.requests
 
     def decode_at_once(self, body: Body, content_type: str | None) -> Payload | None:
         """The payload of a request body whose cost is known to be small, for the event loop; None for any other."""
@@ -136,12 +137,12 @@ class LoadedModel:
         Raises:
             RequestLimitExceeded: too much is waiting.
         """
-        write = None if encode is None else _within(encode, self._bounds)
+        write = None if encode is None else _within(encode, self.bounds)
         return self._batcher.submit(item, rows=item.rows, merge_key=_merge_key(item), encode=write, times=times)
 
     def submit_for(self, waiter: Waiter[bytes], item: Payload, encode: Encode | None, times: Times) -> None:
         """Gives `waiter` what `submit` promises. Raises: as `submit`."""
-        write = None if encode is None else _within(encode, self._bounds)
+        write = None if encode is None else _within(encode, self.bounds)
         self._batcher.submit_for(waiter, item, rows=item.rows, merge_key=_merge_key(item), encode=write, times=times)
 
     def hold(self) -> None:
@@ -163,8 +164,6 @@ class LoadedModel:
         self._users -= 1
         if not self._users:
             self._batcher.close()
-            if isinstance(self._model, IsolatedModel):
-                self._model.close()
             self._on_closed()
             self.meter.close(forget=self.forgotten)
             give_back_soon()

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from tiltyard import models, pyfunc
-from tiltyard.cache.model_cache import ModelCache, release
+from tiltyard.cache.model_cache import ModelCache
 from tiltyard.pyfunc import PyFunc
 from tiltyard.pyfunc.payload.decoder import Decoder
 from tiltyard_serving.batching.batch import Limits
@@ -43,9 +44,9 @@ class _Fetched(NamedTuple):
     name: str
     version: str
     warmed: WarmUp
-    directory: Path
     size_bytes: int
     openmp: OpenMP | None
+    close: Callable[[], object]
 
 
 class Loader:
@@ -129,7 +130,7 @@ class Loader:
             meter=ModelMeter(self._telemetry, fetched.name, fetched.version),
             size_bytes=fetched.size_bytes,
             openmp=fetched.openmp,
-            on_closed=lambda: release(fetched.directory),
+            on_closed=fetched.close,
         )
 
     def _fetch(self, target: ModelTarget, label: str, isolation: Isolation) -> _Fetched:
@@ -138,7 +139,7 @@ class Loader:
         name = reference.name or label
         version = str(reference.version or short(reference.digest) or reference.model_id or "unregistered")
 
-        def verified() -> Path:
+        def verified() -> models.CachedModel:
             return models.fetch(
                 reference,
                 cache_dir=settings.cache_dir,
@@ -149,43 +150,35 @@ class Loader:
         def verified_again() -> Path:
             # What nobody can verify would be fetched again for nothing.
             if reference.manifest is not None:
-                release(verified())
+                verified().release()
             return directory
 
-        directory = verified()
-        model: PyFunc | None = None
-        try:
+        with ExitStack() as held:
+            directory = held.enter_context(verified()).path
             if isolation == "none":
                 # A directory that nobody vouches for is in the cache by the digest that its files have.
                 self._trials.check(directory, reference.digest or directory.name, settings.cache_dir)
-                model = pyfunc.load(directory)
+                model: PyFunc = pyfunc.load(directory)
                 if model.caution is not None:
                     _log.warning("%s/%s: %s", name, version, model.caution)
             else:
                 cache, meter = ModelCache(settings.cache_dir).root, process_meter(self._telemetry, name, version)
                 model = isolated(f"{name}/{version}", verified_again, cache, self._process_limits, meter)
+                held.callback(model.close)
             warmed = warm_up(model, directory, settings.coerce, compiled=settings.compiled)
             # Of a signature of very many columns it takes a second to make.
             decoder = Decoder(model.signature, coerce=settings.coerce, bounds=self._bounds)
-        except BaseException:
-            if isinstance(model, IsolatedModel):
-                model.close()
-            release(directory)
-            raise
-        resident_bytes = model.resident_bytes if isinstance(model, IsolatedModel) else None
-        reentrant = model.shortcut is not None and model.shortcut.reentrant
-        openmp = OpenMP(settings.workers) if reentrant else None
-        return _Fetched(model, decoder, name, version, warmed, directory, resident_bytes or size_of(directory), openmp)
+            resident_bytes = model.resident_bytes if isinstance(model, IsolatedModel) else None
+            reentrant = model.shortcut is not None and model.shortcut.reentrant
+            openmp = OpenMP(settings.workers) if reentrant else None
+            size_bytes = resident_bytes or size_of(directory)
+            return _Fetched(model, decoder, name, version, warmed, size_bytes, openmp, held.pop_all().close)
 
 
 def _drop(loading: "asyncio.Future[_Fetched]") -> None:
     """Gives back what was loaded for nobody."""
-    if loading.cancelled() or loading.exception() is not None:
-        return
-    fetched = loading.result()
-    if isinstance(fetched.model, IsolatedModel):
-        fetched.model.close()
-    release(fetched.directory)
+    if not loading.cancelled() and loading.exception() is None:
+        loading.result().close()
 
 
 def in_thread(work: Callable[[], T]) -> "asyncio.Future[T]":

@@ -1,13 +1,12 @@
-"""Reading a request's headers and body."""
+"""Reading a request's body."""
 
 import asyncio
 import zlib
 from collections.abc import Callable, Iterator
 
-from litestar.types import HTTPScope, Receive
+from litestar.types import Receive
 
 from tiltyard.errors import BadRequest, NothingDone, PayloadTooLarge, UnsupportedMediaType
-from tiltyard.telemetry.request_id import REQUEST_ID_HEADER, valid_request_id
 from tiltyard_serving.scoring.in_flight import ClientDisconnected
 
 _CHUNK_BYTES = 1024 * 1024
@@ -17,23 +16,10 @@ _COMPRESSED_BYTES = 16 * 1024
 _PIECE_CHUNKS = 64
 
 
-def header(scope: HTTPScope, name: bytes) -> str | None:
-    """The value of a header, the first one when it is there twice."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return value.decode("latin-1")
-    return None
-
-
-def request_id(scope: HTTPScope) -> str | None:
-    """The caller's `x-request-id`, if it is one that logs can hold."""
-    return valid_request_id(header(scope, REQUEST_ID_HEADER))
-
-
 async def read_body(
-    scope: HTTPScope, receive: Receive, max_bytes: int, hold: Callable[[int], None] | None = None
+    receive: Receive, max_bytes: int, told_bytes: int = 0, hold: Callable[[int], None] | None = None
 ) -> bytes:
-    """The whole body; `hold` is told of each piece that is kept.
+    """The whole body, of which `told_bytes` are announced; `hold` is told of each piece that is kept.
 
     Of a body over `max_bytes` as much again is read and thrown away, and the rest of one that `hold` refuses: many
     clients look for an answer only once they have sent all.
@@ -43,8 +29,7 @@ async def read_body(
         NothingDone: `hold` refuses it.
         ClientDisconnected: the caller left before its end.
     """
-    length = header(scope, b"content-length") or ""
-    if length.isascii() and length.isdigit() and int(length) > 2 * max_bytes:
+    if told_bytes > 2 * max_bytes:
         raise _too_large(max_bytes)
     chunks: list[bytes] = []
     size_bytes = 0
@@ -87,7 +72,7 @@ async def inflated(body: bytes, encoding: str, max_bytes: int, hold: Callable[[i
     name = encoding.strip().lower()
     if name == "identity":
         return body
-    inflate = _INFLATE.get(name)
+    inflate = INFLATE.get(name)
     if inflate is None:
         raise UnsupportedMediaType(f"This server reads bodies encoded with gzip or zstd, got '{encoding[:40]}'.")
     left = inflate(body, max_bytes)
@@ -156,7 +141,7 @@ def inflate_zstd(body: bytes, max_bytes: int) -> Iterator[bytes]:
         raise BadRequest("The request body is no valid zstd.") from None
 
 
-_INFLATE = {"gzip": inflate_gzip, "x-gzip": inflate_gzip, "zstd": inflate_zstd}
+INFLATE = {"gzip": inflate_gzip, "x-gzip": inflate_gzip, "zstd": inflate_zstd}
 
 
 def _inflates_too_large(max_bytes: int) -> PayloadTooLarge:

@@ -1,12 +1,13 @@
 """In which format a caller wants the answer."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
 from tiltyard.pyfunc.payload.columnar.arrow import ARROW_STREAM
 from tiltyard.pyfunc.payload.output_tables import encode_arrow, encode_csv
+from tiltyard.server.direct import JSON, Header
 from tiltyard_serving.models.loaded_model import Encode
-from tiltyard_serving.scoring.replies import JSON
 
 
 class Format(NamedTuple):
@@ -14,6 +15,11 @@ class Format(NamedTuple):
 
     content_type: bytes
     encode: Encode | None
+    headers: tuple[Header, ...] = ()
+
+    def comparable(self, answer: bytes) -> Callable[[], bytes] | None:
+        """What gives an answer as the model's own step writes it; None where it is in another form."""
+        return (lambda: answer) if self.encode is None else None
 
 
 _JSON = Format(JSON, None)

@@ -4,21 +4,12 @@ A timer for each request would cost as much as decoding it, so one sweep looks a
 """
 
 import asyncio
-import math
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Protocol
 
-from litestar.types import Receive
-
-from tiltyard.errors import BadRequest, DeadlineExceeded, NothingDone
-from tiltyard.pyfunc.payload.decoder import Payload
+from tiltyard.errors import NothingDone
 from tiltyard.server.body_memory import BodyMemory, Held
-from tiltyard_serving.batching.batch import Times
-from tiltyard_serving.models.loaded_model import LoadedModel
-from tiltyard_serving.models.trial import Ask, Trial
-
-TIMEOUT_HEADER = b"x-request-timeout-s"
 
 SWEEP_S = 0.05
 # Before this, nobody looks whether a caller who waits is still there.
@@ -29,105 +20,22 @@ class ClientDisconnected(Exception):
     """The caller has gone; nobody waits for an answer."""
 
 
-class Pending(ABC):
+class Pending(Protocol):
     """One request while it is being answered."""
 
-    __slots__ = ("began_s", "has_body", "held", "model", "parse_s", "timeout_s", "times", "trial", "validate_s")
+    began_s: float
+    # What its body takes, where that is worth counting.
+    held: Held | None
 
-    def __init__(self) -> None:
-        self.began_s = time.perf_counter()
-        self.has_body = False
-        # What its body takes, where that is worth counting.
-        self.held: Held | None = None
-        # The caller's own limit, where that is shorter than the server's.
-        self.timeout_s = math.inf
-        self.model: LoadedModel | None = None
-        self.trial: Trial | None = None
-        self.parse_s = self.validate_s = 0.0
-        self.times: Times | None = None
-
-    @abstractmethod
-    def end(self, reason: Exception) -> None:
-        """Ends the request with `reason`, unless it is answered."""
-
-    @abstractmethod
-    def asking(self) -> Ask | None:
-        """What asks another version the same, if that is known; to be called before it is answered."""
-
-    @abstractmethod
-    def watch(self) -> None:
-        """From now on, ends it when the caller leaves."""
-
-    def limit(self, told: str | None) -> None:
-        """Takes the caller's limit from the header of that name. Raises: BadRequest when it is no time."""
-        if told is None:
-            return
-        try:
-            self.timeout_s = float(told)
-        except ValueError:
-            self.timeout_s = math.nan
-        if not self.timeout_s > 0:
-            raise BadRequest(f"The header '{TIMEOUT_HEADER.decode()}' must be seconds above 0, got '{told[:40]}'.")
-
-    def read(self, model: LoadedModel, payload: Payload, began_s: float) -> None:
-        """Notes and counts how long its payload took, which was being read since `began_s`."""
-        ended_s = time.perf_counter()
-        parsed_s = payload.parsed_at_s or ended_s
-        self.parse_s, self.validate_s = parsed_s - began_s, ended_s - parsed_s
-        model.meter.read(self.parse_s, self.validate_s)
+    @property
+    def timeout_s(self) -> float:
+        """The caller's own limit."""
 
     def expire(self, limit_s: float) -> None:
-        """Ends it because its time is over: the server's fault only once the server has the body."""
-        name = TIMEOUT_HEADER.decode() if self.timeout_s < limit_s else "request_timeout_s"
-        limit = f"the limit '{name}' of {min(self.timeout_s, limit_s):g} seconds."
-        if self.has_body:
-            self.end(DeadlineExceeded(f"Request processing time exceeded limit: {limit}"))
-        else:
-            self.end(BadRequest(f"The request body did not arrive in time, by {limit}"))
-
-
-class Call(Pending):
-    """One request that a task answers."""
-
-    __slots__ = ("_receive", "_task", "_watch", "ask", "ended")
-
-    def __init__(self, receive: Receive) -> None:
-        super().__init__()
-        # Why it was ended before it was answered.
-        self.ended: Exception | None = None
-        self.ask: Ask | None = None
-        self._receive = receive
-        self._task = asyncio.current_task()
-        self._watch: asyncio.Task[None] | None = None
-
-    def end(self, reason: Exception) -> None:
-        """Ends the request with `reason`; what it waits for is cancelled."""
-        if self.ended is None and self._task is not None:
-            self.ended = reason
-            self._task.cancel()
-
-    def asking(self) -> Ask | None:
-        """What asks another version the same."""
-        return self.ask
+        """Ends it: its time, or that of the server, is over."""
 
     def watch(self) -> None:
-        """From now on, ends it when the caller leaves. Reading a body notices that by itself."""
-        if self.has_body and self._watch is None:
-            self._watch = asyncio.create_task(self._until_gone())
-
-    def close(self) -> None:
-        """Ends the watch. A cancellation that the sweep asked for has been dealt with."""
-        if self._watch is not None:
-            self._watch.cancel()
-            # A cancelled task holds on to what it waited for: together they would keep the model until a collection.
-            self._watch = None
-        if self.ended is not None and self._task is not None:
-            self._task.uncancel()
-
-    async def _until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.end(ClientDisconnected())
+        """From now on, ends it when the caller leaves."""
 
 
 class InFlight:

@@ -2,7 +2,6 @@
 
 import logging
 import uuid
-from typing import NamedTuple
 
 import msgspec
 from litestar.exceptions import HTTPException
@@ -18,29 +17,14 @@ from tiltyard.errors import (
     http_status,
     retry_after_s,
 )
+from tiltyard.server.direct import Header, Reply
 
-JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
 # Source: mlflow/exceptions.py, the error class of schema enforcement and its SQLSTATE.
 _SCHEMA_ENFORCEMENT = {"sqlstate": "KAM01", "error_class": "SCHEMA_ENFORCEMENT_FAILED"}
 
 _log = logging.getLogger(__name__)
-
-Header = tuple[bytes, bytes]
-
-
-class Reply(NamedTuple):
-    """A whole answer."""
-
-    status: int
-    body: bytes
-    content_type: bytes = JSON
-    headers: tuple[Header, ...] = ()
-
-    def adding(self, name: bytes, value: bytes) -> "Reply":
-        """The same answer with one more header."""
-        return Reply(self.status, self.body, self.content_type, (*self.headers, (name, value)))
 
 
 class ErrorBody(msgspec.Struct, omit_defaults=True):

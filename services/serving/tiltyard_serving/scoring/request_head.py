@@ -1,120 +1,77 @@
-"""The heads of scoring requests: what is asked, read once for all requests whose heads are the same."""
+"""The head of a scoring request: what is asked, by whom, in which form, and for how long they wait."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+import math
 
-from litestar.types import HTTPScope
-
-from tiltyard.server.host_guard import Origins
+from tiltyard.server.direct import Header
 from tiltyard.telemetry.request_id import REQUEST_ID_HEADER, valid_request_id
-from tiltyard_serving.scoring.asgi import Invocations, ScoringTarget
+from tiltyard_serving.auth.callers import Caller, Headers
 from tiltyard_serving.scoring.formats import wanted
-from tiltyard_serving.scoring.in_flight import TIMEOUT_HEADER
 
-Find = Callable[[HTTPScope], ScoringTarget]
-
-# How the head of each request that is answered here begins.
-_REQUEST = b"POST /"
-# With these a request takes the ordinary way.
-_SPECIAL = (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
-
-# A client that keeps its connection sends the same head again and again. Others are not worth keeping.
-_MAX_KNOWN = 512
-_MAX_KNOWN_BYTES = 1024
+TIMEOUT_HEADER = b"x-request-timeout-s"
+_MAX_LENGTH_DIGITS = 18
 
 
 class RequestHead:
-    """What the head of one request says. Shared by requests: nothing of it is changed."""
+    """What the head of one request says. Requests whose heads are the same share it: nothing of it is changed.
+
+    Attributes:
+        caller: None for who has not said who they are.
+        size_bytes: what the body has, 0 where that is not told.
+        timeout_s: the caller's own limit, infinite where there is none.
+        fault: why the request is refused, whatever it asks; None for one that is in order.
+        echo: the headers that come back.
+    """
 
     __slots__ = (
+        "_first",
+        "caller",
         "content_type",
         "echo",
-        "find",
+        "fault",
         "format",
+        "headers",
         "keep_alive",
-        "named",
         "path",
-        "scope",
+        "request_id",
         "size_bytes",
-        "timeout",
+        "timeout_s",
     )
 
-    def __init__(
-        self,
-        find: Find,
-        path: str,
-        shown: str,
-        headers: Sequence[tuple[bytes, bytes]],
-        first: dict[bytes, bytes],
-        *,
-        keep_alive: bool,
-    ) -> None:
-        """`path` is that below the mount, `shown` the whole of it; `first` has the first header of each name."""
-        self.find = find
-        self.path = shown
-        # As much of a scope as a route looks at.
-        self.scope: Any = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
-        self.size_bytes = int(first[b"content-length"])
+    def __init__(self, path: str, headers: Headers, caller: Caller | None, *, keep_alive: bool = True) -> None:
+        """`headers` have their names in lower case; of those that are there twice the first one counts."""
+        self.path = path
+        self.headers = headers
+        self.caller = caller
         self.keep_alive = keep_alive
-        self.content_type = _text(first, b"content-type")
-        self.format = wanted(_text(first, b"accept"))
-        # The text of the header: whether it is a time is said when the request is answered.
-        self.timeout = _text(first, TIMEOUT_HEADER)
-        self.named = valid_request_id(_text(first, REQUEST_ID_HEADER))
-        self.echo = () if self.named is None else ((REQUEST_ID_HEADER, self.named.encode()),)
+        self._first = dict(reversed(headers))
+        length = self._first.get(b"content-length", b"")
+        self.size_bytes = int(length) if length.isdigit() and len(length) <= _MAX_LENGTH_DIGITS else 0
+        self.content_type = self.header(b"content-type")
+        self.format = wanted(self.header(b"accept"))
+        self.timeout_s, self.fault = _timeout(self.header(TIMEOUT_HEADER))
+        self.request_id = valid_request_id(self.header(REQUEST_ID_HEADER))
+        self.echo: tuple[Header, ...] = ()
+        if self.request_id is not None:
+            self.echo = ((REQUEST_ID_HEADER, self.request_id.encode()),)
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is such a header, be it empty."""
+        return name in self._first
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header."""
+        value = self._first.get(name)
+        return None if value is None else value.decode("latin-1")
 
 
-class RequestHeadCache:
-    """Which requests are answered on their connection: those to `paths`, and those below a path of `mounts`."""
-
-    def __init__(
-        self, invocations: Invocations, origins: Origins, paths: Mapping[str, Find], mounts: Mapping[str, Find]
-    ) -> None:
-        self._max_body_bytes = invocations.max_body_bytes
-        self._origins = origins
-        self._paths = {path.encode(): find for path, find in paths.items()}
-        self._mounts = {f"{path}/".encode(): find for path, find in mounts.items()}
-        self._known: dict[bytes, RequestHead] = {}
-        self.known = self._known.get
-        self._find = lru_cache(maxsize=1024)(self._found)
-
-    def read(self, url: bytes, headers: list[tuple[bytes, bytes]], *, keep_alive: bool) -> RequestHead | None:
-        """The head of a POST request of HTTP/1.1; None for what is not answered on its connection."""
-        found = self._find(url)
-        if found is None:
-            return None
-        first = dict(reversed(headers))
-        length = first.get(b"content-length", b"")
-        if not length.isdigit() or len(length) > len(str(self._max_body_bytes)):
-            return None
-        if not 0 < int(length) <= self._max_body_bytes or any(name in first for name in _SPECIAL):
-            return None
-        if self._origins.refusal("POST", headers) is not None:
-            return None
-        return RequestHead(*found, headers, first, keep_alive=keep_alive)
-
-    def remember(self, data: bytes, head: RequestHead) -> None:
-        """Knows `data`, the bytes of a whole head, when they come again; from its first line on, or not at all."""
-        # A parser skips empty lines before a request: then these bytes are not its head, and could be anybody's.
-        if not data.startswith(_REQUEST) or len(data) > _MAX_KNOWN_BYTES:
-            return
-        # Where a line ends with less than it should, a parser may see the end of the head elsewhere.
-        if head.keep_alive and data.count(b"\n") == data.count(b"\r\n"):
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[data] = head
-
-    def _found(self, url: bytes) -> tuple[Find, str, str] | None:
-        if (find := self._paths.get(url)) is not None:
-            return find, url.decode(), url.decode()
-        if b"%" not in url and b"?" not in url and url.isascii():
-            for mount, find in self._mounts.items():
-                if url.startswith(mount):
-                    return find, url[len(mount) - 1 :].decode(), url.decode()
-        return None
-
-
-def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
-    value = headers.get(name)
-    return None if value is None else value.decode("latin-1")
+def _timeout(told: str | None) -> tuple[float, str | None]:
+    """The caller's limit in seconds, and what is wrong with what they told."""
+    if told is None:
+        return math.inf, None
+    try:
+        limit_s = float(told)
+    except ValueError:
+        limit_s = math.nan
+    if limit_s > 0:
+        return limit_s, None
+    return math.inf, f"The header '{TIMEOUT_HEADER.decode()}' must be seconds above 0, got '{told[:40]}'."

@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from click.testing import CliRunner
 
 from tests.fixtures.databases import BACKENDS
 from tests.registry.api_app import MLFLOW, Api, opened
-from tiltyard.server.sockets import Address
 from tiltyard_registry.cli import registry
+from tiltyard_registry.settings import RegistrySettings
 
 RUNS, EXPERIMENTS = f"{MLFLOW}/runs", f"{MLFLOW}/experiments"
 LIMITS = {"max_params_per_run": 5, "max_tags_per_run": 4, "max_points_per_run": 50, "max_runs_per_experiment": 3}
@@ -144,8 +145,8 @@ def test_the_command_line_sets_them(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     """Each limit has a flag and a variable; nonsense is refused."""
     told: dict[str, Any] = {}
 
-    def noted(_address: Address, _workers: int, **settings: Any) -> None:
-        told.update(settings)
+    def noted(settings: RegistrySettings, *_rest: Any, **_more: Any) -> None:
+        told.update(msgspec.structs.asdict(settings))
         raise SystemExit(0)
 
     monkeypatch.setattr(registry, "registry_pool", noted)

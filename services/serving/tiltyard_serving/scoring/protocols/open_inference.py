@@ -3,11 +3,14 @@
 Source: https://github.com/kserve/open-inference-protocol and the binary tensor data extension of Triton.
 """
 
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from tiltyard.errors import BadRequest
+from tiltyard.errors import BadRequest, UnsupportedMediaType
 from tiltyard.pyfunc.data_types import DataType
 from tiltyard.pyfunc.format.signature import Signature
 from tiltyard.pyfunc.json_text.bodies import decode_json, without_constants
@@ -15,9 +18,16 @@ from tiltyard.pyfunc.json_text.nesting import is_deeper
 from tiltyard.pyfunc.payload.bounds import DEFAULT as DEFAULT_BOUNDS
 from tiltyard.pyfunc.payload.bounds import JSON_SEPARATORS, Bounds
 from tiltyard.pyfunc.payload.casts.times import has_times
+from tiltyard.pyfunc.payload.decoder import Body
+from tiltyard.pyfunc.payload.output import encode as encode_plainly
 from tiltyard.pyfunc.payload.output import escaped, long_json, to_jsonable
 from tiltyard.pyfunc.schema import ColSpec
+from tiltyard.server.direct import JSON, Header, Reply
+from tiltyard_serving.models.loaded_model import LoadedModel
+from tiltyard_serving.operations.memory import decoding
 from tiltyard_serving.scoring.protocols.infer_messages import InferReply, InferRequest, RequestedOutput
+from tiltyard_serving.scoring.protocols.protocol import Decoded, ScoringProtocol
+from tiltyard_serving.scoring.protocols.tensor_payload import to_payload
 from tiltyard_serving.scoring.protocols.tensors import (
     Tensor,
     bad,
@@ -27,13 +37,19 @@ from tiltyard_serving.scoring.protocols.tensors import (
     shape_of,
     to_bytes,
 )
+from tiltyard_serving.scoring.replies import error_reply
+from tiltyard_serving.scoring.request_head import RequestHead
 
+BINARY = b"application/octet-stream"
+JSON_LENGTH = b"inference-header-content-length"
+
+_OF_FORMS = frozenset({"text/plain", "multipart/form-data", "application/x-www-form-urlencoded"})
 # So much JSON is read within 5 ms whatever it says, and so many bytes of numbers beside it.
 _AT_ONCE_JSON_BYTES = 12 * 1024
 _AT_ONCE_BYTES = 512 * 1024
 _AT_ONCE_DATES_BYTES = 1024
 # A larger text would keep others waiting.
-_IN_PIECES_BYTES = 512 * 1024
+IN_PIECES_BYTES = 512 * 1024
 
 
 def is_brief(body: bytes, json_bytes: int | None) -> bool:
@@ -107,7 +123,7 @@ def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -
 
 
 def _request(text: bytes, max_levels: int) -> InferRequest:
-    if len(text) > _IN_PIECES_BYTES:
+    if len(text) > IN_PIECES_BYTES:
         return msgspec.convert(decode_json(text, max_levels), InferRequest)
     if is_deeper(text, max_levels):
         raise RecursionError
@@ -161,4 +177,84 @@ def _encoded(reply: InferReply) -> bytes:
         raise BadRequest("The name of an output is a text that UTF-8 cannot say.") from None
 
 
-# --- Columns ----------------------------------------------------------------------------------------------
+class InferFormat:
+    """Writes the answer to one request, and keeps what the model has said."""
+
+    def __init__(self, asked: InferRequest, model: LoadedModel) -> None:
+        self.content_type = JSON
+        self.headers: tuple[Header, ...] = ()
+        self._asked = asked
+        self._name, self._version = model.name, model.version
+        self._predictions: Any = None
+
+    def encode(self, predictions: Any) -> bytes:
+        """The answer, of which the headers tell how much is JSON when other bytes follow."""
+        self._predictions = predictions
+        content, json_bytes = write(predictions, self._asked, self._name, self._version)
+        if json_bytes is not None:
+            self.content_type, self.headers = BINARY, ((JSON_LENGTH, b"%d" % json_bytes),)
+        return content
+
+    def comparable(self, answer: bytes) -> Callable[[], bytes]:
+        """All that the model said, whichever outputs were asked for, and in which form."""
+        del answer
+        return partial(encode_plainly, self._predictions)
+
+
+def _at_once(model: LoadedModel, body: Body, head: RequestHead) -> Decoded | None:
+    _check_media_type(head.content_type)
+    json_bytes = _json_bytes(head)
+    if is_brief(bytes(body), json_bytes) and is_brief_to_convert(len(body), model.signature):
+        return _decoded(model, bytes(body), json_bytes)
+    return None
+
+
+def _decode(model: LoadedModel, body: Body, head: RequestHead) -> Decoded:
+    with decoding(len(body)):
+        return _decoded(model, bytes(body), _json_bytes(head))
+
+
+def _decoded(model: LoadedModel, body: bytes, json_bytes: int | None) -> Decoded:
+    asked, arrays = read(body, json_bytes, model.bounds)
+    parsed_at_s = time.perf_counter()
+    payload = to_payload(asked, arrays, model.signature)
+    model.bounds.check_rows(payload.rows)
+    payload.parsed_at_s = parsed_at_s
+    return payload, InferFormat(asked, model)
+
+
+def _check_media_type(content_type: str | None) -> None:
+    """Refuses what any page may send to any site, without a browser asking first whether it may.
+
+    Raises:
+        UnsupportedMediaType
+    """
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type in _OF_FORMS:
+        raise UnsupportedMediaType(f"The content type '{media_type}' is not read here, expected application/json.")
+
+
+def _json_bytes(head: RequestHead) -> int | None:
+    text = head.header(JSON_LENGTH)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise BadRequest(f"Inference-Header-Content-Length must be a number of bytes, got '{text[:40]}'.")
+    return int(text)
+
+
+def refusal(error: Exception, request_id: str | None = None) -> Reply:
+    """The answer that says what is wrong, in this protocol's shape."""
+    return in_shape(error_reply(error, request_id))
+
+
+def in_shape(reply: Reply) -> Reply:
+    """The refusal `reply` as this protocol words it."""
+    try:
+        message = msgspec.json.decode(reply.body)["message"]
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        message = reply.body.decode(errors="replace")
+    return reply._replace(body=msgspec.json.encode({"error": message}), content_type=JSON)
+
+
+OPEN_INFERENCE = ScoringProtocol(_at_once, _decode, refusal, gzips=True)

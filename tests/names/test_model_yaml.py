@@ -8,12 +8,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiltyard import pyfunc
+from tiltyard import model_yaml, pyfunc
 from tiltyard.errors import InvalidParameterValue
+from tiltyard.model_yaml import MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, read_yaml
 from tiltyard.pyfunc import data_types
 from tiltyard.pyfunc.data_types import MAX_TYPE_DEPTH
-from tiltyard.pyfunc.format import model_yaml
-from tiltyard.pyfunc.format.model_yaml import MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, read_yaml
 from tiltyard.pyfunc.schema import Schema
 
 _LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

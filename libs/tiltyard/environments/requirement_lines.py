@@ -1,15 +1,11 @@
 """The lines of a model's requirements with all that they name: of a file its content counts, not its name."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
-
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.uri import contain
@@ -75,10 +71,10 @@ class RequirementLines:
         """Asks no more for what matches."""
         self._requirements = [line for line in self._requirements if not pattern.match(line.text)]
 
-    def digest(self, python: str) -> str:
-        """What tells these requirements, for this Python, from all others."""
-        told = [python, [line.key for line in self._requirements], [line.key for line in self._constraints]]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    @property
+    def keys(self) -> tuple[list[str], list[str]]:
+        """What tells these requirements, and these constraints, from all others."""
+        return [line.key for line in self._requirements], [line.key for line in self._constraints]
 
     def are_met_by(self, version_of: Callable[[str], str | None]) -> bool:
         """Whether packages of these versions are all that is asked for."""
@@ -180,14 +176,21 @@ def _content(path: Path) -> str:
     return hashed.hexdigest()
 
 
+def normal_name(name: str) -> str:
+    """A distribution's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _is_met(line: str, version_of: Callable[[str], str | None], *, needed: bool) -> bool:
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         wanted = Requirement(line)
     except InvalidRequirement:
         return False
     if wanted.marker is not None and not wanted.marker.evaluate():
         return True
-    here = version_of(canonicalize_name(wanted.name))
+    here = version_of(normal_name(wanted.name))
     if here is None:
         return not needed
     return wanted.url is None and wanted.specifier.contains(here, prereleases=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tiltyard.environments.build import environment
+from tiltyard.environments.requirement_lines import RequirementLines
+from tiltyard.environments.requirements import EnvironmentSpec, of_model
 from tiltyard.errors import InvalidParameterValue
-from tiltyard_serving.isolation import environment as module
-from tiltyard_serving.isolation.environment import environment_of
-from tiltyard_serving.isolation.requirement_lines import RequirementLines
 
 MLMODEL = "flavors: {python_function: {loader_module: own}}\n"
 
@@ -46,7 +46,7 @@ def test_a_file_that_a_line_names_is_part_of_what_is_asked_for(tmp_path: Path, l
     digests = []
     for name, content in (("1", "numpy==1"), ("2", "numpy==2"), ("3", "numpy==1")):
         folder = write(tmp_path / name, {"wheels/own.whl": content})
-        digests.append(RequirementLines(folder, [line]).digest("3.11"))
+        digests.append(EnvironmentSpec("3.11", RequirementLines(folder, [line])).digest)
     assert digests[0] == digests[2] != digests[1]
 
 
@@ -66,14 +66,13 @@ def test_lines_are_read_as_they_are_written(tmp_path: Path) -> None:
     assert lines.constraints == ["pandas<3", "scipy<2"]
 
 
-def test_constraints_say_nothing_of_what_is_absent() -> None:
+def test_constraints_say_nothing_of_what_is_absent(tmp_path: Path) -> None:
     """The server's packages will do when what is asked for is there and no constraint speaks against it."""
     here = {"numpy": "2.0", "pandas": "2.2"}
 
     def met(requirement: str, constraint: str) -> bool:
-        lines = RequirementLines(Path("/nowhere"), [requirement])
-        lines._constraints = RequirementLines(Path("/nowhere"), [constraint])._requirements
-        return lines.are_met_by(here.get)
+        write(tmp_path, {"constraints.txt": constraint})
+        return RequirementLines(tmp_path, [requirement, "-c constraints.txt"]).are_met_by(here.get)
 
     assert met("numpy>=1", "absent<3")
     assert met("numpy>=1", "pandas<3")
@@ -101,7 +100,7 @@ def test_constraints_say_nothing_of_what_is_absent() -> None:
 def test_what_cannot_be_asked_for_is_refused(tmp_path: Path, files: dict[str, str], said: str) -> None:
     """A model whose files ask for too much, or for what it does not hold, is refused with the reason."""
     with pytest.raises(InvalidParameterValue, match=said):
-        environment_of(write(tmp_path / "model", files), tmp_path / "cache")
+        of_model(write(tmp_path / "model", files))
 
 
 def wheel(path: Path, number: int) -> None:
@@ -115,9 +114,8 @@ def wheel(path: Path, number: int) -> None:
         file.writestr(f"{about}/RECORD", "")
 
 
-def test_versions_with_wheels_of_one_name_get_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_with_wheels_of_one_name_get_their_own(tmp_path: Path) -> None:
     """Each environment has the package beside its model, within its constraints; no file of a model configures uv."""
-    monkeypatch.setattr(module, "RUNTIME", ())
     numbers = []
     for number in (1, 2):
         folder = write(
@@ -129,8 +127,8 @@ def test_versions_with_wheels_of_one_name_get_their_own(tmp_path: Path, monkeypa
             },
         )
         wheel(folder / "wheels" / "tydep-1.0-py3-none-any.whl", number)
-        python = environment_of(folder, tmp_path / "cache").python
-        [package] = python.parent.parent.glob("lib/python*/site-packages/tydep.py")
+        built = environment(of_model(folder), tmp_path / "cache")
+        [package] = built.glob("lib/python*/site-packages/tydep.py")
         numbers.append(package.read_text())
     assert numbers == ["NUMBER = 1\n", "NUMBER = 2\n"]
 
@@ -142,4 +140,4 @@ def test_environments_of_another_user_are_not_run(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "environments").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InvalidParameterValue, match="is a link"):
-        environment_of(folder, tmp_path / "cache")
+        environment(of_model(folder), tmp_path / "cache")
