@@ -51,7 +51,7 @@ async def set_alias(
     current = await _current(session, model, alias, expected_version)
     if await _missing_versions(session, model, {number}):
         raise no_version(model["name"], version)
-    await _move(session, who, model, alias, current, number)
+    await _point(session, who, model, alias, current, number)
     return {"name": model["name"], "alias": alias, "version": number}
 
 
@@ -98,7 +98,7 @@ async def rollback_alias(
     gone = await _missing_versions(session, model, set(earlier))
     for version in earlier:
         if version != current and version not in gone:
-            await _move(session, who, model, alias, current, version)
+            await _point(session, who, model, alias, current, version)
             return {"name": model["name"], "alias": alias, "version": version}
     raise ResourceDoesNotExist(
         f"Alias '{alias}' of registered model '{model['name']}' has no earlier version to go back to."
@@ -216,7 +216,7 @@ def no_latest(shown: str) -> ResourceDoesNotExist:
     return ResourceDoesNotExist(f"Latest version not found for model {shown}.")
 
 
-async def _move(session: Session, who: Principal, model: Found, alias: str, current: int | None, version: int) -> None:
+async def _point(session: Session, who: Principal, model: Found, alias: str, current: int | None, version: int) -> None:
     if version == current:
         return
     columns = {"registered_model_id": model["id"], "alias": [alias], "version": version}

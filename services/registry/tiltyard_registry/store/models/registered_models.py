@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from tiltyard.errors import ResourceConflict
 from tiltyard.names import check_new_name, parse_model_name
@@ -78,7 +78,7 @@ async def create_registered_model(
         model={"id": model_id, "name": shown},
         after={"name": shown, "description": description, "tags": checked},
     )
-    return await _shown(session, who, shown)
+    return await _shown(session, model_id)
 
 
 async def get_registered_model(session: Session, who: Principal, name: str) -> Row:
@@ -87,7 +87,7 @@ async def get_registered_model(session: Session, who: Principal, name: str) -> R
     Raises:
         ResourceDoesNotExist: no model has this name.
     """
-    return await _shown(session, who, name)
+    return (await related_rows.model_rows(session, [await find_model(session, who, SEE, name)]))[0]
 
 
 async def update_registered_model(session: Session, who: Principal, name: str, *, description: str | None) -> Row:
@@ -101,7 +101,7 @@ async def update_registered_model(session: Session, who: Principal, name: str, *
     if change is not None:
         await touch(session, who, model, description=change[1]["description"])
         outbox.record(session, who, "update_registered_model", model=model, before=change[0], after=change[1])
-    return await _shown(session, who, model["name"])
+    return await _shown(session, model["id"])
 
 
 async def rename_registered_model(session: Session, who: Principal, name: str, new_name: str) -> Row:
@@ -123,13 +123,13 @@ async def rename_registered_model(session: Session, who: Principal, name: str, n
         moved["schema_id"] = await schemas.ensure_schema(session, who, parsed.catalog, parsed.schema)
     model = await lock_model(session, who, Privilege.MANAGE, name)
     if shown == model["name"]:
-        return await _shown(session, who, shown)
+        return await _shown(session, model["id"])
     with already_exists(_taken(shown)):
         await touch(session, who, model, **moved)
     outbox.record(
         session, who, "rename_registered_model", model=model, before={"name": model["name"]}, after={"name": shown}
     )
-    return await _shown(session, who, shown)
+    return await _shown(session, model["id"])
 
 
 async def delete_registered_model(
@@ -205,8 +205,10 @@ def remembered(version: Found) -> Row:
     return {name: version[name] for name in (*kept, "manifest_digest")} | {"tags": tags}
 
 
-async def _shown(session: Session, who: Principal, name: str) -> Row:
-    return (await related_rows.model_rows(session, [await find_model(session, who, SEE, name)]))[0]
+async def _shown(session: Session, model_id: int) -> Row:
+    """A model as this transaction has left it."""
+    found = await session.all(select(registered_models).where(registered_models.c.id == model_id))
+    return (await related_rows.model_rows(session, found))[0]
 
 
 def _taken(shown: str) -> str:

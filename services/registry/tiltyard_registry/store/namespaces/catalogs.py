@@ -1,20 +1,17 @@
 """Catalogs: the first part of a model's three-part name."""
 
-import uuid
 from collections.abc import Mapping
-from typing import Any
 
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, func, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
-from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
-from tiltyard_registry.rules.properties import check_properties, with_properties
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
+from tiltyard_registry.store.namespaces.namespace_rows import CATALOG, Change, change_row, insert_row
 from tiltyard_registry.store.namespaces.renamed_models import move_models
-from tiltyard_registry.store.sql.session import Row, Session, already_exists, now_ms
+from tiltyard_registry.store.sql.session import Row, Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs, schemas
 
@@ -37,29 +34,7 @@ async def create_catalog(
     """
     check_new_name(check_part(name, parameter="name"), parameter="name")
     await access.require(session, who, Privilege.CREATE_CATALOG)
-    now = now_ms()
-    comment = limits.check_description(comment)
-    kept = check_properties(properties)
-    with already_exists(_taken(name)):
-        catalog_id = await session.scalar(
-            insert(catalogs)
-            .returning(catalogs.c.id)
-            .values(
-                uuid=str(uuid.uuid4()),
-                name=name,
-                comment=comment,
-                properties=kept,
-                owner=who.name,
-                created_at=now,
-                created_by=who.name,
-                updated_at=now,
-                updated_by=who.name,
-            )
-        )
-    await access.own(session, who, Kind.CATALOG, catalog_id)
-    after = {"name": name, "comment": comment} | ({"properties": dict(properties)} if properties else {})
-    outbox.record(session, who, "create_catalog", name=name, after=after)
-    return dict(await find_catalog(session, who, SEE, name))
+    return await _row(session, await insert_row(session, who, CATALOG, name, comment, properties))
 
 
 async def get_catalog(session: Session, who: Principal, name: str) -> Row:
@@ -93,31 +68,14 @@ async def update_catalog(
         ResourceAlreadyExists: the new name is taken.
         InvalidParameterValue: nothing to change was given, or the catalog is built in and may not be renamed.
     """
-    if new_name is None and comment is None and properties is None:
-        raise InvalidParameterValue("No updated fields defined.")
+    wanted = Change(new_name, comment, properties)
+    wanted.check()
     row = await find_catalog(session, who, Privilege.MANAGE, name, lock=True)
-    after: dict[str, Any] = {}
-    if comment is not None:
-        after["comment"] = limits.check_description(comment)
-    if properties is not None:
-        after["properties"] = check_properties(properties)
-    if new_name is not None and new_name != name:
-        check_new_name(check_part(new_name, parameter="new_name"), parameter="new_name")
-        if name in _BUILT_IN:
-            raise InvalidParameterValue(f"Catalog {name} is built in and cannot be renamed.")
-        after["name"] = new_name
-    change = outbox.changed(row, after)
-    if change is not None:
-        stamp = {"updated_at": now_ms(), "updated_by": who.name}
-        with already_exists(_taken(str(new_name))):
-            await session.execute(update(catalogs).where(catalogs.c.id == row["id"]).values(**after, **stamp))
-        before, now = map(with_properties, change)
-        outbox.record(session, who, "update_catalog", name=name, before=before, after=now)
-        if "name" in change[1]:
-            inside = select(schemas.c.id, schemas.c.name).where(schemas.c.catalog_id == row["id"])
-            for schema in await session.all(inside):
-                await move_models(session, who, schema["id"], str(new_name), schema["name"])
-    return dict(await find_catalog(session, who, SEE, after.get("name", name)))
+    if await change_row(session, who, CATALOG, row, name, wanted, is_built_in=name in _BUILT_IN):
+        inside = select(schemas.c.id, schemas.c.name).where(schemas.c.catalog_id == row["id"])
+        for schema in await session.all(inside):
+            await move_models(session, who, schema["id"], str(new_name), schema["name"])
+    return await _row(session, row["id"])
 
 
 async def delete_catalog(session: Session, who: Principal, name: str, *, force: bool = False) -> None:
@@ -168,5 +126,5 @@ async def find_catalog(
     return access.admit(who, wanted, row, missing, f"catalog {name}")
 
 
-def _taken(name: str) -> str:
-    return f"Catalog (name={name}) already exists."
+async def _row(session: Session, id: int) -> Row:
+    return dict(*await session.all(select(catalogs).where(catalogs.c.id == id)))

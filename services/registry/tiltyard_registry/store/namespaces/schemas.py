@@ -1,21 +1,19 @@
 """Schemas: the middle of a model's three-part name."""
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, func, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
-from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
-from tiltyard_registry.rules.properties import check_properties, with_properties
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.namespaces import catalogs
+from tiltyard_registry.store.namespaces.namespace_rows import SCHEMA, Change, change_row, insert_row
 from tiltyard_registry.store.namespaces.renamed_models import move_models
-from tiltyard_registry.store.sql.session import Row, Session, already_exists, now_ms
+from tiltyard_registry.store.sql.session import Row, Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs as catalog_table
 from tiltyard_registry.tables.namespaces import schemas
@@ -40,7 +38,9 @@ async def create_schema(
     """
     check_new_name(check_part(name, parameter="name"), parameter="name")
     catalog = await catalogs.find_catalog(session, who, Privilege.CREATE_SCHEMA, catalog_name, lock=True)
-    return await _insert(session, who, catalog, name, limits.check_description(comment), properties or {})
+    full = f"{catalog['name']}.{name}"
+    id = await insert_row(session, who, SCHEMA, full, comment, properties, catalog_id=catalog["id"])
+    return await _row(session, id)
 
 
 async def get_schema(session: Session, who: Principal, catalog_name: str, name: str) -> Row:
@@ -83,29 +83,13 @@ async def update_schema(
         ResourceAlreadyExists: the new name is taken.
         InvalidParameterValue: nothing to change was given, or the schema is built in and may not be renamed.
     """
-    if new_name is None and comment is None and properties is None:
-        raise InvalidParameterValue("No updated fields defined.")
+    wanted = Change(new_name, comment, properties)
+    wanted.check()
     row = await find_schema(session, who, Privilege.MANAGE, catalog_name, name, lock=True)
-    after: dict[str, Any] = {}
-    if comment is not None:
-        after["comment"] = limits.check_description(comment)
-    if properties is not None:
-        after["properties"] = check_properties(properties)
-    if new_name is not None and new_name != name:
-        check_new_name(check_part(new_name, parameter="new_name"), parameter="new_name")
-        if (catalog_name, name) in BUILT_IN_SCHEMAS:
-            raise InvalidParameterValue(f"Schema {catalog_name}.{name} is built in and cannot be renamed.")
-        after["name"] = new_name
-    change = outbox.changed(row, after)
-    if change is not None:
-        stamp = {"updated_at": now_ms(), "updated_by": who.name}
-        with already_exists(_taken(f"{catalog_name}.{new_name}")):
-            await session.execute(update(schemas).where(schemas.c.id == row["id"]).values(**after, **stamp))
-        before, now = map(with_properties, change)
-        outbox.record(session, who, "update_schema", name=f"{catalog_name}.{name}", before=before, after=now)
-        if "name" in change[1]:
-            await move_models(session, who, row["id"], catalog_name, str(new_name))
-    return _shown(await find_schema(session, who, SEE, catalog_name, after.get("name", name)))
+    is_built_in = (catalog_name, name) in BUILT_IN_SCHEMAS
+    if await change_row(session, who, SCHEMA, row, f"{catalog_name}.{name}", wanted, is_built_in=is_built_in):
+        await move_models(session, who, row["id"], catalog_name, str(new_name))
+    return await _row(session, row["id"])
 
 
 async def delete_schema(session: Session, who: Principal, catalog_name: str, name: str) -> None:
@@ -182,46 +166,9 @@ def _named(catalog_name: str, name: str) -> Any:
     return _SCHEMAS.where(catalog_table.c.name == catalog_name, schemas.c.name == name)
 
 
-async def _insert(
-    session: Session,
-    who: Principal,
-    catalog: Row | RowMapping,
-    name: str,
-    comment: str | None,
-    properties: Mapping[str, str],
-) -> Row:
-    now, kept = now_ms(), check_properties(properties)
-    with already_exists(_taken(f"{catalog['name']}.{name}")):
-        schema_id = await session.scalar(
-            insert(schemas)
-            .returning(schemas.c.id)
-            .values(
-                uuid=str(uuid.uuid4()),
-                catalog_id=catalog["id"],
-                name=name,
-                comment=comment,
-                properties=kept,
-                owner=who.name,
-                created_at=now,
-                created_by=who.name,
-                updated_at=now,
-                updated_by=who.name,
-            )
-        )
-    await access.own(session, who, Kind.SCHEMA, schema_id)
-    outbox.record(
-        session,
-        who,
-        "create_schema",
-        name=f"{catalog['name']}.{name}",
-        after={"name": name, "comment": comment} | ({"properties": dict(properties)} if properties else {}),
-    )
-    return _shown(await find_schema(session, who, SEE, catalog["name"], name))
+async def _row(session: Session, id: int) -> Row:
+    return _shown(*await session.all(_SCHEMAS.where(schemas.c.id == id)))
 
 
 def _shown(row: RowMapping) -> Row:
     return {**row, "full_name": f"{row['catalog_name']}.{row['name']}"}
-
-
-def _taken(name: str) -> str:
-    return f"Schema (name={name}) already exists."
