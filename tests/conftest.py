@@ -12,6 +12,7 @@ from hypothesis import settings
 # Each after those it imports from, so that pytest rewrites its asserts.
 pytest_plugins = [
     "tests.fixtures.order",
+    "tests.fixtures.checkout",
     "tests.fixtures.processes",
     "tests.fixtures.artifacts",
     "tests.fixtures.postgres",

@@ -65,9 +65,10 @@ def contents(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def forget_what_this_process_saw() -> None:
+def forget_what_this_process_saw(cache: ModelCache) -> None:
     """Stands for a new process, which has hashed nothing yet."""
-    verification._seen.clear()
+    for entry in (cache.root / "models").rglob("*"):
+        verification.forget(entry)
 
 
 def test_what_is_fetched_is_what_was_registered(cache: ModelCache, model: Path, manifest: Manifest) -> None:
@@ -86,7 +87,7 @@ def test_a_second_fetch_reads_nothing(cache: ModelCache, model: Path, manifest: 
     source = CountingSource(model, log)
     cache.fetch(manifest, source)
     cache.fetch(manifest, source)
-    forget_what_this_process_saw()
+    forget_what_this_process_saw(cache)
     cache.fetch(manifest, source)
     assert sorted(log.read_text().split()) == sorted(FILES)
 
@@ -123,7 +124,7 @@ def test_a_damaged_entry_is_dropped_and_fetched_again(
             file.rename(file.with_name("old"))
             file.write_bytes(b"\x81" * 300_000)
     if new_process:
-        forget_what_this_process_saw()
+        forget_what_this_process_saw(cache)
     assert contents(cache.fetch(manifest, source).path) == FILES
     assert not file.is_symlink()
 
@@ -135,7 +136,7 @@ def test_a_planted_file_is_removed(cache: ModelCache, model: Path, manifest: Man
     (directory / "data" / "sub").mkdir()
     (directory / "data" / "sub" / "evil.pyc").write_bytes(b"1")
     (directory / "linked").symlink_to(tmp_path)
-    forget_what_this_process_saw()
+    forget_what_this_process_saw(cache)
     assert contents(cache.fetch(manifest, DirectorySource(model)).path) == FILES
     assert not (directory / "linked").exists()
 
@@ -198,7 +199,7 @@ def test_a_broken_connection_is_tried_again(cache: ModelCache, model: Path, mani
 
     source = Breaking(model)
     assert contents(cache.fetch(manifest, source).path) == FILES
-    forget_what_this_process_saw()
+    forget_what_this_process_saw(cache)
     cache_of_another_host = ModelCache(cache.root / "other")
     source.failures = 99
     with pytest.raises(errors.TransportError):

@@ -8,7 +8,7 @@ import psutil
 
 from tests.fixtures.processes import unused_port
 from tests.fixtures.services import Service
-from tests.server.test_workers import eventually
+from tests.fixtures.waiting import wait_until
 
 
 def _listens(port: int) -> bool:
@@ -23,12 +23,12 @@ def test_sigterm_ends_both_services(tmp_path: Path) -> None:
     demo = Service("demo", *options, log=tmp_path / "demo.log", port_flag="--serving-port")
     demo.start(wait=False)
     try:
-        assert eventually(lambda: "Ctrl-C stops both" in demo.logs or not demo.running, 120), demo.logs
+        wait_until(lambda: "Ctrl-C stops both" in demo.logs or not demo.running, 120, told=lambda: demo.logs)
         assert _listens(registry_port) and _listens(demo.port), demo.logs
         started = psutil.Process(demo.pid).children(recursive=True)
         assert started
         demo.signal(signal.SIGTERM)
-        assert eventually(lambda: not demo.running, 60), demo.logs
+        wait_until(lambda: not demo.running, told=lambda: demo.logs)
         assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
         assert not _listens(registry_port) and not _listens(demo.port)
         assert "Stopping." in demo.logs

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 import urllib.error
 import urllib.request
 
@@ -12,6 +11,7 @@ import pytest
 
 import tiltyard
 from tests.fixtures.services import StartService
+from tests.fixtures.waiting import PATIENCE_S, wait_until
 
 MODEL = "main.tests.constant"
 
@@ -44,13 +44,14 @@ def test_up_serves_what_is_promoted_and_ends_in_order(up: StartService, serving_
             client.set_alias(MODEL, "champion", version)
             if version == 1:
                 service.wait_for_log("Ctrl-C stops both.")
-            deadline = time.monotonic() + 60
             # Every worker follows by itself: of twenty answers in a row each gives some.
-            while {score(serving_url, 1)[1] for _ in range(20)} != {f"{MODEL}/{version}"}:
-                assert time.monotonic() < deadline, service.logs
+            wait_until(
+                lambda served={f"{MODEL}/{version}"}: {score(serving_url, 1)[1] for _ in range(20)} == served,
+                told=lambda: service.logs,
+            )
             assert score(serving_url, 3)[0] == [version] * 3
     processes = psutil.Process(service.pid).children(recursive=True)
     os.kill(service.pid, signal.SIGINT)
     # Serving holds a blocking query of 20 s at the registry all the time; neither waits for it to run out.
     assert service.wait(18) == 0, service.logs
-    assert psutil.wait_procs(processes, timeout=5)[1] == []
+    assert psutil.wait_procs(processes, timeout=PATIENCE_S)[1] == []

@@ -80,9 +80,9 @@ class ScriptedServer:
             def log_message(self, *arguments: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        self.listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.listening.server_address[1]}"
+        threading.Thread(target=self.listening.serve_forever, args=(0.01,), daemon=True).start()
 
     def answers(self, *replies: Reply) -> None:
         """Gives these answers in turn, and the last one for ever."""
@@ -90,8 +90,8 @@ class ScriptedServer:
         self.script = lambda request: left.pop(0) if len(left) > 1 else left[0]
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.listening.shutdown()
+        self.listening.server_close()
 
 
 def reply(status: int, content: Any, **headers: str) -> Reply:

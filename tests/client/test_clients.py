@@ -391,13 +391,13 @@ def test_connections_are_reused(server: ScriptedServer) -> None:
     """A kept connection serves many calls."""
     server.answers(reply(200, {"alias": "a", "version": "3"}))
     ports: set[Any] = set()
-    handle = server._server.process_request
+    handle = server.listening.process_request
 
     def process(request: Any, address: Any) -> None:
         ports.add(address)
         handle(request, address)
 
-    server._server.process_request = process  # type: ignore[method-assign]
+    server.listening.process_request = process  # type: ignore[method-assign]
     with Client(server.url) as client:
         for _ in range(5):
             client.get_alias("m", "a")

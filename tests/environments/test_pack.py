@@ -13,7 +13,7 @@ import pytest
 
 import tiltyard
 from tests.environments.test_requirement_lines import wheel, write
-from tiltyard.environments.pack import ARCHIVE, _take_compiled, packed
+from tiltyard.environments.pack import ARCHIVE, packed, take_compiled
 from tiltyard.environments.requirements import of_model
 
 
@@ -47,7 +47,7 @@ def test_bytecode_of_the_same_files_is_taken(tmp_path: Path, monkeypatch: pytest
     (package / "changed.py").write_text("WHERE = 'elsewhere'\n")
     os.utime(package / "changed.py", ns=(before.st_atime_ns, before.st_mtime_ns))
     os.utime(package / "touched.py", (1_000_000, 1_000_000))
-    _take_compiled(ours, theirs)
+    take_compiled(ours, theirs)
     assert [path.name for path in package.rglob("*.pyc")] == [f"same.{sys.implementation.cache_tag}.pyc"]
     # Python itself takes it, as that of the file beside it.
     monkeypatch.syspath_prepend(str(theirs))

@@ -66,14 +66,13 @@ def test_lines_are_read_as_they_are_written(tmp_path: Path) -> None:
     assert lines.constraints == ["pandas<3", "scipy<2"]
 
 
-def test_constraints_say_nothing_of_what_is_absent() -> None:
+def test_constraints_say_nothing_of_what_is_absent(tmp_path: Path) -> None:
     """The server's packages will do when what is asked for is there and no constraint speaks against it."""
     here = {"numpy": "2.0", "pandas": "2.2"}
 
     def met(requirement: str, constraint: str) -> bool:
-        lines = RequirementLines(Path("/nowhere"), [requirement])
-        lines._constraints = RequirementLines(Path("/nowhere"), [constraint])._requirements
-        return lines.are_met_by(here.get)
+        write(tmp_path, {"constraints.txt": constraint})
+        return RequirementLines(tmp_path, [requirement, "-c constraints.txt"]).are_met_by(here.get)
 
     assert met("numpy>=1", "absent<3")
     assert met("numpy>=1", "pandas<3")

@@ -5,12 +5,12 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.fixtures.processes import GuardedProcess
+from tests.fixtures.waiting import wait_until
 
 HOUSE = Path(__file__).resolve().parents[2]
 
@@ -111,9 +111,13 @@ class Session:
             self._environment[exported[1]] = exported[2]
             return
         # A change may take a moment to arrive; whoever reads would ask again.
-        deadline = time.monotonic() + 60
-        while not (done := self._run(line, folder)).shows(tuple(map(self._here, command.shown))):
-            assert time.monotonic() < deadline, f"{line}\nshows not\n{command.shown}\nbut {done}"
+        done: list[Any] = []
+
+        def shows() -> bool:
+            done.append(self._run(line, folder))
+            return done[-1].shows(tuple(map(self._here, command.shown)))
+
+        wait_until(shows, told=lambda: f"{line}\nshows not\n{command.shown}\nbut {done[-1]}")
 
     def _run(self, line: str, folder: Path | None) -> "_Done":
         done = subprocess.run(

@@ -10,7 +10,7 @@ import obstore
 import psutil
 from obstore.store import from_url
 
-from tests.server.test_workers import eventually
+from tests.fixtures.waiting import wait_until
 
 
 async def test_postgres_is_a_server_and_each_database_is_empty(new_postgres_url: Callable[..., str]) -> None:
@@ -54,5 +54,5 @@ def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
         pid = int(run.stdout.readline())
         assert psutil.pid_exists(pid) and folder.exists()
         run.kill()
-    assert eventually(lambda: not folder.exists(), 30)
+    wait_until(lambda: not folder.exists(), 30)
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

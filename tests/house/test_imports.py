@@ -139,8 +139,9 @@ def room_below(folder: str, module: str) -> str | None:
 
 
 def test_a_room_has_at_most_fourteen_modules() -> None:
-    """A folder is a room and not a corridor."""
-    sizes = Counter(file.parent for _, file in modules() if file.stem != "__init__")
+    """A folder is a room and not a corridor, of the product and of its tests."""
+    files = [*(file for _, file in modules()), *(ROOT / "tests").rglob("*.py")]
+    sizes = Counter(file.parent for file in files if file.stem != "__init__")
     assert {
         str(folder.relative_to(ROOT)): n for folder, n in sizes.items() if n > 14 and folder.name != "versions"
     } == {}
@@ -182,6 +183,15 @@ def test_an_import_loads_no_more_than_it_needs(statement: str, heavy: set[str]) 
     assert loaded_by(statement) & heavy == set()
 
 
+def test_importing_the_library_loads_little() -> None:
+    """`import tiltyard` brings fewer modules than one look at its help would: those of the library are a handful."""
+    before, after = loaded_by("pass"), loaded_by("import tiltyard")
+    assert before <= after
+    assert len({name for name in after if name.partition(".")[0] == "tiltyard"}) < 10
+    assert len(after - before) < 60
+
+
+@pytest.mark.bench
 def test_importing_the_library_takes_less_than_150_ms() -> None:
     """The best of several fresh interpreters imports `tiltyard` in under 0.15 s."""
     code = "import time; t = time.perf_counter(); import tiltyard; print(time.perf_counter() - t)"

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tests.fixtures.databases import migrated_sqlite
+from tests.fixtures.waiting import until
 from tests.house.test_limits import ROWS
 from tests.pyfunc.payload.columnar_bombs import arrow
 from tests.registry.api_app import MLFLOW, opened
@@ -39,8 +40,8 @@ async def ask_twice(app: App) -> Seen:
     """What the second of two requests is answered, that come at once: the first one takes a long time."""
     body = {"dataframe_split": {"columns": ["do"], "data": [["sleep 1"]]}}
     first = asyncio.create_task(told(app, body))
-    while not app.app.state.endpoints.named("default").members[0].served.slot.current.queued_requests:
-        await asyncio.sleep(0.005)
+    served = app.app.state.endpoints.named("default").members[0].served
+    await until(lambda: served.slot.current.queued_requests)
     answer = await told(app, body)
     await first
     return answer
@@ -140,9 +141,7 @@ async def test_a_connection_is_ended_as_the_table_says(flag: str, answer: str, t
         plug = Plug(app, patience)
         if flag == "--slow-client-s":
             plug.bring(b"POST /invocations HTTP/1.1\r\nHost:", 100)
-        async with asyncio.timeout(60):
-            while not plug.closed:
-                await asyncio.sleep(0.01)
+        await until(lambda: plug.closed)
         if answer == "closed":
             assert plug.written == []
         else:

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from uv import find_uv_bin
 
 from tests.fixtures.java import SHORT_LIFE
 from tests.fixtures.processes import unused_port
+from tests.fixtures.waiting import wait_until
 from tests.house.readme_session import HOUSE, Block, Command, Session, blocks, commands, path_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -120,14 +120,14 @@ def _uv() -> str:
 
 
 def _wait_for(url: str, session: Session) -> None:
-    deadline = time.monotonic() + 120
-    while True:
+    def answers() -> bool:
         try:
             with urllib.request.urlopen(url, timeout=5):
-                return
+                return True
         except (urllib.error.URLError, OSError):
-            assert time.monotonic() < deadline, session.services_log
-            time.sleep(0.05)
+            return False
+
+    wait_until(answers, 120, told=lambda: session.services_log)
 
 
 def _done(command: list[str]) -> None:

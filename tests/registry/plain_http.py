@@ -23,3 +23,9 @@ def post(port: int, path: str, body: bytes) -> tuple[int, Any]:
     """Status and JSON of the answer to a POST of a JSON body."""
     status, _, answer = ask(port, "POST", path, body, {"content-type": "application/json"})
     return status, json.loads(answer)
+
+
+def in_flight(port: int) -> float:
+    """How many requests are under way at the service, beside the one that asks."""
+    shown = ask(port, "GET", "/metrics")[2]
+    return float(shown.partition(b"\ntiltyard_http_requests_in_flight ")[2].split()[0]) - 1

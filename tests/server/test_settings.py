@@ -14,7 +14,7 @@ BOUNDED = [
     (kind, name, below)
     for kind in SERVICES
     for name, setting in settings_of(kind).items()
-    if (below := setting.meta.gt if setting.meta.gt is not None else setting.meta.ge) is not None
+    if (below := setting.bounds.gt if setting.bounds.gt is not None else setting.bounds.ge) is not None
 ]
 
 

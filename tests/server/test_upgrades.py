@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from tests.fixtures.waiting import until
 from tiltyard.server.connection import MAX_HEAD_BYTES, Connections
 from tiltyard.server.settings import ConnectionTimeouts
 
@@ -47,9 +48,8 @@ async def serving() -> AsyncIterator[int]:
     config = uvicorn.Config(echo, http=made, ws="none", lifespan="off", log_config=None, loop="none")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        running = asyncio.create_task(server._serve([listener]))
-        while not server.started:
-            await asyncio.sleep(0.005)
+        running = asyncio.create_task(server.serve([listener]))
+        await until(lambda: server.started)
         yield listener.getsockname()[1]
         server.should_exit = server.force_exit = True
         await running

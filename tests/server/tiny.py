@@ -43,8 +43,10 @@ class App:
             case ["health"]:
                 return (503 if draining.is_set() else 200), ""
             case ["slow", seconds]:
+                print("taking its time", flush=True)
                 await asyncio.sleep(float(seconds))
             case ["until-drain"]:
+                print("taking its time", flush=True)
                 await draining.wait()
             case ["die"]:
                 os._exit(9)

@@ -61,3 +61,9 @@ def score(port: int, body: Any, path: str = "/invocations", content_type: str | 
     data = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
     headers = {} if content_type is None else {"Content-Type": content_type}
     return request(port, "POST", path, data, headers)
+
+
+def in_flight(port: int) -> float:
+    """How many scoring requests are under way at the service."""
+    shown = request(port, "GET", "/metrics").body
+    return float(shown.partition(b"\ntiltyard_serving_requests_in_flight ")[2].split()[0])

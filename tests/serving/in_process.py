@@ -8,6 +8,7 @@ from typing import Any
 
 from litestar import Litestar
 
+from tests.fixtures.waiting import until
 from tests.serving.http_calls import Answer
 from tiltyard_serving.app import create_app
 from tiltyard_serving.auth.callers import Callers
@@ -73,9 +74,11 @@ class App:
 
     async def until_ready(self) -> None:
         """Returns once every configured model is loaded."""
-        async with asyncio.timeout(60):
-            while (await self.request("GET", "/health")).status != 200:
-                await asyncio.sleep(0.02)
+
+        async def healthy() -> bool:
+            return (await self.request("GET", "/health")).status == 200
+
+        await until(healthy)
 
 
 @asynccontextmanager

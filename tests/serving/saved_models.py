@@ -191,7 +191,7 @@ def centred(path: Path) -> None:
 
 
 def obedient(path: Path) -> None:
-    """Does what the text in its column says: fails, sleeps, ends the process, or returns odd things."""
+    """Does what its column says: fails, sleeps, waits for a file, ends the process, or returns odd things."""
 
     def predict(frame: Any) -> Any:
         import datetime
@@ -205,6 +205,9 @@ def obedient(path: Path) -> None:
             return 1 / 0
         if verb == "sleep":
             time.sleep(float(argument))
+        if verb == "until":
+            while not os.path.exists(argument):
+                time.sleep(0.01)
         if verb == "exit":
             sys.exit(3)
         if verb == "stop":

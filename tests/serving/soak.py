@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import uvloop
 
+from tests.fixtures.waiting import wait_until
 from tests.serving.saved_models import column, signature
 from tiltyard import pyfunc
 
@@ -76,12 +77,10 @@ class Soak:
         self._stop.set()
         self._thread.join()
 
-    def live_within(self, version: str, moved_s: float, timeout_s: float = 20.0) -> float:
+    def live_within(self, version: str, moved_s: float) -> float:
         """Seconds from `moved_s` until `version` answered first."""
-        while (first_s := self._first.get(version, -math.inf)) < moved_s:
-            assert time.monotonic() - moved_s < timeout_s, f"version {version} never answered"
-            time.sleep(0.005)
-        return first_s - moved_s
+        wait_until(lambda: self._first.get(version, -math.inf) >= moved_s, told=lambda: f"version {version}")
+        return self._first[version] - moved_s
 
     def forget(self, version: str) -> None:
         """The next answer of `version` is the first again."""

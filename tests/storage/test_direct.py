@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tiltyard import errors
 from tiltyard.storage import ArtifactStore, open_store
 from tiltyard.storage.artifact_store import DirectTransfers
-from tiltyard.storage.s3_direct import S3Direct, _refusal, _uploads
+from tiltyard.storage.s3_direct import S3Direct, refusal_of, uploads_in
 from tiltyard.storage.s3_signature import Keys, encoded, find_keys, presign, signed_headers
 
 from .test_artifact_store import names, put, read
@@ -100,11 +100,11 @@ async def test_an_ended_upload_is_known_by_its_parts(s3_uri: str) -> None:
     assert isinstance(direct, S3Direct)
     upload_id, (url,) = await direct.create_upload("a", 1)
     etag = send(url, b"whole")
-    assert not await direct._was_made_of("a", [(1, etag)])
+    assert not await direct.was_made_of("a", [(1, etag)])
     await direct.complete_upload("a", upload_id, [(1, etag)])
-    assert await direct._was_made_of("a", [(1, etag)])
+    assert await direct.was_made_of("a", [(1, etag)])
     for other in ([(1, etag), (2, etag)], [(1, '"x"')], [(1, '"' + "0" * 32 + '"')]):
-        assert not await direct._was_made_of("a", other)
+        assert not await direct.was_made_of("a", other)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ async def test_an_ended_upload_is_known_by_its_parts(s3_uri: str) -> None:
 )
 def test_what_s3_refuses_is_told_without_its_words(status: int, code: str, error: type[Exception]) -> None:
     """The caller's mistakes, ours, and what passes."""
-    assert type(_refusal(status, code)) is error
+    assert type(refusal_of(status, code)) is error
 
 
 async def test_parts_that_make_no_file_are_the_callers_mistake(store: ArtifactStore) -> None:
@@ -181,7 +181,7 @@ def test_what_amazon_says_of_uploads_is_understood() -> None:
         "<StorageClass>STANDARD</StorageClass><Initiated>2010-11-10T20:48:33.000Z</Initiated></Upload></L>"
     )
     began = int(datetime(2010, 11, 10, 20, 48, 33, tzinfo=UTC).timestamp() * 1000)
-    assert list(_uploads(text)) == [("my divisor", "XMgbGlrZSBlbHZpbmcncyBub3QgaGF2aW5nIG11Y2ggbHVjaw", began)]
+    assert list(uploads_in(text)) == [("my divisor", "XMgbGlrZSBlbHZpbmcncyBub3QgaGF2aW5nIG11Y2ggbHVjaw", began)]
 
 
 def test_a_store_without_keys_or_of_another_kind_offers_nothing(

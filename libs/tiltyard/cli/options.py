@@ -44,7 +44,7 @@ def of(
             return command(**given)
 
         known = settings_of(settings)
-        for name in reversed(names or [name for name, setting in known.items() if setting.meta.description]):
+        for name in reversed(names or [name for name, setting in known.items() if setting.told.description]):
             gathered = _option(begin + name, known[name])(gathered)
         return gathered
 
@@ -52,7 +52,7 @@ def of(
 
 
 def _option(name: str, setting: Setting) -> Callable[[Any], Any]:
-    told = setting.meta.extra or {}
+    told = setting.told.extra or {}
     flag = f"--{name.replace('_', '-')}"
     flags = told.get("flags") or (f"{flag}/--no-{flag[2:]}" if setting.type is bool else flag)
     attributes: dict[str, Any] = {"metavar": told.get("metavar")}
@@ -64,20 +64,20 @@ def _option(name: str, setting: Setting) -> Callable[[Any], Any]:
         attributes |= {"multiple": True, "callback": _parsed(told.get("parse", tuple))}
     else:
         attributes["type"] = _type(setting)
-    return option(flags, name, env=told.get("env"), show_default=True, help=setting.meta.description, **attributes)
+    return option(flags, name, env=told.get("env"), show_default=True, help=setting.told.description, **attributes)
 
 
 def _type(setting: Setting) -> Any:
-    meta = setting.meta
+    limits = setting.bounds
     if get_origin(setting.type) is Literal:
         return click.Choice(get_args(setting.type))
     if setting.type is Path:
-        is_file = bool((meta.extra or {}).get("is_file"))
+        is_file = bool((setting.told.extra or {}).get("is_file"))
         return click.Path(path_type=Path, file_okay=is_file, dir_okay=not is_file, exists=is_file)
     if setting.type is float:
-        return _FiniteRange(meta.ge if meta.gt is None else meta.gt, meta.le, min_open=meta.gt is not None)
+        return _FiniteRange(limits.ge if limits.gt is None else limits.gt, limits.le, min_open=limits.gt is not None)
     if setting.type is int:
-        return click.IntRange(cast("int | None", meta.ge), cast("int | None", meta.le))
+        return click.IntRange(cast("int | None", limits.ge), cast("int | None", limits.le))
     return setting.type
 
 

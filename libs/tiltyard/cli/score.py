@@ -3,7 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -149,25 +149,16 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
 @click.pass_context
 def score(
     context: click.Context,
+    /,
     model_uri: str,
     input_path: str,
     output_path: str,
-    input_format: str | None,
-    output_format: str | None,
-    mode: str,
-    output_col: str,
-    result_type: str | None,
-    where: str | None,
-    keep: list[str],
-    partition_by: list[str],
-    errors: str,
-    lineage: bool,
     master: str | None,
     submit: bool | None,
     conf: dict[str, str],
     registry_url: str | None,
-    accept_unverified: bool,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Score INPUT into OUTPUT with one exact version of a model, on the Spark that is given."""
     from tiltyard.models import resolve
@@ -177,29 +168,12 @@ def score(
     far = master is not None and not master.startswith(("local", "sc://"))
     if not is_submitted() and (far if submit is None else submit):
         context.exit(run_submitted(submit_line(context, master, conf), registry_url=registry_url))
-    check_local_places(input_path, output_path, mode=mode, master=master, conf=conf)
+    check_local_places(input_path, output_path, mode=how["mode"], master=master, conf=conf)
     # Now, and not when Spark is there: what the alias names is the job's from here on.
     reference = resolve(model_uri, registry_url=registry_url)
     spark = open_session(app_name=f"tiltyard score {model_uri}", master=master, conf=conf)
     try:
-        job = prepare_job(
-            spark,
-            reference.exact_uri,
-            input_path,
-            output_path,
-            input_format=input_format,
-            output_format=output_format,
-            mode=mode,
-            output_col=output_col,
-            keep=keep or None,
-            partition_by=partition_by,
-            result_type=result_type,
-            where=where,
-            errors=errors,
-            lineage=lineage,
-            registry_url=registry_url,
-            accept_unverified=accept_unverified,
-        )
+        job = prepare_job(spark, reference.exact_uri, input_path, output_path, registry_url=registry_url, **how)
         try:
             summary = job.run(_show_progress)
         except Exception as error:
@@ -209,7 +183,7 @@ def score(
     if as_json:
         click.echo(json.dumps(asdict(summary) | {"output": output_path, "rows_per_s": summary.rows_per_s}))
     else:
-        _print(summary, output_col)
+        _print(summary, how["output_col"])
 
 
 def _show_progress(line: str) -> None:

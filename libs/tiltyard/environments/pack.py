@@ -44,7 +44,7 @@ def _finish(directory: Path) -> None:
     about = site / f"tiltyard-{metadata.version('tiltyard')}.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(metadata.distribution("tiltyard").read_text("METADATA") or "", encoding="utf-8")
-    _take_compiled(Path(sysconfig.get_path("purelib")), site)
+    take_compiled(Path(sysconfig.get_path("purelib")), site)
     _replace_links(python)
     parts = sorted(directory.iterdir())
     # Stored and not compressed, which would take longer than it saves. Of a plain tar Spark loses the permissions.
@@ -53,7 +53,7 @@ def _finish(directory: Path) -> None:
             archive.add(part, arcname=part.name, filter=lambda entry: None if entry.issym() else entry)
 
 
-def _take_compiled(ours: Path, theirs: Path) -> None:
+def take_compiled(ours: Path, theirs: Path) -> None:
     """Copies the bytecode of packages that lie in both folders, so that not every executor compiles them anew.
 
     Python takes bytecode of a file of this very time and size, and no other is copied.

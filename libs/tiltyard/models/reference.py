@@ -121,19 +121,9 @@ def _registered(client: Client, uri: str, parsed: RegisteredUri) -> ModelReferen
         # Source: upstream's code for an alias that is not set. The URI itself was read without complaint.
         raise ResourceDoesNotExist(error.message) if isinstance(error, InvalidParameterValue) else error
     _check_ready(found.name, found.version, found.status)
-    return ModelReference(
-        uri,
-        found.location,
-        name=found.name,
-        version=int(found.version),
-        digest=found.digest,
-        run_id=found.run_id or None,
-        model_id=found.model_id or None,
-        source=found.source,
-        manifest=None if found.external else _manifest(client, found),
-        external=found.external,
-        registry_url=client.url,
-    )
+    manifest = None if found.external else _manifest(client, found)
+    exact = _version(client, uri, found, found.location)
+    return replace(exact, digest=found.digest, manifest=manifest, external=found.external)
 
 
 def _manifest(client: Client, found: Resolved) -> Manifest:
@@ -159,6 +149,10 @@ def _of_plain_server(client: Client, uri: str, parsed: RegisteredUri) -> ModelRe
     found = _version_of_plain_server(client, parsed)
     _check_ready(found.name, found.version, found.status)
     location = client.get_model_version_download_uri(found.name, found.version)
+    return replace(_version(client, uri, found, location), external=True)
+
+
+def _version(client: Client, uri: str, found: Resolved | ModelVersion, location: str) -> ModelReference:
     return ModelReference(
         uri,
         location,
@@ -167,7 +161,6 @@ def _of_plain_server(client: Client, uri: str, parsed: RegisteredUri) -> ModelRe
         run_id=found.run_id or None,
         model_id=found.model_id or None,
         source=found.source,
-        external=True,
         registry_url=client.url,
     )
 

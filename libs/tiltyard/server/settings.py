@@ -3,7 +3,8 @@
 import functools
 import ipaddress
 from collections.abc import Iterable
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, NamedTuple, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -12,20 +13,25 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard.server.host_guard import parse_allowed_hosts
 from tiltyard.telemetry.log_style import LogStyle
 
+Size = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+
 
 class Setting(NamedTuple):
-    """One field: its type but for None, its bounds and description, and its default."""
+    """One field: its type but for None, its bounds, what `setting` told of it, and its default."""
 
     type: Any
-    meta: Meta
+    bounds: Meta
+    told: Meta
     default: Any
 
 
 def setting(description: str, **told: Any) -> Meta:
     """The annotation of a field that is an option of the command, with that help.
 
-    `ge`, `gt` and `le` are its bounds. The rest is what the command line has otherwise than by the rule: its `flags`,
-    its variable `env`, a `metavar`, whether a path `is_file`, and a function that `parse`s several values.
+    `ge`, `gt` and `le` are its bounds; a field that may be None has them within: `Annotated[Count | None, …]`. The rest
+    is what the command line has otherwise than by the rule: its `flags`, its variable `env`, a `metavar`, whether a
+    path `is_file`, and a function that `parse`s several values.
     """
     bounds = {name: told.pop(name) for name in ("ge", "gt", "le") if name in told}
     return Meta(description=description, extra=told, **bounds)
@@ -49,10 +55,12 @@ def settings_of(kind: type[msgspec.Struct]) -> dict[str, Setting]:
     """The annotated fields of a struct, by name."""
     found = {}
     for field in msgspec.structs.fields(kind):
-        for part in (field.type, *get_args(field.type)):
-            if get_origin(part) is Annotated:
-                kind_of_value, meta = get_args(part)
-                found[field.name] = Setting(kind_of_value, meta, field.default)
+        if get_origin(field.type) is Annotated:
+            value, told = get_args(field.type)
+            if NoneType in get_args(value):
+                value = get_args(value)[0]
+            value, bounds = get_args(value) if get_origin(value) is Annotated else (value, told)
+            found[field.name] = Setting(value, bounds, told, field.default)
     return found
 
 
@@ -81,18 +89,18 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name, setting in settings_of(type(self)).items():
-            value, above, low, high = getattr(self, name), setting.meta.gt, setting.meta.ge, setting.meta.le
+            value, limits = getattr(self, name), setting.bounds
             if value is None:
                 continue
-            if above is not None and not value > above:
-                bounds = f"above {above}"
-            elif low is not None and high is not None and not low <= value <= high:
-                bounds = f"from {low} to {high}"
-            elif low is not None and not value >= low:
-                bounds = f"at least {low}"
+            if limits.gt is not None and not value > limits.gt:
+                expected = f"above {limits.gt}"
+            elif limits.le is not None and not cast("float", limits.ge) <= value <= limits.le:
+                expected = f"from {limits.ge} to {limits.le}"
+            elif limits.ge is not None and not value >= limits.ge:
+                expected = f"at least {limits.ge}"
             else:
                 continue
-            raise InvalidParameterValue(f"Setting '{name}' must be {bounds}, got {value}.")
+            raise InvalidParameterValue(f"Setting '{name}' must be {expected}, got {value}.")
 
 
 class Drain(msgspec.Struct, frozen=True):

@@ -85,10 +85,10 @@ class S3Direct:
         try:
             await self._ask("POST", await self._place(path), {"uploadId": upload_id}, body)
         except ResourceDoesNotExist:
-            if not await self._was_made_of(path, parts):
+            if not await self.was_made_of(path, parts):
                 raise
 
-    async def _was_made_of(self, path: str, parts: Sequence[tuple[int, str]]) -> bool:
+    async def was_made_of(self, path: str, parts: Sequence[tuple[int, str]]) -> bool:
         # A client whose connection broke completes again; of an ended upload S3 remembers nothing but the object.
         sums = [etag.strip('"') for _, etag in parts]
         if not all(re.fullmatch(r"[0-9a-f]{32}", one) for one in sums):
@@ -126,7 +126,7 @@ class S3Direct:
         more: Mapping[str, str] | None = {}
         while more is not None:
             _, text = await self._ask("GET", bucket, query | dict(more))
-            for key, upload_id, started_ms in _uploads(text):
+            for key, upload_id, started_ms in uploads_in(text):
                 if key.startswith(inside):
                     path = key[len(inside) :]
                     yield PendingUpload(upload_id, path, await self._size_bytes(path, upload_id), started_ms)
@@ -172,7 +172,7 @@ class S3Direct:
             raise TemporarilyUnavailable("The artifact store does not answer.", retry_after_s=5.0) from None
         # An upload is completed with 200 before it is known whether it can be; the error comes in the body.
         if answer.status_code >= 300 or "<Error>" in answer.text[:300]:
-            raise _refusal(answer.status_code, _first(answer.text, "Code"))
+            raise refusal_of(answer.status_code, _first(answer.text, "Code"))
         return answer.status_code, answer.text
 
 
@@ -184,7 +184,7 @@ def s3_direct(store: Any, uri: str) -> S3Direct | None:
     return None if keys is None else S3Direct(store, uri, keys)
 
 
-def _refusal(status: int, code: str) -> Exception:
+def refusal_of(status: int, code: str) -> Exception:
     if code in _GONE or (status == 404 and code not in _REFUSED):
         return ResourceDoesNotExist("There is no such multipart upload: it was completed, aborted, or never begun.")
     if code in _WRONG:
@@ -199,7 +199,7 @@ def _first(text: str, name: str) -> str:
     return unescape(found.group(1)).strip() if found else ""
 
 
-def _uploads(text: str) -> Iterator[tuple[str, str, int]]:
+def uploads_in(text: str) -> Iterator[tuple[str, str, int]]:
     for upload in re.findall(r"<Upload>(.*?)</Upload>", text, re.DOTALL):
         started = datetime.fromisoformat(_first(upload, "Initiated").replace("Z", "+00:00"))
         yield unquote(_first(upload, "Key")), _first(upload, "UploadId"), int(started.timestamp() * 1000)

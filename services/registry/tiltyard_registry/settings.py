@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.server.settings import ServiceSettings, port_setting, setting, workers_setting
+from tiltyard.server.settings import Count, ServiceSettings, port_setting, setting, workers_setting
 
 MIB = 1024 * 1024
 
@@ -20,7 +20,7 @@ _ASYNC_DRIVERS = {
 
 
 def _quota(what: str) -> Meta:
-    return setting(f"Most {what}; without it, no limit. Give all processes of one database the same.", ge=1)
+    return setting(f"Most {what}; without it, no limit. Give all processes of one database the same.")
 
 
 class RegistrySettings(ServiceSettings, frozen=True, kw_only=True):
@@ -31,20 +31,14 @@ class RegistrySettings(ServiceSettings, frozen=True, kw_only=True):
     data_dir: Annotated[Path, setting("Folder of the embedded database and of local artifacts.")] = Path(
         "tiltyard-data"
     )
-    database_url: (
-        Annotated[
-            str,
-            setting("postgresql+asyncpg://… or sqlite+aiosqlite:///…; without it, SQLite in the data folder."),
-        ]
-        | None
-    ) = None
-    artifact_root: (
-        Annotated[
-            str,
-            setting("Where artifacts are kept: a folder or s3://bucket/prefix; without it, the data folder."),
-        ]
-        | None
-    ) = None
+    database_url: Annotated[
+        str | None,
+        setting("postgresql+asyncpg://… or sqlite+aiosqlite:///…; without it, SQLite in the data folder."),
+    ] = None
+    artifact_root: Annotated[
+        str | None,
+        setting("Where artifacts are kept: a folder or s3://bucket/prefix; without it, the data folder."),
+    ] = None
     # Names of auth providers, asked in this order.
     auth: tuple[str, ...] = ("anonymous",)
     max_connections: Annotated[int, setting("Most database connections of each process.", ge=1)] = 16
@@ -73,10 +67,10 @@ class RegistrySettings(ServiceSettings, frozen=True, kw_only=True):
             env="REGISTRY_MAX_ARRIVING_BYTES",
         ),
     ] = 256 * MIB
-    max_params_per_run: Annotated[int, _quota("params that a run may have")] | None = None
-    max_tags_per_run: Annotated[int, _quota("tags that a run may have, its name being one")] | None = None
-    max_points_per_run: Annotated[int, _quota("points that the metrics of a run may have together")] | None = None
-    max_runs_per_experiment: Annotated[int, _quota("active runs that an experiment may have")] | None = None
+    max_params_per_run: Annotated[Count | None, _quota("params that a run may have")] = None
+    max_tags_per_run: Annotated[Count | None, _quota("tags that a run may have, its name being one")] = None
+    max_points_per_run: Annotated[Count | None, _quota("points that the metrics of a run may have together")] = None
+    max_runs_per_experiment: Annotated[Count | None, _quota("active runs that an experiment may have")] = None
     max_request_entries: Annotated[
         int,
         setting(

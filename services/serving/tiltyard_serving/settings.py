@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from tiltyard.pyfunc.payload.bounds import Bounds
-from tiltyard.server.settings import ServiceSettings, port_setting, setting, workers_setting
+from tiltyard.server.settings import Count, ServiceSettings, Size, port_setting, setting, workers_setting
 
 MIB = 1024 * 1024
 
@@ -39,18 +39,15 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
             metavar="[NAME=]URI",
         ),
     ] = ()
-    config: (
-        Annotated[
-            Path,
-            setting(
-                "A YAML file of endpoints: models by traffic percentage, a shadow.",
-                env="SERVING_CONFIG",
-                metavar="FILE",
-                is_file=True,
-            ),
-        ]
-        | None
-    ) = None
+    config: Annotated[
+        Path | None,
+        setting(
+            "A YAML file of endpoints: models by traffic percentage, a shadow.",
+            env="SERVING_CONFIG",
+            metavar="FILE",
+            is_file=True,
+        ),
+    ] = None
     # A version that does badly in its trial gives way to the one before it again, which stays loaded until then.
     trial_requests: Annotated[
         int, setting("How many first requests a new version is judged by; 0 judges none.", ge=0)
@@ -61,32 +58,22 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
     ] = 0.5
     # No trial lasts longer.
     trial_s: Annotated[float, Meta(gt=0)] = 600.0
-    registry_url: (
-        Annotated[
-            str, setting("The registry; without it, MLFLOW_REGISTRY_URI, else MLFLOW_TRACKING_URI.", metavar="URL")
-        ]
-        | None
-    ) = None
-    cache_dir: (
-        Annotated[
-            Path,
-            setting(
-                "Where fetched versions are kept, shared by all processes of this machine; by default the user's cache."
-            ),
-        ]
-        | None
-    ) = None
-    cache_max_bytes: (
-        Annotated[
-            int,
-            setting(
-                "How many bytes that folder may hold; versions that were not used for longest go first. Without it, no "
-                "bound.",
-                ge=0,
-            ),
-        ]
-        | None
-    ) = None
+    registry_url: Annotated[
+        str | None, setting("The registry; without it, MLFLOW_REGISTRY_URI, else MLFLOW_TRACKING_URI.", metavar="URL")
+    ] = None
+    cache_dir: Annotated[
+        Path | None,
+        setting(
+            "Where fetched versions are kept, shared by all processes of this machine; by default the user's cache."
+        ),
+    ] = None
+    cache_max_bytes: Annotated[
+        Size | None,
+        setting(
+            "How many bytes that folder may hold; versions that were not used for longest go first. Without it, no "
+            "bound."
+        ),
+    ] = None
     accept_unverified: Annotated[
         bool,
         setting("Load external versions too, whose files cannot be verified.", flags="--accept-unverified"),
@@ -125,17 +112,12 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
     max_body_bytes: Annotated[
         int, setting("The largest request body that is read.", ge=1, env="SERVING_MAX_BODY_BYTES")
     ] = 64 * MIB
-    max_inflated_bytes: (
-        Annotated[
-            int,
-            setting(
-                "The most bytes that a compressed body may become; more is answered 413. Without it, as "
-                "--max-body-bytes.",
-                ge=1,
-            ),
-        ]
-        | None
-    ) = None
+    max_inflated_bytes: Annotated[
+        Count | None,
+        setting(
+            "The most bytes that a compressed body may become; more is answered 413. Without it, as --max-body-bytes."
+        ),
+    ] = None
     max_arriving_bytes: Annotated[
         int,
         setting(
@@ -172,17 +154,14 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
     )
     batch_rows: Annotated[int, setting("Rows that one merged prediction may have.", ge=1)] = 4096
 
-    payload_log_dir: (
-        Annotated[
-            str,
-            setting(
-                "Write sampled requests and answers as Parquet files into a directory or below s3://bucket/prefix; "
-                "without it, nothing is kept.",
-                metavar="DIR|URI",
-            ),
-        ]
-        | None
-    ) = None
+    payload_log_dir: Annotated[
+        str | None,
+        setting(
+            "Write sampled requests and answers as Parquet files into a directory or below s3://bucket/prefix; "
+            "without it, nothing is kept.",
+            metavar="DIR|URI",
+        ),
+    ] = None
     payload_log_roll_s: Annotated[
         float, setting("Seconds until a file of them is closed, however little it holds.", gt=0)
     ] = 5.0
@@ -203,17 +182,13 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
             metavar="PATTERN",
         ),
     ] = ()
-    on_demand_models: (
-        Annotated[
-            int,
-            setting(
-                "How many versions that callers asked for, and that are not configured, are kept loaded at once; "
-                "without it, as many as --model-budget-bytes allows, else 8.",
-                ge=1,
-            ),
-        ]
-        | None
-    ) = None
+    on_demand_models: Annotated[
+        Count | None,
+        setting(
+            "How many versions that callers asked for, and that are not configured, are kept loaded at once; "
+            "without it, as many as --model-budget-bytes allows, else 8."
+        ),
+    ] = None
     model_budget_bytes: Annotated[
         int,
         setting(

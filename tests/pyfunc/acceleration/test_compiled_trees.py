@@ -64,7 +64,7 @@ def test_every_kind_answers_as_the_estimator_does(case: str, method: str) -> Non
     assert compiled.max_rows >= 1
     for size in (1, 7, len(rows)):
         some = 3 * rows[:size]
-        expected, answer = getattr(estimator, method)(some), compiled._quick(some)
+        expected, answer = getattr(estimator, method)(some), compiled.quick(some)
         assert (answer.dtype, answer.shape) == (expected.dtype, expected.shape)
         if expected.dtype.kind == "f":
             np.testing.assert_allclose(answer, expected, rtol=1e-12, atol=1e-12)
@@ -79,7 +79,7 @@ def spied(compiled: CompiledTrees, takes_nulls: bool) -> tuple[CompiledTrees, li
     def note(who: str, answer: Any) -> Any:
         return lambda data: asked.append(who) or answer(data)
 
-    return CompiledTrees(4, note("native", compiled._native), note("quick", compiled._quick), takes_nulls), asked
+    return CompiledTrees(4, note("native", compiled.native), note("quick", compiled.quick), takes_nulls), asked
 
 
 @pytest.mark.parametrize(

@@ -91,11 +91,13 @@ MODELS: dict[str, tuple[Any, pd.DataFrame, str, bool]] = {
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])
-def test_the_shorter_way_gives_the_same_answers(name: str, method: str, saved: Callable[..., PyFunc]) -> None:
+def test_the_shorter_way_gives_the_same_answers(
+    name: str, method: str, saved: Callable[..., PyFunc], tmp_path: Path
+) -> None:
     """For one row, some rows and merged requests; without a warning about names."""
     estimator, frame, takes, has_trees = MODELS[name]
     model = saved(estimator, frame, predict_fn=method)
-    plain = pyfunc.load(model._directory or Path())
+    plain = pyfunc.load(tmp_path / "model")
     model.take_shortcut(frame[:3], compiled=True)
     shortcut = model.shortcut
     assert (shortcut is not None and shortcut.key is not None) == (takes == MATRIX)

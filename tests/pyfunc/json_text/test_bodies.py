@@ -19,7 +19,7 @@ from tiltyard.pyfunc.json_text import bodies
 from tiltyard.pyfunc.json_text.bodies import decode_json
 from tiltyard.pyfunc.payload import decoder
 from tiltyard_serving.warm_up.row_proof import prove
-from tiltyard_serving.warm_up.warm_up import _example
+from tiltyard_serving.warm_up.warm_up import example_payload
 
 VALUES = st.recursive(
     st.floats() | st.text(st.characters(codec="utf-8"), max_size=8) | st.integers(-(2**70), 2**70) | st.none(),
@@ -38,8 +38,8 @@ def test_what_python_writes_is_read(value: object) -> None:
 def test_what_is_read_in_pieces_is_the_same(value: object, piece_bytes: int) -> None:
     """Wherever a piece ends, in a constant, in a text or after a backslash, the values are the same."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bodies, "_PIECE_BYTES", piece_bytes)
-        patch.setattr(bodies, "_MAX_BYTES", piece_bytes + 16)
+        patch.setattr(bodies, "PIECE_BYTES", piece_bytes)
+        patch.setattr(bodies, "MAX_BYTES", piece_bytes + 16)
         assert repr(decode_json(json.dumps(value).encode())) == repr(json.loads(json.dumps(value)))
 
 
@@ -61,7 +61,7 @@ def test_no_part_of_a_large_body_is_read_at_one_go(separator: bytes) -> None:
         for name in ("_OUTSIDE", "_INSIDE"):
             patch.setattr(bodies, name, Watched(getattr(bodies, name)))
         assert bodies.without_constants(body) == b"[0," + body[5:]
-    assert max(reads) <= bodies._MAX_BYTES
+    assert max(reads) <= bodies.MAX_BYTES
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_an_example_that_mlflow_wrote_with_nan_is_used(tmp_path: Path) -> None:
     )
     assert b"NaN" in (tmp_path / "m" / "serving_input_example.json").read_bytes()
     model = pyfunc.load(tmp_path / "m")
-    example = _example(model, tmp_path / "m", "strict")
+    example = example_payload(model, tmp_path / "m", "strict")
     assert example is not None
     assert example.rows == len(frame)
     assert prove(model, example) is not None

@@ -30,14 +30,14 @@ def small_pieces() -> Iterator[None]:
     """Bodies of a few bytes are large."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nesting, "BLOCK_BYTES", 16)
-        patch.setattr(pieces, "_PIECE_BYTES", 16)
+        patch.setattr(pieces, "PIECE_BYTES", 16)
         patch.setattr(pieces, "BLOCK_BYTES", 16)
-        patch.setattr(bodies, "_AT_ONCE_BYTES", 4)
-        patch.setattr(typed_json, "_AT_ONCE_BYTES", 4)
-        patch.setattr(typed_json, "_PIECE_BYTES", 8)
-        patch.setattr(typed_json, "_COMPARED_IN_PIECE", 8)
-        patch.setattr(typed_json, "_SLOW_S_PER_BYTE", 1.0)
-        patch.setattr(open_inference, "_IN_PIECES_BYTES", 4)
+        patch.setattr(bodies, "AT_ONCE_BYTES", 4)
+        patch.setattr(typed_json, "AT_ONCE_BYTES", 4)
+        patch.setattr(typed_json, "PIECE_BYTES", 8)
+        patch.setattr(typed_json, "COMPARED_IN_PIECE", 8)
+        patch.setattr(typed_json, "SLOW_S_PER_BYTE", 1.0)
+        patch.setattr(open_inference, "IN_PIECES_BYTES", 4)
         yield
 
 
@@ -54,7 +54,7 @@ def test_what_is_no_json_is_none_in_pieces(value: Any, data: st.DataObject) -> N
     text = bytearray(json.dumps(value).encode())
     text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.sampled_from(b'[]{},:"\\1a '))
     outcomes = []
-    for decode in (decode_json, bodies._parse):
+    for decode in (decode_json, bodies.parse):
         try:
             outcomes.append(repr(decode(bytes(text))))
         except (msgspec.DecodeError, UnicodeError):
@@ -149,13 +149,13 @@ def test_no_call_of_the_parser_takes_much(monkeypatch: pytest.MonkeyPatch) -> No
     """Rows, columns, values, objects and members: each call reads a few pieces, however large the text is."""
     rows = [[1, 2.5, "a,b", None]] * 60
     calls: list[int] = []
-    parse = bodies._parse
+    parse = bodies.parse
 
     def watched(text: Any) -> Any:
         calls.append(len(text))
         return parse(text)
 
-    monkeypatch.setattr(bodies, "_parse", watched)
+    monkeypatch.setattr(bodies, "parse", watched)
     for value in (
         rows,
         {"a": rows, "b": rows},
@@ -165,16 +165,16 @@ def test_no_call_of_the_parser_takes_much(monkeypatch: pytest.MonkeyPatch) -> No
         {"x" * 9: {"y" * 9: [[[1] * 500]]}},
     ):
         assert decode_json(json.dumps(value).encode()) == value
-    assert max(calls) <= 2 * pieces._PIECE_BYTES + 4
+    assert max(calls) <= 2 * pieces.PIECE_BYTES + 4
 
 
 def test_a_record_has_few_fields_to_look_for() -> None:
     """Keys are looked for one by one: wide tables come as rows, and few bytes of records are read at once."""
-    wide = Schema(tuple(ColSpec(DataType.double, f"c{number}") for number in range(typed_json._MAX_FIELDS + 1)))
+    wide = Schema(tuple(ColSpec(DataType.double, f"c{number}") for number in range(typed_json.MAX_FIELDS + 1)))
     decoder = typed_json.typed_decoder(wide, "strict")
     assert decoder is not None
     row = dict.fromkeys(wide.name_tuple, 1.0)
     assert decoder(json.dumps({"dataframe_records": [row] * 3}).encode()) is None
     narrower = typed_json.typed_decoder(Schema(wide.columns[:500]), "strict")
     assert narrower is not None
-    assert narrower.at_once_bytes <= 8 * typed_json._COMPARED_AT_ONCE / 500
+    assert narrower.at_once_bytes <= 8 * typed_json.COMPARED_AT_ONCE / 500

@@ -1,6 +1,5 @@
 """What a load that fails says: everything that is missing at once, other releases, and what to do about it."""
 
-import asyncio
 import importlib.metadata
 import json
 import pickle
@@ -15,6 +14,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import tiltyard
+from tests.fixtures.waiting import until
 from tests.serving.in_process import App, running
 from tiltyard import pyfunc
 from tiltyard.environments.requirements import Requirement
@@ -168,11 +168,15 @@ async def test_other_releases_are_told_at_the_endpoint_and_in_the_log(tmp_path: 
     assert "--isolation process" in told
     assert str(tmp_path) not in told
     app = App(create_app(ServingSettings(models=(f"fails={fails}",))))
-    async with app.app.lifespan(), asyncio.timeout(60):
-        while b"1.3.2" not in (shown := (await app.request("GET", "/api/tiltyard/v1/endpoints"))).body:
-            await asyncio.sleep(0.02)
-        assert f"scikit-learn 1.3.2 (installed: {here})" in shown.body.decode()
-        assert "--isolation process" in shown.body.decode()
+    async with app.app.lifespan():
+
+        async def shown() -> str:
+            text = (await app.request("GET", "/api/tiltyard/v1/endpoints")).body.decode()
+            return text if "1.3.2" in text else ""
+
+        text = await until(shown)
+        assert f"scikit-learn 1.3.2 (installed: {here})" in text
+        assert "--isolation process" in text
     loads = pickled(tmp_path / "loads", old_model(), "scikit-learn==1.3.2")
     async with running(models=[f"loads={loads}"]):
         pass

@@ -13,7 +13,7 @@ import pytest
 
 from tests.pyfunc.own_code.test_modules import answers, entry, own, write
 from tiltyard import pyfunc
-from tiltyard.pyfunc.own_code.children import _read_here
+from tiltyard.pyfunc.own_code.children import read_here
 from tiltyard.pyfunc.own_code.modules import forget_gone, living
 
 WORK = """
@@ -65,7 +65,7 @@ def test_processes_of_a_model_run_its_files(tmp_path: Path, body: str, top: str)
         write(tmp_path / str(v), {"work.py": WORK.format(version=v)})
     found = answers(tmp_path, body, top=f"{top}\nfrom work import Thing, make, work\nfrom helper import value")
     assert found == [[1] * 6, [2] * 6, [1] * 6]
-    assert not _read_here
+    assert not read_here
 
 
 def test_what_was_handed_to_processes_keeps_no_model(tmp_path: Path) -> None:

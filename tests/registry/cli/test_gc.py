@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import func, select
 
+from tests.fixtures.waiting import wait_until
 from tests.registry.store_house import House
 from tiltyard.cli import main
 from tiltyard_registry.rules.entries import Entry
@@ -103,8 +104,9 @@ def kill_until_done(registry: Registry, log: Path) -> int:
         before = len(registry.files())
         with log.open("ab") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)
-        while process.poll() is None and len(registry.files()) > before - 25:
-            time.sleep(0.005)
+        wait_until(
+            lambda before=before, process=process: process.poll() is not None or len(registry.files()) <= before - 25
+        )
         process.send_signal(signal.SIGKILL)
         if process.wait() == 0:
             return kills

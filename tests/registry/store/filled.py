@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
+from sqlalchemy.pool import Pool
 
 from tiltyard_registry.store.sql.database import Database
 
@@ -93,7 +94,7 @@ class Statements:
     async def take(self) -> list[tuple[str, Any]]:
         """The statements since the last time."""
         # PostgreSQL's driver tells of them in the next turn of the loop.
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         asked, self.asked = self.asked, []
         return asked
 
@@ -102,7 +103,6 @@ class Statements:
 def noted(database: Database) -> Iterator[Statements]:
     """Notes every statement that reads or changes rows, by whichever layer it is asked."""
     statements = Statements()
-    engine = database._reads.sync_engine
 
     def of_session(*arguments: Any) -> None:
         statements.asked.append((arguments[2], arguments[3]))
@@ -115,13 +115,13 @@ def noted(database: Database) -> Iterator[Statements]:
     def on_checkout(connection: Any, *_: Any) -> None:
         connection.driver_connection.add_query_logger(of_driver)
 
-    listeners = [("before_cursor_execute", of_session)]
+    listeners: list[Any] = [(Engine, "before_cursor_execute", of_session)]
     if not database.is_sqlite:
-        listeners.append(("checkout", on_checkout))
-    for kind, note in listeners:
-        event.listen(engine, kind, note)
+        listeners.append((Pool, "checkout", on_checkout))
+    for listener in listeners:
+        event.listen(*listener)
     try:
         yield statements
     finally:
-        for kind, note in listeners:
-            event.remove(engine, kind, note)
+        for listener in listeners:
+            event.remove(*listener)

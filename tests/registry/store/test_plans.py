@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from tests.registry.store_house import House
 from tiltyard_registry.rules.entries import Entry
@@ -58,8 +58,7 @@ async def test_hot_statements_use_an_index(sqlite_url: str, tmp_path: Any) -> No
         if statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT")):
             statements.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
 
-    for engine in (house.database._reads, house.database._writes):
-        event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     tagged = "tags.a = '1' AND tags.b = '2' AND tags.c LIKE 'x%'"
     for read, arguments in (
         (registered_models.get_registered_model, ("m",)),
@@ -101,6 +100,7 @@ async def test_hot_statements_use_an_index(sqlite_url: str, tmp_path: Any) -> No
     await house.see(run_search.find_runs, ["0"])
     matching = "metrics.m > 0 AND params.p = '1' AND tags.t LIKE '1%'"
     await house.see(run_search.find_runs, ["0"], filter=matching, order_by=["metrics.m DESC", "params.p"])
+    event.remove(Engine, "before_cursor_execute", note)
     assert len(statements) > 80
     assert await _scans(house, statements) == []
     assert await _scans(house, [("SELECT * FROM events WHERE action = ?", ("x",))]) != []

@@ -1,6 +1,5 @@
 """Who may have predictions, asked on every way in."""
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.serving.in_process import App, running
 from tests.serving.saved_models import IRIS, SETOSA, constant
 from tests.serving.scoring.test_connection import JSON, Wire, chunked, connection_of, direct
@@ -93,9 +93,7 @@ async def test_a_connection_asks_for_each_request(form: Any, path: str, callers:
             sent += 1
             headers = JSON if token is None else f"{JSON}Authorization: {token}\r\n"
             connection.data_received(form(json.dumps(BODY).encode(), path, headers))
-            async with asyncio.timeout(30):
-                while not (connection.cycle is None or connection.cycle.response_complete):
-                    await asyncio.sleep(0.001)
+            await until(lambda: connection.cycle is None or connection.cycle.response_complete)
             found = re.findall(rb"HTTP/1\.1 (\d+)", b"".join(wire.written))
             assert len(found) == sent
             return int(found[-1])

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fixtures.waiting import PATIENCE_S, until
 from tiltyard.errors import RequestLimitExceeded
 from tiltyard_serving.batching.batch import Batch, Limits, Steps
 from tiltyard_serving.batching.batcher import Batcher
@@ -29,6 +31,10 @@ class Doubler:
         self.pause_s = pause_s
         self.work_s = 0.0
         self.hold = hold
+        self.begun = threading.Event()
+        # Every prediction waits until so many were under way at once.
+        self.together = 0
+        self.are_together = threading.Event()
         self.error: BaseException = ValueError("poisoned")
         self.among: list[int] = []
         self.at_once = 0
@@ -38,12 +44,16 @@ class Doubler:
         return [row for item in items for row in item]
 
     def predict(self, rows: list[int]) -> list[int]:
+        self.begun.set()
         if self.hold is not None:
-            self.hold.wait(10)
+            self.hold.wait(PATIENCE_S)
         self.batches.append(rows)
         self.threads.append(threading.get_ident())
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
+        if self.at_once >= self.together:
+            self.are_together.set()
+        self.are_together.wait(PATIENCE_S)
         if self.pause_s:
             time.sleep(self.pause_s)
         until_s = time.thread_time() + self.work_s
@@ -75,7 +85,7 @@ def submit(batcher: Batcher[Any, Any], item: Sequence[int], key: object = "same"
 
 async def outcome(future: "asyncio.Future[Any]") -> Any:
     try:
-        return await asyncio.wait_for(future, 10)
+        return await asyncio.wait_for(future, PATIENCE_S)
     except (Exception, asyncio.CancelledError) as error:
         return type(error)
 
@@ -107,7 +117,8 @@ async def test_every_item_gets_its_own_answer(
     """Whoever is cancelled or poisoned, each other item gets the answer it would get alone, and none hangs."""
     model = Doubler()
     limits = Limits(requests=1000, rows=100_000, batch_rows=batch_rows, wait_s=60.0)
-    batcher = Batcher("doubler", model.steps(brief=brief, at_once=at_once), limits, merging=merging)
+    name = f"doubler {uuid4().hex}"
+    batcher = Batcher(name, model.steps(brief=brief, at_once=at_once), limits, merging=merging)
     if all_are_long:
         batcher.long_rows, batcher.long_s = 0, 0.0
     futures = []
@@ -126,11 +137,8 @@ async def test_every_item_gets_its_own_answer(
         expected = ValueError if POISON in rows else tuple(2 * row for row in rows)
         assert came == expected or (fate != "keep" and came is asyncio.CancelledError)
     batcher.close()
-    threads = [batcher._thread, *batcher._helpers]
-    for thread in threads:
-        await asyncio.to_thread(thread.join, 10)
+    await until(lambda: not any(name in thread.name for thread in threading.enumerate()))
     await asyncio.sleep(0)
-    assert not any(thread.is_alive() for thread in threads)
     assert (batcher.queue.requests, batcher.queue.rows) == (0, 0)
 
 
@@ -140,7 +148,7 @@ async def test_what_arrived_during_a_prediction_is_the_next_batch() -> None:
     model = Doubler(hold=hold)
     batcher = Batcher("doubler", model.steps(), LIMITS, merging=True)
     first = submit(batcher, [1])
-    await asyncio.sleep(0.05)
+    await until(model.begun.is_set)
     others = [submit(batcher, [number]) for number in range(2, 10)]
     hold.set()
     assert await first == (2,)
@@ -192,9 +200,11 @@ async def test_one_prediction_that_was_held_up_changes_nothing() -> None:
 )
 async def test_long_batches_are_predicted_at_once(rows: int, at_once: int, expected: int) -> None:
     """As many as the steps allow, each knowing among how many; one that is alone has the machine to itself."""
-    model = Doubler(pause_s=0.03)
+    model = Doubler(pause_s=0.01)
     batcher = Batcher("doubler", model.steps(at_once=at_once), LIMITS, merging=True)
     assert len(await submit(batcher, [1] * rows, None)) == rows
+    model.together = expected
+    model.are_together.clear()
     answers = await asyncio.gather(*(submit(batcher, [number] * rows, None) for number in range(8)))
     assert answers == [(2 * number,) * rows for number in range(8)]
     assert model.most_at_once == expected
@@ -230,7 +240,7 @@ async def test_only_equal_keys_are_merged() -> None:
     model = Doubler(hold=hold)
     batcher = Batcher("doubler", model.steps(), LIMITS, merging=True)
     blocker = submit(batcher, [0])
-    await asyncio.sleep(0.05)
+    await until(model.begun.is_set)
     keys = ["a", "b", None, "a", None, "b"]
     futures = [submit(batcher, [number], key) for number, key in enumerate(keys, 1)]
     hold.set()
@@ -258,7 +268,7 @@ async def test_a_batch_never_exceeds_the_limit_of_rows() -> None:
     limits = Limits(requests=100, rows=1000, batch_rows=4, wait_s=60.0)
     batcher = Batcher("doubler", model.steps(), limits, merging=True)
     blocker = submit(batcher, [0])
-    await asyncio.sleep(0.05)
+    await until(model.begun.is_set)
     futures = [submit(batcher, [number] * size) for number, size in enumerate([2, 2, 1, 9, 3], 1)]
     hold.set()
     await asyncio.gather(blocker, *futures)
@@ -293,10 +303,13 @@ async def test_an_item_that_finds_nobody_before_it_may_be_of_any_size() -> None:
 async def test_a_large_table_of_a_model_with_slow_calls_refuses_nobody(merging: bool) -> None:
     """A call that takes its time whatever it gets keeps the next one waiting for one call, and not for each row."""
     hold = threading.Event()
-    model = Doubler(hold=hold)
+    hold.set()
+    # A thousand times this is more than the wait's bound of 1 s, seven times less.
+    model = Doubler(pause_s=0.01, hold=hold)
     batcher = Batcher("doubler", model.steps(), Limits(100, 10_000, 64, 1.0), merging=merging)
     for _ in range(20):
-        batcher._pace.observe(1, 0.1)
+        await submit(batcher, [1])
+    hold.clear()
     table = submit(batcher, [1] * 1000)
     others = [submit(batcher, [number]) for number in range(5)]
     hold.set()
@@ -325,7 +338,7 @@ async def test_cancelled_items_are_not_predicted() -> None:
     model = Doubler(hold=hold)
     batcher = Batcher("doubler", model.steps(), LIMITS, merging=True)
     futures = [submit(batcher, [number], None) for number in range(6)]
-    await asyncio.sleep(0.05)
+    await until(model.begun.is_set)
     for future in futures[1::2]:
         future.cancel()
     hold.set()
@@ -340,7 +353,7 @@ async def test_a_model_that_loses_rows_is_no_longer_merged() -> None:
     model = Doubler(hold=hold)
     batcher = Batcher("doubler", model.steps(), LIMITS, merging=True)
     blocker = submit(batcher, [0])
-    await asyncio.sleep(0.05)
+    await until(model.begun.is_set)
     futures = [submit(batcher, rows) for rows in ([1], [ABSENT, 2], [3])]
     hold.set()
     assert await asyncio.gather(blocker, *futures) == [(0,), (2,), (4,), (6,)]

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from tests.fixtures.databases import migrated_sqlite
 from tests.fixtures.processes import living_children
 from tests.fixtures.services import Service
+from tests.fixtures.waiting import wait_until
 from tests.serving.http_calls import request, score
 from tests.serving.in_process import App, running
 from tests.serving.saved_models import IRIS, SETOSA, column, signature
@@ -103,18 +103,17 @@ async def test_what_one_worker_cannot_serve_keeps_it_from_nothing_else(registry:
     other = "/api/tiltyard/v1/endpoints/other"
     async with running(**settings) as first, running(**settings) as second:
         supply = second.app.state.endpoint_changes._supply
-        loaded = supply.loaded
+        loaded, refused = supply.loaded, asyncio.Event()
 
         async def only_the_second(place: str, entity: Any) -> Any:
             if entity.uri.endswith("/1"):
+                refused.set()
                 raise InvalidParameterValue(f"{place}: too large for this worker")
             return await loaded(place, entity)
 
         supply.loaded = only_the_second
         changing = asyncio.create_task(first.request("PUT", API, serving_version(1)))
-        async with asyncio.timeout(20):
-            while "tumor" not in second.app.state.endpoint_changes._problems:
-                await asyncio.sleep(0.01)
+        await refused.wait()
         made = await second.request("PUT", other, serving_version(2))
         assert (made.status, made.json["agreement"]["changed"]) == (200, 2)
         assert (await second.request("DELETE", other)).json["agreement"]["changed"] == 2
@@ -186,13 +185,13 @@ def test_two_workers_change_and_die_under_load(workers: Service) -> None:
     """No request is dropped by a change; a killed worker's own fail alone, and who replaces it knows the change."""
     port = workers.port
     put = {"content-type": "application/json"}
-    changed_at = 0
-    deadline = time.monotonic() + 60
-    while changed_at < 2:
-        # The service is ready as soon as one worker is.
-        assert time.monotonic() < deadline
+
+    def workers_that_agree() -> int:
         answer = request(port, "PUT", API, json.dumps(serving_version(1)), put, timeout_s=90)
-        changed_at = answer.json["agreement"]["workers"]
+        return answer.json["agreement"]["workers"]
+
+    # The service is ready as soon as one worker is.
+    wait_until(lambda: workers_that_agree() == 2)
     given: Counter[Any] = Counter()
     over = threading.Event()
 
@@ -215,11 +214,9 @@ def test_two_workers_change_and_die_under_load(workers: Service) -> None:
 
     victim = min(pids(workers))
     os.kill(victim, signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while len(pids(workers) - {victim}) < 2 or victim in pids(workers):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(1)
+    wait_until(lambda: len(pids(workers)) == 2 and victim not in pids(workers))
+    enough = given.total() + 200
+    wait_until(lambda: given.total() > enough)
     over.set()
     for thread in threads:
         thread.join()

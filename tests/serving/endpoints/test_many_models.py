@@ -5,7 +5,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from tests.fixtures.databases import migrated_sqlite
 from tests.fixtures.services import Service
+from tests.fixtures.waiting import until
 from tests.serving.in_process import App, running
 from tests.serving.saved_models import IRIS, SETOSA, column, constant, mlflow_iris, signature
 from tiltyard import pyfunc
@@ -179,13 +180,11 @@ async def test_eviction_fails_no_request_and_gives_memory_back(registry: Service
         await until(lambda: resident_bytes() - before < 2 * HEAVY_BYTES)
 
 
-async def until(given_back: Callable[[], bool]) -> None:
-    """Returns once memory is back with the system: what held a model last lets go of it at a time of its own."""
-    async with asyncio.timeout(30):
-        while not given_back():
-            await asyncio.sleep(0.1)
-            gc.collect()
-            give_back()
+def resident_at_rest_bytes() -> int:
+    """The resident memory once all that can be given back now is given back."""
+    gc.collect()
+    give_back()
+    return resident_bytes()
 
 
 def resident_bytes() -> int:
@@ -206,12 +205,9 @@ async def test_memory_is_given_back_after_swaps(tmp_path: Path, swaps: int) -> N
         for number in range(swaps + 2):
             target = ModelTarget(str(tmp_path / "ab"[number % 2]), digest=str(number))
             served.want(target)
-            async with asyncio.timeout(60):
-                while served.current != target:
-                    await asyncio.sleep(0.01)
+            await until(lambda target=target: served.current == target)
             assert (await app.request("POST", "/invocations", BODY)).status == 200
             if number == 1:
-                await asyncio.sleep(0.8)
-                first = resident_bytes()
-        await until(lambda: resident_bytes() < 1.1 * first)
+                first = resident_at_rest_bytes()
+        await until(lambda: resident_at_rest_bytes() < 1.1 * first)
         print(f"{swaps} swaps: {first / 2**20:.0f} MiB, {resident_bytes() / 2**20:.0f} MiB")

@@ -8,14 +8,14 @@ import re
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from tests.fixtures.waiting import wait_until
 from tiltyard.errors import InternalError, ModelUnreadable
 from tiltyard_serving.isolation.environment import Environment
 from tiltyard_serving.isolation.process import Limits, Process
@@ -76,18 +76,11 @@ def ask(process: Process, verb: str) -> Any:
     return given[0]
 
 
-def until(condition: Callable[[], bool]) -> None:
-    began_s = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began_s < 60, "it never came true"
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("way", ["known", "unknown"])
 def test_a_death_is_known_though_a_child_lives(process: Process, way: str) -> None:
     """A model that forks a child and dies fails its request at once, and is started again."""
     assert isinstance(ask(process, f"leave {way}"), InternalError)
-    until(lambda: process.state.state == "running" and process.state.restarts == 1)
+    wait_until(lambda: process.state.state == "running" and process.state.restarts == 1)
     assert ask(process, "hello") == ["hello"]
 
 
@@ -103,7 +96,7 @@ def test_an_end_by_a_signal_without_a_name(process: Process) -> None:
     pid = process.state.pid
     assert pid is not None
     os.kill(pid, signal.SIGRTMIN + 6)
-    until(lambda: process.state.state == "running" and process.state.restarts == 1)
+    wait_until(lambda: process.state.state == "running" and process.state.restarts == 1)
     assert process.state.last_end == f"was ended by signal {signal.SIGRTMIN + 6:d}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tiltyard import models
 from tiltyard.cache.cached_model import CachedModel
 from tiltyard.models import ModelReference
@@ -60,12 +61,6 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     monkeypatch.setattr(module, "isolated", lambda *_given: Apart())
     monkeypatch.setattr(module, "warm_up", warm_up)
     return held
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 async def test_what_was_loaded_for_nobody_is_given_back(held: Held, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.serving.in_process import running
 from tiltyard_serving.endpoints.entities import parse_entity
 from tiltyard_serving.endpoints.supplier import ModelSupplier
@@ -53,9 +54,7 @@ async def test_a_promotion_and_its_rollback_run_their_own_files(tmp_path: Path) 
     served = supply.serve(parse_entity(f"m={one.uri}"))
     for version, target in ((1, one), (2, two), (1, one), (2, two)):
         served.want(target)
-        async with asyncio.timeout(30):
-            while served.current != target:
-                await asyncio.sleep(0.005)
+        await until(lambda target=target: served.current == target)
         with served.slot.lease() as model:
             answer = await model.submit(model.decode(json.dumps(BODY).encode(), "application/json"))
         assert json.loads(answer)["predictions"] == [[version, version]]
@@ -74,9 +73,7 @@ async def test_a_file_that_would_end_the_process_leaves_the_old_version(tmp_path
     served.want(one)
     await served.settled()
     served.want(broken)
-    async with asyncio.timeout(30):
-        while served.problem is None:
-            await asyncio.sleep(0.005)
+    await until(lambda: served.problem)
     assert served.current == one
     assert "nested" in served.problem
     supply.end(served)

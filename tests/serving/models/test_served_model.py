@@ -1,11 +1,11 @@
 """What is served changes only when the new version is loaded, and a failed load changes nothing."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tiltyard.errors import (
     BadRequest,
     InternalError,
@@ -52,12 +52,6 @@ class Loads:
             raise self.failures[target]
         self.given.append(Version(target))
         return self.given[-1]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 def serve(loads: Loads, telemetry: Telemetry | None = None) -> ServedModel:
@@ -120,8 +114,7 @@ async def test_going_back_during_a_load_keeps_what_is_served() -> None:
     await until(lambda: TWO in loads.begun)
     served.want(ONE)
     loads.gate.set()
-    await until(lambda: len(loads.given) == 2)
-    await asyncio.sleep(0.02)
+    await until(lambda: len(loads.given) == 2 and loads.given[1].closed)
     assert version(served) == "1"
     assert [given.closed for given in loads.given] == [False, True]
     assert loads.begun == [ONE, TWO]
@@ -135,7 +128,7 @@ async def test_the_last_wish_wins() -> None:
     loads.gate.clear()
     for target in (ONE, TWO, THREE):
         served.want(target)
-        await asyncio.sleep(0.005)
+        await until(lambda: loads.begun == [ONE])
     loads.gate.set()
     await until(lambda: version(served) == "3")
     assert [given.closed for given in loads.given if given.version != "3"] == [True]

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 
 from tests.fixtures.processes import unused_port
+from tests.fixtures.waiting import until
 from tiltyard.errors import ResourceDoesNotExist
 from tiltyard_serving.models.target import ModelTarget
 from tiltyard_serving.models.watcher import QUERY_BYTES, QUERY_URIS, Watcher
@@ -31,6 +32,8 @@ class Registry:
         # What it takes in one query, and what it never takes.
         self.most, self.refused = 256, ""
         self.queries: list[dict[str, list[str]]] = []
+        # How many of them it held back to the end of their wait.
+        self.unchanged = 0
         self._changed = asyncio.Event()
         self._server: uvicorn.Server | None = None
         self._running: asyncio.Task[None] | None = None
@@ -43,10 +46,9 @@ class Registry:
         config = uvicorn.Config(
             self.app, interface="asgi3", port=self.port, log_config=None, lifespan="off", timeout_graceful_shutdown=0
         )
-        self._server = uvicorn.Server(config)
-        self._running = asyncio.create_task(self._server._serve())
-        while not self._server.started:
-            await asyncio.sleep(0.005)
+        server = self._server = uvicorn.Server(config)
+        self._running = asyncio.create_task(server.serve())
+        await until(lambda: server.started)
 
     async def stop(self) -> None:
         if self._server is not None and self._running is not None:
@@ -99,12 +101,13 @@ class Registry:
             await answer(send, 400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}')
             return
         known = headers.get(b"if-none-match")
-        until = time.monotonic() + float(query.get("wait", ["0"])[0])
+        until_s = time.monotonic() + float(query.get("wait", ["0"])[0])
         while etag(body := self.state(query["uri"])) == known:
             try:
-                async with asyncio.timeout(until - time.monotonic()):
+                async with asyncio.timeout(until_s - time.monotonic()):
                     await self._changed.wait()
             except TimeoutError:
+                self.unchanged += 1
                 await answer(send, 304, b"", known)
                 return
         await answer(send, 200, body, etag(body))
@@ -134,15 +137,6 @@ class Follower:
 
     def report(self, problem: str | None) -> None:
         self.problems.append(problem)
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> float:
-    """The seconds until `condition` held."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < timeout_s, "it never came true"
-        await asyncio.sleep(0.002)
-    return time.monotonic() - began
 
 
 async def unresolvable(uri: str) -> ModelTarget:
@@ -177,17 +171,19 @@ async def watching(registry: Registry, *uris: str, resolve: Any = unresolvable, 
 
 
 A, B = "models:/iris@champion", "models:/iris@challenger"
+LONG_S = 600.0
+"""A wait that no test sees the end of."""
 
 
 async def test_a_promotion_is_told_at_once(registry: Registry) -> None:
-    """The first state and every change of it reach the follower within a fraction of a second."""
+    """The first state and every change of it reach the follower, long before the wait of its query ends."""
     await registry.set(A, "1")
-    async with watching(registry, A) as (_, [follower], connected):
+    async with watching(registry, A, watch_wait_s=LONG_S) as (_, [follower], connected):
         await until(lambda: follower.wanted == ["1"])
         assert connected()
         for version in ("2", "3", "1"):
             await registry.set(A, version)
-            assert await until(lambda version=version: follower.wanted[-1] == version) < 0.5
+            await until(lambda version=version: follower.wanted[-1] == version)
         assert follower.wanted == ["1", "2", "3", "1"]
 
 
@@ -209,8 +205,10 @@ async def test_an_unchanged_state_is_asked_for_without_haste(registry: Registry)
     async with watching(registry, A, watch_wait_s=0.3) as (_, [follower], _connected):
         await until(lambda: follower.wanted == ["1"])
         before = len(registry.queries)
-        await asyncio.sleep(0.7)
-        assert 1 <= len(registry.queries) - before <= 4
+        await until(lambda: len(registry.queries) >= before + 3)
+        # Each was asked once the one before it had been held back to its end.
+        assert len(registry.queries) - before <= registry.unchanged + 1
+        assert all(query["wait"] == ["0.3"] for query in registry.queries[before:])
 
 
 async def test_a_promotion_while_the_connection_was_lost_is_not_missed(registry: Registry) -> None:
@@ -232,7 +230,7 @@ async def test_bad_answers_are_survived(registry: Registry, fault: str) -> None:
     await registry.set(A, "1")
     registry.fault = fault
     async with watching(registry, A) as (_, [follower], connected):
-        await asyncio.sleep(0.2)
+        await until(lambda: len(registry.queries) >= 3)
         assert not connected()
         assert not follower.wanted
         registry.fault = None
@@ -264,18 +262,18 @@ async def test_followers_come_and_go(registry: Registry) -> None:
     """A new follower is asked for at once, in the middle of a wait; a forgotten one no longer."""
     await registry.set(A, "1")
     await registry.set(B, "2")
-    async with watching(registry, A, watch_wait_s=30.0) as (watcher, [a], _connected):
+    async with watching(registry, A, watch_wait_s=LONG_S) as (watcher, [a], _connected):
         await until(lambda: a.wanted == ["1"])
         b = Follower(B)
         watcher.follow(b)
-        assert await until(lambda: b.wanted == ["2"]) < 1
+        await until(lambda: b.wanted == ["2"])
         watcher.forget(a)
         await until(lambda: registry.queries[-1]["uri"] == [B])
         watcher.forget(b)
-        await asyncio.sleep(0.05)
         before = len(registry.queries)
-        await asyncio.sleep(0.2)
-        assert len(registry.queries) == before
+        watcher.follow(again := Follower(A))
+        await until(lambda: again.wanted == ["1"])
+        assert all(query["uri"] == [A] for query in registry.queries[before:])
 
 
 async def test_however_many_are_followed_each_is_told(registry: Registry) -> None:
@@ -284,8 +282,8 @@ async def test_however_many_are_followed_each_is_told(registry: Registry) -> Non
     long = "\U0001f600" * 255
     uris += [f"models:/{long}.{number}.m@champion" for number in range(20)]
     registry.versions = dict.fromkeys(uris, "1")
-    async with watching(registry, *uris, watch_wait_s=30.0) as (watcher, followers, connected):
-        await until(lambda: all(follower.wanted == ["1"] for follower in followers), 30)
+    async with watching(registry, *uris, watch_wait_s=LONG_S) as (watcher, followers, connected):
+        await until(lambda: all(follower.wanted == ["1"] for follower in followers))
         assert connected()
         for query in registry.queries:
             assert len(query["uri"]) <= QUERY_URIS
@@ -306,7 +304,7 @@ async def test_a_registry_that_takes_less_is_asked_for_less(registry: Registry) 
     uris = [f"models:/main.many.model{number}@champion" for number in range(20)]
     registry.versions = dict.fromkeys(uris, "1")
     registry.most, registry.refused = 3, uris[7]
-    async with watching(registry, *uris, watch_wait_s=30.0) as (_, followers, connected):
+    async with watching(registry, *uris, watch_wait_s=LONG_S) as (_, followers, connected):
         others = [follower for follower in followers if follower.uri != registry.refused]
         await until(lambda: all(follower.wanted == ["1"] for follower in others) and bool(followers[7].problems))
         assert connected()

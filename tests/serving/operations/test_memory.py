@@ -8,7 +8,7 @@ import pytest
 
 from tiltyard_serving.operations import memory
 
-LARGE = memory._LARGE_BYTES + 1
+LARGE = memory.LARGE_BYTES + 1
 
 
 def test_few_large_bodies_are_decoded_at_once() -> None:
@@ -21,7 +21,7 @@ def test_few_large_bodies_are_decoded_at_once() -> None:
 
     waiting = threading.Thread(target=one_more)
     with ExitStack() as decoded:
-        for _ in range(memory._AT_ONCE):
+        for _ in range(memory.AT_ONCE):
             decoded.enter_context(memory.decoding(LARGE))
         waiting.start()
         with memory.decoding(LARGE - 1):
@@ -33,8 +33,8 @@ def test_few_large_bodies_are_decoded_at_once() -> None:
 def test_what_a_large_body_leaves_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that decode in turns would else keep the memory of their largest body each."""
     given = threading.Event()
-    monkeypatch.setattr(memory, "_SOON_S", 0.0)
-    monkeypatch.setattr(memory, "_SELDOM_S", 0.0)
+    monkeypatch.setattr(memory, "SOON_S", 0.0)
+    monkeypatch.setattr(memory, "SELDOM_S", 0.0)
     monkeypatch.setattr(memory, "_trim", lambda _kept: given.set())
     with memory.decoding(LARGE - 1):
         memory.left_by(LARGE - 1)
@@ -74,5 +74,5 @@ def test_garbage_is_collected_between_large_bodies() -> None:
     giving.join()
     assert given.is_set()
     with ExitStack() as decoded:
-        for _ in range(memory._AT_ONCE):
+        for _ in range(memory.AT_ONCE):
             decoded.enter_context(memory.decoding(LARGE))

@@ -2,18 +2,17 @@
 
 import io
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from tests.fixtures.waiting import wait_until
 from tests.serving.in_process import running
 from tests.serving.saved_models import IRIS, SETOSA, constant
 from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable
 from tiltyard.storage import open_store
-from tiltyard_serving.operations import payload_log
 from tiltyard_serving.operations.payload_log import WAITING, Folder, PayloadLog, Sink, open_sink
 from tiltyard_serving.operations.redaction import Redaction
 
@@ -96,32 +95,28 @@ def logged(sink: Sink, dropped: list[int], **options: Any) -> PayloadLog:
     return PayloadLog(sink, sample=1.0, redact=frozenset(), dropped=lambda: dropped.append(1), **options)
 
 
-def test_what_waits_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_is_bounded_in_bytes() -> None:
     """Few large bodies fill the log as many small ones do; what was written makes room again."""
-    monkeypatch.setattr(payload_log, "WAITING_BYTES", 1000)
     dropped: list[int] = []
-    log = logged(shelf := Shelf(), dropped, roll_s=0.01)
+    log = logged(shelf := Shelf(), dropped, roll_s=0.01, waiting_bytes=1000)
     offer(log, 5, b"x" * 300)
     assert len(dropped) == 2
     log.start()
-    while not shelf.files:
-        time.sleep(0.01)
+    wait_until(lambda: shelf.files)
     offer(log, 1, b"x" * 300)
     log.close()
     assert sum(shelf.rows) == 4
     assert len(dropped) == 2
 
 
-def test_files_are_closed_by_records_bytes_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_closed_by_records_bytes_and_time() -> None:
     """A file ends with so many records, so many bytes, or so many seconds after its first."""
-    monkeypatch.setattr(payload_log, "FILE_RECORDS", 3)
-    log = logged(shelf := Shelf(), [], roll_s=30)
+    log = logged(shelf := Shelf(), [], roll_s=30, file_records=3)
     offer(log, 7)
     log.start()
     log.close()
     assert shelf.rows == [3, 3, 1]
-    monkeypatch.setattr(payload_log, "FILE_BYTES", 1000)
-    log = logged(shelf := Shelf(), [], roll_s=30)
+    log = logged(shelf := Shelf(), [], roll_s=30, file_bytes=1000)
     offer(log, 3, b"x" * 600)
     log.start()
     log.close()
@@ -129,8 +124,7 @@ def test_files_are_closed_by_records_bytes_and_time(monkeypatch: pytest.MonkeyPa
     log = logged(shelf := Shelf(), [], roll_s=0.05)
     log.start()
     offer(log, 1)
-    while not shelf.files:
-        time.sleep(0.01)
+    wait_until(lambda: shelf.files)
     log.close()
     assert shelf.rows == [1]
 
@@ -142,8 +136,7 @@ def test_a_store_that_is_away_costs_payloads_and_nothing_else() -> None:
     shelf.broken = True
     log.start()
     offer(log, 3)
-    while len(dropped) < 3:
-        time.sleep(0.01)
+    wait_until(lambda: len(dropped) == 3)
     shelf.broken = False
     offer(log, 2)
     log.close()

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from tests.fixtures.services import Service, StartService
+from tests.fixtures.waiting import until
 from tests.serving.http_calls import Answer, request
 from tests.serving.in_process import App, running
 from tests.serving.saved_models import required
@@ -102,9 +103,7 @@ class Plug(Wire):
 
     async def statuses(self, count: int) -> list[int]:
         """The statuses of so many answers, once they are there."""
-        async with asyncio.timeout(PATIENT_S):
-            while len(self.written) < count:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.written) >= count, PATIENT_S)
         return [int(answer.split()[1]) for answer in self.written]
 
 
@@ -240,13 +239,10 @@ async def test_inflating_ends_with_its_request(model: str, monkeypatch: pytest.M
             finally:
                 closed.set()
 
-        monkeypatch.setitem(bodies._INFLATE, "gzip", endless)
+        monkeypatch.setitem(bodies.INFLATE, "gzip", endless)
         limited = [("content-encoding", "gzip"), ("x-request-timeout-s", "0.1")]
         assert (await app.request("POST", "/invocations", gzip.compress(ROW), limited)).status == 504
         assert begun == [0]
         go.set()
-        async with asyncio.timeout(PATIENT_S):
-            while not closed.is_set():
-                gc.collect()
-                await asyncio.sleep(0.01)
+        await until(lambda: gc.collect() >= 0 and closed.is_set(), PATIENT_S)
         assert begun == [0]

@@ -164,7 +164,7 @@ def test_an_arrow_table_of_numbers_is_read_as_one_matrix(kind: DataType) -> None
 
 def in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of any size are looked at where they are."""
-    monkeypatch.setattr("tiltyard.pyfunc.payload.columnar.arrow._LARGE_CELLS", 1)
+    monkeypatch.setattr("tiltyard.pyfunc.payload.columnar.arrow.LARGE_CELLS", 1)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

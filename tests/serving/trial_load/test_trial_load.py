@@ -17,14 +17,14 @@ import pytest
 import yaml
 
 from tests.fixtures.services import StartService
+from tests.fixtures.waiting import wait_until
 from tests.serving.http_calls import request, score
-from tests.serving.models.test_following import register, until
+from tests.serving.models.test_following import register
 from tests.serving.saved_models import IRIS, SETOSA, iris
 from tiltyard.cache.model_cache import ModelCache
 from tiltyard.client import Client
 from tiltyard.errors import InternalError, ModelUnreadable
 from tiltyard.pyfunc import infer_signature
-from tiltyard_serving.trial_load import trials as module
 from tiltyard_serving.trial_load.trials import Trials
 
 NAME = "main.ml.boosted"
@@ -101,7 +101,7 @@ def test_a_damaged_version_ends_no_server(registry: StartService, serving: Start
         service = serving("--model", f"models:/{NAME}@champion", *options)
         pid = service.pid
         client.set_alias(NAME, "champion", 2)
-        until(lambda: _problem(service.port))
+        wait_until(lambda: _problem(service.port))
         assert _problem(service.port) == (
             f"{NAME}/2 could not be loaded: The model cannot be loaded: the file 'model.lgb' cannot be read: lightgbm "
             "ended its process (SIGSEGV). It is damaged, or there is too little memory for it."
@@ -113,9 +113,9 @@ def test_a_damaged_version_ends_no_server(registry: StartService, serving: Start
         assert refused.status == 400
         assert "the file 'model.lgb' cannot be read" in refused.body.decode()
         client.set_alias(NAME, "champion", 3)
-        until(lambda: _version(service.port) == "3")
+        wait_until(lambda: _version(service.port) == "3")
         client.set_alias(NAME, "champion", 4)
-        until(lambda: len(psutil.Process(pid).children(recursive=True)) == 2)
+        wait_until(lambda: len(psutil.Process(pid).children(recursive=True)) == 2)
         left = psutil.Process(pid).children(recursive=True)
         service.kill()
         assert psutil.wait_procs(left, timeout=20)[1] == []
@@ -177,9 +177,7 @@ def test_without_a_cache_it_is_tried_each_time(trials: Trials, tmp_path: Path) -
         trials.check(in_pickle(tmp_path / "bad", Does(os.abort)), "aa", tmp_path / "file" / "cache")
 
 
-def test_a_refusal_is_not_for_good(
-    trials: Trials, cache: ModelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refusal_is_not_for_good(trials: Trials, cache: ModelCache, tmp_path: Path) -> None:
     """What failed is tried again after a while, as it may have been memory that was short."""
     path = in_pickle(tmp_path / "m", Does(os.abort))
     with pytest.raises(ModelUnreadable):
@@ -189,8 +187,9 @@ def test_a_refusal_is_not_for_good(
         file.rename(path / file.name)
     with pytest.raises(ModelUnreadable):
         trials.check(path, "aa", cache.root)
-    monkeypatch.setattr(module, "REFUSED_FOR_S", -1.0)
-    trials.check(path, "aa", cache.root)
+    later = Trials("strict", refused_for_s=-1.0)
+    later.check(path, "aa", cache.root)
+    later.close()
 
 
 def test_what_the_load_tells_is_left_to_it(trials: Trials, cache: ModelCache, tmp_path: Path) -> None:
@@ -226,7 +225,7 @@ def test_a_trial_that_has_no_end_holds_up_no_other(trials: Trials, cache: ModelC
         with pytest.raises(ModelUnreadable, match=r"lightgbm still read it after 0 s"):
             hasty.check(path, "other", cache.root)
         assert child.is_running()
-        until(lambda: children_of(trials) == [child])
+        wait_until(lambda: children_of(trials) == [child])
         child.kill()
     assert isinstance(failed[0], ModelUnreadable)
 
@@ -263,7 +262,7 @@ def checking(trials: Trials, path: Path, cache: ModelCache) -> Iterator[tuple[li
     # A daemon: it must not keep a run from ending whose test has failed.
     thread = threading.Thread(target=check, daemon=True)
     thread.start()
-    until(lambda: children_of(trials), timeout_s=60)
+    wait_until(lambda: children_of(trials))
     yield failed, children_of(trials)[0]
     thread.join(60)
     assert failed

@@ -17,7 +17,7 @@ from tiltyard.pyfunc.schema import ColSpec, Schema, TensorSpec
 from tiltyard.spark.executors.arrow_columns import Arguments, is_proven
 from tiltyard.spark.executors.column_names import match_names
 from tiltyard.spark.executors.scorer import joined
-from tiltyard.spark.scoring.column_checks import _POSSIBLE
+from tiltyard.spark.scoring.column_checks import POSSIBLE
 
 TWO = Schema((ColSpec(DataType.double, "x"), ColSpec(DataType.long, "y")))
 
@@ -98,7 +98,7 @@ def test_arrow_types_prove_what_enforcement_would_check():
     assert not is_proven([doubles], ["float64", "float64"])
 
 
-@pytest.mark.parametrize("spark_type", sorted(_POSSIBLE))
+@pytest.mark.parametrize("spark_type", sorted(POSSIBLE))
 def test_types_refused_before_the_job_are_those_that_enforcement_refuses(spark_type: str):
     """A pair of types is refused early exactly when no sample of it, with or without nulls, passes enforcement."""
     for target in DataType:
@@ -109,7 +109,7 @@ def test_types_refused_before_the_job_are_those_that_enforcement_refuses(spark_t
             with contextlib.suppress(SchemaEnforcementFailed):
                 enforce(frame, schema)
                 passed = True
-        assert passed == (target in _POSSIBLE[spark_type]), (spark_type, target)
+        assert passed == (target in POSSIBLE[spark_type]), (spark_type, target)
 
 
 def sample(kind: pa.DataType, *values: Any) -> list[pa.Array]:

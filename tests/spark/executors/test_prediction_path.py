@@ -65,7 +65,7 @@ def test_a_bare_matrix_is_used_where_it_gives_the_same_bits(estimator: Any, bare
             # Sums over another memory layout may round otherwise: the reference is the frame that Arrow makes.
             frame = pa.Table.from_arrays(arrays_of(part), names=list(part.columns)).to_pandas()
             assert route(arrays_of(part)).tobytes() == model.predict(frame).tobytes()
-    assert route_room._matrix_agrees[str(tmp_path)] is bare
+    assert route_room.matrix_agrees[str(tmp_path)] is bare
 
 
 def test_a_long_beside_doubles_is_not_rounded(tmp_path: Path):
@@ -75,7 +75,7 @@ def test_a_long_beside_doubles_is_not_rounded(tmp_path: Path):
     model = saved(make_pipeline(encoder, Ridge(alpha=1e-6)).fit(frame, [0, 1] * 5), tmp_path / "model", frame)
     route = route_of(model, str(tmp_path))
     assert route(arrays_of(frame)).tobytes() == model.predict(frame).tobytes()
-    assert str(tmp_path) not in route_room._matrix_agrees
+    assert str(tmp_path) not in route_room.matrix_agrees
 
 
 @settings(max_examples=60)

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 import tiltyard
 from tests.fixtures.services import Service
+from tests.fixtures.waiting import wait_until
 from tests.spark.conftest import register
 from tiltyard.cache.model_cache import ModelCache
 from tiltyard.spark import score
@@ -49,8 +50,7 @@ def test_a_promotion_in_the_middle_of_a_job(
     scored = score(held, f"models:/{name}@champion", keep=["b"], lineage=True, registry_url=registry_url)
     with ThreadPoolExecutor(1) as thread:
         job = thread.submit(lambda: scored.select("prediction", "model_version").collect())
-        while not Path(f"{mark}.waiting").exists():
-            time.sleep(0.02)
+        wait_until(Path(f"{mark}.waiting").exists)
         promote(1)
         mark.touch()
         rows = job.result()
@@ -89,8 +89,6 @@ def test_a_flipped_byte_in_the_cache_of_a_host(
     assert stored.read_bytes() == whole
     path = f"{predict.reference.location.partition(':')[2]}/model.skops"
     sent = f'"method":"GET","path":"/api/2.0/mlflow-artifacts/artifacts{path}"'
-    deadline = time.monotonic() + 20
-    while registry_service.logs.count(sent) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: registry_service.logs.count(sent) >= 2)
     # Once to the driver, and once for both workers.
     assert registry_service.logs.count(sent) == 2

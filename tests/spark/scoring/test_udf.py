@@ -168,10 +168,10 @@ def test_sql_knows_a_function_that_was_registered(spark, registry_url, flowers, 
 
 def test_a_packed_function_is_registered_by_itself_alone(spark, registry_url):
     """Spark's own registration would run it in another environment, so it is refused with what to do instead."""
-    from tiltyard.spark.scoring.udf import ScoringFunction
+    from tiltyard.spark.scoring.scoring_function import ScoringFunction
 
     made = tiltyard.spark_udf(spark, CHAMPION, registry_url=registry_url)
-    packed = ScoringFunction(spark, made._scorer, made.inputs, (), "./env/bin/python")
+    packed = ScoringFunction(spark, made.scorer, made.inputs, (), "./env/bin/python")
     with pytest.raises(InvalidParameterValue, match=r"function\.register\(name\)"):
         spark.udf.register("packed", packed)
 

@@ -36,17 +36,18 @@ class CompiledTrees:
 
     Attributes:
         max_rows: up to how many rows the interpreter was the quicker one.
+        native, quick: the answers of the estimator and of the interpreter.
     """
 
     max_rows: int
-    _native: Answer
-    _quick: Answer
+    native: Answer
+    quick: Answer
     _takes_nulls: bool
 
     def __call__(self, data: Any) -> Any:
         """The answer of the estimator's method."""
         small = type(data) is np.ndarray and len(data) <= self.max_rows
-        return self._quick(data) if small and _is_proven(data, self._takes_nulls) else self._native(data)
+        return self.quick(data) if small and _is_proven(data, self._takes_nulls) else self.native(data)
 
 
 def compile_trees(estimator: Any, method: str) -> CompiledTrees:

@@ -16,11 +16,11 @@ from tiltyard.pyfunc.json_text.pieces import parse_in_pieces
 
 _json = msgspec.json.Decoder()
 # What one call reads while the interpreter's lock is held: the event loop waits for no more than that.
-_PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 256 * 1024
 # With the rest of the word that it would end in.
-_MAX_BYTES = _PIECE_BYTES + 16
+MAX_BYTES = PIECE_BYTES + 16
 # Within 5 ms, or so.
-_AT_ONCE_BYTES = 2 * _PIECE_BYTES
+AT_ONCE_BYTES = 2 * PIECE_BYTES
 # More than the parser itself goes.
 _MAX_LEVELS = 2000
 # All up to a constant, or to a text that goes on beyond the piece; and all of a text up to its end.
@@ -38,18 +38,18 @@ def decode_json(body: Body, max_levels: int = _MAX_LEVELS) -> Any:
         msgspec.DecodeError, UnicodeError: it is not JSON, even so.
         RecursionError: it is nested in more lists and objects than `max_levels`, or than the parser goes.
     """
-    if len(body) <= _AT_ONCE_BYTES:
+    if len(body) <= AT_ONCE_BYTES:
         if is_deeper(body, max_levels):
             raise RecursionError
-        return _parse(body)
+        return parse(body)
     try:
-        return parse_in_pieces(body, _parse, max_levels)
+        return parse_in_pieces(body, parse, max_levels)
     except msgspec.DecodeError:
         # Places in a piece tell nobody anything.
         raise msgspec.DecodeError("JSON is malformed") from None
 
 
-def _parse(text: Body) -> Any:
+def parse(text: Body) -> Any:
     try:
         return _json.decode(text)
     except msgspec.DecodeError:
@@ -81,8 +81,8 @@ def _constants(text: bytes) -> Iterator[tuple[int, int]]:
     """Where the constants outside texts are, with the minus before them; read in pieces."""
     at, size_bytes, inside = 0, len(text), False
     while at < size_bytes:
-        piece_end = min(at + _PIECE_BYTES, size_bytes)
-        while piece_end < size_bytes and text[piece_end - 1 : piece_end].isalpha() and piece_end - at < _MAX_BYTES:
+        piece_end = min(at + PIECE_BYTES, size_bytes)
+        while piece_end < size_bytes and text[piece_end - 1 : piece_end].isalpha() and piece_end - at < MAX_BYTES:
             # Not through the middle of a constant.
             piece_end += 1
         if inside:

@@ -16,7 +16,7 @@ from tiltyard.pyfunc.body import Body
 from tiltyard.pyfunc.json_text.nesting import BLOCK_BYTES, blocks
 
 _COMMA = ord(",")
-_PIECE_BYTES = BLOCK_BYTES
+PIECE_BYTES = BLOCK_BYTES
 _SPACES = b" \t\n\r"
 _NAME = re.compile(rb'[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*+:', re.DOTALL)
 _MAX_NAME_BYTES = 64 * 1024
@@ -55,7 +55,7 @@ class _Text:
 
     def value(self, start: int, end: int, level: int) -> Any:
         """The value between, whose items, if it has any, are `level` deep."""
-        if end - start <= 2 * _PIECE_BYTES:
+        if end - start <= 2 * PIECE_BYTES:
             return self._parse(self._text[start:end].tobytes())
         start, end = self._trimmed(start, end)
         opening = self._text[start : start + 1].tobytes()
@@ -69,7 +69,7 @@ class _Text:
     def _items(self, start: int, end: int, level: int) -> list[Any]:
         items: list[Any] = []
         for piece_start, piece_end in self._pieces(start, end, level):
-            if piece_end - piece_start > 2 * _PIECE_BYTES:
+            if piece_end - piece_start > 2 * PIECE_BYTES:
                 items.append(self.value(piece_start, piece_end, level + 1))
             else:
                 items += self._some(piece_start, piece_end, b"[", b"]")
@@ -79,7 +79,7 @@ class _Text:
         members: dict[str, Any] = {}
         for piece_start, piece_end in self._pieces(start, end, level):
             name = _NAME.match(self._text, piece_start, min(piece_end, piece_start + _MAX_NAME_BYTES))
-            if piece_end - piece_start > 2 * _PIECE_BYTES and name is not None:
+            if piece_end - piece_start > 2 * PIECE_BYTES and name is not None:
                 members[self._parse(name[1])] = self.value(name.end(), piece_end, level + 1)
             else:
                 members.update(self._some(piece_start, piece_end, b"{", b"}"))
@@ -98,7 +98,7 @@ class _Text:
         pieces: list[tuple[int, int]] = []
         piece_start, last = start, start
         for comma in [*inner, end]:
-            if comma - piece_start > _PIECE_BYTES and last > piece_start:
+            if comma - piece_start > PIECE_BYTES and last > piece_start:
                 pieces.append((piece_start, last - 1))
                 piece_start = last
             last = comma + 1

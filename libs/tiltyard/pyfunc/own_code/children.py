@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 # In a child, the modules that it has read: for its whole life.
-_read_here: list[ModelModules] = []
+read_here: list[ModelModules] = []
 
 
 def install() -> None:
@@ -97,7 +97,7 @@ def _modules(place: Place) -> ModelModules:
     found = living.get(place.key)
     if found is None:
         found = ModelModules(Path(place.directory), place.path, alone=place.alone, key=place.key)
-        _read_here.append(found)
+        read_here.append(found)
         found.install()
     return found
 

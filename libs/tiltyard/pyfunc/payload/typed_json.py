@@ -29,17 +29,17 @@ _RANGE = {DataType.integer: 2**31, DataType.long: 2**63}
 
 # The parser looks for a key of a record at the place after the last one, and then, one by one, at all others. Keys in
 # another order take the product of both: so records have few fields, and few of them are read at once.
-_MAX_FIELDS = 1000
-_COMPARED_AT_ONCE = 1_000_000
-_COMPARED_IN_PIECE = 4_000_000
+MAX_FIELDS = 1000
+COMPARED_AT_ONCE = 1_000_000
+COMPARED_IN_PIECE = 4_000_000
 _LEAST_FIELD_BYTES = len('"":1,')
 # Nor are all read so, when the first ones show that they take long.
-_SLOW_S_PER_BYTE = 150e-9
+SLOW_S_PER_BYTE = 150e-9
 _MAX_SLOW = 3
 
 # A larger body is read in pieces of rows.
-_AT_ONCE_BYTES = 512 * 1024
-_PIECE_BYTES = 128 * 1024
+AT_ONCE_BYTES = 512 * 1024
+PIECE_BYTES = 128 * 1024
 # What comes before the rows, and what a row may have: else the general route reads the body.
 _MAX_HEAD_BYTES = 4 * 1024 * 1024
 _MAX_ROW_BYTES = 2 * 1024 * 1024
@@ -70,7 +70,7 @@ class TypedDecoder:
             row = Annotated[list[cells[0]], width]  # type: ignore[valid-type]
         fields = [(f"cell_{i}", cell) for i, cell in enumerate(cells)]
         record: Any = None
-        if len(cells) <= _MAX_FIELDS:
+        if len(cells) <= MAX_FIELDS:
             record = msgspec.defstruct(
                 "Record",
                 fields,
@@ -85,12 +85,12 @@ class TypedDecoder:
         self._decode_records = None if record is None else msgspec.json.Decoder(list[record]).decode
         shortest = min(len(str(name)) for name in schema.names) + _LEAST_FIELD_BYTES
         # Up to which size records are read within 5 ms, whatever the order of their keys.
-        self.at_once_bytes = _AT_ONCE_BYTES if record is None else shortest * _COMPARED_AT_ONCE // len(cells)
-        self._record_piece_bytes = min(_PIECE_BYTES, shortest * _COMPARED_IN_PIECE // len(cells))
+        self.at_once_bytes = AT_ONCE_BYTES if record is None else shortest * COMPARED_AT_ONCE // len(cells)
+        self._record_piece_bytes = min(PIECE_BYTES, shortest * COMPARED_IN_PIECE // len(cells))
 
     def __call__(self, body: Body) -> Payload | None:
         """The payload, or None when the general route has to look at the body."""
-        if len(body) > _AT_ONCE_BYTES:
+        if len(body) > AT_ONCE_BYTES:
             return self._in_pieces(body)
         try:
             fields: Any = self._decode(body)
@@ -135,7 +135,7 @@ class TypedDecoder:
         is_records = begin[1] != b"data"
         decode = self._decode_records if is_records else self._decode_rows
         between = _BETWEEN_RECORDS if is_records else _BETWEEN_ROWS
-        piece_bytes = self._record_piece_bytes if is_records else _PIECE_BYTES
+        piece_bytes = self._record_piece_bytes if is_records else PIECE_BYTES
         if decode is None:
             raise _Untaken
         view = memoryview(body)
@@ -144,7 +144,7 @@ class TypedDecoder:
         while cut := between.search(body, at + piece_bytes, at + piece_bytes + _MAX_ROW_BYTES):
             began_s = time.thread_time()
             rows = decode(b"".join((b"[", view[at : cut.start() + 1], b"]")))
-            slow += time.thread_time() - began_s > _SLOW_S_PER_BYTE * (cut.start() - at)
+            slow += time.thread_time() - began_s > SLOW_S_PER_BYTE * (cut.start() - at)
             if not rows or slow > _MAX_SLOW:
                 raise _Untaken
             parts.append(self._data(_tuples(rows) if is_records else rows))

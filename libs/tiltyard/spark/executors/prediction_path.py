@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tiltyard.pyfunc import PyFunc
 
 # By digest, whether this process saw the bare matrix answered as the DataFrame was.
-_matrix_agrees: dict[str, bool] = {}
+matrix_agrees: dict[str, bool] = {}
 
 
 class PredictionPath:
@@ -52,12 +52,12 @@ class PredictionPath:
         return self._model.predict(self._arguments.to_input(arrays), self._params)
 
     def _of_numbers(self, columns: Sequence[pa.Array]) -> Any:
-        agrees = _matrix_agrees.get(self._digest) if self._may_be_matrix else False
+        agrees = matrix_agrees.get(self._digest) if self._may_be_matrix else False
         if agrees:
             return self._model.predict_enforced(to_matrix(columns), self._params)
         answer = self._model.predict_enforced(self._arguments.frame(self._names, columns), self._params)
         if agrees is None:
-            _matrix_agrees[self._digest] = self._gives(to_matrix(columns), answer)
+            matrix_agrees[self._digest] = self._gives(to_matrix(columns), answer)
         return answer
 
     def _gives(self, matrix: "np.ndarray[Any, Any]", expected: Any) -> bool:

@@ -8,7 +8,8 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard.spark.jobs.job_record import JobRecord
 from tiltyard.spark.jobs.row_counter import RowCounter
 from tiltyard.spark.scoring.score import apply
-from tiltyard.spark.scoring.udf import ScoringFunction, spark_udf
+from tiltyard.spark.scoring.scoring_function import ScoringFunction
+from tiltyard.spark.scoring.udf import spark_udf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -14,7 +14,7 @@ from tiltyard.spark.jobs.failures import last_words
 from tiltyard.wire.v1.batch_jobs import RecordBatchJob, Status
 
 if TYPE_CHECKING:
-    from tiltyard.spark.scoring.udf import ScoringFunction
+    from tiltyard.spark.scoring.scoring_function import ScoringFunction
 
 logger = logging.getLogger("tiltyard.spark")
 

@@ -16,7 +16,8 @@ from tiltyard.spark.jobs.staged_output import DirectTarget, StagedOutput, TableT
 from tiltyard.spark.jobs.summary import JobSummary, spread
 from tiltyard.spark.scoring.batch_size import unmeasured
 from tiltyard.spark.scoring.score import apply, need_not_measure
-from tiltyard.spark.scoring.udf import ScoringFunction, spark_udf
+from tiltyard.spark.scoring.scoring_function import ScoringFunction
+from tiltyard.spark.scoring.udf import spark_udf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -143,6 +144,7 @@ def prepare_job(
     function = spark_udf(
         spark, model_uri, result_type, errors=errors, registry_url=registry_url, accept_unverified=accept_unverified
     )
+    keep = keep or None
     quickly = need_not_measure(df, function, keep)
     scored = apply(df, function, output_col=output_col, keep=keep, lineage=lineage, unmeasured=quickly)
     unknown = [name for name in partition_by if name not in scored.columns]

@@ -10,7 +10,8 @@ from tiltyard.errors import InvalidParameterValue, TemporarilyUnavailable, Trans
 from tiltyard.models import resolve
 from tiltyard.spark.scoring.batch_size import unmeasured
 from tiltyard.spark.scoring.score import apply, need_not_measure
-from tiltyard.spark.scoring.udf import ScoringFunction, spark_udf
+from tiltyard.spark.scoring.scoring_function import ScoringFunction
+from tiltyard.spark.scoring.udf import spark_udf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -16,7 +16,7 @@ _ALL = frozenset(DataType)
 
 # By Spark type, the signature types that strict enforcement lets through for some value. A bigint column passes as
 # double where it has nulls or only 0 and 1, and text as double where it spells numbers: the rows decide there.
-_POSSIBLE: dict[str, frozenset[DataType]] = {
+POSSIBLE: dict[str, frozenset[DataType]] = {
     "tinyint": _INTEGER_TARGETS,
     "smallint": _INTEGER_TARGETS,
     "int": _INTEGER_TARGETS,
@@ -56,7 +56,7 @@ def check_columns(table: "StructType", inputs: Schema, meant: Mapping[str, Name]
         if column is None or not isinstance(spec.type, DataType):
             continue
         spark_type = table[column].dataType
-        possible = _POSSIBLE.get(spark_type.typeName(), _POSSIBLE.get(spark_type.simpleString(), _ALL))
+        possible = POSSIBLE.get(spark_type.typeName(), POSSIBLE.get(spark_type.simpleString(), _ALL))
         if spec.type not in possible:
             wrong.append(f"column '{column}' is {spark_type.simpleString()}, the model takes {spec.type}")
     if wrong:

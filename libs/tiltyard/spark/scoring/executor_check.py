@@ -17,7 +17,7 @@ from tiltyard.errors import InvalidParameterValue, MissingPackage
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from tiltyard.spark.scoring.udf import ScoringFunction
+    from tiltyard.spark.scoring.scoring_function import ScoringFunction
 
 logger = logging.getLogger("tiltyard.spark")
 

@@ -9,7 +9,8 @@ from tiltyard.pyfunc.schema import Schema
 from tiltyard.spark.executors.column_names import escaped, ignores_case, match_names
 from tiltyard.spark.scoring.batch_size import always_fits, is_measured
 from tiltyard.spark.scoring.column_checks import check_columns
-from tiltyard.spark.scoring.udf import ScoringFunction, spark_udf
+from tiltyard.spark.scoring.scoring_function import ScoringFunction
+from tiltyard.spark.scoring.udf import spark_udf
 from tiltyard.spark.scoring.whole_rows import can_map, map_rows, quoted
 
 if TYPE_CHECKING:

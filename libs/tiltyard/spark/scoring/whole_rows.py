@@ -11,7 +11,7 @@ from tiltyard.pyfunc.data_types import Name
 from tiltyard.spark.executors.column_names import escaped
 from tiltyard.spark.executors.scorer import TableScorer
 from tiltyard.spark.scoring.batch_size import is_measured
-from tiltyard.spark.scoring.udf import ScoringFunction
+from tiltyard.spark.scoring.scoring_function import ScoringFunction
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,14 +17,14 @@ from pathlib import Path
 from tiltyard.pyfunc.own_code.modules import forget_gone
 
 # Several models that go at once are one occasion, and those that come and go all the time are one now and then.
-_SOON_S = 0.5
-_SELDOM_S = 5.0
+SOON_S = 0.5
+SELDOM_S = 5.0
 
 # What a body of this size leaves must not wait for ten thousand others to be collected.
-_LARGE_BYTES = 512 * 1024
+LARGE_BYTES = 512 * 1024
 _no_turn = nullcontext()
-_AT_ONCE = 2
-_turns = threading.BoundedSemaphore(_AT_ONCE)
+AT_ONCE = 2
+_turns = threading.BoundedSemaphore(AT_ONCE)
 
 # How many objects more than before make a collection of the young ones, and how many collections of the middle
 # generation come before one of all that there is.
@@ -70,7 +70,7 @@ def decoding(size_bytes: int) -> AbstractContextManager[object]:
     The values of a large body may take many times its bytes until they are a table, and more of them at once are done
     no sooner.
     """
-    if size_bytes <= _LARGE_BYTES:
+    if size_bytes <= LARGE_BYTES:
         return _no_turn
     collect_young()
     return _turn(size_bytes)
@@ -82,12 +82,12 @@ class _MemoryTrimmer:
     def __init__(self, give: Callable[[], object]) -> None:
         self._give = give
         self._pending = threading.Lock()
-        self._last_s = -_SELDOM_S
+        self._last_s = -SELDOM_S
 
     def soon(self) -> None:
         """In a moment, in a thread."""
         if self._pending.acquire(blocking=False):
-            timer = threading.Timer(max(_SOON_S, self._last_s + _SELDOM_S - time.monotonic()), self._now)
+            timer = threading.Timer(max(SOON_S, self._last_s + SELDOM_S - time.monotonic()), self._now)
             timer.daemon = True
             timer.start()
 
@@ -107,7 +107,7 @@ def left_by(size_bytes: int) -> None:
 
     Each thread would else keep the memory of its largest one.
     """
-    if size_bytes > _LARGE_BYTES:
+    if size_bytes > LARGE_BYTES:
         _large.soon()
 
 
@@ -117,7 +117,7 @@ def give_back() -> None:
     Between large bodies, if there is a moment between them: a collection walks through all of their values, and nobody
     else gets a turn meanwhile.
     """
-    taken = sum(_turns.acquire(timeout=_SELDOM_S) for _ in range(_AT_ONCE))
+    taken = sum(_turns.acquire(timeout=SELDOM_S) for _ in range(AT_ONCE))
     try:
         gc.collect()
         if forget_gone():

@@ -17,11 +17,7 @@ from tiltyard.errors import TiltyardError
 from tiltyard.storage import ArtifactStore, open_store
 from tiltyard_serving.operations.redaction import Redaction
 
-# Whichever is reached first: what waits to be written, and what one file holds.
 WAITING = 2000
-WAITING_BYTES = 256 * 1024 * 1024
-FILE_RECORDS = 10_000
-FILE_BYTES = 64 * 1024 * 1024
 MAX_BODY_BYTES = 1024 * 1024
 
 _log = logging.getLogger(__name__)
@@ -118,17 +114,29 @@ def open_sink(place: str) -> Sink:
 class PayloadLog:
     """Keeps a share of what `offer` gets; what is too much to keep is dropped and counted.
 
-    A file is closed when it holds enough, or `roll_s` after its first record.
+    At most `WAITING` records wait to be written, of `waiting_bytes` together. A file is closed when it holds
+    `file_records` or `file_bytes`, or `roll_s` after its first record, whichever comes first.
     """
 
     def __init__(
-        self, sink: Sink, *, sample: float, redact: frozenset[str], dropped: Callable[[], object], roll_s: float = 5.0
+        self,
+        sink: Sink,
+        *,
+        sample: float,
+        redact: frozenset[str],
+        dropped: Callable[[], object],
+        roll_s: float = 5.0,
+        waiting_bytes: int = 256 * 1024 * 1024,
+        file_records: int = 10_000,
+        file_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         self._sink = sink
         self._sample = sample
         self._redact = redact
         self._dropped = dropped
         self._roll_s = roll_s
+        self._waiting_bytes = waiting_bytes
+        self._file_records, self._file_bytes = file_records, file_bytes
         self._waiting: queue.Queue[Record | None] = queue.Queue(WAITING)
         # Both are only ever added to, each by one thread: their difference is what waits.
         self._offered_bytes = 0
@@ -157,7 +165,7 @@ class PayloadLog:
         kept = [None if len(data) > MAX_BODY_BYTES else bytes(data) for data in (body, answer)]
         named = request_id or uuid.uuid4().hex
         record = Record(now_ms, named, model, version, seconds * 1e3, content_type, *kept)
-        if self._offered_bytes - self._taken_bytes + record.size_bytes > WAITING_BYTES:
+        if self._offered_bytes - self._taken_bytes + record.size_bytes > self._waiting_bytes:
             self._dropped()
             return
         try:
@@ -186,7 +194,7 @@ class PayloadLog:
         while record is not None:
             records.append(record)
             size_bytes += record.size_bytes
-            if len(records) >= FILE_RECORDS or size_bytes >= FILE_BYTES:
+            if len(records) >= self._file_records or size_bytes >= self._file_bytes:
                 break
             try:
                 record = self._waiting.get(timeout=max(0.0, roll_at_s - time.monotonic()))

@@ -72,7 +72,7 @@ async def inflated(body: bytes, encoding: str, max_bytes: int, hold: Callable[[i
     name = encoding.strip().lower()
     if name == "identity":
         return body
-    inflate = _INFLATE.get(name)
+    inflate = INFLATE.get(name)
     if inflate is None:
         raise UnsupportedMediaType(f"This server reads bodies encoded with gzip or zstd, got '{encoding[:40]}'.")
     left = inflate(body, max_bytes)
@@ -141,7 +141,7 @@ def inflate_zstd(body: bytes, max_bytes: int) -> Iterator[bytes]:
         raise BadRequest("The request body is no valid zstd.") from None
 
 
-_INFLATE = {"gzip": inflate_gzip, "x-gzip": inflate_gzip, "zstd": inflate_zstd}
+INFLATE = {"gzip": inflate_gzip, "x-gzip": inflate_gzip, "zstd": inflate_zstd}
 
 
 def _inflates_too_large(max_bytes: int) -> PayloadTooLarge:

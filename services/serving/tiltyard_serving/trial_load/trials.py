@@ -50,9 +50,16 @@ class Trials:
     no other.
     """
 
-    def __init__(self, coerce: Literal["strict", "lenient"], *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        coerce: Literal["strict", "lenient"],
+        *,
+        timeout_s: float = TIMEOUT_S,
+        refused_for_s: float = REFUSED_FOR_S,
+    ) -> None:
         self._coerce = coerce
         self._timeout_s = timeout_s
+        self._refused_for_s = refused_for_s
         self._starting = threading.Lock()
         self._running: _Running | None = None
         self._closed = False
@@ -98,15 +105,26 @@ class Trials:
     def _noted(self, directory: Path, metadata: MLModel, library: str, cache: ModelCache, digest: str) -> str | None:
         """What `_tried` gives, or gave."""
         note, releases = cache.trial(digest), _releases(library)
-        if _read(note, releases) == _PASSED:
+        if self._read(note, releases) == _PASSED:
             return _PASSED
         with cache.trying(digest):
             # Another process may have tried it meanwhile.
-            refusal = _read(note, releases)
+            refusal = self._read(note, releases)
             if refusal is None:
                 refusal = self._tried(directory, metadata, library)
                 if refusal is not None:
                     _write(note, releases, refusal)
+        return refusal
+
+    def _read(self, note: Path, releases: str) -> str | None:
+        """What came of the last trial by these releases, as `_tried` says it; None if there is none to go by."""
+        try:
+            tried_by, _, refusal = note.read_text(encoding="utf-8").partition("\n")
+            age_s = time.time() - note.stat().st_mtime
+        except (OSError, ValueError):
+            return None
+        if tried_by != releases or (refusal and age_s > self._refused_for_s):
+            return None
         return refusal
 
     def _tried(self, directory: Path, metadata: MLModel, library: str) -> str | None:
@@ -181,18 +199,6 @@ def _size_bytes(directory: Path) -> int:
 def _releases(library: str) -> str:
     """What a trial is worth anything for: the releases that read the model then."""
     return ", ".join(f"{name} {installed_release(name)}" for name in (library, "treelite", "tiltyard"))
-
-
-def _read(note: Path, releases: str) -> str | None:
-    """What came of the last trial by these releases, as `_tried` says it; None if there is none to go by."""
-    try:
-        tried_by, _, refusal = note.read_text(encoding="utf-8").partition("\n")
-        age_s = time.time() - note.stat().st_mtime
-    except (OSError, ValueError):
-        return None
-    if tried_by != releases or (refusal and age_s > REFUSED_FOR_S):
-        return None
-    return refusal
 
 
 def _write(note: Path, releases: str, refusal: str) -> None:

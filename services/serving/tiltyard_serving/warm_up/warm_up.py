@@ -38,7 +38,7 @@ def warm_up(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"]
     Raises:
         MissingPackage, ImportError: a package is missing that it predicts with.
     """
-    example = _example(model, directory, coerce)
+    example = example_payload(model, directory, coerce)
     data: Any = None
     warning: str | None = None
     if example is not None:
@@ -55,7 +55,7 @@ def warm_up(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"]
     return WarmUp(prove(model, example), warning)
 
 
-def _example(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"]) -> Payload | None:
+def example_payload(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"]) -> Payload | None:
     """The example as the payload of a request, or None when there is none that a request could carry."""
     path = directory / EXAMPLE
     if not path.is_file():

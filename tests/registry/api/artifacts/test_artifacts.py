@@ -6,7 +6,6 @@ import http.client
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from litestar import Litestar
 from sqlalchemy import insert, select
 
 from tests.fixtures.databases import migrated_sqlite, sqlite_url_of
+from tests.fixtures.waiting import wait_until
 from tiltyard import errors
 from tiltyard.storage import ArtifactStore, open_store
 from tiltyard_registry.api.artifacts.direct_transfers import NO_MULTIPART, NO_PRESIGNED
@@ -42,18 +42,21 @@ class Proxy:
         self.store = artifact_store
         self.database = Database(database_url)
         routes = artifact_routes(self.database, artifact_store, lambda scope: SYSTEM)
-        app = Litestar(
-            routes,
-            exception_handlers={Exception: handle},
-            on_shutdown=[self.database.close],
-            logging_config=None,
-        )
-        config = uvicorn.Config(app, port=0, log_level="warning", lifespan="on")
+        stop = [self.database.close]
+        app = Litestar(routes, exception_handlers={Exception: handle}, on_shutdown=stop, logging_config=None)
+        self.ended = 0  # requests, answered or not
+
+        async def counted(*request: Any) -> None:
+            try:
+                await app(*request)
+            finally:
+                self.ended += 1
+
+        config = uvicorn.Config(counted, port=0, log_level="warning", lifespan="on")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        while not self._server.started:
-            time.sleep(0.005)
+        wait_until(lambda: self._server.started)
         self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
         self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
@@ -316,13 +319,14 @@ def test_a_large_refused_upload_still_gets_its_answer(local: Proxy) -> None:
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_cut_upload_leaves_nothing(proxy: Proxy, framing: str) -> None:
     """A connection that breaks in the middle of a body stores no file and no row."""
+    ended = proxy.ended
     head = "Content-Length: 40000000" if framing == "length" else "Transfer-Encoding: chunked"
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connection:
         connection.sendall(f"PUT {ROOT}/1/r/artifacts/cut HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
         if framing == "chunked":
             connection.sendall(f"{10 * MIB:x}\r\n".encode())
         connection.sendall(b"x" * 9 * MIB)
-    time.sleep(0.3)
+    wait_until(lambda: proxy.ended > ended)
 
     async def rows(database: Database) -> list[Any]:
         async with database.read() as session:
@@ -505,18 +509,18 @@ class BreakingStore:
     """A store that fails after a number of bytes, as a full disk or a lost network does."""
 
     def __init__(self, inner: ArtifactStore, after_bytes: int) -> None:
-        self._inner = inner
+        self.inner = inner
         self._after_bytes = after_bytes
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        return getattr(self.inner, name)
 
     def open_writer(self, path: str) -> Any:
-        return _BreakingWriter(self._inner.open_writer(path), self._after_bytes)
+        return _BreakingWriter(self.inner.open_writer(path), self._after_bytes)
 
     async def get(self, *arguments: Any, **options: Any) -> Any:
         left = self._after_bytes
-        async for chunk in self._inner.get(*arguments, **options):
+        async for chunk in self.inner.get(*arguments, **options):
             if len(chunk) > left:
                 raise errors.TemporarilyUnavailable("The artifact store does not answer.", retry_after_s=5)
             left -= len(chunk)
@@ -568,7 +572,7 @@ def test_a_store_that_breaks_during_a_download(breaking: Proxy) -> None:
     """A download that cannot be finished ends as a broken connection, never as a short file."""
 
     async def put() -> None:
-        async with breaking.store._inner.open_writer("1/r/artifacts/f") as writer:  # type: ignore[attr-defined]
+        async with breaking.store.inner.open_writer("1/r/artifacts/f") as writer:  # type: ignore[attr-defined]
             for _ in range(12):
                 await writer.write(b"x" * MIB)
             await writer.commit()

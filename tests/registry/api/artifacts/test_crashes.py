@@ -3,7 +3,6 @@
 import hashlib
 import signal
 import socket
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fixtures.services import Service, StartService
+from tests.fixtures.waiting import wait_until
+from tests.registry.plain_http import in_flight
 from tiltyard.client import Client
 from tiltyard.models import fetch, register_model, resolve
 from tiltyard.models.logged import upload_model
@@ -68,7 +69,7 @@ def test_kill_9_in_the_middle_of_an_upload(registry: StartService, directory: Pa
                 f"Content-Length: {50 * MIB}\r\n\r\n".encode()
             )
             connection.sendall(b"x" * 5 * MIB)
-        time.sleep(0.3)
+        wait_until(lambda: in_flight(service.port) >= 2)
         kill(service)
         service.start()
         assert [file.path for file in client.list_artifacts(root)] == ["whole"]

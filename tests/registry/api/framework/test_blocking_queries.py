@@ -10,20 +10,32 @@ import pytest
 
 from tests.fixtures.databases import BACKENDS
 from tests.fixtures.services import Service, StartService
+from tests.fixtures.waiting import PATIENCE_S, until, wait_until
 from tests.registry.api_app import MODELS, OWN, VERSIONS, Api
-from tests.registry.plain_http import ask, post
+from tests.registry.plain_http import ask, in_flight, post
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 
 WAKE_S = 0.2
-"""Within this time of a change its waiters are answered, also those of other processes."""
+"""Within this time of a change its waiters are answered, also those of other processes, where nothing else runs."""
+LONG_S = 60
+"""The longest wait there is: who is answered with a new state was woken."""
 
 
-async def held(api: Api, path: str, etag: str, wait_s: float) -> tuple[Any, float]:
-    """The answer of a blocking query, and when it came."""
+async def held(api: Api, path: str, etag: str, wait_s: float) -> Any:
+    """The answer of a blocking query."""
     joined = f"{path}{'&' if '?' in path else '?'}wait={wait_s}"
-    answer = await api.ask("GET", joined, headers={"if-none-match": etag})
-    return answer, time.monotonic()
+    return await api.ask("GET", joined, headers={"if-none-match": etag})
+
+
+async def waiting_at(api: Api, count: int) -> None:
+    """Returns once so many queries are held back: they are under way, and none of them reads."""
+
+    async def held_back() -> bool:
+        in_flight = (await api.ask("GET", "/metrics")).text.partition("\ntiltyard_http_requests_in_flight ")[2]
+        return float(in_flight.split()[0]) > count and not api.app.state.database.connections_in_use
+
+    await until(held_back)
 
 
 @in_one_loop
@@ -35,17 +47,12 @@ async def test_a_change_ends_the_wait(api: Api, path: str) -> None:
     await api.model(name, versions=2)
     await api.alias(name, "champion", 1)
     known = (await api.ask("GET", path)).headers["etag"]
-    waiting = [asyncio.create_task(held(api, path, known, 20)) for _ in range(5)]
-    await asyncio.sleep(0.2)
-    # The alias just set may be noticed once more, and read again, before all is quiet.
-    async with asyncio.timeout(5):
-        while api.app.state.database.connections_in_use:
-            await asyncio.sleep(0.01)
+    waiting = [asyncio.create_task(held(api, path, known, LONG_S)) for _ in range(5)]
+    await waiting_at(api, 5)
     assert not any(task.done() for task in waiting)
     await api.alias(name, "champion", 2)
-    moved = time.monotonic()
-    for answer, came in await asyncio.gather(*waiting):
-        assert answer.status_code == 200 and came - moved < WAKE_S, f"{(came - moved) * 1000:.0f} ms"
+    for answer in await asyncio.gather(*waiting):
+        assert answer.status_code == 200
         assert '"version":"2"' in answer.text and answer.headers["etag"] != known
 
 
@@ -55,14 +62,13 @@ async def test_what_differs_is_answered_at_once(api: Api) -> None:
     await api.model("differs", versions=2)
     await api.alias("differs", "champion", 1)
     path = f"{OWN}/resolve?uri=models:/differs@champion"
-    started = time.monotonic()
-    first = await api.ask("GET", f"{path}&wait=20")
+    first = await api.ask("GET", f"{path}&wait={LONG_S}")
     await api.alias("differs", "champion", 2)
-    second, came = await held(api, path, first.headers["etag"], 20)
-    assert second.json()["models"][0]["version"] == "2" and came - started < 2
+    second = await held(api, path, first.headers["etag"], LONG_S)
+    assert second.json()["models"][0]["version"] == "2"
     back = await api.alias("differs", "champion", 1)
     assert back.status_code == 200
-    third, _ = await held(api, path, second.headers["etag"], 20)
+    third = await held(api, path, second.headers["etag"], LONG_S)
     assert third.headers["etag"] == first.headers["etag"]
 
 
@@ -73,11 +79,11 @@ async def test_a_wait_ends_with_304(api: Api) -> None:
     path = f"{OWN}/resolve?uri=models:/quiet/1"
     known = (await api.ask("GET", path)).headers["etag"]
     started = time.monotonic()
-    answer, came = await held(api, path, known, 0.3)
+    answer = await held(api, path, known, 0.3)
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", known)
-    assert 0.3 <= came - started < 1
+    assert time.monotonic() - started >= 0.3
     for tags in (f'"other", {known}', f"W/{known}"):
-        assert (await held(api, path, tags, 0))[0].status_code == 304
+        assert (await held(api, path, tags, 0)).status_code == 304
 
 
 @in_one_loop
@@ -89,7 +95,7 @@ async def test_changes_of_others_do_not_end_the_wait(api: Api) -> None:
     waiting = asyncio.create_task(held(api, path, known, 1))
     for number in range(5):
         await api.model(f"calm-neighbour{number}")
-    assert (await waiting)[0].status_code == 304
+    assert (await waiting).status_code == 304
 
 
 @in_one_loop
@@ -97,13 +103,13 @@ async def test_what_appears_ends_the_wait(api: Api) -> None:
     """A URI that names nothing yet can be waited for."""
     path = f"{OWN}/resolve?uri=models:/later@champion"
     known = (await api.ask("GET", path)).headers["etag"]
-    waiting = asyncio.create_task(held(api, path, known, 20))
-    await asyncio.sleep(0.1)
+    waiting = asyncio.create_task(held(api, path, known, LONG_S))
+    await waiting_at(api, 1)
     await api.model("later", versions=1)
     await api.alias("later", "champion", 1)
-    answer, _ = await waiting
+    answer = await waiting
     if answer.json()["models"][0]["outcome"] == "unresolved":  # the model was seen before its alias
-        answer, _ = await held(api, path, answer.headers["etag"], 20)
+        answer = await held(api, path, answer.headers["etag"], LONG_S)
     assert answer.json()["models"][0]["version"] == "1"
 
 
@@ -112,10 +118,10 @@ async def test_a_server_that_stops_lets_its_waiters_go(embedded_api: Api) -> Non
     await embedded_api.model("m", versions=1)
     path = f"{OWN}/resolve?uri=models:/m/1"
     known = (await embedded_api.ask("GET", path)).headers["etag"]
-    waiting = asyncio.create_task(held(embedded_api, path, known, 30))
-    await asyncio.sleep(0.1)
+    waiting = asyncio.create_task(held(embedded_api, path, known, LONG_S))
+    await waiting_at(embedded_api, 1)
     embedded_api.app.state.draining.set()
-    answer, _ = await asyncio.wait_for(waiting, 1)
+    answer = await waiting
     assert answer.status_code == 304
     assert (await embedded_api.ask("GET", "/health")).status_code == 503
     assert (await embedded_api.ask("GET", "/livez")).status_code == 200
@@ -136,28 +142,39 @@ def two_processes(request: pytest.FixtureRequest, registry: StartService, tmp_pa
 
 
 def test_a_change_in_one_process_wakes_the_other(two_processes: tuple[Service, Service]) -> None:
-    """A promotion through one process ends the waits at another one, within 200 ms, time after time."""
-    first, second = two_processes
+    """A promotion through one process ends the waits at another one, time after time."""
+    assert len(times_to_wake(*two_processes)) == 4
+
+
+@pytest.mark.bench
+def test_a_change_in_one_process_wakes_the_other_in_200_ms(two_processes: tuple[Service, Service]) -> None:
+    """The same, within 200 ms."""
+    took_s = times_to_wake(*two_processes)
+    # One slow round is the machine's; two are ours.
+    assert sorted(took_s)[-2] < WAKE_S and max(took_s) < 5 * WAKE_S, took_s
+
+
+def times_to_wake(first: Service, second: Service) -> list[float]:
+    """The seconds from each promotion at one service to the answer of a query that the other held back."""
     post(first.port, f"{MODELS}/create", b'{"name": "m"}')
     for number in range(2):
         post(first.port, f"{VERSIONS}/create", b'{"name": "m", "source": "s3://elsewhere/%d"}' % number)
     path = f"{OWN}/resolve?uri=models:/m@champion"
-    took: list[float] = []
+    took_s: list[float] = []
     with ThreadPoolExecutor(1) as pool:
         for round_number in range(4):
             _, headers, _ = ask(second.port, "GET", path)
 
             def wait(etag: str = headers["etag"]) -> tuple[int, bytes, float]:
-                status, _, body = ask(second.port, "GET", f"{path}&wait=20", headers={"if-none-match": etag})
+                status, _, body = ask(second.port, "GET", f"{path}&wait={LONG_S}", headers={"if-none-match": etag})
                 return status, body, time.monotonic()
 
             waiting = pool.submit(wait)
-            time.sleep(0.3)
+            wait_until(lambda: in_flight(second.port) >= 1)
             version = 1 + round_number % 2
             post(first.port, f"{MODELS}/alias", b'{"name": "m", "alias": "champion", "version": "%d"}' % version)
             moved = time.monotonic()
-            status, body, came = waiting.result(25)
+            status, body, came = waiting.result(PATIENCE_S)
             assert status == 200 and b'"version":"%d"' % version in body
-            took.append(came - moved)
-    # One slow round is the machine's; two are ours.
-    assert sorted(took)[-2] < WAKE_S and max(took) < 5 * WAKE_S, took
+            took_s.append(came - moved)
+    return took_s

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tests.fixtures.postgres import Postgres
 from tests.registry.api_app import JSON, MLFLOW, Api, opened
 from tiltyard_registry.store.one_statement import log_batch
+from tiltyard_registry.store.sql.database import Database
 
 RUNS = f"{MLFLOW}/runs"
 # Makes a request one that only its route answers; the route takes no notice of it.
@@ -64,12 +66,12 @@ class Ways:
     """One work done by each way: one statement, the route on PostgreSQL, the route on SQLite."""
 
     def __init__(self, postgres: Api, sqlite: Api) -> None:
-        self._ways: list[tuple[Api, dict[str, str]]] = [(postgres, {}), (postgres, _BY_ROUTE), (sqlite, {})]
+        self.ways: list[tuple[Api, dict[str, str]]] = [(postgres, {}), (postgres, _BY_ROUTE), (sqlite, {})]
 
     async def ask(self, call: str, bodies: list[Any]) -> list[tuple[int, Any]]:
         """Status and JSON of each way's answer to its own body."""
         answers = []
-        for (api, mark), body in zip(self._ways, bodies, strict=True):
+        for (api, mark), body in zip(self.ways, bodies, strict=True):
             content = json.dumps({**body, **mark}).encode() if isinstance(body, dict) else body
             answer = await api.http.post(f"{RUNS}/{call}", content=content, headers=JSON)
             assert answer.status_code < 500, answer.text
@@ -78,7 +80,7 @@ class Ways:
 
     async def state(self, run_ids: list[str]) -> list[Any]:
         """All that is kept of each way's run."""
-        return [await _kept(api, run_id) for (api, _), run_id in zip(self._ways, run_ids, strict=True)]
+        return [await _kept(api, run_id) for (api, _), run_id in zip(self.ways, run_ids, strict=True)]
 
     async def start(self, body: dict[str, Any]) -> list[tuple[int, Any]]:
         """Each way's answer to the start of a run."""
@@ -182,7 +184,7 @@ async def test_a_run_is_started_or_refused_alike(ways: Ways, body: dict[str, Any
 @pytest.mark.parametrize("location", ["s3://bucket/base/?region=x", "s3://bucket/a//", "file:///tmp/x", "/", "%_a"])
 async def test_a_run_lies_below_its_experiment(ways: Ways, location: str) -> None:
     """Each way puts the run's artifacts at one place, whatever the experiment's location looks like."""
-    for api, _ in ways._ways[::2]:
+    for api, _ in ways.ways[::2]:
         found = await api.ask("POST", f"{MLFLOW}/experiments/create", {"name": location, "artifact_location": location})
         number = found.json().get("experiment_id", "0")
     shown = [
@@ -219,7 +221,7 @@ async def test_odd_bodies_are_read_alike(ways: Ways, call: str, body: bytes) -> 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_plain_writes_take_one_statement(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the stock client sends is done past the framework, under either prefix, and counted by its route."""
-    api = ways._ways[0][0]
+    api = ways.ways[0][0]
     done: list[bool] = []
     log = log_batch._log
 
@@ -261,7 +263,7 @@ async def test_a_body_over_the_limit_is_refused_by_its_route(postgres_url: str, 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_writers_of_one_run_by_both_ways_do_not_stop_each_other(ways: Ways) -> None:
     """Batches with the same keys in different orders, half of them by the route: none fails, the newest point stays."""
-    api = ways._ways[0][0]
+    api = ways.ways[0][0]
     run_id = (await api.ok("POST", f"{RUNS}/create", {}))["run"]["info"]["run_id"]
     keys = [f"k{number:02}" for number in range(20)]
 
@@ -289,7 +291,7 @@ async def test_a_full_pool_makes_writers_wait_and_then_come_again(
     postgres_url: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With its only connection taken a write waits, then is a 429 with Retry-After; nothing of it is stored."""
-    monkeypatch.setattr("tiltyard_registry.store.sql.database._POOL_WAIT_S", 0.3)
+    monkeypatch.setattr("tiltyard_registry.app.Database", partial(Database, pool_wait_s=0.3))
     async with opened(tmp_path, database_url=postgres_url, max_connections=1) as api:
         run_id = (await api.ok("POST", f"{RUNS}/create", {}))["run"]["info"]["run_id"]
         body = {"run_id": run_id, "key": "k", "value": "v"}
@@ -300,7 +302,7 @@ async def test_a_full_pool_makes_writers_wait_and_then_come_again(
             started = await api.ask("POST", f"{RUNS}/create", {"run_name": "never"})
             assert started.status_code == 429
             waiting = asyncio.create_task(api.ok("POST", f"{RUNS}/log-parameter", body))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0)
         assert await waiting == {}
         data = (await api.ok("GET", f"{RUNS}/get?run_id={run_id}"))["run"]["data"]
         assert ([param["key"] for param in data["params"]], [tag["key"] for tag in data["tags"]]) == (

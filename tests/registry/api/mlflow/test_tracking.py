@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from tests.registry.api_app import MLFLOW, Api, opened
 
@@ -247,7 +247,9 @@ async def test_a_tag_key_with_slashes_can_be_deleted(api: Api) -> None:
 
 
 @pytest.mark.parametrize("page", [1, 12])
-async def test_a_page_costs_the_same_statements_whatever_its_size(api: Api, page: int) -> None:
+async def test_a_page_costs_the_same_statements_whatever_its_size(
+    api: Api, page: int, request: pytest.FixtureRequest
+) -> None:
     """Runs, experiments and logged models are read with one statement per kind of data."""
     for index in range(page):
         run = (await api.ok("POST", f"{RUNS}/create", {"experiment_id": "0"}))["run"]["info"]["run_id"]
@@ -260,8 +262,8 @@ async def test_a_page_costs_the_same_statements_whatever_its_size(api: Api, page
         await api.ok("POST", f"{RUNS}/log-inputs", inputs)
         await api.ok("POST", f"{EXPERIMENTS}/create", {"name": f"e{index}", "tags": [{"key": "k", "value": "v"}]})
     statements: list[str] = []
-    engine = api.app.state.database._reads.sync_engine
-    event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    event.listen(Engine, "before_cursor_execute", note := lambda *arguments: statements.append(arguments[2]))
+    request.addfinalizer(lambda: event.remove(Engine, "before_cursor_execute", note))
 
     async def count(path: str, body: dict[str, Any], kind: str) -> int:
         statements.clear()

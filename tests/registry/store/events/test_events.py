@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from tests.fixtures.waiting import PATIENCE_S
 from tests.registry.store_house import ALICE, House
 from tiltyard.errors import InvalidParameterValue, TiltyardError
 from tiltyard_registry.rules.new_versions import NewVersion
@@ -268,7 +269,7 @@ async def test_ids_and_times_are_in_the_order_of_the_commits(house: House) -> No
         for number in range(15):
             async with house.database.write() as session:
                 await tags.set_registered_model_tag(session, ALICE, name, "k", str(number))
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
 
     async def watch() -> None:
         while len(seen) < 32:
@@ -277,7 +278,7 @@ async def test_ids_and_times_are_in_the_order_of_the_commits(house: House) -> No
             assert ids[: len(seen)] == seen
             seen[:] = ids
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(write("a"), write("b"), watch())
     async with house.database.read() as session:
         table = metadata.tables["events"].c

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fixtures.waiting import until
 from tests.registry.store_house import House
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard_registry.store.models import aliases, change_set, model_versions, registered_models, resolution
@@ -83,7 +85,8 @@ async def test_the_history_tells_every_move_and_what_was_named_when(house: House
     await house.external(count=3)
     for version in (1, 2, 3):
         await house.do(aliases.set_alias, "m", "champion", version)
-        await asyncio.sleep(0.003)
+        moved_ms = time.time_ns() // 1_000_000
+        await until(lambda moved_ms=moved_ms: time.time_ns() // 1_000_000 > moved_ms)
     await house.do(aliases.delete_alias, "m", "champion")
     first, token = await house.see(aliases.alias_history, "m", "champion", max_results=3)
     rest, end = await house.see(aliases.alias_history, "m", "champion", max_results=3, page_token=token)
@@ -248,7 +251,7 @@ _STEPS = st.lists(
 @given(steps=_STEPS)
 async def test_the_history_replays_to_every_state_there_was(house: House, steps: list[tuple[str, int]]) -> None:
     """Whatever was done, the moves in order lead from nothing to the present, each from where the last one led."""
-    name = f"m{time.monotonic_ns()}"
+    name = f"m{uuid4().hex}"
     await house.external(name, count=3)
     for what, version in steps:
         if what == "set":

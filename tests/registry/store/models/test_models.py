@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from tests.registry.store_house import ALICE, MODEL_FILES, House
 from tiltyard.errors import (
@@ -311,14 +311,14 @@ async def test_prompts_are_not_models(house: House) -> None:
     assert [row["name"] for row in rows] == ["m"]
 
 
-async def test_a_page_costs_the_same_statements_whatever_its_size(house: House) -> None:
+async def test_a_page_costs_the_same_statements_whatever_its_size(house: House, request: pytest.FixtureRequest) -> None:
     """Lists never ask once per row."""
     for number in range(20):
         await house.do(create, f"m{number:02}", tags=[{"key": "k", "value": "v"}])
         await house.external(f"m{number:02}")
     statements: list[str] = []
-    reads = house.database._reads.sync_engine
-    event.listen(reads, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    event.listen(Engine, "before_cursor_execute", note := lambda *args: statements.append(args[2]))
+    request.addfinalizer(lambda: event.remove(Engine, "before_cursor_execute", note))
     for size in (2, 20):
         statements.clear()
         rows, _ = await house.see(searches.search_registered_models, max_results=size)

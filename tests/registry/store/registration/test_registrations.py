@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.registry.store_house import ALICE, MODEL_FILES, House
 from tiltyard.errors import InternalError, InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.storage import ArtifactStore, Entry
@@ -73,12 +74,16 @@ async def test_big_files_that_came_past_us_are_hashed_in_the_background(house: H
     assert (row["status"], row["manifest_digest"]) == ("PENDING_REGISTRATION", None)
     with pytest.raises(ResourceConflict):
         await house.upload(f"{row['pinned_prefix']}/more", b"")
-    async with asyncio.timeout(20):
-        while row["status"] == "PENDING_REGISTRATION":
-            await asyncio.sleep(0.05)
-            row = await house.see(model_versions.get_model_version, "main.ml.m", 1)
+
+    async def status() -> str:
+        return (await house.see(model_versions.get_model_version, "main.ml.m", 1))["status"]
+
+    async def done() -> bool:
+        return await status() != "PENDING_REGISTRATION"
+
+    await until(done)
     await background.stop()
-    assert row["status"] == "READY"
+    assert await status() == "READY"
     manifest = await house.see(model_versions.get_manifest, "main.ml.m", 1)
     assert [file["path"] for file in manifest["files"]] == ["MLmodel", "a.bin", "b.bin"]
     assert [event["action"] for event in await house.events(model="main.ml.m")][-1] == "finalize_model_version"
@@ -173,9 +178,11 @@ async def test_of_several_workers_one_reads_a_version(house: House) -> None:
         assert await Registrations(house.database, house.artifacts).finish_all() is not None
         assert (await house.see(model_versions.get_model_version, row["name"], 1))["status"] == "PENDING_REGISTRATION"
     await other.close()
-    async with asyncio.timeout(20):
-        while await Registrations(house.database, house.artifacts).finish_all() is not None:
-            await asyncio.sleep(0)
+
+    async def finished() -> bool:
+        return await Registrations(house.database, house.artifacts).finish_all() is None
+
+    await until(finished)
     assert (await house.see(model_versions.get_model_version, row["name"], 1))["status"] == "READY"
 
 
@@ -187,7 +194,7 @@ async def test_no_transaction_is_open_while_the_store_is_asked(house: House, mon
         asked = getattr(type(store), name)
 
         def looked(self: Any, *args: Any, **options: Any) -> Any:
-            during.append(house.database._writes.sync_engine.pool.checkedout())
+            during.append(house.database.connections_in_use)
             return asked(self, *args, **options)
 
         monkeypatch.setattr(type(store), name, looked)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import TextClause, event, insert, select
+from sqlalchemy import Engine, TextClause, event, insert, select
 
 from tests.registry.store_house import House
 from tiltyard_registry.store.runs import chart_histories, metric_samples, runs
@@ -62,10 +62,9 @@ async def test_a_long_history_is_thinned_out_by_look_ups(house: House, shape: st
     def note(*arguments: Any) -> None:
         statements.append(arguments[2])
 
-    engine = house.database._reads.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     found = await sampled(house, run, 500)
-    event.remove(engine, "before_cursor_execute", note)
+    event.remove(Engine, "before_cursor_execute", note)
     assert len(statements) < 70
     assert not any("row_number" in statement or "count(" in statement for statement in statements)
     assert 400 <= len(found) <= 502 and {points[0], points[-1]} <= set(found) <= set(points)
@@ -107,7 +106,7 @@ async def test_of_a_short_history_nothing_is_passed_over(house: House, points: s
     assert sorted(await sampled(house, run, 100)) == sorted(points)
 
 
-STATEMENTS = [metric_samples.PROBE[True], metric_samples.POINTS[True], metric_samples._FIRST, metric_samples._LAST]
+STATEMENTS = [metric_samples.PROBE[True], metric_samples.POINTS[True], metric_samples.FIRST, metric_samples.LAST]
 
 
 @pytest.mark.parametrize("of", STATEMENTS, ids=["probe", "points", "first", "last"])

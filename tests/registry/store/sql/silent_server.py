@@ -15,7 +15,7 @@ class Wire:
         self.cut = asyncio.Event()
         self.url = url
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far, near = await asyncio.open_connection(self._there.host, self._there.port)
 
         async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
@@ -34,7 +34,7 @@ class Wire:
 async def wire(url: str) -> AsyncIterator[Wire]:
     """A relay to the PostgreSQL of `url`; its own `url` leads through it."""
     opened = Wire(url)
-    server = await asyncio.start_server(opened._serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(opened.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     opened.url = make_url(url).set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
     try:

@@ -7,9 +7,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from tests.fixtures.waiting import until
 from tests.registry.api_app import MLFLOW, opened
 from tests.registry.store.sql.silent_server import wire
 from tests.registry.store_house import House
@@ -25,9 +26,9 @@ RUNS = f"{MLFLOW}/runs"
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds of a moment, in the place of seconds."""
-    monkeypatch.setattr(database, "READ_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(engines, "CLOSE_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(engines, "POSTGRESQL_ARGUMENTS", {**engines.POSTGRESQL_ARGUMENTS, "command_timeout": 0.3})
+    monkeypatch.setattr(database, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(engines, "CLOSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(engines, "POSTGRESQL_ARGUMENTS", {**engines.POSTGRESQL_ARGUMENTS, "command_timeout": 0.5})
 
 
 @pytest.mark.usefixtures("short")
@@ -86,9 +87,12 @@ async def test_readiness_waits_for_no_goodbye(
             await asyncio.shield(ended.wait())
         return True
 
-    async with opened(tmp_path, database_url=postgres_url) as api, asyncio.timeout(60):
-        while (await api.ask("GET", "/readyz")).status_code != 200:
-            await asyncio.sleep(0)
+    async with opened(tmp_path, database_url=postgres_url) as api:
+
+        async def ready() -> bool:
+            return (await api.ask("GET", "/readyz")).status_code == 200
+
+        await until(ready)
         monkeypatch.setattr("tiltyard_registry.api.probes._CHECK_TIMEOUT_S", 0.2)
         monkeypatch.setattr(Database, "ping", unending)
         answer = await api.ask("GET", "/readyz")
@@ -104,8 +108,8 @@ async def test_a_full_disk_is_said_everywhere(tmp_path: Path, caplog: pytest.Log
         database: Database = api.app.state.database
 
         async def pages(limit: int) -> None:
-            async with database._writes.connect() as connection:
-                await connection.exec_driver_sql(f"PRAGMA max_page_count = {limit}")
+            async with database.write() as session:
+                await session.execute(text(f"PRAGMA max_page_count = {limit}"))
 
         logging.getLogger().addHandler(caplog.handler)
         try:
@@ -119,8 +123,9 @@ async def test_a_full_disk_is_said_everywhere(tmp_path: Path, caplog: pytest.Log
         finally:
             logging.getLogger().removeHandler(caplog.handler)
 
-        def refuse(*_arguments: Any) -> None:
-            raise full
+        def refuse(*arguments: Any) -> None:
+            if arguments[2].startswith("UPDATE experiments"):
+                raise full
 
         with pytest.raises(Exception) as caught:
             engine = create_async_engine(database.url)
@@ -129,11 +134,11 @@ async def test_a_full_disk_is_said_everywhere(tmp_path: Path, caplog: pytest.Log
                 await connection.execute(text("CREATE TABLE too_much AS SELECT zeroblob(9000000)"))
         await engine.dispose()
         full = caught.value
-        event.listen(database._writes.sync_engine, "before_cursor_execute", refuse)
+        event.listen(Engine, "before_cursor_execute", refuse)
         health = await api.ask("GET", "/health")
         assert health.status_code == 503 and "full" in health.text
         assert (await api.ask("GET", "/livez")).status_code == 200
-        event.remove(database._writes.sync_engine, "before_cursor_execute", refuse)
+        event.remove(Engine, "before_cursor_execute", refuse)
         await pages(2**30)
         assert (await api.ask("GET", "/health")).status_code == 200
         await api.ok("POST", f"{RUNS}/log-batch", {"run_id": run_id, "tags": tags})
@@ -194,7 +199,7 @@ async def test_a_run_is_never_started_twice(
 
         async def done_and_lost(self: Any, statement: str, *arguments: Any, **options: Any) -> Any:
             found = await done(self, statement, *arguments, **options)
-            if statement == start_run._START:
+            if statement == start_run.START:
                 raise failure
             return found
 

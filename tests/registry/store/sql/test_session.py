@@ -68,7 +68,7 @@ async def test_a_cancelled_writer_leaves_nothing_and_lets_the_next_one_in(databa
         async with database.write() as session:
             await session.execute(_catalog("a"))
             started.set()
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
 
     writer = asyncio.create_task(write())
     await started.wait()
@@ -140,10 +140,9 @@ async def test_a_value_that_the_driver_refuses_is_not_an_outage(postgres: Databa
             await session.scalar(select(literal(2**70, catalogs.c.id.type)))
 
 
-async def test_a_full_pool_is_unavailable(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_pool_is_unavailable(postgres_url: str) -> None:
     """Who gets no connection in time is told so, and the others are not disturbed."""
-    monkeypatch.setattr("tiltyard_registry.store.sql.database._POOL_WAIT_S", 0.1)
-    database = Database(postgres_url, max_connections=2)
+    database = Database(postgres_url, max_connections=2, pool_wait_s=0.1)
     async with database.write(), database.read() as session:
         with pytest.raises(TemporarilyUnavailable):
             async with database.write():

@@ -21,7 +21,7 @@ from tiltyard.pyfunc.schema import Schema
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
 # A matrix of fewer cells is copied sooner than looked at.
-_LARGE_CELLS = 32 * 1024
+LARGE_CELLS = 32 * 1024
 # Each batch costs some work of its own, however few rows it has.
 _MAX_BATCHES = 65_536
 
@@ -134,7 +134,7 @@ def _matrix(whole: Any, table: Any, schema: Schema) -> Payload | None:
     plain = {"kind": "range", "name": None, "start": 0, "stop": rows, "step": 1}
     if (table.schema.pandas_metadata or {}).get("index_columns") not in (None, [], [plain]):
         return None
-    matrix = _in_place(whole, table, dtype) if rows * table.num_columns >= _LARGE_CELLS else None
+    matrix = _in_place(whole, table, dtype) if rows * table.num_columns >= LARGE_CELLS else None
     if matrix is None:
         # Column by column, as they came.
         matrix = np.empty((rows, table.num_columns), dtype=dtype, order="F")

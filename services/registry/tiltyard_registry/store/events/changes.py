@@ -24,8 +24,6 @@ from tiltyard_registry.store.sql.engines import POSTGRESQL_ARGUMENTS, Connection
 from tiltyard_registry.tables.events import events
 
 POLL_S = 0.1
-# So many models' last changes are remembered; of others it is assumed that they changed.
-_MOST_REMEMBERED = 10_000
 _MOST_EVENTS = 1_000
 _RECONNECT_S = 1.0
 _KEEP_ALIVE_S = 30.0
@@ -44,15 +42,19 @@ log = logging.getLogger(__name__)
 class Changes:
     """Counts the changes of registry state that this process has heard of."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, most_remembered: int = 10_000) -> None:
+        """`most_remembered`: of so many models the last change is known; of others it is assumed that they changed."""
         self._database = database
+        self._most_remembered = most_remembered
         self._seen = 0
         # When, by the count, any model and each of the last changed was changed last; others not after `_forgotten`.
         self._any_changed = 0
         self._changed: dict[str, int] = {}
         self._forgotten = 0
         self._everything: set[asyncio.Event] = set()
-        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self.waiters: dict[str, set[asyncio.Event]] = {}
+        """Who waits for each model, by its name; there is no name that nobody waits for."""
+
         self._waiting = 0
         self._someone_waits = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -82,26 +84,24 @@ class Changes:
         self._seen += 1
         if models is None:
             self._any_changed = self._seen
-            woken = [self._everything, *self._waiters.values()]
+            woken = [self._everything, *self.waiters.values()]
         else:
             for name in models:
                 # The longest unchanged comes first.
                 self._changed.pop(name, None)
                 self._changed[name] = self._seen
-            while len(self._changed) > _MOST_REMEMBERED:
+            while len(self._changed) > self._most_remembered:
                 self._forgotten = self._changed.pop(next(iter(self._changed)))
-            woken = [self._everything, *(self._waiters[name] for name in models if name in self._waiters)]
+            woken = [self._everything, *(self.waiters[name] for name in models if name in self.waiters)]
         for waiters in woken:
             for waiter in waiters:
                 waiter.set()
 
     async def wait(self, seen: int, timeout_s: float, models: Collection[str] | None = None) -> int:
         """The count as soon as there was a change since `seen`, of one of `models` if given, or after `timeout_s`."""
-        if timeout_s > 0 and not self._changed_since(seen, models):
+        if timeout_s > 0 and not self.changed_since(seen, models):
             waiter = asyncio.Event()
-            places = (
-                [self._everything] if models is None else [self._waiters.setdefault(name, set()) for name in models]
-            )
+            places = [self._everything] if models is None else [self.waiters.setdefault(name, set()) for name in models]
             for place in places:
                 place.add(waiter)
             self._waiting += 1
@@ -115,14 +115,15 @@ class Changes:
                 for place in places:
                     place.discard(waiter)
                 for name in models or ():
-                    if not self._waiters.get(name, True):
-                        del self._waiters[name]
+                    if not self.waiters.get(name, True):
+                        del self.waiters[name]
                 self._waiting -= 1
                 if not self._waiting:
                     self._someone_waits.clear()
         return self._seen
 
-    def _changed_since(self, seen: int, models: Collection[str] | None) -> bool:
+    def changed_since(self, seen: int, models: Collection[str] | None) -> bool:
+        """Whether any of `models` may have changed since the count was `seen`; None is any model."""
         if models is None:
             return self._seen != seen
         return max(self._any_changed, self._forgotten) > seen or any(

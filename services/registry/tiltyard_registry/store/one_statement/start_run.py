@@ -17,7 +17,7 @@ from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import Row, now_ms, unknown_when_lost
 
 # As `rules.experiments.below` for a location that is neither all slashes nor has a query.
-_START = """
+START = """
 WITH experiment AS (
   SELECT experiment_id, rtrim(artifact_location, '/') || '/' || $2 || '/artifacts' AS artifact_uri FROM experiments
   WHERE experiment_id = $1 AND lifecycle_stage = 'active'
@@ -66,7 +66,7 @@ async def _start(database: Database, experiment_id: int, run_id: str, new: NewRu
         try:
             with unknown_when_lost():
                 uri: str | None = await connection.fetchval(
-                    _START, experiment_id, run_id, new.run_name, new.user_id, new.start_time, keys, values
+                    START, experiment_id, run_id, new.run_name, new.user_id, new.start_time, keys, values
                 )
         except (TiltyardError, PostgresError, ValueError):
             # The server, or the driver before it asked, refused the statement: nothing was done.

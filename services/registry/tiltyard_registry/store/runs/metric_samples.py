@@ -17,8 +17,8 @@ _MAX_LEVELS = 128
 _LEAST = -(2**63) + 1
 
 _OF_HISTORY = "FROM metrics WHERE run = :run AND key = :key"
-_FIRST = text("SELECT timestamp, step $of_history ORDER BY timestamp, step LIMIT 1".replace("$of_history", _OF_HISTORY))
-_LAST = text(
+FIRST = text("SELECT timestamp, step $of_history ORDER BY timestamp, step LIMIT 1".replace("$of_history", _OF_HISTORY))
+LAST = text(
     "SELECT timestamp, step $of_history ORDER BY timestamp DESC, step DESC LIMIT 1".replace("$of_history", _OF_HISTORY)
 )
 _BEFORE = f"{_OF_HISTORY} AND (timestamp, step) < ($time, $step) ORDER BY timestamp DESC, step DESC LIMIT 1"
@@ -69,7 +69,7 @@ class _History(NamedTuple):
     key: str
 
     async def end(self, *, last: bool) -> Place | None:
-        row = await self.session.one(_LAST if last else _FIRST, {"run": self.run, "key": self.key})
+        row = await self.session.one(LAST if last else FIRST, {"run": self.run, "key": self.key})
         return None if row is None else Place(row["timestamp"], row["step"])
 
     async def probe(self, middles: Sequence[Place]) -> list[tuple[Place, Place]]:

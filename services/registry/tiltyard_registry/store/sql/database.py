@@ -19,8 +19,7 @@ from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S, Connections, aba
 from tiltyard_registry.store.sql.scope_locks import ScopeLocks
 from tiltyard_registry.store.sql.session import Session
 
-_POOL_WAIT_S = 10.0
-
+POOL_WAIT_S = 10.0
 
 _PROBE = text("UPDATE experiments SET experiment_id = experiment_id WHERE experiment_id = 0")
 
@@ -28,13 +27,16 @@ _PROBE = text("UPDATE experiments SET experiment_id = experiment_id WHERE experi
 class Database:
     """Two engines over one database: reads that commit nothing, and writes in a transaction.
 
-    On PostgreSQL they share one pool of `max_connections`; who finds it empty waits, then is told to come again.
+    On PostgreSQL they share one pool of `max_connections`; who finds it empty waits for `pool_wait_s`, then is told to
+    come again.
 
     Every function in `listeners` is called after a commit that changed registry state, with the names of the models
     concerned; None is any.
     """
 
-    def __init__(self, url: str, *, max_connections: int = 16, quotas: Quotas = UNLIMITED) -> None:
+    def __init__(
+        self, url: str, *, max_connections: int = 16, quotas: Quotas = UNLIMITED, pool_wait_s: float = POOL_WAIT_S
+    ) -> None:
         self.url: URL = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.quotas = quotas
@@ -46,7 +48,7 @@ class Database:
         """Who may change or pin the files of a scope. They are taken before a session is opened."""
 
         self._connections = Connections()
-        self._reads, self._writes = engines(self.url, max_connections, self._connections, _POOL_WAIT_S)
+        self._reads, self._writes = engines(self.url, max_connections, self._connections, pool_wait_s)
 
     @asynccontextmanager
     async def read(self, *, request_id: str | None = None) -> AsyncGenerator[Session]:

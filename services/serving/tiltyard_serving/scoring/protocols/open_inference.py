@@ -49,7 +49,7 @@ _AT_ONCE_JSON_BYTES = 12 * 1024
 _AT_ONCE_BYTES = 512 * 1024
 _AT_ONCE_DATES_BYTES = 1024
 # A larger text would keep others waiting.
-_IN_PIECES_BYTES = 512 * 1024
+IN_PIECES_BYTES = 512 * 1024
 
 
 def is_brief(body: bytes, json_bytes: int | None) -> bool:
@@ -123,7 +123,7 @@ def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -
 
 
 def _request(text: bytes, max_levels: int) -> InferRequest:
-    if len(text) > _IN_PIECES_BYTES:
+    if len(text) > IN_PIECES_BYTES:
         return msgspec.convert(decode_json(text, max_levels), InferRequest)
     if is_deeper(text, max_levels):
         raise RecursionError
