@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import mlserver
+from tests.bench.serving import mlserver
 from tests.fixtures.processes import unused_port
 
 READY_TIMEOUT_S = 120.0
@@ -74,7 +74,7 @@ def servers(model: Path, folder: Path, *kinds: str) -> Iterator[dict[str, Server
             ("-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local", "-w", "1", "-p"),
             "/ping",
         ),
-        "constant": (("-m", "tests.bench.constant"), "/"),
+        "constant": (("-m", "tests.bench.serving.constant"), "/"),
     }
     started: dict[str, Server] = {}
     try:

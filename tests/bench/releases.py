@@ -17,8 +17,8 @@ from pathlib import Path
 from tests.bench.http_load import load
 from tests.bench.load import Target, Turn, run
 from tests.bench.peers import Server
-from tests.bench.serving_models import arrow_body, body, save
-from tests.bench.tracking import ALIAS, Runs, asks, page, register, search
+from tests.bench.registry.tracking import ALIAS, Runs, asks, page, register, search
+from tests.bench.serving.serving_models import arrow_body, body, save
 
 BEFORE = os.environ.get("TILTYARD_BENCH_BEFORE", "")
 ROUNDS = int(os.environ.get("TILTYARD_BENCH_ROUNDS", "7"))
@@ -159,7 +159,7 @@ def batch(ratios: Ratios, scale: float, rounds: int) -> None:
     found: dict[str, dict[str, list[float]]] = {}
     for at in range(rounds):
         for name in order(at):
-            command = [PYTHONS[name], "-m", "tests.bench.spark_bench", "--ours", f"--scale={scale}", "--rounds=3"]
+            command = [PYTHONS[name], "-m", "tests.bench.spark.spark_bench", "--ours", f"--scale={scale}", "--rounds=3"]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             for line in printed.splitlines():
                 work, separator, figure = line.rpartition("\t")

@@ -9,7 +9,7 @@ import pytest
 from tests.fixtures.client_environments import packages, with_packages
 
 RELEASE = "3.18.0"
-FILES = [f"tests/conformance/{name}.py" for name in ("test_registry", "test_tracking", "test_prompts")]
+FILES = [f"tests/conformance/{name}.py" for name in ("test_registry", "tracking/test_tracking", "test_prompts")]
 CHOSEN = "alias or stages or search or metric or batch or prompt or artifacts or datasets"
 
 

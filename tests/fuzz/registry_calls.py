@@ -5,8 +5,8 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
+from tests.fuzz.bodies.json_text import SCALARS, damaged, hostile, name, value
 from tests.fuzz.case import Case, one_in
-from tests.fuzz.json_text import SCALARS, damaged, hostile, name, value
 
 _KNOWN = ["main.fuzz.a", "0", "m-1", "champion", "1", "run", "a" * 3000, "..", "%00", "a/b", "ａ", ""]
 _VERBS = ("get", "post", "put", "patch", "delete")

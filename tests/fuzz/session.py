@@ -16,11 +16,12 @@ from typing import NamedTuple, NoReturn
 import msgspec
 
 from tests.fixtures.services import Service
-from tests.fuzz import good_models, infer_bodies, json_bodies, tables
+from tests.fuzz.bodies import infer_bodies, json_bodies, tables
+from tests.fuzz.bodies.encodings import compressed
 from tests.fuzz.case import Case, one_in, random_of
-from tests.fuzz.encodings import compressed
 from tests.fuzz.finding import Finding
-from tests.fuzz.loads import FREE_BYTES, MAX_TIMES_ITS_FILES, Child, Directories, serve, size_bytes
+from tests.fuzz.models import good_models
+from tests.fuzz.models.loads import FREE_BYTES, MAX_TIMES_ITS_FILES, Child, Directories, serve, size_bytes
 from tests.fuzz.registry_calls import Operations
 from tests.fuzz.servings import MODELS
 from tests.fuzz.watch import Watch

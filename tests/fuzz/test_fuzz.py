@@ -8,7 +8,7 @@ import pytest
 from tests.fuzz.__main__ import stays
 from tests.fuzz.case import Case
 from tests.fuzz.finding import Finding, told
-from tests.fuzz.good_models import QUICK
+from tests.fuzz.models.good_models import QUICK
 from tests.fuzz.probe import busiest
 from tests.fuzz.session import Session, faults
 from tests.fuzz.watch import Slow, Watch

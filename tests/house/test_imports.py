@@ -139,8 +139,9 @@ def room_below(folder: str, module: str) -> str | None:
 
 
 def test_a_room_has_at_most_fourteen_modules() -> None:
-    """A folder is a room and not a corridor."""
-    sizes = Counter(file.parent for _, file in modules() if file.stem != "__init__")
+    """A folder is a room and not a corridor, of the product and of its tests."""
+    files = [*(file for _, file in modules()), *(ROOT / "tests").rglob("*.py")]
+    sizes = Counter(file.parent for file in files if file.stem != "__init__")
     assert {
         str(folder.relative_to(ROOT)): n for folder, n in sizes.items() if n > 14 and folder.name != "versions"
     } == {}

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.fuzz.bodies.json_text import damaged
 from tests.fuzz.case import Case, one_in
-from tests.fuzz.json_text import damaged
 from tests.fuzz.servings import NAMES, path_of_invocations
 
 _CELLS = ["", "1", "1.5", "a", '"', '""', '"a\nb"', "NaN", "1e400", "9" * 400, "é", "\x00", "2024-01-01", "[1]", " "]

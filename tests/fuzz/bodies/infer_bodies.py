@@ -3,8 +3,8 @@
 import struct
 from random import Random
 
+from tests.fuzz.bodies.json_text import damaged, hostile, name
 from tests.fuzz.case import Case, one_in
-from tests.fuzz.json_text import damaged, hostile, name
 from tests.fuzz.servings import NAMES, path_of_v2
 
 _DATATYPES = ["BOOL", "INT8", "INT32", "INT64", "UINT64", "FP16", "FP32", "FP64", "BYTES", "bytes", "", "INT3"]

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from tests.bench.load import Measured, Target, Turn, body_of, post, run
-from tests.bench.many_runs import add_runs
-from tests.bench.tracking import ALIAS, API, Runs, asks, page, register, search
+from tests.bench.registry.many_runs import add_runs
+from tests.bench.registry.tracking import ALIAS, API, Runs, asks, page, register, search
 from tests.fixtures.postgres import Postgres
 from tests.fixtures.processes import GuardedProcess, unused_port
 
@@ -31,7 +31,7 @@ MANY_RUNS = int(os.environ.get("TILTYARD_BENCH_MANY_RUNS", "100000"))
 FRAME_RUNS = 20_000
 FASTTRACKML = "fasttrackml==0.6.0"  # needs an MLflow below 3, so it has an environment of its own
 PSYCOPG = "psycopg[binary]==3.3.9"  # the driver that MLflow takes for PostgreSQL
-_BUILD = Path(__file__).parents[2] / ".build"
+_BUILD = Path(__file__).parents[3] / ".build"
 _FML, _PSYCOPG = _BUILD / "fasttrackml", _BUILD / "psycopg"
 NAMES = ("Tiltyard", "FastTrackML", "MLflow")
 

@@ -2,8 +2,8 @@
 
 from random import Random
 
+from tests.fuzz.bodies.json_text import damaged, hostile, name, value
 from tests.fuzz.case import Case, one_in
-from tests.fuzz.json_text import damaged, hostile, name, value
 from tests.fuzz.servings import NAMES, path_of_invocations, path_of_v1
 
 _JSON = "application/json"

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import yaml
 
+from tests.fuzz.bodies.json_text import damaged, hostile, value
 from tests.fuzz.case import one_in
-from tests.fuzz.json_text import damaged, hostile, value
 
 _PICKLES = (".pkl", ".pickle", ".cloudpickle", ".pth", ".statsmodels")
 _NATIVE = (".lgb", ".xgb", ".ubj", ".cb", ".onnx", "model.json")

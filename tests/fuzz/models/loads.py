@@ -9,8 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from tests.fuzz import loader
-from tests.fuzz.model_directories import Spoiled, spoil
+from tests.fuzz.models import loader
+from tests.fuzz.models.model_directories import Spoiled, spoil
 from tests.serving.http_calls import request
 from tests.serving.models.test_following import register
 from tiltyard.client import Client

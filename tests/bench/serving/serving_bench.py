@@ -15,10 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from tests.bench import mlserver
 from tests.bench.http_load import Load, load
 from tests.bench.peers import Server, servers
-from tests.bench.serving_models import arrow_body, body, save
+from tests.bench.serving import mlserver
+from tests.bench.serving.serving_models import arrow_body, body, save
 
 ROUNDS = int(os.environ.get("TILTYARD_BENCH_ROUNDS", "3"))
 ROUND_S = float(os.environ.get("TILTYARD_BENCH_ROUND_S", "2"))

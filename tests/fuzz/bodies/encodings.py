@@ -7,8 +7,8 @@ from random import Random
 
 import pyarrow as pa
 
+from tests.fuzz.bodies.json_text import damaged
 from tests.fuzz.case import Case, one_in
-from tests.fuzz.json_text import damaged
 
 
 def compressed(rng: Random, case: Case) -> Case:

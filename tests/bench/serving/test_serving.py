@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import serving_bench
+from tests.bench.serving import serving_bench
 
 
 @pytest.mark.bench

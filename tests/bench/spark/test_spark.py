@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import spark_bench, spark_costs
+from tests.bench.spark import spark_bench, spark_costs
 from tests.fixtures.services import StartService
 
 pytestmark = pytest.mark.bench

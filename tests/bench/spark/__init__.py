@@ -1,0 +1,1 @@
+"""The batch library beside its peers."""

@@ -1,0 +1,1 @@
+"""Runs, experiments and logged models, by the stock client."""

@@ -1,0 +1,1 @@
+"""Requests whose bodies are hostile, each by a number."""

@@ -1,0 +1,1 @@
+"""Models to attack, and model directories that are hostile."""
