@@ -36,6 +36,14 @@ deleted_only = option(
 _as_json = option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
+def registry_address(told: str | None) -> str:
+    """The registry's address: the one that was told, else the one that a variable names, else this machine's own."""
+    from tiltyard.client.address import VARIABLES, registry_url
+
+    known = told or any(os.environ.get(name) for name in VARIABLES)
+    return registry_url(told) if known else LOCAL_REGISTRY_URL
+
+
 def max_results(default: int) -> Callable[[Any], Any]:
     """How many rows a command shows."""
     return option("--max-results", type=click.IntRange(1), default=default, show_default=True, help="How many at most.")
@@ -47,11 +55,8 @@ def asking(command: Callable[..., Any]) -> Any:
     @functools.wraps(command)
     def asked(*, registry_url: str | None, **rest: Any) -> None:
         from tiltyard.client import Client
-        from tiltyard.client.address import VARIABLES
 
-        if not registry_url and not any(os.environ.get(name) for name in VARIABLES):
-            registry_url = LOCAL_REGISTRY_URL
-        with Client(registry_url, retry_s=RETRY_S, connect_timeout_s=CONNECT_S) as client:
+        with Client(registry_address(registry_url), retry_s=RETRY_S, connect_timeout_s=CONNECT_S) as client:
             try:
                 command(client=client, **rest)
             except (TransportError, TiltyardError) as error:

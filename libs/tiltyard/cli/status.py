@@ -1,12 +1,11 @@
 """`tiltyard status`: whether both services work, and what is served."""
 
-import os
 from typing import Any
 
 import click
 
 from tiltyard.cli.options import exit_with, option
-from tiltyard.cli.printing import CONNECT_S, LOCAL_REGISTRY_URL, Show, showing
+from tiltyard.cli.printing import CONNECT_S, LOCAL_REGISTRY_URL, Show, registry_address, showing
 from tiltyard.cli.scoring.service import ScoringService, asking_serving
 from tiltyard.errors import TiltyardError
 
@@ -19,11 +18,7 @@ _registry_url = option("--registry-url", help=f"Address of the registry; else {L
 @showing
 def status(service: ScoringService, show: Show, registry_url: str | None) -> None:
     """Whether the registry and the scoring service work, and what is served. Exit status 1 if one does not."""
-    from tiltyard.client.address import VARIABLES
-    from tiltyard.client.address import registry_url as address_of
-
-    known = registry_url or any(os.environ.get(name) for name in VARIABLES)
-    url = address_of(registry_url) if known else LOCAL_REGISTRY_URL
+    url = registry_address(registry_url)
     registry = _state(url)
     serving = _state(service.url)
     models: list[dict[str, Any]] = []

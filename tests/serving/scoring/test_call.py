@@ -13,6 +13,7 @@ from tests.serving.saved_models import IRIS, SETOSA, constant
 from tiltyard.errors import BadRequest
 from tiltyard.server.direct import Reply
 from tiltyard_serving.auth.callers import Caller, Everybody
+from tiltyard_serving.endpoints.endpoint import ScoringTarget
 from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.scoring import call as module
 from tiltyard_serving.scoring.call import Scoring, ScoringCall
@@ -30,7 +31,7 @@ HEADERS = [(b"content-type", b"application/json")]
 class Recorded(ScoringCall):
     """A call that keeps what it is answered with."""
 
-    def __init__(self, scoring: Scoring, target: module.ScoringTarget, rows: int) -> None:
+    def __init__(self, scoring: Scoring, target: ScoringTarget, rows: int) -> None:
         super().__init__(scoring, INVOCATIONS, RequestHead("/invocations", HEADERS, Caller("somebody")))
         self.replies: list[Reply | None] = []
         self.is_begun = False

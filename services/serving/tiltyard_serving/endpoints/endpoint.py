@@ -25,6 +25,13 @@ class Member(NamedTuple):
     traffic_percentage: float
 
 
+class ScoringTarget(NamedTuple):
+    """What answers a request, and what gets a copy of it."""
+
+    served: ServedModel
+    shadow: Shadow | None = None
+
+
 class Endpoint:
     """Shares the traffic among its models: by the hash of a header when that is there, else by lot.
 
@@ -54,6 +61,7 @@ class Endpoint:
         self._turn = LoopTick(self._count)
         self._counters = [telemetry.endpoint_requests.labels(name, member.served.label) for member in self.members]
         self._ends = list(accumulate(member.traffic_percentage for member in self.members))
+        self._targets = [ScoringTarget(member.served, shadow) for member in self.members]
         self._only = len(self.members) == 1
 
     def __iter__(self) -> Iterator[ServedModel]:
@@ -74,13 +82,13 @@ class Endpoint:
         is_served = any(self.shares)
         return [served for served in self if not (served.ready or (is_served and served.names_nothing))]
 
-    def choose(self, headers: Iterable[tuple[bytes, bytes]]) -> ServedModel:
-        """The model that answers a request with `headers`. Called in the event loop."""
+    def choose(self, headers: Iterable[tuple[bytes, bytes]]) -> ScoringTarget:
+        """What answers a request with `headers`. Called in the event loop."""
         number = 0 if self._only else self._drawn(headers)
         self.requests[number] += 1
         if not self._turn.noted:
             self._turn.note()
-        return self.members[number].served
+        return self._targets[number]
 
     def _count(self) -> None:
         for number, requests in enumerate(self.requests):

@@ -12,6 +12,7 @@ from tiltyard.server.body_memory import Held
 from tiltyard.server.direct import Header, Reply
 from tiltyard_serving.auth.callers import Callers
 from tiltyard_serving.batching.batch import Times
+from tiltyard_serving.endpoints.endpoint import ScoringTarget
 from tiltyard_serving.models.loaded_model import LoadedModel
 from tiltyard_serving.models.trial import Trial
 from tiltyard_serving.operations.metrics import Telemetry
@@ -20,7 +21,6 @@ from tiltyard_serving.scoring.access_log import AccessLog
 from tiltyard_serving.scoring.in_flight import ClientDisconnected, InFlight
 from tiltyard_serving.scoring.protocols.protocol import AnswerFormat, Decoded, ScoringProtocol, ask
 from tiltyard_serving.scoring.request_head import TIMEOUT_HEADER, RequestHead
-from tiltyard_serving.scoring.targets import ScoringTarget
 from tiltyard_serving.settings import ServingSettings
 
 MODEL_HEADER = b"x-tiltyard-model"
@@ -176,34 +176,31 @@ class ScoringCall(ABC):
             payload_log.offer(model.name, model.version, took_s, head.request_id, head.content_type, self._body, answer)
         if target.shadow is not None and (comparable := form.comparable(answer)) is not None:
             target.shadow.compare(self._asking(), comparable)
-        self._answer(200, answer, form.content_type, form.headers, None)
+        self._finish((200, answer, form.content_type, form.headers), None)
 
     def set_exception(self, error: BaseException) -> None:
         """Answers it with an error."""
         # What failed, or ran out of time, has no times to tell.
         self._times = None
         if isinstance(error, ClientDisconnected):
-            self._release()
-            self.reply(None)
-            return
-        failure = error if isinstance(error, Exception) else InternalError("Internal error.")
-        self._answer(*self.protocol.refusal(failure, self.head.request_id), failure)
+            self._finish(None, error)
+        else:
+            failure = error if isinstance(error, Exception) else InternalError("Internal error.")
+            self._finish(self.protocol.refusal(failure, self.head.request_id), failure)
 
-    def _answer(
-        self, status: int, body: bytes, content_type: bytes, headers: tuple[Header, ...], failure: Exception | None
-    ) -> None:
-        reply = Reply(status, body, content_type, headers + self._told(status, failure) + self.head.echo)
-        self._release()
-        self.reply(reply)
-
-    def _release(self) -> None:
-        """Whoever still knows the call must keep neither a body nor a model."""
+    def _finish(self, told: tuple[int, bytes, bytes, tuple[Header, ...]] | None, failure: Exception | None) -> None:
+        reply = None
+        if told is not None:
+            status, body, content_type, headers = told
+            reply = Reply(status, body, content_type, headers + self._told(status, failure) + self.head.echo)
         self._done = True
         self.scoring.in_flight.remove(self)
         if self._lease is not None:
             self._lease.__exit__(None, None, None)
+        # Whoever still knows the call must keep neither a body nor a model.
         self._body = b""
         self._format = self._target = self._lease = self._model = self._trial = None
+        self.reply(reply)
 
     def _told(self, status: int, failure: Exception | None) -> tuple[Header, ...]:
         """Counts the answer, and gives the headers that say how it was made."""

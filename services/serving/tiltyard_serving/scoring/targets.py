@@ -2,24 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from tiltyard.errors import EndpointNotFound, ResourceDoesNotExist
 from tiltyard_serving.auth.callers import Headers
-from tiltyard_serving.endpoints.endpoint import Endpoint
+from tiltyard_serving.endpoints.endpoint import ScoringTarget
 from tiltyard_serving.endpoints.endpoint_table import EndpointTable
-from tiltyard_serving.endpoints.shadow import Shadow
-from tiltyard_serving.models.served_model import ServedModel
 
 # How the last word of a path of KServe's V1 protocol ends that asks for predictions.
 PREDICT = ":predict"
-
-
-class ScoringTarget(NamedTuple):
-    """What answers a request, and what gets a copy of it."""
-
-    served: ServedModel
-    shadow: Shadow | None = None
 
 
 Find = Callable[[Headers], ScoringTarget]
@@ -79,7 +69,7 @@ class ScoringTargets:
         match names:
             case [name] if name in endpoints.by_name:
                 endpoint = endpoints.named(name)
-                return ScoringTarget(endpoint.members[0].served) if headers is None else _chosen(endpoint, headers)
+                return ScoringTarget(endpoint.members[0].served) if headers is None else endpoint.choose(headers)
             case [name] if "@" in name:
                 model, _, alias = name.partition("@")
                 return ScoringTarget(await endpoints.of_alias(model, alias))
@@ -95,11 +85,7 @@ class ScoringTargets:
         raise EndpointNotFound("No endpoint has this path.")
 
     def _default(self, headers: Headers) -> ScoringTarget:
-        return _chosen(self._endpoints.default(), headers)
+        return self._endpoints.default().choose(headers)
 
     def _named(self, name: str, headers: Headers) -> ScoringTarget:
-        return _chosen(self._endpoints.named(name), headers)
-
-
-def _chosen(endpoint: Endpoint, headers: Headers) -> ScoringTarget:
-    return ScoringTarget(endpoint.choose(headers), endpoint.shadow)
+        return self._endpoints.named(name).choose(headers)
