@@ -46,9 +46,9 @@ class Proxy:
         app = Litestar(routes, exception_handlers={Exception: handle}, on_shutdown=stop, logging_config=None)
         self.ended = 0  # requests, answered or not
 
-        async def counted(*request: Any) -> None:
+        async def counted(scope: Any, receive: Any, send: Any) -> None:
             try:
-                await app(*request)
+                await app(scope, receive, send)
             finally:
                 self.ended += 1
 
