@@ -44,7 +44,7 @@ _LIBS = {
     "cli": f"{_GROUND} java client models pyfunc server spark telemetry wire",
 }
 
-_STORE = "libs.errors rules search tables store.sql"
+_STORE = "libs.errors rules search tables store.sql store.access"
 _API = (
     "libs.errors libs.names libs.uri libs.wire libs.storage libs.server rules search store.artifacts store.events "
     "store.experiments store.models store.namespaces store.registration store.runs store.sql api.framework"
@@ -58,6 +58,7 @@ _REGISTRY = {
     "rules": "libs.errors libs.names",
     "search": "libs.errors libs.names tables",
     "store.sql": "libs.errors libs.storage rules tables",
+    "store.access": "libs.errors rules tables store.sql",
     "store.events": _STORE,
     "store.artifacts": f"libs.errors libs.uri libs.storage {_STORE}",
     "store.experiments": f"{_STORE} store.events",
@@ -66,7 +67,7 @@ _REGISTRY = {
     "store.models": f"{_STORE} libs.names libs.uri store.events store.namespaces store.artifacts store.experiments",
     "store.registration": f"{_STORE} libs.names libs.uri libs.storage store.events store.artifacts store.experiments "
     "store.models",
-    "store.one_statement": "libs.errors libs.names rules store.sql store.runs",
+    "store.one_statement": "libs.errors libs.names rules tables store.sql store.access store.runs",
     "store.migrations": "tables store.sql",
     "store.preflight": "libs.errors store.artifacts store.migrations store.sql",
     "store": "",

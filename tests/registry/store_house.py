@@ -20,7 +20,7 @@ from tiltyard_registry.store.sql.session import Row, Session
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ALICE = Principal("alice", may_do_all=True)
+ALICE = Principal("alice", is_admin=True)
 MODEL_FILES = {"MLmodel": b"flavors: {}\n", "model.pkl": b"\x80\x04."}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tiltyard_registry.rules.access import Principal
 
-ANONYMOUS = Principal("anonymous", may_do_all=True)
+ANONYMOUS = Principal("anonymous", is_admin=True)
 
 
 async def anonymous(_headers: Mapping[str, str]) -> Principal | None:

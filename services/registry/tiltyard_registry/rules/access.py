@@ -1,37 +1,153 @@
-"""Who asks, and what he may do."""
+"""Who asks, what may be granted to them, and what a grant lets them do.
 
+A grant holds on its securable and on everything below it. There is no denial: what nobody granted is not allowed.
+The rule is data, `clauses`, by which `store.access` asks the database.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, IntFlag, auto
+from functools import cache
 
-from tiltyard.errors import PermissionDenied
+
+class Kind(IntEnum):
+    """What can be granted on. The numbers are stored."""
+
+    ROOT = 0
+    CATALOG = 1
+    SCHEMA = 2
+    MODEL = 3
+    EXPERIMENT = 4
 
 
-class Action(StrEnum):
-    """What a door is about to do to a securable."""
+class Privilege(IntFlag):
+    """What a grant can give. The numbers are stored: add at the end."""
 
-    READ = "read"
-    CREATE = "create"
-    UPDATE = "update"
-    DELETE = "delete"
-    MANAGE = "manage"
+    USE_CATALOG = auto()
+    USE_SCHEMA = auto()
+    BROWSE = auto()
+    CREATE_CATALOG = auto()
+    CREATE_SCHEMA = auto()
+    CREATE_MODEL = auto()
+    CREATE_EXPERIMENT = auto()
+    EXECUTE = auto()
+    CREATE_MODEL_VERSION = auto()
+    APPLY_TAG = auto()
+    SET_ALIAS = auto()
+    TRANSITION_STAGE = auto()
+    APPROVE = auto()
+    READ = auto()
+    EDIT = auto()
+    MANAGE = auto()
+    READ_AUDIT = auto()
+    INTROSPECT = auto()
+    ALL_PRIVILEGES = auto()
+    OWNER = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: `name` goes into the events, `may_do_all` is what admins and the anonymous policy have."""
+    """A caller.
+
+    Attributes:
+        name: what events call them.
+        id: their row; None for callers that have none, who own nothing.
+        grantees: the ids whose grants count for them: their own, and that of every group they are in.
+        is_admin: whether they may do everything, as administrators and the anonymous policy may.
+    """
 
     name: str
-    may_do_all: bool = False
+    id: int | None = None
+    grantees: tuple[int, ...] = ()
+    is_admin: bool = False
 
 
-SYSTEM = Principal("system", may_do_all=True)
+SYSTEM = Principal("system", is_admin=True)
+
+ABOVE: dict[Kind, tuple[Kind, ...]] = {
+    Kind.ROOT: (),
+    Kind.CATALOG: (Kind.ROOT,),
+    Kind.SCHEMA: (Kind.CATALOG, Kind.ROOT),
+    Kind.MODEL: (Kind.SCHEMA, Kind.CATALOG, Kind.ROOT),
+    Kind.EXPERIMENT: (Kind.ROOT,),
+}
+"""What lies above a securable of each kind, from near to far."""
+
+_P = Privilege
+_ON_MODELS = _P.EXECUTE | _P.CREATE_MODEL_VERSION | _P.APPLY_TAG | _P.SET_ALIAS | _P.TRANSITION_STAGE | _P.APPROVE
+GRANTABLE: dict[Kind, Privilege] = {
+    Kind.ROOT: _P.CREATE_CATALOG | _P.CREATE_EXPERIMENT | _P.READ_AUDIT | _P.INTROSPECT | _P.READ | _P.EDIT | _P.MANAGE,
+    Kind.CATALOG: _ON_MODELS
+    | _P.USE_CATALOG
+    | _P.USE_SCHEMA
+    | _P.BROWSE
+    | _P.CREATE_SCHEMA
+    | _P.CREATE_MODEL
+    | _P.MANAGE,
+    Kind.SCHEMA: _ON_MODELS | _P.USE_SCHEMA | _P.BROWSE | _P.CREATE_MODEL | _P.MANAGE,
+    Kind.MODEL: _ON_MODELS | _P.BROWSE | _P.MANAGE,
+    Kind.EXPERIMENT: _P.READ | _P.EDIT | _P.MANAGE,
+}
+"""The privileges that can be granted on each kind; besides them ALL_PRIVILEGES on any, and who owns it."""
+
+SEE = Privilege(0)
+"""As the privilege wanted: any that lets one see the securable."""
+
+_ANY = Privilege(2 * _P.OWNER - 1)
+# What each level of work on an experiment holds besides itself.
+_STRONGER = {_P.READ: _P.EDIT | _P.MANAGE, _P.EDIT: _P.MANAGE}
+_NOT_OF_ALL = _P.MANAGE | _P.APPROVE
+# Who has one of these need not be let through the containers above.
+_WITHOUT_USE = _P.BROWSE | _P.MANAGE
+
+Clause = Mapping[Kind, Privilege]
+"""One of these privileges is needed, on the securable of that kind."""
 
 
-def require(who: Principal, action: Action, securable: str) -> None:
-    """Passes if `who` may do `action` to `securable` (such as 'registered model main.ml.iris').
+@cache
+def clauses(kind: Kind, wanted: Privilege) -> tuple[Clause, ...]:
+    """What someone needs who wants a privilege on a securable of `kind`: something of every clause."""
+    if wanted == SEE:
+        given = {level: _gives_any(kind, is_above=level is not kind) for level in (kind, *ABOVE[kind])}
+        needs_use = True
+    else:
+        given = {level: _gives(wanted, is_above=level is not kind) for level in (kind, *ABOVE[kind])}
+        needs_use = not wanted & _WITHOUT_USE
+    if not needs_use:
+        return (given,)
+    # Seeing is let through by what needs no way in; everything else asks for the way in whatever it is.
+    free = {level: _free(is_above=level is not kind) for level in given} if wanted == SEE else {}
+    return given, *(_merged(way, free) for way in _ways(kind))
 
-    Raises:
-        PermissionDenied: he may not.
-    """
-    if not who.may_do_all:
-        raise PermissionDenied(f"Principal '{who.name}' may not {action} {securable[:300]}.")
+
+def _gives(wanted: Privilege, *, is_above: bool) -> Privilege:
+    """The privileges that give `wanted` where they are granted, or below."""
+    given = wanted | _STRONGER.get(wanted, Privilege(0))
+    if not wanted & _NOT_OF_ALL:
+        given |= _P.ALL_PRIVILEGES
+    # Who owns a container may manage what is in it, and grant themselves the rest.
+    if not is_above or wanted is _P.MANAGE:
+        given |= _P.OWNER
+    return given
+
+
+def _gives_any(kind: Kind, *, is_above: bool) -> Privilege:
+    return (GRANTABLE[kind] | _P.ALL_PRIVILEGES | _P.OWNER) if is_above else _ANY
+
+
+def _free(*, is_above: bool) -> Privilege:
+    return _gives(_P.BROWSE, is_above=is_above) | _gives(_P.MANAGE, is_above=is_above)
+
+
+def _ways(kind: Kind) -> list[Clause]:
+    """What lets someone through the containers above: their privilege of use, or the management of one."""
+    ways: list[Clause] = []
+    for container, use in ((Kind.CATALOG, _P.USE_CATALOG), (Kind.SCHEMA, _P.USE_SCHEMA)):
+        if container in ABOVE[kind]:
+            through = use | _P.ALL_PRIVILEGES | _P.MANAGE | _P.OWNER
+            ways.append(dict.fromkeys((container, *ABOVE[container]), through))
+    return ways
+
+
+def _merged(one: Clause, other: Clause) -> Clause:
+    return {level: one.get(level, Privilege(0)) | other.get(level, Privilege(0)) for level in {**one, **other}}

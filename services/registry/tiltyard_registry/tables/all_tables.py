@@ -1,5 +1,6 @@
 """Every table by one import, for what goes through many of them; and their `metadata`, complete."""
 
+from tiltyard_registry.tables.access import grants
 from tiltyard_registry.tables.artifacts import files, manifests
 from tiltyard_registry.tables.columns import metadata, value_head
 from tiltyard_registry.tables.events import events
@@ -43,6 +44,7 @@ __all__ = [
     "experiment_tags",
     "experiments",
     "files",
+    "grants",
     "latest_metrics",
     "logged_model_metrics",
     "logged_model_params",

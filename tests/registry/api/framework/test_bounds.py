@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,6 @@ import pytest
 
 from tests.registry.api_app import MLFLOW, MODELS, OWN, VERSIONS, Api, opened
 from tests.registry.store_house import House
-from tiltyard.errors import PermissionDenied
-from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.store.experiments import experiments
 from tiltyard_registry.store.models import search
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
@@ -133,15 +129,3 @@ async def test_a_number_need_not_be_quoted(api: Api) -> None:
     for filter in ("params.ratio LIKE 5", "params.ratio > 0.5", "attributes.run_name = 5"):
         asked = {"experiment_ids": [experiment], "filter": filter}
         assert (await api.refused("POST", f"{MLFLOW}/runs/search", asked))[:2] == INVALID
-
-
-@pytest.mark.parametrize("door", [experiments.get_experiment, experiments.get_experiment_by_name])
-@pytest.mark.parametrize("asked", ["0", "Default", "404", "nobody"])
-async def test_a_stranger_learns_nothing_of_what_is_there(
-    house: House, door: Callable[..., Awaitable[Any]], asked: str
-) -> None:
-    """Who may not read an experiment hears the same of one that is there and of one that is not."""
-    stranger = Principal("mallory", may_do_all=False)
-    async with house.database.read() as session:
-        with pytest.raises(PermissionDenied, match=asked):
-            await door(session, stranger, asked)

@@ -112,14 +112,15 @@ DOORS: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any]
 _READS = ("get_", "list_", "search_", "alias_history", "resolve")
 # Parts of other doors, which record what they do themselves or are recorded by who calls them.
 _PARTS = {
+    "change_row",
     "change_version",
     "drop",
     "ensure_schema",
+    "insert_row",
     "insert_version",
     "lock_model",
-    "locked_version",
+    "lock_version",
     "move_models",
-    "named",
     "next_version",
     "touch",
 }

@@ -11,12 +11,10 @@ from sqlalchemy import Engine, event
 from tests.registry.store_house import ALICE, MODEL_FILES, House
 from tiltyard.errors import (
     InvalidParameterValue,
-    PermissionDenied,
     ResourceAlreadyExists,
     ResourceConflict,
     ResourceDoesNotExist,
 )
-from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.artifacts import files
 from tiltyard_registry.store.events import history
 from tiltyard_registry.store.experiments import logged_models as logged
@@ -108,18 +106,6 @@ async def test_what_is_missing_is_named(house: House) -> None:
             await house.see(get_version, "m", version)
     with pytest.raises(InvalidParameterValue, match=r"^Parameter 'version' must be an integer, got 'abc'\.$"):
         await house.see(get_version, "m", "abc")
-
-
-async def test_who_may_not_is_refused_at_the_door(house: House) -> None:
-    """Permission is asked before the database is."""
-    stranger = Principal("stranger")
-    async with house.database.write() as session:
-        with pytest.raises(PermissionDenied, match="Principal 'stranger' may not create registered model m"):
-            await create(session, stranger, "m")
-        with pytest.raises(PermissionDenied, match="may not read registered model m"):
-            await get(session, stranger, "m")
-        with pytest.raises(PermissionDenied, match="may not update registered model m"):
-            await aliases.set_alias(session, stranger, "m", "champion", 1)
 
 
 async def test_an_update_changes_the_description_and_an_absent_one_clears_it(house: House) -> None:

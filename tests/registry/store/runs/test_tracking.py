@@ -9,7 +9,7 @@ import pytest_asyncio
 from sqlalchemy import func, select, update
 
 from tiltyard.errors import BadRequest, InvalidParameterValue, ResourceAlreadyExists, ResourceDoesNotExist
-from tiltyard_registry.rules.access import SYSTEM, Principal
+from tiltyard_registry.rules.access import SYSTEM
 from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.metrics import Point, check_point
 from tiltyard_registry.store.experiments import experiments, logged_models
@@ -495,28 +495,3 @@ async def test_bad_logged_model_names_are_refused(database: Database, name: str)
     async with database.write() as session:
         with pytest.raises(InvalidParameterValue):
             await logged_models.create_logged_model(session, SYSTEM, "0", name=name)
-
-
-async def test_who_may_not_is_refused_at_every_door(database: Database, run_id: str) -> None:
-    """A principal without grants gets no further than the door."""
-    from tiltyard.errors import PermissionDenied
-
-    nobody = Principal("nobody")
-    async with database.write() as session:
-        for door, arguments in (
-            (experiments.create_experiment, ("x",)),
-            (experiments.get_experiment, ("0",)),
-            (experiments.delete_experiment, ("0",)),
-            (experiments.set_experiment_tag, ("0", "k", "v")),
-            (runs.create_run, ("0",)),
-            (runs.get_run, (run_id,)),
-            (runs.update_run, (run_id,)),
-            (runs.delete_run, (run_id,)),
-            (log_batch.log_batch, (run_id,)),
-            (log_batch.log_param, (run_id, "k", "v")),
-            (log_batch.set_tag, (run_id, "k", "v")),
-            (inputs.log_inputs, (run_id,)),
-            (logged_models.create_logged_model, ("0",)),
-        ):
-            with pytest.raises(PermissionDenied):
-                await door(session, nobody, *arguments)

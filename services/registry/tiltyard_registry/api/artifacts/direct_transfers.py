@@ -56,7 +56,9 @@ class DirectTransfers:
         """Says where to read a file."""
         paths.check_path(request.path)
         direct = await self._direct(NO_PRESIGNED)
-        url, size_bytes = await direct_transfers.download_url(request.who, self._store, direct, request.path)
+        url, size_bytes = await direct_transfers.download_url(
+            self._database, request.who, self._store, direct, request.path
+        )
         await response.json(wire.PresignedDownload(url, {}, size_bytes))
 
     async def _create(
@@ -82,7 +84,8 @@ class DirectTransfers:
         self, request: Request, response: Response, direct: storage.DirectTransfers, directory: str
     ) -> None:
         asked = await _read(request, wire.AbortUpload)
-        await direct_transfers.abort_upload(request.who, direct, _file(directory, asked.path), asked.upload_id)
+        path = _file(directory, asked.path)
+        await direct_transfers.abort_upload(self._database, request.who, direct, path, asked.upload_id)
         await response.json(Empty())
 
     async def _direct(self, refusal: str) -> storage.DirectTransfers:

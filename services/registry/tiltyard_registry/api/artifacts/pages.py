@@ -29,8 +29,8 @@ from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.experiments.logged_models import get_logged_model
-from tiltyard_registry.store.models.model_versions import get_model_version_download_uri
-from tiltyard_registry.store.runs.runs import find_active_run, get_run
+from tiltyard_registry.store.models.model_versions import get_storage_location
+from tiltyard_registry.store.runs.runs import get_run, get_upload_location
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import Session
 
@@ -106,13 +106,12 @@ async def _of_run(session: Session, who: Principal, query: dict[str, str], _: di
 async def _upload(session: Session, who: Principal, query: dict[str, str], _: dict[str, Any]) -> Place:
     run_id = either_run_id(query.get("run_id", ""), query.get("run_uuid", ""))
     path = _required(query, "path")
-    await get_run(session, who, run_id)
-    return (await find_active_run(session, run_id))["artifact_uri"], path, "path"
+    return await get_upload_location(session, who, run_id), path, "path"
 
 
 async def _of_version(session: Session, who: Principal, query: dict[str, str], _: dict[str, Any]) -> Place:
     name, version = _required(query, "name"), _required(query, "version")
-    uri = await get_model_version_download_uri(session, who, name, version)
+    uri = await get_storage_location(session, who, name, version)
     return uri, _required(query, "path"), "path"
 
 

@@ -139,7 +139,7 @@ class ArtifactProxy:
             InvalidParameterValue: the path is unsafe, or names a directory.
             ClientGone: nobody reads the answer any more.
         """
-        path = files.check_readable(who, path)
+        path = await files.check_readable(self._database, who, path)
         for attempt in range(1, _READ_TRIES + 1):
             entry = await self._store.head(path)
             if entry.is_dir:
@@ -165,7 +165,7 @@ class ArtifactProxy:
         given = query.get("path", [""])
         if len(set(given)) != 1:
             raise errors.InvalidParameterValue("Parameter 'path' was given more than once.")
-        path = files.check_readable(request.who, path_text(given[0].encode("latin-1")))
+        path = await files.check_readable(self._database, request.who, path_text(given[0].encode("latin-1")))
         await response.json(FilesReply(await list_files(self._store, path)))
 
     async def _put(self, request: Request, response: Response) -> None:

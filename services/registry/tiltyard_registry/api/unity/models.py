@@ -180,8 +180,8 @@ async def create_temporary_credentials(
             f"Invalid value '{data.operation[:80]}' for parameter 'operation': expected {' or '.join(_OPERATIONS)}."
         )
     name = f"{data.catalog_name}.{data.schema_name}.{data.model_name}"
-    row = await model_versions.get_model_version(read_session, who, name, data.version)
-    if row["storage_location"].startswith("file:"):
+    location = await model_versions.get_storage_location(read_session, who, name, data.version)
+    if location.startswith("file:"):
         raise InvalidParameterValue(f"Cannot vend credentials for a local location: {name}/{data.version}.")
     raise NotImplementedYet("This server vends no credentials for object stores.")
 

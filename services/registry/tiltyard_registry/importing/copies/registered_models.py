@@ -25,7 +25,7 @@ from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import Row, Session
 from tiltyard_registry.tables.models import registered_model_aliases, registered_models
 
-IMPORTER = Principal("tiltyard import", may_do_all=True)
+IMPORTER = Principal("tiltyard import", is_admin=True)
 NOUN = "registered models"
 CHILDREN: tuple[Copied, ...] = (VERSIONS, *OF_MODELS)
 

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.storage.artifact_store import ArtifactStore, DirectTransfers
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
-from tiltyard_registry.store.artifacts.files import check_readable, check_writable
-from tiltyard_registry.store.artifacts.paths import check_path, scope_of
+from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.store.artifacts.files import check_abortable, check_readable, check_writable
+from tiltyard_registry.store.artifacts.paths import scope_of
 from tiltyard_registry.store.sql.availability import done_already
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.tables.artifacts import files
@@ -44,15 +43,14 @@ async def complete_upload(
             await direct.complete_upload(safe, upload_id, parts)
 
 
-async def abort_upload(who: Principal, direct: DirectTransfers, path: str, upload_id: str) -> None:
+async def abort_upload(database: Database, who: Principal, direct: DirectTransfers, path: str, upload_id: str) -> None:
     """Gives up an upload; one that is gone already is no error."""
-    safe = check_path(path)
-    access.require(who, Action.UPDATE, f"artifact {safe}")
+    safe = await check_abortable(database, who, path)
     await direct.abort_upload(safe, upload_id)
 
 
 async def download_url(
-    who: Principal, artifact_store: ArtifactStore, direct: DirectTransfers, path: str
+    database: Database, who: Principal, artifact_store: ArtifactStore, direct: DirectTransfers, path: str
 ) -> tuple[str, int]:
     """A URL that reads the file for the next five minutes, and the file's size in bytes.
 
@@ -60,7 +58,7 @@ async def download_url(
         ResourceDoesNotExist: there is no such file.
         InvalidParameterValue: the path is unsafe, or a directory.
     """
-    safe = check_readable(who, path)
+    safe = await check_readable(database, who, path)
     entry = await artifact_store.head(safe)
     if entry.is_dir:
         raise InvalidParameterValue(f"Invalid path '{safe}': it is a directory.")

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.storage import ArtifactStore, Entry
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
+from tiltyard_registry.store.artifacts import access_by_path
 from tiltyard_registry.store.artifacts.hashes import HashedUpload, remember_hashes
 from tiltyard_registry.store.artifacts.paths import check_path, directories_above, scope_of
 from tiltyard_registry.store.artifacts.pins import refuse_pinned
@@ -22,15 +22,14 @@ from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.artifacts import files
 
 
-def check_readable(who: Principal, path: str) -> str:
+async def check_readable(database: Database, who: Principal, path: str) -> str:
     """`path` as the store keeps it, if `who` may read what is there.
 
     Raises:
         InvalidParameterValue: the path is unsafe.
+        ResourceDoesNotExist: they see nothing there.
     """
-    safe = check_path(path)
-    access.require(who, Action.READ, f"artifact {safe}")
-    return safe
+    return await _admitted(database, who, Privilege.READ, path)
 
 
 async def check_writable(session: Session, who: Principal, path: str) -> str:
@@ -38,11 +37,12 @@ async def check_writable(session: Session, who: Principal, path: str) -> str:
 
     Raises:
         InvalidParameterValue: the path is unsafe.
+        ResourceDoesNotExist, PermissionDenied: they may not write there.
         ResourceConflict: a registered version pins it.
     """
     safe = check_path(path)
-    access.require(who, Action.UPDATE, f"artifact {safe}")
-    await refuse_pinned(session, safe, {safe} | directories_above([safe]))
+    await access_by_path.admit(session, who, Privilege.EDIT, safe)
+    await refuse_pinned(session, who, safe, {safe} | directories_above([safe]))
     return safe
 
 
@@ -73,7 +73,7 @@ async def delete(database: Database, who: Principal, artifact_store: ArtifactSto
     safe = check_path(path)
     if not safe:
         raise InvalidParameterValue("Invalid path for parameter 'path': the artifact root cannot be deleted.")
-    access.require(who, Action.DELETE, f"artifact {safe}")
+    await _admitted(database, who, Privilege.EDIT, safe)
     # Above the scopes, each directory is locked by itself: one that comes later is not part of this deletion.
     targets = [safe] if scope_of(safe) else sorted([path async for path in _scopes_below(artifact_store, safe)])
     if targets != [safe]:
@@ -90,6 +90,19 @@ async def delete(database: Database, who: Principal, artifact_store: ArtifactSto
                 await artifact_store.delete(target)
 
 
+async def check_abortable(database: Database, who: Principal, path: str) -> str:
+    """`path` as the store keeps it, if `who` may give up an upload to it: as one that writes, but for pins."""
+    return await _admitted(database, who, Privilege.EDIT, path)
+
+
+async def _admitted(database: Database, who: Principal, wanted: Privilege, path: str) -> str:
+    safe = check_path(path)
+    if not who.is_admin:
+        async with database.read() as session:
+            await access_by_path.admit(session, who, wanted, safe)
+    return safe
+
+
 async def _check_deletable(
     database: Database, who: Principal, artifact_store: ArtifactStore, path: str, target: str
 ) -> list[str]:
@@ -97,7 +110,7 @@ async def _check_deletable(
     below = [entry.path async for entry in artifact_store.list(target, recursive=True)]
     async with database.read() as session:
         await check_writable(session, who, target)
-        await refuse_pinned(session, path, directories_above(below))
+        await refuse_pinned(session, who, path, directories_above(below))
     return below
 
 

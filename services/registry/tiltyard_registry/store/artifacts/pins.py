@@ -6,6 +6,8 @@ from sqlalchemy import select
 
 from tiltyard.errors import ResourceConflict
 from tiltyard.storage import ArtifactStore, Entry
+from tiltyard_registry.rules.access import SEE, Principal
+from tiltyard_registry.store import access
 from tiltyard_registry.store.artifacts.paths import directories_above, scope_of
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.database import Database
@@ -49,11 +51,15 @@ async def split_pinned(session: Session, entries: Sequence[Entry]) -> tuple[list
     return free, kept
 
 
-async def refuse_pinned(session: Session, path: str, prefixes: Collection[str]) -> None:
+async def refuse_pinned(session: Session, who: Principal, path: str, prefixes: Collection[str]) -> None:
+    """Passes if no registered version pins any of `prefixes`.
+
+    Raises:
+        ResourceConflict: one does; it is named to those who see it.
+    """
     for page in pages(sorted(prefixes)):
         query = _PIN.where(rowsets.among(session, model_versions.c.pinned_prefix, page)).limit(1)
-        if pin := await session.one(query):
-            raise ResourceConflict(
-                f"Artifact '{path}' cannot be changed: version {pin['version']} of registered model "
-                f"'{pin['name']}' is made of it."
-            )
+        if pin := await session.one(access.held(query, who, access.MODELS, SEE)):
+            named = f"version {pin['version']} of registered model '{pin['name']}'"
+            pinned_by = named if access.sees(who, pin) else "a registered version"
+            raise ResourceConflict(f"Artifact '{path}' cannot be changed: {pinned_by} is made of it.")

@@ -7,8 +7,7 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
 
 from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists, ResourceDoesNotExist
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Kind, Principal, Privilege
 from tiltyard_registry.rules.entries import Entry, check_experiment_tag, last_of_each
 from tiltyard_registry.rules.experiments import (
     ARTIFACT_ROOT,
@@ -22,6 +21,7 @@ from tiltyard_registry.rules.keys import brief
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, lifecycle_stages
 from tiltyard_registry.rules.limits import check_entries, page_size
 from tiltyard_registry.search import EXPERIMENTS, Page
+from tiltyard_registry.store import access
 from tiltyard_registry.store.events.outbox import deletion_time
 from tiltyard_registry.store.experiments.quotas import limited
 from tiltyard_registry.store.sql import rowsets
@@ -66,7 +66,7 @@ async def create_experiment(
         InvalidParameterValue: the name, the location or a tag breaks a rule.
     """
     check_experiment_name(name)
-    access.require(who, Action.CREATE, f"experiment {name}")
+    await access.require(session, who, Privilege.CREATE_EXPERIMENT)
     location = check_artifact_location(artifact_location) if artifact_location else ""
     check_entries(session.quotas, "tags", len(tags))
     entries = last_of_each([check_experiment_tag(*tag) for tag in tags])
@@ -85,6 +85,7 @@ async def create_experiment(
             .where(experiments.c.experiment_id == experiment_id)
             .values(artifact_location=below(ARTIFACT_ROOT, str(experiment_id)))
         )
+    await access.own(session, who, Kind.EXPERIMENT, experiment_id)
     await _set_tags(session, experiment_id, entries)
     return str(experiment_id)
 
@@ -101,8 +102,7 @@ async def get_experiment(session: Session, who: Principal, experiment_id: str) -
     Raises:
         ResourceDoesNotExist: there is none with this id.
     """
-    access.require(who, Action.READ, f"experiment {experiment_id}")
-    row = await find_experiment(session, experiment_id)
+    row = await find_experiment(session, who, Privilege.READ, experiment_id)
     return (await with_tags(session, [row]))[0]
 
 
@@ -112,10 +112,10 @@ async def get_experiment_by_name(session: Session, who: Principal, name: str) ->
     Raises:
         ResourceDoesNotExist: there is none.
     """
-    access.require(who, Action.READ, f"experiment {name}")
-    row = await session.one(_BY_NAME, {"name": name}) if "\x00" not in name else None
-    if row is None:
-        raise ResourceDoesNotExist(f"Could not find experiment with name '{brief(name)}'")
+    query = access.held(_BY_NAME, who, access.EXPERIMENTS, Privilege.READ)
+    row = await session.one(query, {"name": name}) if "\x00" not in name else None
+    missing = ResourceDoesNotExist(f"Could not find experiment with name '{brief(name)}'")
+    row = access.admit(who, Privilege.READ, row, missing, f"experiment {name}")
     return (await with_tags(session, [row]))[0]
 
 
@@ -134,7 +134,6 @@ async def search_experiments(
     Raises:
         InvalidParameterValue: the filter, the order, the token, the view or the page size is not right.
     """
-    access.require(who, Action.READ, "experiments")
     shown = lifecycle_stages(view_type)
     page = Page(
         EXPERIMENTS,
@@ -145,7 +144,8 @@ async def search_experiments(
         dialect=session.dialect,
         within=shown,
     )
-    statement = page.of(select(experiments).where(experiments.c.lifecycle_stage.in_(shown)))
+    seen = access.visible(who, access.EXPERIMENTS, Privilege.READ)
+    statement = page.of(select(experiments).where(experiments.c.lifecycle_stage.in_(shown), *seen))
     rows, next_page_token = page.split(await session.all(statement))
     return await with_tags(session, rows), next_page_token
 
@@ -158,8 +158,7 @@ async def rename_experiment(session: Session, who: Principal, experiment_id: str
         ResourceAlreadyExists: another experiment has the name.
     """
     check_experiment_name(new_name, parameter="new_name")
-    access.require(who, Action.UPDATE, f"experiment {experiment_id}")
-    row = await find_experiment(session, experiment_id)
+    row = await find_experiment(session, who, Privilege.MANAGE, experiment_id)
     if row["lifecycle_stage"] != ACTIVE:
         raise InvalidParameterValue("Cannot rename a non-active experiment.")
     try:
@@ -205,8 +204,7 @@ async def restore_experiment(session: Session, who: Principal, experiment_id: st
 async def set_experiment_tag(session: Session, who: Principal, experiment_id: str, key: str, value: str) -> None:
     """Sets one tag of an active experiment."""
     entry = check_experiment_tag(key, value)
-    access.require(who, Action.UPDATE, f"experiment {experiment_id}")
-    row = await find_active_experiment(session, experiment_id)
+    row = await find_active_experiment(session, who, Privilege.EDIT, experiment_id)
     await _set_tags(session, row["experiment_id"], [entry])
 
 
@@ -216,8 +214,7 @@ async def delete_experiment_tag(session: Session, who: Principal, experiment_id:
     Raises:
         ResourceDoesNotExist: it has no such tag.
     """
-    access.require(who, Action.UPDATE, f"experiment {experiment_id}")
-    row = await find_active_experiment(session, experiment_id)
+    row = await find_active_experiment(session, who, Privilege.EDIT, experiment_id)
     gone = await session.scalar(
         delete_from(experiment_tags)
         .where(experiment_tags.c.experiment_id == row["experiment_id"], experiment_tags.c.key == key)
@@ -227,27 +224,26 @@ async def delete_experiment_tag(session: Session, who: Principal, experiment_id:
         raise ResourceDoesNotExist(f"No tag with name: {brief(key)} in experiment with id {experiment_id}")
 
 
-async def find_experiment(session: Session, experiment_id: str) -> RowMapping:
-    """The experiment's own row.
+async def find_experiment(session: Session, who: Principal, wanted: Privilege, experiment_id: str) -> RowMapping:
+    """The experiment's own row, for somebody who wants to do something to it.
 
     Raises:
-        ResourceDoesNotExist: there is none with this id.
+        ResourceDoesNotExist: there is none with this id that `who` may see.
+        PermissionDenied: they may not do it.
     """
     number = parse_experiment_id(experiment_id)
-    row = await session.one(_BY_ID, {"experiment_id": number})
-    if row is None:
-        raise _missing(experiment_id)
-    return row
+    query = access.held(_BY_ID, who, access.EXPERIMENTS, wanted)
+    row = await session.one(query, {"experiment_id": number})
+    return access.admit(who, wanted, row, _missing(experiment_id), f"experiment {number}")
 
 
-async def find_active_experiment(session: Session, experiment_id: str) -> RowMapping:
-    """The row of an experiment that may be written to.
+async def find_active_experiment(session: Session, who: Principal, wanted: Privilege, experiment_id: str) -> RowMapping:
+    """As `find_experiment`, of one that is not deleted.
 
     Raises:
-        ResourceDoesNotExist: there is none with this id.
         InvalidParameterValue: it is deleted.
     """
-    row = await find_experiment(session, experiment_id)
+    row = await find_experiment(session, who, wanted, experiment_id)
     if row["lifecycle_stage"] != ACTIVE:
         raise InvalidParameterValue(
             f"The experiment {row['experiment_id']} must be in the 'active' state. "
@@ -275,8 +271,7 @@ async def with_tags(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
 
 
 async def _move(session: Session, who: Principal, experiment_id: str, old: str, new: str) -> int:
-    number = parse_experiment_id(experiment_id)
-    access.require(who, Action.DELETE, f"experiment {experiment_id}")
+    number = int((await find_experiment(session, who, Privilege.MANAGE, experiment_id))["experiment_id"])
     moved = await session.scalar(
         update(experiments)
         .where(experiments.c.experiment_id == number, experiments.c.lifecycle_stage == old)

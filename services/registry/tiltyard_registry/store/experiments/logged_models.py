@@ -8,8 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.entries import (
     Entry,
     check_logged_model_entry,
@@ -24,6 +23,7 @@ from tiltyard_registry.rules.limits import check_entries, page_size
 from tiltyard_registry.rules.logged_models import MAX_MODEL_TYPE_CHARS, MAX_RUN_ID_CHARS, check_logged_model_name
 from tiltyard_registry.rules.run_names import invent
 from tiltyard_registry.search import LOGGED_MODELS, Dataset, OrderBy, Page
+from tiltyard_registry.store import access
 from tiltyard_registry.store.events.outbox import deletion_time
 from tiltyard_registry.store.experiments.experiments import find_active_experiment
 from tiltyard_registry.store.experiments.logged_model_data import with_data
@@ -56,13 +56,12 @@ async def create_logged_model(
         ResourceDoesNotExist: there is no such experiment.
         InvalidParameterValue: the experiment is deleted, or a value breaks a rule.
     """
-    access.require(who, Action.UPDATE, f"experiment {experiment_id}")
     checked_name = check_logged_model_name(name) if name is not None else invent()
     check_entries(session.quotas, "params", len(params))
     check_entries(session.quotas, "tags", len(tags))
     new_params, new_tags = _checked(params, "params"), _checked(tags, "tags")
     check_param_keys_differ(new_params)
-    experiment = await find_active_experiment(session, experiment_id)
+    experiment = await find_active_experiment(session, who, Privilege.EDIT, experiment_id)
     model_id = f"m-{uuid.uuid4().hex}"
     now = now_ms()
     row = {
@@ -79,7 +78,7 @@ async def create_logged_model(
     await session.execute(insert(logged_models).values(row))
     await _write(session, logged_model_params, model_id, new_params)
     await _write(session, logged_model_tags, model_id, last_of_each(new_tags))
-    return await _shown(session, model_id)
+    return await _shown(session, who, model_id)
 
 
 async def get_logged_model(session: Session, who: Principal, model_id: str, *, allow_deleted: bool = False) -> Row:
@@ -88,8 +87,7 @@ async def get_logged_model(session: Session, who: Principal, model_id: str, *, a
     Raises:
         ResourceDoesNotExist: there is none, or it is deleted and `allow_deleted` is false.
     """
-    access.require(who, Action.READ, f"logged model {model_id}")
-    row = await find_logged_model(session, model_id)
+    row = await find_logged_model(session, who, Privilege.READ, model_id)
     if row["lifecycle_stage"] != ACTIVE and not allow_deleted:
         raise _missing(model_id)
     return (await with_data(session, [row]))[0]
@@ -111,7 +109,6 @@ async def search_logged_models(
     Raises:
         InvalidParameterValue: no experiment; or the filter, the order, the token or the page size is not right.
     """
-    access.require(who, Action.READ, "logged models")
     if not experiment_ids:
         raise InvalidParameterValue(
             "Missing value for required parameter 'experiment_ids'. See the API docs for more information "
@@ -132,6 +129,7 @@ async def search_logged_models(
         select(logged_models).where(
             rowsets.among(session, logged_models.c.experiment_id, wanted),
             logged_models.c.lifecycle_stage == ACTIVE,
+            *access.visible(who, access.LOGGED_MODELS, Privilege.READ),
         )
     )
     rows, next_page_token = page.split(await session.all(statement))
@@ -145,23 +143,21 @@ async def finalize_logged_model(session: Session, who: Principal, model_id: str,
         ResourceDoesNotExist: there is none.
         InvalidParameterValue: the status is none.
     """
-    access.require(who, Action.UPDATE, f"logged model {model_id}")
-    await _change(session, model_id, {"status": logged_model_status(status)})
-    return await _shown(session, model_id)
+    await _change(session, who, model_id, {"status": logged_model_status(status)})
+    return await _shown(session, who, model_id)
 
 
 async def delete_logged_model(session: Session, who: Principal, model_id: str) -> None:
     """Marks the logged model deleted; its files, and versions registered from it, stay."""
-    access.require(who, Action.DELETE, f"logged model {model_id}")
-    await _change(session, model_id, {"lifecycle_stage": DELETED, "last_updated_timestamp_ms": deletion_time()})
+    deleted = {"lifecycle_stage": DELETED, "last_updated_timestamp_ms": deletion_time()}
+    await _change(session, who, model_id, deleted)
 
 
 async def set_logged_model_tags(session: Session, who: Principal, model_id: str, tags: Sequence[Entry]) -> None:
     """Sets the tags; others stay."""
-    access.require(who, Action.UPDATE, f"logged model {model_id}")
     check_entries(session.quotas, "tags", len(tags))
     checked = _checked(tags, "tags")
-    await find_logged_model(session, model_id)
+    await find_logged_model(session, who, Privilege.EDIT, model_id)
     await _write(session, logged_model_tags, model_id, last_of_each(checked))
 
 
@@ -171,8 +167,7 @@ async def delete_logged_model_tag(session: Session, who: Principal, model_id: st
     Raises:
         ResourceDoesNotExist: there is no such logged model, or it has no such tag.
     """
-    access.require(who, Action.UPDATE, f"logged model {model_id}")
-    await find_logged_model(session, model_id)
+    await find_logged_model(session, who, Privilege.EDIT, model_id)
     table = logged_model_tags.c
     gone = None
     if "\x00" not in key:
@@ -190,11 +185,10 @@ async def log_logged_model_params(session: Session, who: Principal, model_id: st
         ResourceDoesNotExist: there is no such logged model.
         InvalidParameterValue: a key has another value already, comes twice, or a value breaks a rule.
     """
-    access.require(who, Action.UPDATE, f"logged model {model_id}")
     check_entries(session.quotas, "params", len(params))
     checked = _checked(params, "params")
     check_param_keys_differ(checked)
-    await find_logged_model(session, model_id)
+    await find_logged_model(session, who, Privilege.EDIT, model_id)
     await _write(session, logged_model_params, model_id, checked)
     table = logged_model_params.c
     wanted = dict(checked)
@@ -227,23 +221,24 @@ async def record_registration(session: Session, model_id: str, name: str, versio
         await _write(session, logged_model_tags, model_id, [Entry(REGISTRATIONS_TAG, value)])
 
 
-async def find_logged_model(session: Session, model_id: str) -> RowMapping:
-    """The logged model's own row, deleted or not.
+async def find_logged_model(session: Session, who: Principal, wanted: Privilege, model_id: str) -> RowMapping:
+    """The logged model's own row, deleted or not, for somebody who wants to do something to its experiment.
 
     Raises:
-        ResourceDoesNotExist: there is none.
+        ResourceDoesNotExist: there is none that `who` may see.
+        PermissionDenied: they may not do it.
     """
-    row = await session.one(_BY_ID, {"model_id": model_id}) if "\x00" not in model_id else None
-    if row is None:
-        raise _missing(model_id)
-    return row
+    query = access.held(_BY_ID, who, access.LOGGED_MODELS, wanted)
+    row = await session.one(query, {"model_id": model_id}) if "\x00" not in model_id else None
+    return access.admit(who, wanted, row, _missing(model_id), f"the experiment of logged model {model_id}")
 
 
-async def _shown(session: Session, model_id: str) -> Row:
-    return (await with_data(session, [await find_logged_model(session, model_id)]))[0]
+async def _shown(session: Session, who: Principal, model_id: str) -> Row:
+    return (await with_data(session, [await find_logged_model(session, who, Privilege.READ, model_id)]))[0]
 
 
-async def _change(session: Session, model_id: str, values: dict[str, Any]) -> None:
+async def _change(session: Session, who: Principal, model_id: str, values: dict[str, Any]) -> None:
+    await find_logged_model(session, who, Privilege.EDIT, model_id)
     changed = await session.scalar(
         update(logged_models)
         .where(logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage != PURGING)

@@ -4,31 +4,27 @@ import json
 
 from sqlalchemy import desc, select
 
-from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
+from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import MAX_ALIAS_CHARS, check_new_alias, check_version, is_latest, parse_model_name
-from tiltyard_registry.rules import access, limits
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules import limits
+from tiltyard_registry.rules.access import SEE, Principal, Privilege
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.events.history import DEFAULT_PAGE, MAX_PAGE, page_of_events
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.model_rows import find_model, lock_model
-from tiltyard_registry.store.models.version_rows import no_version
+from tiltyard_registry.store.models.version_rows import find_version, no_version
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Found, Row, Session
 from tiltyard_registry.tables.events import events
-from tiltyard_registry.tables.models import (
-    model_versions,
-    registered_model_aliases,
-    registered_models,
-)
+from tiltyard_registry.tables.models import model_versions, registered_model_aliases
 
 ABSENT = ""
 """As `expected_version`: the alias must not be there yet."""
 
 _MAX_STEPS_BACK = 1000
 
-_alias, _version, _model = registered_model_aliases.c, model_versions.c, registered_models.c
+_alias, _version = registered_model_aliases.c, model_versions.c
 
 
 async def set_alias(
@@ -51,11 +47,11 @@ async def set_alias(
     """
     check_new_alias(alias)
     number = check_version(version)
-    model = await lock_model(session, who, Action.UPDATE, name)
+    model = await lock_model(session, who, Privilege.SET_ALIAS, name)
     current = await _current(session, model, alias, expected_version)
     if await _missing_versions(session, model, {number}):
         raise no_version(model["name"], version)
-    await _move(session, who, model, alias, current, number)
+    await _point(session, who, model, alias, current, number)
     return {"name": model["name"], "alias": alias, "version": number}
 
 
@@ -69,7 +65,7 @@ async def delete_alias(
         ResourceConflict: the alias does not name the expected version.
     """
     check_length(alias, MAX_ALIAS_CHARS, "alias")
-    model = await lock_model(session, who, Action.UPDATE, name)
+    model = await lock_model(session, who, Privilege.SET_ALIAS, name)
     current = await _current(session, model, alias, expected_version)
     if current is not None:
         await drop(session, who, model, alias, current)
@@ -88,7 +84,7 @@ async def rollback_alias(
         ResourceConflict: the alias does not name the expected version.
     """
     check_length(alias, MAX_ALIAS_CHARS, "alias")
-    model = await lock_model(session, who, Action.UPDATE, name)
+    model = await lock_model(session, who, Privilege.SET_ALIAS, name)
     current = await _current(session, model, alias, expected_version)
     moves = await session.all(
         select(events.c.before)
@@ -102,7 +98,7 @@ async def rollback_alias(
     gone = await _missing_versions(session, model, set(earlier))
     for version in earlier:
         if version != current and version not in gone:
-            await _move(session, who, model, alias, current, version)
+            await _point(session, who, model, alias, current, version)
             return {"name": model["name"], "alias": alias, "version": version}
     raise ResourceDoesNotExist(
         f"Alias '{alias}' of registered model '{model['name']}' has no earlier version to go back to."
@@ -127,10 +123,8 @@ async def alias_history(
         InvalidParameterValue: a bad page size or token.
     """
     check_length(alias, MAX_ALIAS_CHARS, "alias")
-    shown = parse_model_name(name).shown
-    access.require(who, Action.READ, f"registered model {shown}")
     limit = limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE)
-    model = await find_model(session, shown)
+    model = await find_model(session, who, SEE, name)
     query = select(events).where(events.c.registered_model_id == model["id"], events.c.alias == alias)
     rows, token = await page_of_events(session, [query], limit, page_token, ("alias", model["id"], alias))
     return [
@@ -152,9 +146,7 @@ async def list_aliases(session: Session, who: Principal, name: str, *, at: int |
     Raises:
         ResourceDoesNotExist: no such model.
     """
-    shown = parse_model_name(name).shown
-    access.require(who, Action.READ, f"registered model {shown}")
-    model = await find_model(session, shown)
+    model = await find_model(session, who, SEE, name)
     if at is None:
         query = select(_alias.alias, _alias.version).where(_alias.registered_model_id == model["id"])
         return [dict(row) for row in await session.all(query.order_by(_alias.alias))]
@@ -174,9 +166,7 @@ async def get_alias(session: Session, who: Principal, name: str, alias: str, *, 
         InvalidParameterValue: there is, or was, no such alias.
     """
     check_length(alias, MAX_ALIAS_CHARS, "alias")
-    shown = parse_model_name(name).shown
-    access.require(who, Action.READ, f"registered model {shown}")
-    model = await find_model(session, shown)
+    model = await find_model(session, who, SEE, name)
     if at is None:
         query = select(_alias.version).where(_alias.registered_model_id == model["id"], _alias.alias == alias)
         version = await session.scalar(query)
@@ -184,7 +174,7 @@ async def get_alias(session: Session, who: Principal, name: str, alias: str, *, 
         version = await _as_of(session, model, alias, at)
     if version is None:
         raise no_alias(alias)
-    return {"name": shown, "alias": alias, "version": version}
+    return {"name": model["name"], "alias": alias, "version": version}
 
 
 async def get_model_version_by_alias(session: Session, who: Principal, name: str, alias: str) -> Row:
@@ -195,20 +185,16 @@ async def get_model_version_by_alias(session: Session, who: Principal, name: str
         InvalidParameterValue: there is no such alias.
     """
     check_length(alias, MAX_ALIAS_CHARS, "alias")
-    latest = is_latest(alias)
-    shown = parse_model_name(name).shown
-    access.require(who, Action.READ, f"registered model {shown}")
-    if latest:
-        query = related_rows.VERSIONS.where(_model.name == shown).order_by(desc(_version.version)).limit(1)
+    if is_latest(alias):
+        query = related_rows.VERSIONS.order_by(desc(_version.version)).limit(1)
+        missing: TiltyardError = no_latest(parse_model_name(name).shown)
     else:
         query = related_rows.VERSIONS.join(
             registered_model_aliases,
             (_alias.registered_model_id == _version.registered_model_id) & (_alias.version == _version.version),
-        ).where(_model.name == shown, _alias.alias == alias)
-    row = await session.one(query)
-    if row is None:
-        await find_model(session, shown)
-        raise no_latest(shown) if latest else no_alias(alias)
+        ).where(_alias.alias == alias)
+        missing = no_alias(alias)
+    row = await find_version(session, who, SEE, name, query, missing)
     return (await related_rows.version_rows(session, [row]))[0]
 
 
@@ -230,7 +216,7 @@ def no_latest(shown: str) -> ResourceDoesNotExist:
     return ResourceDoesNotExist(f"Latest version not found for model {shown}.")
 
 
-async def _move(session: Session, who: Principal, model: Found, alias: str, current: int | None, version: int) -> None:
+async def _point(session: Session, who: Principal, model: Found, alias: str, current: int | None, version: int) -> None:
     if version == current:
         return
     columns = {"registered_model_id": model["id"], "alias": [alias], "version": version}

@@ -2,7 +2,7 @@
 
 A job tells of itself, before and after. That is no change of registry state: it moves nothing that a reader, a
 server or an alias depends on, and the record says itself who wrote it and when. So it writes no event, which would
-wake every blocking query. Whoever may read a version may score with it, and so may record that he does.
+wake every blocking query. Whoever may score with a version may record that they do.
 """
 
 from typing import Any
@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import desc, insert, select, update
 
 from tiltyard.names import check_version, parse_model_name
-from tiltyard_registry.rules import access, limits
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules import limits
+from tiltyard_registry.rules.access import SEE, Principal, Privilege
 from tiltyard_registry.rules.batch_jobs import check_change, check_job_id, check_record
 from tiltyard_registry.search import PageToken, query_digest
 from tiltyard_registry.search.page import behind
 from tiltyard_registry.store.models.model_rows import find_model
 from tiltyard_registry.store.models.related_rows import VersionKey
-from tiltyard_registry.store.models.version_rows import no_version
+from tiltyard_registry.store.models.version_rows import find_version, no_version
 from tiltyard_registry.store.sql.session import Found, Row, Session
 from tiltyard_registry.tables.models import batch_jobs, model_versions, registered_models
 
@@ -40,7 +40,7 @@ async def record_batch_job(
         PermissionDenied: someone else recorded the job first.
     """
     said = check_record({key: record[key] for key in _SAID})
-    shown, key = await _find(session, who, name, version)
+    shown, key = await _find(session, who, Privilege.EXECUTE, name, version)
     await session.lock(f"batch job {key} {check_job_id(job_id)}")
     which = (_job.registered_model_id == key[0], _job.version == key[1], _job.job_id == job_id)
     row = await session.one(select(batch_jobs).where(*which))
@@ -49,7 +49,7 @@ async def record_batch_job(
         await session.execute(insert(batch_jobs).values(new))
         return _shown(shown, new)
     if row["principal"] != who.name:
-        access.require(who, Action.MANAGE, f"batch job {job_id} of registered model {shown}")
+        await find_model(session, who, Privilege.MANAGE, shown)
     # What was told at the start need not be told again at the end.
     after = {name: row[name] if value is None else value for name, value in said.items()}
     if check_change({name: row[name] for name in _SAID}, after):
@@ -74,7 +74,7 @@ async def list_batch_jobs(
         InvalidParameterValue: a bad page size or token.
     """
     limit = limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE)
-    shown, key = await _find(session, who, name, version)
+    shown, key = await _find(session, who, SEE, name, version)
     query = select(batch_jobs).where(_job.registered_model_id == key[0], _job.version == key[1])
     digest = query_digest("batch_jobs", *key)
     if page_token:
@@ -87,19 +87,16 @@ async def list_batch_jobs(
     return page, PageToken.encode((page[-1]["start_time"], page[-1]["job_id"]), query=digest)
 
 
-async def _find(session: Session, who: Principal, name: str, version: str | int) -> tuple[str, VersionKey]:
+async def _find(
+    session: Session, who: Principal, wanted: Privilege, name: str, version: str | int
+) -> tuple[str, VersionKey]:
     """The name that is shown, and the key of the version."""
     shown, number = parse_model_name(name).shown, check_version(version)
-    access.require(who, Action.READ, f"registered model {shown}")
-    known = await session.scalar(
-        select(model_versions.c.registered_model_id)
-        .join(registered_models)
-        .where(registered_models.c.name == shown, model_versions.c.version == number)
+    which = select(model_versions.c.registered_model_id).join(registered_models)
+    row = await find_version(
+        session, who, wanted, name, which.where(model_versions.c.version == number), no_version(shown, version)
     )
-    if known is None:
-        await find_model(session, shown)
-        raise no_version(shown, version)
-    return shown, (known, number)
+    return shown, (row["registered_model_id"], number)
 
 
 def _shown(name: str, row: Found) -> Row:

@@ -1,17 +1,16 @@
 """Several alias and tag changes at once: all of them, or none."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
-
-from sqlalchemy import select
 
 from tiltyard.errors import InvalidParameterValue, TiltyardError
 from tiltyard.names import parse_model_name
-from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.access import SEE, Principal
 from tiltyard_registry.rules.limits import MAX_CHANGES
 from tiltyard_registry.store.models import aliases, tags
+from tiltyard_registry.store.models.model_rows import lock_model
 from tiltyard_registry.store.sql.session import Session
-from tiltyard_registry.tables.models import registered_models
 
 _WANTED = {
     "set_alias": ("alias", "version"),
@@ -40,7 +39,9 @@ async def apply_changes(session: Session, who: Principal, changes: Sequence[Mapp
     # In one order for everybody, so that two batches over the same models never wait for each other.
     names = sorted({parse_model_name(change["name"]).shown for change in changes})
     for name in names:
-        await session.execute(select(registered_models.c.id).where(registered_models.c.name == name).with_for_update())
+        # What is wrong with a name, its change says.
+        with suppress(TiltyardError):
+            await lock_model(session, who, SEE, name)
     for number, change in enumerate(changes, 1):
         with _numbered(number, change):
             await _apply(session, who, change)

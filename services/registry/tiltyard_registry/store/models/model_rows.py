@@ -6,37 +6,32 @@ from sqlalchemy import RowMapping, select, update
 
 from tiltyard.errors import ResourceDoesNotExist
 from tiltyard.names import parse_model_name
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
+from tiltyard_registry.store import access
 from tiltyard_registry.store.sql.session import Found, Session, now_ms
 from tiltyard_registry.tables.models import registered_models
 
 
-async def find_model(session: Session, shown: str) -> RowMapping:
-    """The row of the model with this name, as the protocol shows names.
+async def find_model(
+    session: Session, who: Principal, wanted: Privilege, name: str, *, lock: bool = False
+) -> RowMapping:
+    """The row of the model of this name, for somebody who wants to do something to it.
+
+    With `lock`, who else would change the model, its aliases or its versions waits for this transaction.
 
     Raises:
-        ResourceDoesNotExist: there is none.
-    """
-    row = await session.one(select(registered_models).where(registered_models.c.name == shown))
-    if row is None:
-        raise no_model(shown)
-    return row
-
-
-async def lock_model(session: Session, who: Principal, action: Action, name: str) -> RowMapping:
-    """The model's row; who else would change the model, its aliases or its versions waits for this transaction.
-
-    Raises:
-        PermissionDenied: `who` may not do `action` to it.
-        ResourceDoesNotExist: there is none.
+        ResourceDoesNotExist: there is none that `who` may see.
+        PermissionDenied: they may not do it.
     """
     shown = parse_model_name(name).shown
-    access.require(who, action, f"registered model {shown}")
-    row = await session.one(select(registered_models).where(registered_models.c.name == shown).with_for_update())
-    if row is None:
-        raise no_model(shown)
-    return row
+    query = access.held(select(registered_models).where(registered_models.c.name == shown), who, access.MODELS, wanted)
+    row = await session.one(query.with_for_update(of=registered_models) if lock else query)
+    return access.admit(who, wanted, row, no_model(shown), f"registered model {shown}")
+
+
+async def lock_model(session: Session, who: Principal, wanted: Privilege, name: str) -> RowMapping:
+    """As `find_model`, with the model locked until the transaction ends."""
+    return await find_model(session, who, wanted, name, lock=True)
 
 
 async def touch(session: Session, who: Principal, model: Found, **values: Any) -> None:

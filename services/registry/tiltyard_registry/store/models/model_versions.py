@@ -4,43 +4,42 @@ from sqlalchemy import select
 
 from tiltyard.errors import ResourceConflict
 from tiltyard.names import check_version, parse_model_name
-from tiltyard_registry.rules import access, lifecycle, limits
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules import lifecycle, limits
+from tiltyard_registry.rules.access import SEE, Principal, Privilege
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.artifacts.artifact_root import is_reserved
 from tiltyard_registry.store.artifacts.manifests import get_manifest as stored_manifest
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.aliases import drop
-from tiltyard_registry.store.models.model_rows import find_model, touch
+from tiltyard_registry.store.models.model_rows import touch
 from tiltyard_registry.store.models.registered_models import remembered, shown_aliases
 from tiltyard_registry.store.models.version_rows import (
     change_version,
+    find_version,
     is_version,
-    locked_version,
+    lock_version,
     no_version,
     shown_version,
 )
 from tiltyard_registry.store.sql.session import Row, Session
-from tiltyard_registry.tables.models import model_versions, registered_models
+from tiltyard_registry.tables.models import model_versions
 
 _version = model_versions.c
 
 
-async def get_model_version(session: Session, who: Principal, name: str, version: str | int) -> Row:
-    """One version with its tags and aliases.
+async def get_model_version(
+    session: Session, who: Principal, name: str, version: str | int, *, wanted: Privilege = SEE
+) -> Row:
+    """One version with its tags and aliases, for somebody who wants to do something to its model.
 
     Raises:
         ResourceDoesNotExist: the model or the version is missing.
         InvalidParameterValue: the version is not a number.
     """
-    shown = parse_model_name(name).shown
-    access.require(who, Action.READ, f"registered model {shown}")
-    query = related_rows.VERSIONS.where(registered_models.c.name == shown, _version.version == check_version(version))
-    row = await session.one(query)
-    if row is None:
-        await find_model(session, shown)
-        raise no_version(shown, version)
+    query = related_rows.VERSIONS.where(_version.version == check_version(version))
+    missing = no_version(parse_model_name(name).shown, version)
+    row = await find_version(session, who, wanted, name, query, missing)
     return (await related_rows.version_rows(session, [row]))[0]
 
 
@@ -52,7 +51,7 @@ async def get_manifest(session: Session, who: Principal, name: str, version: str
     Raises:
         ResourceDoesNotExist: the model or the version is missing.
     """
-    row = await get_model_version(session, who, name, version)
+    row = await get_model_version(session, who, name, version, wanted=Privilege.EXECUTE)
     manifest = None
     if row["manifest_digest"] is not None:
         manifest = await stored_manifest(session, row["manifest_digest"])
@@ -73,9 +72,19 @@ async def get_model_version_download_uri(session: Session, who: Principal, name:
     Raises:
         ResourceDoesNotExist: the model or the version is missing.
     """
-    row = await get_model_version(session, who, name, version)
+    row = await get_model_version(session, who, name, version, wanted=Privilege.EXECUTE)
     reserved = row["pinned_prefix"] is not None and is_reserved(row["pinned_prefix"])
     return str(row["location"] if reserved or row["source"].startswith("models:/") else row["source"])
+
+
+async def get_storage_location(session: Session, who: Principal, name: str, version: str | int) -> str:
+    """Where the files of the version are kept, for somebody who may read them.
+
+    Raises:
+        ResourceDoesNotExist: the model or the version is missing.
+    """
+    row = await get_model_version(session, who, name, version, wanted=Privilege.EXECUTE)
+    return str(row["storage_location"])
 
 
 async def update_model_version(
@@ -87,7 +96,7 @@ async def update_model_version(
         ResourceDoesNotExist: the model or the version is missing.
     """
     description = limits.check_description(description)
-    model, row = await locked_version(session, who, name, version)
+    model, row = await lock_version(session, who, Privilege.CREATE_MODEL_VERSION, name, version)
     change = outbox.changed(row, {"description": description})
     if change is not None:
         await change_version(session, who, row, description=description)
@@ -125,7 +134,7 @@ async def transition_model_version_stage(
     comment = check_length(comment, limits.MAX_DESCRIPTION_CHARS, "comment") if comment else None
     if archive_existing_versions:
         lifecycle.check_archiving(target)
-    model, row = await locked_version(session, who, name, version)
+    model, row = await lock_version(session, who, Privilege.TRANSITION_STAGE, name, version)
     moves = []
     if archive_existing_versions:
         others = select(model_versions).where(
@@ -163,7 +172,7 @@ async def delete_model_version(
         ResourceDoesNotExist: the model or the version is missing.
         ResourceConflict: an alias names it, and `force` is not given.
     """
-    model, row = await locked_version(session, who, name, version, action=Action.DELETE)
+    model, row = await lock_version(session, who, Privilege.MANAGE, name, version)
     before = await shown_version(session, row)
     if before["aliases"] and not force:
         named = shown_aliases(before["aliases"])

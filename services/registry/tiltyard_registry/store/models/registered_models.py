@@ -2,14 +2,16 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from tiltyard.errors import ResourceConflict
 from tiltyard.names import check_new_name, parse_model_name
-from tiltyard_registry.rules import access, lifecycle, limits
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules import lifecycle, limits
+from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
 from tiltyard_registry.rules.limits import check_entries
+from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.aliases import record_alias
@@ -44,7 +46,6 @@ async def create_registered_model(
     parsed = parse_model_name(name)
     check_new_name(name, parameter="name")
     shown = parsed.shown
-    access.require(who, Action.CREATE, f"registered model {shown}")
     check_entries(session.quotas, "tags", len(tags))
     description = limits.check_description(description)
     checked = limits.check_tags(tags)
@@ -66,6 +67,7 @@ async def create_registered_model(
             )
             .returning(registered_models.c.id)
         )
+    await access.own(session, who, Kind.MODEL, model_id)
     if checked:
         columns = {"registered_model_id": model_id, "key": list(checked), "value": list(checked.values())}
         await rowsets.overwrite(session, registered_model_tags, columns)
@@ -76,7 +78,7 @@ async def create_registered_model(
         model={"id": model_id, "name": shown},
         after={"name": shown, "description": description, "tags": checked},
     )
-    return await _shown(session, shown)
+    return await _shown(session, model_id)
 
 
 async def get_registered_model(session: Session, who: Principal, name: str) -> Row:
@@ -85,9 +87,7 @@ async def get_registered_model(session: Session, who: Principal, name: str) -> R
     Raises:
         ResourceDoesNotExist: no model has this name.
     """
-    shown = parse_model_name(name).shown
-    access.require(who, Action.READ, f"registered model {shown}")
-    return await _shown(session, shown)
+    return (await related_rows.model_rows(session, [await find_model(session, who, SEE, name)]))[0]
 
 
 async def update_registered_model(session: Session, who: Principal, name: str, *, description: str | None) -> Row:
@@ -96,12 +96,12 @@ async def update_registered_model(session: Session, who: Principal, name: str, *
     Raises:
         ResourceDoesNotExist: no model has this name.
     """
-    model = await lock_model(session, who, Action.UPDATE, name)
+    model = await lock_model(session, who, Privilege.MANAGE, name)
     change = outbox.changed(model, {"description": limits.check_description(description)})
     if change is not None:
         await touch(session, who, model, description=change[1]["description"])
         outbox.record(session, who, "update_registered_model", model=model, before=change[0], after=change[1])
-    return await _shown(session, model["name"])
+    return await _shown(session, model["id"])
 
 
 async def rename_registered_model(session: Session, who: Principal, name: str, new_name: str) -> Row:
@@ -117,18 +117,19 @@ async def rename_registered_model(session: Session, who: Principal, name: str, n
     if new_name != name:
         check_new_name(new_name, parameter="new_name")
     shown = parsed.shown
-    access.require(who, Action.CREATE, f"registered model {shown}")
-    # First the schema, then the model, as a rename of the schema does: nobody waits in a circle.
-    schema_id = await schemas.ensure_schema(session, who, parsed.catalog, parsed.schema)
-    model = await lock_model(session, who, Action.UPDATE, name)
+    moved: dict[str, Any] = {"name": shown}
+    if parsed[:2] != parse_model_name(name)[:2]:
+        # First the schema, then the model, as a rename of the schema does: nobody waits in a circle.
+        moved["schema_id"] = await schemas.ensure_schema(session, who, parsed.catalog, parsed.schema)
+    model = await lock_model(session, who, Privilege.MANAGE, name)
     if shown == model["name"]:
-        return await _shown(session, shown)
+        return await _shown(session, model["id"])
     with already_exists(_taken(shown)):
-        await touch(session, who, model, name=shown, schema_id=schema_id)
+        await touch(session, who, model, **moved)
     outbox.record(
         session, who, "rename_registered_model", model=model, before={"name": model["name"]}, after={"name": shown}
     )
-    return await _shown(session, shown)
+    return await _shown(session, model["id"])
 
 
 async def delete_registered_model(
@@ -140,7 +141,7 @@ async def delete_registered_model(
         ResourceDoesNotExist: no model has this name.
         ResourceConflict: it has some that are not to go.
     """
-    model = await lock_model(session, who, Action.DELETE, name)
+    model = await lock_model(session, who, Privilege.MANAGE, name)
     of_model = model_versions.c.registered_model_id == model["id"]
     versions = await session.all(related_rows.VERSIONS.where(of_model).order_by(model_versions.c.version))
     if versions and not with_versions:
@@ -174,6 +175,7 @@ async def delete_registered_model(
     for table in (registered_model_aliases, model_versions):
         await session.execute(table.delete().where(table.c.registered_model_id == model["id"]))
     await session.execute(registered_models.delete().where(registered_models.c.id == model["id"]))
+    await access.forget(session, Kind.MODEL, [model["id"]])
 
 
 async def get_latest_versions(
@@ -185,10 +187,8 @@ async def get_latest_versions(
         ResourceDoesNotExist: no model has this name.
         InvalidParameterValue: an unknown stage.
     """
-    shown = parse_model_name(name).shown
-    access.require(who, Action.READ, f"registered model {shown}")
     wanted = [lifecycle.canonical(stage) for stage in stage_names] or lifecycle.STAGES
-    model = await find_model(session, shown)
+    model = await find_model(session, who, SEE, name)
     return await related_rows.latest_versions(session, [model["id"]], sorted(set(wanted)))
 
 
@@ -205,8 +205,10 @@ def remembered(version: Found) -> Row:
     return {name: version[name] for name in (*kept, "manifest_digest")} | {"tags": tags}
 
 
-async def _shown(session: Session, shown: str) -> Row:
-    return (await related_rows.model_rows(session, [await find_model(session, shown)]))[0]
+async def _shown(session: Session, model_id: int) -> Row:
+    """A model as this transaction has left it."""
+    found = await session.all(select(registered_models).where(registered_models.c.id == model_id))
+    return (await related_rows.model_rows(session, found))[0]
 
 
 def _taken(shown: str) -> str:

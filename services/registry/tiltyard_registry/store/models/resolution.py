@@ -1,15 +1,16 @@
 """What model URIs name now: a handful of statements, however many URIs are asked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from sqlalchemy import func, select
+from sqlalchemy import RowMapping, func, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import parse_model_name
 from tiltyard.uri import AliasUri, LatestUri, RegisteredUri, StageUri, VersionUri, parse_model_uri
-from tiltyard_registry.rules import access, prompts
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules import prompts
+from tiltyard_registry.rules.access import Principal, Privilege
+from tiltyard_registry.store import access
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.aliases import no_alias, no_latest
 from tiltyard_registry.store.models.model_rows import no_model
@@ -25,9 +26,9 @@ async def resolve(session: Session, who: Principal, uris: Sequence[str]) -> list
 
     Where it names none: `{uri, error_code, message}`.
     """
-    asked = [_read(who, uri) for uri in uris]
+    asked = [_read(uri) for uri in uris]
     known = [one for one in asked if not isinstance(one, TiltyardError)]
-    look_ups = await _look_up(session, known)
+    look_ups = await _look_up(session, who, known)
     answers: list[Row] = []
     for uri, one in zip(uris, asked, strict=True):
         found = one if isinstance(one, TiltyardError) else look_ups.version_of(one)
@@ -52,7 +53,7 @@ def models_of(uris: Sequence[str]) -> set[str]:
 class _LookUps:
     """Everything that the URIs asked for need, read from the database."""
 
-    def __init__(self, models: dict[str, int]) -> None:
+    def __init__(self, models: Mapping[str, int | TiltyardError]) -> None:
         self.models = models
         self.aliases: dict[tuple[int, str], int] = {}
         self.latest: dict[int, int] = {}
@@ -62,9 +63,9 @@ class _LookUps:
     def key_of(self, uri: RegisteredUri) -> VersionKey | TiltyardError:
         """(model id, version) of what the URI names, or the error that says what is missing."""
         shown = parse_model_name(uri.name).shown
-        model_id = self.models.get(shown)
-        if model_id is None:
-            return no_model(shown)
+        model_id = self.models.get(shown) or no_model(shown)
+        if isinstance(model_id, TiltyardError):
+            return model_id
         match uri:
             case VersionUri(_, number):
                 return model_id, number
@@ -91,7 +92,7 @@ class _LookUps:
         return prompts.refusal(row["name"], key[1]) if is_prompt else row
 
 
-def _read(who: Principal, uri: str) -> RegisteredUri | TiltyardError:
+def _read(uri: str) -> RegisteredUri | TiltyardError:
     try:
         parsed = parse_model_uri(uri)
     except InvalidParameterValue as error:
@@ -101,16 +102,25 @@ def _read(who: Principal, uri: str) -> RegisteredUri | TiltyardError:
             f"Invalid model URI '{uri[:300]}' for parameter 'uri': expected the URI of a registered model, "
             "'models:/NAME/VERSION', 'models:/NAME/STAGE', 'models:/NAME/latest' or 'models:/NAME@ALIAS'."
         )
-    access.require(who, Action.READ, f"registered model {parse_model_name(parsed.name).shown}")
     return parsed
 
 
-async def _look_up(session: Session, uris: Sequence[RegisteredUri]) -> _LookUps:
+def _id_of(who: Principal, row: RowMapping) -> int | TiltyardError:
+    """The id of a model that `who` may score with, or what is answered instead."""
+    shown = row["name"]
+    try:
+        return int(access.admit(who, Privilege.EXECUTE, row, no_model(shown), f"registered model {shown}")["id"])
+    except TiltyardError as error:
+        return error
+
+
+async def _look_up(session: Session, who: Principal, uris: Sequence[RegisteredUri]) -> _LookUps:
     names = sorted({parse_model_name(uri.name).shown for uri in uris})
     model, version, alias = registered_models.c, model_versions.c, registered_model_aliases.c
-    rows = await session.all(select(model.id, model.name).where(rowsets.among(session, model.name, names)))
-    found = _LookUps({row["name"]: row["id"] for row in rows})
-    ids = sorted(found.models.values())
+    query = select(model.id, model.name).where(rowsets.among(session, model.name, names))
+    rows = await session.all(access.held(query, who, access.MODELS, Privilege.EXECUTE))
+    found = _LookUps({row["name"]: _id_of(who, row) for row in rows})
+    ids = sorted(one for one in found.models.values() if isinstance(one, int))
     if any(isinstance(uri, AliasUri) for uri in uris):
         wanted = sorted({uri.alias for uri in uris if isinstance(uri, AliasUri)})
         query = select(registered_model_aliases).where(

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from tiltyard.names import parse_model_name
-from tiltyard_registry.rules import access, limits
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules import limits
+from tiltyard_registry.rules.access import SEE, Principal
 from tiltyard_registry.search import MODEL_VERSIONS, REGISTERED_MODELS, Page
+from tiltyard_registry.store import access
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.model_rows import find_model
 from tiltyard_registry.store.namespaces import schemas
@@ -36,7 +36,6 @@ async def search_registered_models(
     Raises:
         InvalidParameterValue: the filter, the order, the page size or the token is not right.
     """
-    access.require(who, Action.READ, "registered models")
     page = Page(
         REGISTERED_MODELS,
         filter=filter,
@@ -45,7 +44,9 @@ async def search_registered_models(
         max_results=limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
         dialect=session.dialect,
     )
-    rows, next_page_token = page.split(await session.all(page.of(select(registered_models))))
+    rows, next_page_token = page.split(
+        await session.all(page.of(select(registered_models).where(*access.visible(who, access.MODELS))))
+    )
     return await related_rows.model_rows(session, rows), next_page_token
 
 
@@ -62,8 +63,7 @@ async def list_registered_models(
     Raises:
         ResourceDoesNotExist: the schema is missing.
     """
-    access.require(who, Action.READ, "registered models")
-    query = select(registered_models).where(registered_models.c.name > after)
+    query = select(registered_models).where(registered_models.c.name > after, *access.visible(who, access.MODELS))
     if within is not None:
         schema = await schemas.get_schema(session, who, *within)
         query = query.where(registered_models.c.schema_id == schema["id"])
@@ -84,7 +84,6 @@ async def search_model_versions(
     Raises:
         InvalidParameterValue: the filter, the order, the page size or the token is not right.
     """
-    access.require(who, Action.READ, "registered models")
     page = Page(
         MODEL_VERSIONS,
         filter=filter,
@@ -93,7 +92,9 @@ async def search_model_versions(
         max_results=min(limits.page_size(max_results, default=MAX_VERSIONS, maximum=MAX_VERSIONS), PAGE_VERSIONS),
         dialect=session.dialect,
     )
-    rows, next_page_token = page.split(await session.all(page.of(related_rows.VERSIONS)))
+    rows, next_page_token = page.split(
+        await session.all(page.of(related_rows.VERSIONS.where(*access.visible(who, access.MODELS))))
+    )
     return await related_rows.version_rows(session, rows), next_page_token
 
 
@@ -103,9 +104,7 @@ async def list_model_versions(session: Session, who: Principal, name: str, *, af
     Raises:
         ResourceDoesNotExist: the model is missing.
     """
-    shown = parse_model_name(name).shown
-    access.require(who, Action.READ, f"registered model {shown}")
-    model = await find_model(session, shown)
+    model = await find_model(session, who, SEE, name)
     query = related_rows.VERSIONS.where(
         model_versions.c.registered_model_id == model["id"], model_versions.c.version > after
     )

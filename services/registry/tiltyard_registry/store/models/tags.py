@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import Table, and_, select
 
 from tiltyard_registry.rules import limits
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models.model_rows import lock_model
-from tiltyard_registry.store.models.version_rows import locked_version
+from tiltyard_registry.store.models.version_rows import lock_version
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import model_version_tags, registered_model_tags
@@ -22,7 +22,7 @@ async def set_registered_model_tag(session: Session, who: Principal, name: str, 
         InvalidParameterValue: a key or value that is not allowed.
     """
     limits.check_tag(key, value)
-    model = await lock_model(session, who, Action.UPDATE, name)
+    model = await lock_model(session, who, Privilege.APPLY_TAG, name)
     owner = {"registered_model_id": model["id"]}
     change = await _set(session, registered_model_tags, owner, key, value)
     if change is not None:
@@ -36,7 +36,7 @@ async def delete_registered_model_tag(session: Session, who: Principal, name: st
         ResourceDoesNotExist: no model has this name.
     """
     limits.check_tag(key, "")
-    model = await lock_model(session, who, Action.UPDATE, name)
+    model = await lock_model(session, who, Privilege.APPLY_TAG, name)
     change = await _delete(session, registered_model_tags, {"registered_model_id": model["id"]}, key)
     if change is not None:
         outbox.record(session, who, "delete_registered_model_tag", model=model, **change)
@@ -52,7 +52,7 @@ async def set_model_version_tag(
         InvalidParameterValue: a key or value that is not allowed.
     """
     limits.check_tag(key, value)
-    model, row = await locked_version(session, who, name, version)
+    model, row = await lock_version(session, who, Privilege.APPLY_TAG, name, version)
     owner = {"registered_model_id": model["id"], "version": row["version"]}
     change = await _set(session, model_version_tags, owner, key, value)
     if change is not None:
@@ -66,7 +66,7 @@ async def delete_model_version_tag(session: Session, who: Principal, name: str, 
         ResourceDoesNotExist: the model or the version is missing.
     """
     limits.check_tag(key, "")
-    model, row = await locked_version(session, who, name, version)
+    model, row = await lock_version(session, who, Privilege.APPLY_TAG, name, version)
     owner = {"registered_model_id": model["id"], "version": row["version"]}
     change = await _delete(session, model_version_tags, owner, key)
     if change is not None:

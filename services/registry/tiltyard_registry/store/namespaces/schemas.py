@@ -1,20 +1,19 @@
 """Schemas: the middle of a model's three-part name."""
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, func, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
-from tiltyard_registry.rules import access, limits
-from tiltyard_registry.rules.access import Action, Principal
-from tiltyard_registry.rules.properties import check_properties, with_properties
+from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
+from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.namespaces import catalogs
+from tiltyard_registry.store.namespaces.namespace_rows import SCHEMA, Change, change_row, insert_row
 from tiltyard_registry.store.namespaces.renamed_models import move_models
-from tiltyard_registry.store.sql.session import Row, Session, already_exists, now_ms
+from tiltyard_registry.store.sql.session import Row, Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs as catalog_table
 from tiltyard_registry.tables.namespaces import schemas
@@ -38,9 +37,10 @@ async def create_schema(
         ResourceAlreadyExists: the schema is there.
     """
     check_new_name(check_part(name, parameter="name"), parameter="name")
-    access.require(who, Action.CREATE, f"schema {catalog_name}.{name}")
-    catalog = await catalogs.find_catalog(session, catalog_name, lock=True)
-    return await _insert(session, who, catalog, name, limits.check_description(comment), properties or {})
+    catalog = await catalogs.find_catalog(session, who, Privilege.CREATE_SCHEMA, catalog_name, lock=True)
+    full = f"{catalog['name']}.{name}"
+    id = await insert_row(session, who, SCHEMA, full, comment, properties, catalog_id=catalog["id"])
+    return await _row(session, id)
 
 
 async def get_schema(session: Session, who: Principal, catalog_name: str, name: str) -> Row:
@@ -49,8 +49,7 @@ async def get_schema(session: Session, who: Principal, catalog_name: str, name: 
     Raises:
         ResourceDoesNotExist: it is missing.
     """
-    access.require(who, Action.READ, f"schema {catalog_name}.{name}")
-    return _shown(await _found(session, catalog_name, name))
+    return _shown(await find_schema(session, who, SEE, catalog_name, name))
 
 
 async def list_schemas(
@@ -61,13 +60,9 @@ async def list_schemas(
     Raises:
         ResourceDoesNotExist: the catalog is missing.
     """
-    access.require(who, Action.READ, f"catalog {catalog_name}")
-    await catalogs.find_catalog(session, catalog_name)
-    query = (
-        _SCHEMAS.where(catalog_table.c.name == catalog_name, schemas.c.name > after)
-        .order_by(schemas.c.name)
-        .limit(limit)
-    )
+    await catalogs.find_catalog(session, who, SEE, catalog_name)
+    behind = (catalog_table.c.name == catalog_name, schemas.c.name > after)
+    query = _SCHEMAS.where(*behind, *access.visible(who, access.SCHEMAS)).order_by(schemas.c.name).limit(limit)
     return [_shown(row) for row in await session.all(query)]
 
 
@@ -88,30 +83,13 @@ async def update_schema(
         ResourceAlreadyExists: the new name is taken.
         InvalidParameterValue: nothing to change was given, or the schema is built in and may not be renamed.
     """
-    access.require(who, Action.UPDATE, f"schema {catalog_name}.{name}")
-    if new_name is None and comment is None and properties is None:
-        raise InvalidParameterValue("No updated fields defined.")
-    row = await _found(session, catalog_name, name, lock=True)
-    after: dict[str, Any] = {}
-    if comment is not None:
-        after["comment"] = limits.check_description(comment)
-    if properties is not None:
-        after["properties"] = check_properties(properties)
-    if new_name is not None and new_name != name:
-        check_new_name(check_part(new_name, parameter="new_name"), parameter="new_name")
-        if (catalog_name, name) in BUILT_IN_SCHEMAS:
-            raise InvalidParameterValue(f"Schema {catalog_name}.{name} is built in and cannot be renamed.")
-        after["name"] = new_name
-    change = outbox.changed(row, after)
-    if change is not None:
-        stamp = {"updated_at": now_ms(), "updated_by": who.name}
-        with already_exists(_taken(f"{catalog_name}.{new_name}")):
-            await session.execute(update(schemas).where(schemas.c.id == row["id"]).values(**after, **stamp))
-        before, now = map(with_properties, change)
-        outbox.record(session, who, "update_schema", name=f"{catalog_name}.{name}", before=before, after=now)
-        if "name" in change[1]:
-            await move_models(session, who, row["id"], catalog_name, str(new_name))
-    return _shown(await _found(session, catalog_name, after.get("name", name)))
+    wanted = Change(new_name, comment, properties)
+    wanted.check()
+    row = await find_schema(session, who, Privilege.MANAGE, catalog_name, name, lock=True)
+    is_built_in = (catalog_name, name) in BUILT_IN_SCHEMAS
+    if await change_row(session, who, SCHEMA, row, f"{catalog_name}.{name}", wanted, is_built_in=is_built_in):
+        await move_models(session, who, row["id"], catalog_name, str(new_name))
+    return await _row(session, row["id"])
 
 
 async def delete_schema(session: Session, who: Principal, catalog_name: str, name: str) -> None:
@@ -122,88 +100,75 @@ async def delete_schema(session: Session, who: Principal, catalog_name: str, nam
         ResourceConflict: models are in it.
         InvalidParameterValue: it is built in.
     """
-    access.require(who, Action.DELETE, f"schema {catalog_name}.{name}")
     if (catalog_name, name) in BUILT_IN_SCHEMAS:
         raise InvalidParameterValue(f"Schema {catalog_name}.{name} is built in and cannot be deleted.")
-    row = await _found(session, catalog_name, name, lock=True)
+    row = await find_schema(session, who, Privilege.MANAGE, catalog_name, name, lock=True)
     models = await session.scalar(
         select(func.count()).select_from(registered_models).where(registered_models.c.schema_id == row["id"])
     )
     if models:
         raise ResourceConflict(f"Unable to delete a schema with existing models: {catalog_name}.{name} has {models}.")
     await session.execute(schemas.delete().where(schemas.c.id == row["id"]))
+    await access.forget(session, Kind.SCHEMA, [row["id"]])
     outbox.record(
         session, who, "delete_schema", name=f"{catalog_name}.{name}", before={"name": name, "comment": row["comment"]}
     )
 
 
 async def ensure_schema(session: Session, who: Principal, catalog_name: str, name: str) -> int:
-    """The id of the schema, which is created together with its catalog when missing. It stays until the commit.
+    """The id of the schema, for a new model in it; created together with its catalog when missing.
+
+    It stays until the commit.
 
     Raises:
-        PermissionDenied: it is missing and `who` may not create it.
+        PermissionDenied: `who` may not create a model there, nor what is missing. What they do not see counts as
+            missing.
     """
-    row = await session.one(_named(catalog_name, name).with_for_update(read=True, of=schemas))
-    if row is not None:
-        return int(row["id"])
-    await session.lock("namespaces")
-    if await session.one(_named(catalog_name, name)) is None:
-        if await session.one(catalogs.named(catalog_name)) is None:
+    query = access.held(_named(catalog_name, name), who, access.SCHEMAS, Privilege.CREATE_MODEL)
+    query = query.with_for_update(read=True, of=schemas)
+    row = await session.one(query)
+    if row is None:
+        await session.lock("namespaces")
+        row = await session.one(query)
+    full = f"schema {catalog_name}.{name}"
+    if row is None or not access.sees(who, row):
+        try:
+            await catalogs.find_catalog(session, who, Privilege.CREATE_SCHEMA, catalog_name)
+        except ResourceDoesNotExist:
             await catalogs.create_catalog(session, who, catalog_name)
-        await create_schema(session, who, catalog_name, name)
-    return int((await _found(session, catalog_name, name, lock=True))["id"])
+        if row is None:
+            return int((await create_schema(session, who, catalog_name, name))["id"])
+    missing = access.denied(who, Privilege.CREATE_MODEL, full)
+    return int(access.admit(who, Privilege.CREATE_MODEL, row, missing, full)["id"])
+
+
+async def find_schema(
+    session: Session, who: Principal, wanted: Privilege, catalog_name: str, name: str, *, lock: bool = False
+) -> RowMapping:
+    """The schema's row, for somebody who wants to do something to it.
+
+    With `lock` it stays as it is until the transaction ends.
+
+    Raises:
+        ResourceDoesNotExist: there is none that `who` may see.
+        PermissionDenied: they may not do it.
+        InvalidParameterValue: no schema can have this name.
+    """
+    check_part(catalog_name, parameter="catalog_name")
+    found = _named(catalog_name, check_part(name, parameter="schema_name"))
+    query = access.held(found, who, access.SCHEMAS, wanted)
+    row = await session.one(query.with_for_update(of=schemas) if lock else query)
+    missing = ResourceDoesNotExist(f"Schema with name={catalog_name}.{name} not found")
+    return access.admit(who, wanted, row, missing, f"schema {catalog_name}.{name}")
 
 
 def _named(catalog_name: str, name: str) -> Any:
     return _SCHEMAS.where(catalog_table.c.name == catalog_name, schemas.c.name == name)
 
 
-async def _found(session: Session, catalog_name: str, name: str, *, lock: bool = False) -> RowMapping:
-    check_part(catalog_name, parameter="catalog_name")
-    query = _named(catalog_name, check_part(name, parameter="schema_name"))
-    row = await session.one(query.with_for_update(of=schemas) if lock else query)
-    if row is None:
-        raise ResourceDoesNotExist(f"Schema with name={catalog_name}.{name} not found")
-    return row
-
-
-async def _insert(
-    session: Session,
-    who: Principal,
-    catalog: Row | RowMapping,
-    name: str,
-    comment: str | None,
-    properties: Mapping[str, str],
-) -> Row:
-    now, kept = now_ms(), check_properties(properties)
-    with already_exists(_taken(f"{catalog['name']}.{name}")):
-        await session.execute(
-            insert(schemas).values(
-                uuid=str(uuid.uuid4()),
-                catalog_id=catalog["id"],
-                name=name,
-                comment=comment,
-                properties=kept,
-                owner=who.name,
-                created_at=now,
-                created_by=who.name,
-                updated_at=now,
-                updated_by=who.name,
-            )
-        )
-    outbox.record(
-        session,
-        who,
-        "create_schema",
-        name=f"{catalog['name']}.{name}",
-        after={"name": name, "comment": comment} | ({"properties": dict(properties)} if properties else {}),
-    )
-    return _shown(await _found(session, catalog["name"], name))
+async def _row(session: Session, id: int) -> Row:
+    return _shown(*await session.all(_SCHEMAS.where(schemas.c.id == id)))
 
 
 def _shown(row: RowMapping) -> Row:
     return {**row, "full_name": f"{row['catalog_name']}.{row['name']}"}
-
-
-def _taken(name: str) -> str:
-    return f"Schema (name={name}) already exists."

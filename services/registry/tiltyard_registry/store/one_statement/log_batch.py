@@ -11,8 +11,7 @@ from typing import Any
 
 from asyncpg.exceptions import NotNullViolationError, UniqueViolationError
 
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.entries import (
     Entry,
     check_param,
@@ -23,8 +22,10 @@ from tiltyard_registry.rules.entries import (
 )
 from tiltyard_registry.rules.metrics import GivenPoint, Point, check_batch, check_points, newest
 from tiltyard_registry.rules.runs import RUN_NAME_TAG
+from tiltyard_registry.store import access
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import unknown_when_lost
+from tiltyard_registry.tables.runs import runs
 
 # Inserts whose rows are of the one run in `run`; {after} holds an insert back until the one before it has ended.
 _PARAMS = """
@@ -49,7 +50,10 @@ INSERT INTO run_tags (run, key, value)
 SELECT run.id, new.* FROM run, unnest({0}::text[], {1}::text[]) AS new WHERE {after}
 ON CONFLICT (run, key) DO UPDATE SET value = excluded.value"""
 
-_LOG = "WITH run AS (SELECT id FROM runs WHERE run_id = $1 AND lifecycle_stage = 'active'){inserts} SELECT id FROM run"
+_LOG = (
+    "WITH run AS (SELECT id FROM runs WHERE run_id = $1 AND lifecycle_stage = 'active'{allowed}){inserts} "
+    "SELECT id FROM run"
+)
 _INSERT = ", {name} AS ({insert} RETURNING 1)"
 _AFTER = "(SELECT count(*) FROM {name}) >= 0"
 
@@ -72,34 +76,31 @@ async def log_batch(
     """Whether all of it is stored; if not, nothing is, and `runs.log_batch` says why.
 
     Raises:
-        InvalidParameterValue, PermissionDenied: as `runs.log_batch`.
+        InvalidParameterValue: as `runs.log_batch`.
         TemporarilyUnavailable: the database is away, or every connection stayed busy.
     """
-    access.require(who, Action.UPDATE, f"run {run_id}")
     check_batch(len(metrics), len(params), len(tags))
-    return await _log(database, run_id, check_points(metrics), check_params(params), check_run_tags(tags))
+    return await _log(database, who, run_id, check_points(metrics), check_params(params), check_run_tags(tags))
 
 
 async def log_metric(database: Database, who: Principal, run_id: str, point: Point) -> bool:
     """Whether a checked point is stored; otherwise as `log_batch`."""
-    access.require(who, Action.UPDATE, f"run {run_id}")
-    return await _log(database, run_id, metrics=[point])
+    return await _log(database, who, run_id, metrics=[point])
 
 
 async def log_param(database: Database, who: Principal, run_id: str, key: str, value: str) -> bool:
     """Whether the param is stored; otherwise as `log_batch`."""
-    access.require(who, Action.UPDATE, f"run {run_id}")
-    return await _log(database, run_id, params=[check_param(key, value)])
+    return await _log(database, who, run_id, params=[check_param(key, value)])
 
 
 async def set_tag(database: Database, who: Principal, run_id: str, key: str, value: str) -> bool:
     """Whether the tag is stored; otherwise as `log_batch`."""
-    access.require(who, Action.UPDATE, f"run {run_id}")
-    return await _log(database, run_id, tags=[check_run_tag(key, value)])
+    return await _log(database, who, run_id, tags=[check_run_tag(key, value)])
 
 
 async def _log(
     database: Database,
+    who: Principal,
     run_id: str,
     metrics: Sequence[Point] = (),
     params: Sequence[Entry] = (),
@@ -115,10 +116,12 @@ async def _log(
         values += _columns(sorted(set(metrics), key=_BY_PLACE)) + _columns(newest(metrics))
     if tags:
         values += zip(*last_of_each(tags), strict=True)
+    allowed, grantees = access.visible_sql(who, runs, Privilege.EDIT, len(values) + 1)
+    values += grantees
     points = [_METRICS, _METRICS_NOT_THERE] if len(metrics) >= _MANY_POINTS else [_METRICS_NOT_THERE]
     async with database.driver() as connection:
         for insert in points:
-            statement = _statement(bool(params), insert if metrics else "", bool(tags))
+            statement = _statement(bool(params), insert if metrics else "", bool(tags), allowed)
             with unknown_when_lost():
                 try:
                     return await connection.fetchval(statement, *values) is not None
@@ -132,7 +135,7 @@ async def _log(
 
 
 @cache
-def _statement(params: bool, points: str, tags: bool) -> str:
+def _statement(params: bool, points: str, tags: bool, allowed: str) -> str:
     """The statement for a batch that has these: it answers with the run's row, or with none.
 
     `points` is how points are inserted, empty when there are none.
@@ -145,7 +148,7 @@ def _statement(params: bool, points: str, tags: bool) -> str:
             numbers = [f"${at}" for at in range(number, number + columns)]
             inserts += _INSERT.format(name=name, insert=insert.format(*numbers, after=after))
             after, number = _AFTER.format(name=name), number + columns
-    return _LOG.format(inserts=inserts)
+    return _LOG.format(allowed=allowed, inserts=inserts)
 
 
 def _columns(points: Sequence[Point]) -> list[Sequence[object]]:

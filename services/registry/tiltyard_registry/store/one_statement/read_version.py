@@ -1,16 +1,17 @@
 """A version by its alias as JSON text, in one statement."""
 
 from tiltyard.names import MAX_ALIAS_CHARS, is_latest, parse_model_name
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import SEE, Principal
+from tiltyard_registry.store import access
 from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S
+from tiltyard_registry.tables.models import registered_models
 
 _VERSION = """
 SELECT (SELECT json_strip_nulls(row_to_json(shown))::text FROM (SELECT
-  m.name, v.version::text AS version, v.creation_timestamp, v.last_updated_timestamp, v.current_stage, v.source,
-  v.status,
+  registered_models.name, v.version::text AS version, v.creation_timestamp, v.last_updated_timestamp, v.current_stage,
+  v.source, v.status,
   coalesce((SELECT json_agg(row_to_json(t)) FROM (
      SELECT key, value FROM model_version_tags
      WHERE registered_model_id = v.registered_model_id AND version = v.version ORDER BY key) AS t), '[]') AS tags,
@@ -18,25 +19,24 @@ SELECT (SELECT json_strip_nulls(row_to_json(shown))::text FROM (SELECT
      WHERE n.registered_model_id = v.registered_model_id AND n.version = v.version), '[]') AS aliases,
   coalesce(v.description, '') AS description, coalesce(v.run_id, '') AS run_id, coalesce(v.run_link, '') AS run_link,
   v.status_message, v.model_id, v.user_id) AS shown)
-FROM registered_models AS m
-JOIN registered_model_aliases AS a ON a.registered_model_id = m.id
-JOIN model_versions AS v ON v.registered_model_id = m.id AND v.version = a.version
-WHERE m.name = $1 AND a.alias = $2
-"""
+FROM registered_models
+JOIN registered_model_aliases AS a ON a.registered_model_id = registered_models.id
+JOIN model_versions AS v ON v.registered_model_id = registered_models.id AND v.version = a.version
+WHERE registered_models.name = $1 AND a.alias = $2"""
 
 
 async def read_version(database: Database, who: Principal, name: str, alias: str) -> bytes | None:
-    """The reply `{"model_version": …}` of the version that an alias names; None when there is none.
+    """The reply `{"model_version": …}` of the version that an alias names; None when there is none that they may see.
 
     Raises:
-        InvalidParameterValue, PermissionDenied: as `aliases.get_model_version_by_alias`.
+        InvalidParameterValue: as `aliases.get_model_version_by_alias`.
         TemporarilyUnavailable: the database is away, or every connection stayed busy.
     """
     shown = parse_model_name(name).shown
-    access.require(who, Action.READ, f"registered model {shown}")
+    condition, values = access.visible_sql(who, registered_models, SEE, 3)
     if is_latest(alias) or len(alias) > MAX_ALIAS_CHARS:
         return None
     async with database.driver() as connection:
         with unavailable_when_lost():
-            found = await connection.fetchval(_VERSION, shown, alias, timeout=READ_TIMEOUT_S)
+            found = await connection.fetchval(_VERSION + condition, shown, alias, *values, timeout=READ_TIMEOUT_S)
     return None if found is None else f'{{"model_version":{found}}}'.encode()

@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from asyncpg.exceptions import PostgresError
 
 from tiltyard.errors import InternalError, TiltyardError
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.experiments import parse_experiment_id
 from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.rules.runs import NewRun, new_run
+from tiltyard_registry.store import access
 from tiltyard_registry.store.runs.runs import first_row, started
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import Row, now_ms, unknown_when_lost
+from tiltyard_registry.tables.experiments import experiments
 
 # As `rules.experiments.below` for a location that is neither all slashes nor has a query.
-START = """
+_START = """
 WITH experiment AS (
   SELECT experiment_id, rtrim(artifact_location, '/') || '/' || $2 || '/artifacts' AS artifact_uri FROM experiments
   WHERE experiment_id = $1 AND lifecycle_stage = 'active'
-    AND rtrim(artifact_location, '/') <> '' AND strpos(artifact_location, '?') = 0
+    AND rtrim(artifact_location, '/') <> '' AND strpos(artifact_location, '?') = 0{allowed}
 ), run AS (
   INSERT INTO runs (run_id, experiment_id, run_name, user_id, status, start_time, artifact_uri, lifecycle_stage)
   SELECT $2, experiment_id, $3, $4, 'RUNNING', $5, artifact_uri, 'active' FROM experiment RETURNING id
@@ -48,26 +49,26 @@ async def start_run(
     """The new run, as `runs.create_run` gives it; None when none is started, and that says why.
 
     Raises:
-        InvalidParameterValue, PermissionDenied: as `runs.create_run`.
+        InvalidParameterValue: as `runs.create_run`.
         TemporarilyUnavailable: the database is away, or every connection stayed busy.
         OutcomeUnknown: the statement failed so that nobody can say whether the run was started.
     """
-    access.require(who, Action.UPDATE, f"experiment {experiment_id}")
     check_entries(database.quotas, "tags", len(tags))
     new = new_run(user_id, run_name, now_ms() if start_time is None else start_time, tags)
     number, run_id = parse_experiment_id(experiment_id), uuid.uuid4().hex
-    artifact_uri = await _start(database, number, run_id, new)
+    artifact_uri = await _start(database, who, number, run_id, new)
     return None if artifact_uri is None else started(first_row(run_id, number, new, artifact_uri), new)
 
 
-async def _start(database: Database, experiment_id: int, run_id: str, new: NewRun) -> str | None:
-    keys, values = zip(*new.tags, strict=True)
+async def _start(database: Database, who: Principal, experiment_id: int, run_id: str, new: NewRun) -> str | None:
+    keys, texts = zip(*new.tags, strict=True)
+    allowed, values = access.visible_sql(who, experiments, Privilege.EDIT, 8)
+    statement = _START.format(allowed=allowed)
+    asked = (experiment_id, run_id, new.run_name, new.user_id, new.start_time, keys, texts, *values)
     async with database.driver() as connection:
         try:
             with unknown_when_lost():
-                uri: str | None = await connection.fetchval(
-                    START, experiment_id, run_id, new.run_name, new.user_id, new.start_time, keys, values
-                )
+                uri: str | None = await connection.fetchval(statement, *asked)
         except (TiltyardError, PostgresError, ValueError):
             # The server, or the driver before it asked, refused the statement: nothing was done.
             raise

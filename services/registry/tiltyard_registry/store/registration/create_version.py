@@ -2,8 +2,8 @@
 
 from tiltyard.errors import ResourceConflict
 from tiltyard.names import parse_model_name
-from tiltyard_registry.rules import access, limits, prompts
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules import limits, prompts
+from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.rules.new_versions import NewVersion
@@ -38,7 +38,6 @@ async def create_model_version(
         InvalidParameterValue: the source may not be registered, or a value breaks a rule.
     """
     shown = parse_model_name(name).shown
-    access.require(who, Action.UPDATE, f"registered model {shown}")
     description = limits.check_description(new.description)
     if new.run_link:
         check_length(new.run_link, limits.MAX_RUN_LINK_CHARS, "run_link")
@@ -58,7 +57,7 @@ async def create_model_version(
     else:
         held = await next_version(session, who, shown) if names_version(new.source) else None
         location = await locate(
-            session, artifacts, new.source, run_id=new.run_id, model_id=new.model_id, has_files=had_files
+            session, who, artifacts, new.source, run_id=new.run_id, model_id=new.model_id, has_files=had_files
         )
     status, digest = READY, location.manifest_digest
     if location.prefix is not None and digest is None:

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, select, update
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.storage import Entry
-from tiltyard_registry.rules.access import SYSTEM, Action
+from tiltyard_registry.rules.access import SEE, SYSTEM
 from tiltyard_registry.store.artifacts import manifests
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.artifacts.hashes import hash_all, hash_unknown, listed, remember_hashes
@@ -95,7 +95,7 @@ async def _freeze(
 async def _end(session: Session, row: Found, **after: str | None) -> None:
     with contextlib.suppress(ResourceDoesNotExist):
         # Deleted or renamed meanwhile, or ended by another process: there is nothing left to do here.
-        model = await lock_model(session, SYSTEM, Action.UPDATE, row["name"])
+        model = await lock_model(session, SYSTEM, SEE, row["name"])
         # Who registered it made the last change: that its files were read is none.
         ended = await session.one(
             update(model_versions)

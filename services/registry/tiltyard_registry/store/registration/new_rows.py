@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import RowMapping, bindparam, insert, update
 
 from tiltyard_registry.rules import lifecycle
-from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.access import Principal, Privilege
+from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models import related_rows
-from tiltyard_registry.store.models.model_rows import no_model
+from tiltyard_registry.store.models.model_rows import find_model, no_model
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Found, Row, Session, now_ms
 from tiltyard_registry.tables.models import (
@@ -41,10 +42,15 @@ async def next_version(session: Session, who: Principal, shown: str) -> tuple[Ro
     The counter is raised by the transaction that uses the number, so a number that is rolled back is not lost.
 
     Raises:
-        ResourceDoesNotExist: no model has this name.
+        ResourceDoesNotExist: no model that `who` may see has this name.
+        PermissionDenied: they may not create versions of it.
     """
-    row = await session.one(_NEXT, {"shown": shown, "now": now_ms(), "who": who.name})
+    allowed = access.visible(who, access.MODELS, Privilege.CREATE_MODEL_VERSION)
+    row = await session.one(
+        _NEXT.where(*allowed) if allowed else _NEXT, {"shown": shown, "now": now_ms(), "who": who.name}
+    )
     if row is None:
+        await find_model(session, who, Privilege.CREATE_MODEL_VERSION, shown)
         raise no_model(shown)
     return row, int(row["last_version"])
 

@@ -7,9 +7,8 @@ import logging
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
-from tiltyard.names import parse_model_name
-from tiltyard_registry.rules import access, limits, prompts
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules import limits, prompts
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store.artifacts import paths
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
@@ -42,13 +41,11 @@ async def create_version(
         ResourceDoesNotExist: the model, or the run, logged model or version that the source names, is missing.
         InvalidParameterValue: the source may not be registered, has no files, or a value breaks a rule.
     """
-    access.require(who, Action.UPDATE, f"registered model {parse_model_name(name).shown}")
-
     # A prompt has no files to look at.
     seen = None
     with nothing_done_yet():
         if not prompts.is_prompt(limits.check_tags(new.tags)):
-            seen = await _located(database, artifacts, new)
+            seen = await _located(database, who, artifacts, new)
         if (
             seen is not None
             and seen.prefix is not None
@@ -70,7 +67,7 @@ def _pinning(database: Database, seen: Location | None) -> AbstractAsyncContextM
     return database.scopes.alone(paths.scope_of(seen.prefix) or seen.prefix)
 
 
-async def _located(database: Database, artifacts: ArtifactRoot, new: NewVersion) -> Location:
+async def _located(database: Database, who: Principal, artifacts: ArtifactRoot, new: NewVersion) -> Location:
     """Where the source leads. What has to be asked of the store is asked while no connection is held."""
     answers: dict[str, bool] = {}
     asked: set[str] = set()
@@ -82,7 +79,7 @@ async def _located(database: Database, artifacts: ArtifactRoot, new: NewVersion)
     while True:
         async with database.read() as session:
             found = await locate(
-                session, artifacts, new.source, run_id=new.run_id, model_id=new.model_id, has_files=has_files
+                session, who, artifacts, new.source, run_id=new.run_id, model_id=new.model_id, has_files=has_files
             )
         if asked <= answers.keys():
             return found
@@ -112,9 +109,8 @@ async def finalize_version(
         ResourceDoesNotExist: the model or the version is missing.
         InvalidParameterValue: it is not waiting to be finalized, or its place holds no `MLmodel`.
     """
-    access.require(who, Action.UPDATE, f"registered model {parse_model_name(name).shown}")
     async with database.read() as session:
-        row = await get_model_version(session, who, name, version)
+        row = await get_model_version(session, who, name, version, wanted=Privilege.CREATE_MODEL_VERSION)
     prefix = reserved_versions.check_reserved(artifacts, row["name"], row)
     try:
         await artifacts.store.head(f"{prefix}/{reserved_versions.REQUIRED_FILE}")

@@ -5,12 +5,12 @@ Source: unitycatalog, server/…/ModelRepository.java: `createModelVersion`, `fi
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.names import parse_model_name
-from tiltyard_registry.rules import access, limits
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules import limits
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.events import outbox
-from tiltyard_registry.store.models.version_rows import change_version, locked_version, shown_version
+from tiltyard_registry.store.models.version_rows import change_version, lock_version, shown_version
 from tiltyard_registry.store.registration.freeze import PENDING, READY, frozen_digest
 from tiltyard_registry.store.registration.new_rows import insert_version, new_version, next_version
 from tiltyard_registry.store.sql.session import Found, Row, Session
@@ -36,13 +36,11 @@ async def create_pending_version(
         ResourceDoesNotExist: the model is missing.
         InvalidParameterValue: a value breaks a rule.
     """
-    shown = parse_model_name(name).shown
-    access.require(who, Action.UPDATE, f"registered model {shown}")
     check_length(source, limits.MAX_SOURCE_CHARS, "source")
     description = limits.check_description(description)
     if run_id:
         check_length(run_id, limits.MAX_RUN_ID_CHARS, "run_id")
-    model, number = await next_version(session, who, shown)
+    model, number = await next_version(session, who, parse_model_name(name).shown)
     row = new_version(
         who, model, number, source, description=description, run_id=run_id or None, status=PENDING, external=False
     )
@@ -60,7 +58,7 @@ async def finalize_version(
         ResourceDoesNotExist: the model or the version is missing.
         InvalidParameterValue: it is not waiting to be finalized.
     """
-    model, row = await locked_version(session, who, name, version)
+    model, row = await lock_version(session, who, Privilege.CREATE_MODEL_VERSION, name, version)
     prefix = check_reserved(artifacts, model["name"], row)
     digest = await frozen_digest(session, prefix)
     after = {

@@ -24,8 +24,10 @@ from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.names import parse_model_name
 from tiltyard.uri import LoggedModelUri, RunUri, VersionUri, check_no_way_out, parse_model_uri, safe_relative_path
 from tiltyard_registry.rules import limits, prompts
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, PURGING
+from tiltyard_registry.store import access
 from tiltyard_registry.store.artifacts.artifact_root import PROXY_SCHEME, ArtifactRoot, local_path, proxied_path
 from tiltyard_registry.store.artifacts.paths import scope_of
 from tiltyard_registry.store.registration.source_text import (
@@ -63,6 +65,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
+    who: Principal
     source: str
     run_id: str | None
     model_id: str | None
@@ -73,6 +76,7 @@ class _Request:
 
 async def locate(
     session: Session,
+    who: Principal,
     artifacts: ArtifactRoot,
     source: str,
     *,
@@ -87,12 +91,13 @@ async def locate(
 
     Raises:
         InvalidParameterValue: it proves too little, is unsafe, or is of no kind that can be registered.
-        ResourceDoesNotExist: the run, logged model or version that it names is missing.
+        ResourceDoesNotExist: the run, logged model or version that it names is missing, or `who` may not see it.
+        PermissionDenied: they may not read its files.
     """
-    request = _Request(_checked_source(artifacts, source), run_id or None, model_id or None)
+    request = _Request(who, _checked_source(artifacts, source), run_id or None, model_id or None)
     if request.run_id:
         check_length(request.run_id, limits.MAX_RUN_ID_CHARS, "run_id")
-    logged = await _logged_model(session, request.model_id) if request.model_id else None
+    logged = await _logged_model(session, who, request.model_id) if request.model_id else None
     match = SCHEME.match(source)
     scheme = match.group(1).lower() if match else ""
     if scheme == "models":
@@ -162,15 +167,16 @@ def _in_logged_model(request: _Request, artifacts: ArtifactRoot, model: Found) -
 
 async def _copy(session: Session, request: _Request, uri: VersionUri) -> Location:
     shown = parse_model_name(uri.name).shown
-    row = await session.one(
+    query = (
         select(model_versions)
         .join_from(model_versions, registered_models)
         .where(registered_models.c.name == shown, model_versions.c.version == uri.version)
         # It must not go, and its pin with it, before the copy is there.
         .with_for_update(read=True, of=model_versions)
     )
-    if row is None:
-        raise ResourceDoesNotExist(f"Model Version (name={shown}, version={uri.version}) not found")
+    found = await session.one(access.held(query, request.who, access.MODELS, Privilege.EXECUTE))
+    missing = ResourceDoesNotExist(f"Model Version (name={shown}, version={uri.version}) not found")
+    row = access.admit(request.who, Privilege.EXECUTE, found, missing, f"registered model {shown}")
     tag = registered_model_tags.c
     of_model = tag.registered_model_id == row["registered_model_id"]
     prompt = select(tag.value).where(of_model, tag.key == prompts.PROMPT_TAG)
@@ -190,7 +196,7 @@ async def _of_run(session: Session, artifacts: ArtifactRoot, request: _Request, 
     uri = parse_model_uri(request.source)
     if not isinstance(uri, RunUri) or uri.run_id != request.run_id:
         raise request.refuse("The request parameter 'run_id' has to name the same run.")
-    run = await _run(session, uri.run_id)
+    run = await _run(session, request.who, uri.run_id)
     location = f"{run['artifact_uri'].rstrip('/')}/{uri.path}"
     prefix = artifacts.prefix_of(location)
     if prefix is not None and not await has_files(prefix):
@@ -201,6 +207,7 @@ async def _of_run(session: Session, artifacts: ArtifactRoot, request: _Request, 
                 logged_models.c.source_run_id == uri.run_id,
                 logged_models.c.name == uri.path,
                 logged_models.c.lifecycle_stage == ACTIVE,
+                *access.visible(request.who, access.LOGGED_MODELS, Privilege.READ),
             )
             .order_by(desc(logged_models.c.creation_timestamp_ms))
             .limit(1)
@@ -253,28 +260,26 @@ def _checked(
 async def _roots(session: Session, request: _Request) -> list[str]:
     roots = []
     if request.run_id:
-        roots.append((await _run(session, request.run_id))["artifact_uri"])
+        roots.append((await _run(session, request.who, request.run_id))["artifact_uri"])
     if request.model_id:
-        roots.append((await _logged_model(session, request.model_id))["artifact_uri"])
+        roots.append((await _logged_model(session, request.who, request.model_id))["artifact_uri"])
     return roots
 
 
-async def _run(session: Session, run_id: str) -> Found:
+async def _run(session: Session, who: Principal, run_id: str) -> Found:
     # Shared, so that its files do not begin to go before the version is there.
     query = select(runs).where(runs.c.run_id == run_id, runs.c.lifecycle_stage != PURGING)
-    row = await session.one(query.with_for_update(read=True))
-    if row is None:
-        raise ResourceDoesNotExist(f"Run with id={run_id[:80]} not found")
-    return row
+    row = await session.one(access.held(query.with_for_update(read=True), who, access.RUNS, Privilege.READ))
+    missing = ResourceDoesNotExist(f"Run with id={run_id[:80]} not found")
+    return access.admit(who, Privilege.READ, row, missing, f"the experiment of run {run_id}")
 
 
-async def _logged_model(session: Session, model_id: str) -> Found:
+async def _logged_model(session: Session, who: Principal, model_id: str) -> Found:
     check_length(model_id, limits.MAX_RUN_ID_CHARS, "model_id")
     query = select(logged_models).where(logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage == ACTIVE)
-    row = await session.one(query.with_for_update(read=True))
-    if row is None:
-        raise ResourceDoesNotExist(f"Logged model with ID '{model_id}' not found.")
-    return row
+    row = await session.one(access.held(query.with_for_update(read=True), who, access.LOGGED_MODELS, Privilege.READ))
+    missing = ResourceDoesNotExist(f"Logged model with ID '{model_id}' not found.")
+    return access.admit(who, Privilege.READ, row, missing, f"the experiment of logged model {model_id}")
 
 
 def _normal(path: Path) -> str:

@@ -2,8 +2,7 @@
 
 from sqlalchemy import Update, select, tuple_, update
 
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.keys import check_int64
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED
 from tiltyard_registry.rules.limits import page_size
@@ -32,10 +31,9 @@ async def delete_runs(
         ResourceDoesNotExist: there is no such experiment.
         InvalidParameterValue: the time or `max_runs` is out of range.
     """
-    access.require(who, Action.DELETE, f"runs of experiment {experiment_id}")
     time = check_int64(max_timestamp_millis, parameter="max_timestamp_millis")
     limit = page_size(max_runs, default=MAX_RUNS, maximum=MAX_RUNS, parameter="max_runs")
-    experiment = await find_experiment(session, experiment_id)
+    experiment = await find_experiment(session, who, Privilege.EDIT, experiment_id)
     among = (
         runs.c.experiment_id == experiment["experiment_id"],
         runs.c.lifecycle_stage == ACTIVE,
@@ -60,10 +58,9 @@ async def restore_runs(
         InvalidParameterValue: the experiment is deleted, or the time or `max_runs` is out of range.
         ResourceLimitExceeded: the experiment would have more runs than its quota lets it.
     """
-    access.require(who, Action.DELETE, f"runs of experiment {experiment_id}")
     time = check_int64(min_timestamp_millis, parameter="min_timestamp_millis")
     limit = page_size(max_runs, default=MAX_RUNS, maximum=MAX_RUNS, parameter="max_runs")
-    experiment = await find_active_experiment(session, experiment_id)
+    experiment = await find_active_experiment(session, who, Privilege.EDIT, experiment_id)
     among = (
         runs.c.experiment_id == experiment["experiment_id"],
         runs.c.lifecycle_stage == DELETED,
@@ -84,8 +81,7 @@ async def delete_run_tree(session: Session, who: Principal, run_id: str) -> int:
     Raises:
         ResourceDoesNotExist: there is no such run.
     """
-    access.require(who, Action.DELETE, f"run {run_id}")
-    top = await find_run(session, run_id)
+    top = await find_run(session, who, Privilege.EDIT, run_id)
     tree = select(runs.c.id, runs.c.run_id).where(runs.c.id == top["id"]).cte("tree", recursive=True)
     nested = (
         select(runs.c.id, runs.c.run_id)

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select, union
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.keys import check_int64
 from tiltyard_registry.rules.metrics import shown
+from tiltyard_registry.store import access
 from tiltyard_registry.store.runs import metric_samples
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Row, Session
@@ -34,14 +34,13 @@ async def get_histories(
     Raises:
         InvalidParameterValue: no run, too many runs, or `max_results` is below 1.
     """
-    access.require(who, Action.READ, "runs")
     _check_runs(run_ids, "GetMetricHistoryBulk")
     if max_results is not None and max_results < 1:
         raise InvalidParameterValue(f"Invalid value {max_results} for parameter 'max_results': expected 1 or more.")
     statement = (
         select(runs.c.run_id, *_POINT[1:])
         .join_from(metrics, runs, metrics.c.run == runs.c.id)
-        .where(rowsets.among(session, runs.c.run_id, sorted(set(run_ids))), metrics.c.key == metric_key)
+        .where(_asked(session, who, run_ids), metrics.c.key == metric_key)
         .order_by(runs.c.run_id, metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
         .limit(min(max_results or MAX_POINTS, MAX_POINTS))
     )
@@ -72,16 +71,13 @@ async def get_sampled_histories(
 
     Source: mlflow/store/tracking/abstract_store.py, `get_metric_history_bulk_interval`, tag v3.17.2.
     """
-    access.require(who, Action.READ, "runs")
     _check_runs(run_ids, "GetMetricHistoryBulkInterval")
     if max_results is not None and not 1 <= max_results <= MAX_POINTS_PER_RUN:
         raise InvalidParameterValue(f"max_results must be between 1 and {MAX_POINTS_PER_RUN}.")
     within = _interval(start_step, end_step)
     known = {
         row["id"]: row["run_id"]
-        for row in await session.all(
-            select(runs.c.id, runs.c.run_id).where(rowsets.among(session, runs.c.run_id, sorted(set(run_ids))))
-        )
+        for row in await session.all(select(runs.c.id, runs.c.run_id).where(_asked(session, who, run_ids)))
     }
     by_run: dict[int, list[Row]] = {run: [] for run in known}
     asked = {run_id: run for run, run_id in known.items()}
@@ -111,6 +107,12 @@ async def get_sampled_histories(
     for run, *point in await session.execute(statement):
         by_run[run].append(_row(metric_key, known[run], *point))
     return [row for run_id in dict.fromkeys(run_ids) if run_id in asked for row in by_run[asked[run_id]]]
+
+
+def _asked(session: Session, who: Principal, run_ids: Sequence[str]) -> ColumnElement[bool]:
+    """Those of these runs that the caller may see."""
+    named = rowsets.among(session, runs.c.run_id, sorted(set(run_ids)))
+    return and_(named, *access.visible(who, access.RUNS, Privilege.READ))
 
 
 def _sampled_steps(chosen: ColumnElement[bool], count: int) -> Any:

@@ -8,12 +8,12 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.entries import Entry, check_input_tag, last_of_each
 from tiltyard_registry.rules.experiments import parse_experiment_id
 from tiltyard_registry.rules.keys import check_int64, check_length
 from tiltyard_registry.rules.metrics import MAX_DATASET_DIGEST_CHARS, MAX_DATASET_NAME_CHARS
+from tiltyard_registry.store import access
 from tiltyard_registry.store.runs.runs import find_active_run
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Row, Session
@@ -64,14 +64,13 @@ async def log_inputs(
         ResourceDoesNotExist: there is no such run.
         InvalidParameterValue: the run is deleted, or a value breaks a rule.
     """
-    access.require(who, Action.UPDATE, f"run {run_id}")
     _check_count("datasets", dataset_inputs, MAX_DATASETS)
     _check_count("models", model_ids, MAX_MODELS)
     wanted: dict[tuple[str, str], DatasetInput] = {}
     for index, one in enumerate(dataset_inputs):
         wanted.setdefault((one.name, one.digest), _checked(one, index))
     model_ids = sorted({check_length(model_id, _MODEL_ID_CHARS, "model_id") for model_id in model_ids})
-    run = await find_active_run(session, run_id)
+    run = await find_active_run(session, who, Privilege.EDIT, run_id)
     if wanted:
         await _add_datasets(session, run["id"], run["experiment_id"], wanted)
     await rowsets.insert_missing(session, model_inputs, {"run": run["id"], "model_id": model_ids})
@@ -84,13 +83,12 @@ async def log_outputs(session: Session, who: Principal, run_id: str, models: Seq
         ResourceDoesNotExist: there is no such run.
         InvalidParameterValue: the run is deleted, or a value breaks a rule.
     """
-    access.require(who, Action.UPDATE, f"run {run_id}")
     _check_count("models", models, MAX_MODELS)
     steps = {
         check_length(model_id, _MODEL_ID_CHARS, "model_id"): check_int64(step, parameter="step")
         for model_id, step in models
     }
-    run = await find_active_run(session, run_id)
+    run = await find_active_run(session, who, Privilege.EDIT, run_id)
     model_ids = sorted(steps)
     await rowsets.overwrite(
         session,
@@ -105,7 +103,6 @@ async def search_datasets(session: Session, who: Principal, experiment_ids: Sequ
     Raises:
         InvalidParameterValue: no experiment, or too many.
     """
-    access.require(who, Action.READ, "experiments")
     if not experiment_ids:
         raise InvalidParameterValue("SearchDatasets request must specify at least one experiment_id.")
     if len(experiment_ids) > MAX_SUMMARY_EXPERIMENTS:
@@ -124,7 +121,10 @@ async def search_datasets(session: Session, who: Principal, experiment_ids: Sequ
             dataset_input_tags,
             and_(tag.run == used.run, tag.dataset_id == used.dataset_id, tag.key == CONTEXT_TAG),
         )
-        .where(rowsets.among(session, datasets.c.experiment_id, wanted))
+        .where(
+            rowsets.among(session, datasets.c.experiment_id, wanted),
+            *access.visible(who, access.DATASETS, Privilege.READ),
+        )
         .order_by(*named)
         .limit(MAX_SUMMARIES)
     )

@@ -6,8 +6,7 @@ from typing import Any
 from sqlalchemy import select
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.entries import MAX_MACHINE_TAG_VALUE_CHARS, Entry
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.runs.runs import find_active_run, set_tag_rows
@@ -29,10 +28,9 @@ async def log_model(session: Session, who: Principal, run_id: str, model_json: s
 
     Source: mlflow/server/handlers.py, `_log_model`; mlflow/models/model.py, `get_tags_dict`; tag v3.17.2.
     """
-    access.require(who, Action.UPDATE, f"run {run_id}")
     model = _entry(model_json)
     await session.lock(f"models of run {run_id}")
-    run = await find_active_run(session, run_id)
+    run = await find_active_run(session, who, Privilege.EDIT, run_id)
     stored = await session.scalar(
         select(run_tags.c.value).where(run_tags.c.run == run["id"], run_tags.c.key == HISTORY_TAG)
     )

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import RowMapping, delete, select, update
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.entries import (
     Entry,
     check_param,
@@ -47,10 +46,9 @@ async def log_batch(
         BadRequest: a metric names a logged model that does not exist.
         ResourceLimitExceeded: the run would hold more than its quotas let it.
     """
-    access.require(who, Action.UPDATE, f"run {run_id}")
     check_batch(len(metrics), len(params), len(tags))
     new_params, new_tags = check_params(params), check_run_tags(tags)
-    run = await find_active_run(session, run_id)
+    run = await find_active_run(session, who, Privilege.EDIT, run_id)
     changed = await _add_params(session, run["id"], new_params)
     if changed:
         raise params_changed(changed, f"run ID='{run_id}'")
@@ -60,8 +58,7 @@ async def log_batch(
 
 async def log_metric(session: Session, who: Principal, run_id: str, point: Point) -> None:
     """Stores one checked point; the same point again changes nothing."""
-    access.require(who, Action.UPDATE, f"run {run_id}")
-    run = await find_active_run(session, run_id)
+    run = await find_active_run(session, who, Privilege.EDIT, run_id)
     await _add_points(session, run, [point])
 
 
@@ -71,9 +68,8 @@ async def log_param(session: Session, who: Principal, run_id: str, key: str, val
     Raises:
         InvalidParameterValue: the key has another value already.
     """
-    access.require(who, Action.UPDATE, f"run {run_id}")
     param = check_param(key, value)
-    run = await find_active_run(session, run_id)
+    run = await find_active_run(session, who, Privilege.EDIT, run_id)
     for changed in await _add_params(session, run["id"], [param]):
         raise InvalidParameterValue(
             f"Changing param values is not allowed. Param with key='{brief(key)}' was already logged with "
@@ -84,9 +80,8 @@ async def log_param(session: Session, who: Principal, run_id: str, key: str, val
 
 async def set_tag(session: Session, who: Principal, run_id: str, key: str, value: str) -> None:
     """Sets one tag; the tag `mlflow.runName` is the run's name."""
-    access.require(who, Action.UPDATE, f"run {run_id}")
     tag = check_run_tag(key, value)
-    run = await find_active_run(session, run_id)
+    run = await find_active_run(session, who, Privilege.EDIT, run_id)
     await _set_tags(session, run["id"], [tag])
 
 
@@ -96,8 +91,7 @@ async def delete_tag(session: Session, who: Principal, run_id: str, key: str) ->
     Raises:
         ResourceDoesNotExist: the run has no such tag.
     """
-    access.require(who, Action.UPDATE, f"run {run_id}")
-    run = await find_active_run(session, run_id)
+    run = await find_active_run(session, who, Privilege.EDIT, run_id)
     gone = await session.scalar(
         delete(run_tags).where(run_tags.c.run == run["id"], run_tags.c.key == key).returning(run_tags.c.key)
     )

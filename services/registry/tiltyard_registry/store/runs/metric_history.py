@@ -6,8 +6,7 @@ import msgspec
 from sqlalchemy import bindparam, select, tuple_
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.search import PageToken, query_digest
 from tiltyard_registry.store.runs.run_data import POINT
@@ -80,12 +79,11 @@ async def get_history(
         ResourceDoesNotExist: there is no such run.
         InvalidParameterValue: `max_results` is below 1, or the token is not one of this history.
     """
-    access.require(who, Action.READ, f"run {run_id}")
     if max_results is not None and max_results < 1:
         raise InvalidParameterValue(
             f"Invalid value {max_results} for parameter 'max_results' supplied. It must be a positive integer."
         )
-    run = await find_run(session, run_id)
+    run = await find_run(session, who, Privilege.READ, run_id)
     history = _History(run["id"], metric_key, query_digest("metric history", run_id, metric_key))
     place = _read_place(page_token, history.query) if page_token else _BEFORE_ALL
     return await history.part(session, place, None if max_results is None else min(max_results, MAX_PAGE))

@@ -4,11 +4,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, Table, select
 
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.experiments import parse_experiment_id
 from tiltyard_registry.rules.lifecycle import ACTIVE
 from tiltyard_registry.search import RUNS, compile_filter
+from tiltyard_registry.store import access
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.runs import latest_metrics, params, runs
 
@@ -26,9 +26,10 @@ async def run_columns(session: Session, who: Principal, experiment_id: str, *, f
     Raises:
         InvalidParameterValue: the id or the filter is not right.
     """
-    access.require(who, Action.READ, "runs")
     found = select(runs.c.id).where(
-        runs.c.experiment_id == parse_experiment_id(experiment_id), runs.c.lifecycle_stage == ACTIVE
+        runs.c.experiment_id == parse_experiment_id(experiment_id),
+        runs.c.lifecycle_stage == ACTIVE,
+        *access.visible(who, access.RUNS, Privilege.READ),
     )
     clause = compile_filter(RUNS, filter, dialect=session.dialect)
     if clause is not None:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from sqlalchemy import RowMapping, select
 
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.experiments import parse_experiment_id
 from tiltyard_registry.rules.lifecycle import lifecycle_stages
 from tiltyard_registry.rules.limits import page_size
 from tiltyard_registry.search import RUNS, Page
+from tiltyard_registry.store import access
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.runs import runs
@@ -35,7 +35,6 @@ async def find_runs(
     Raises:
         InvalidParameterValue: an id, the filter, the order, the token, the view or the page size is not right.
     """
-    access.require(who, Action.READ, "runs")
     shown = lifecycle_stages(run_view_type, parameter="run_view_type")
     wanted = sorted({parse_experiment_id(experiment_id) for experiment_id in experiment_ids})
     page = Page(
@@ -48,5 +47,6 @@ async def find_runs(
         within=[wanted, shown],
     )
     among = rowsets.among(session, runs.c.experiment_id, wanted)
-    statement = select(runs).where(among, runs.c.lifecycle_stage.in_(shown))
+    seen = access.visible(who, access.RUNS, Privilege.READ)
+    statement = select(runs).where(among, runs.c.lifecycle_stage.in_(shown), *seen)
     return await page.read(statement, session.all)

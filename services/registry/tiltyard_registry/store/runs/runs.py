@@ -7,20 +7,20 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, bindparam, case, insert, select, update
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
-from tiltyard_registry.rules import access
-from tiltyard_registry.rules.access import Action, Principal
+from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.entries import Entry, check_run_tag
 from tiltyard_registry.rules.experiments import below
 from tiltyard_registry.rules.keys import check_int64, check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, run_status
 from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.rules.runs import MAX_RUN_NAME_CHARS, RUN_NAME_TAG, NewRun, new_run
+from tiltyard_registry.store import access
 from tiltyard_registry.store.events.outbox import deletion_time
 from tiltyard_registry.store.experiments.experiments import find_active_experiment
 from tiltyard_registry.store.experiments.quotas import limited
 from tiltyard_registry.store.runs.run_data import run_info, with_data
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Row, Session, now_ms
+from tiltyard_registry.store.sql.session import Found, Row, Session, now_ms
 from tiltyard_registry.tables.runs import run_tags, runs
 
 _BY_ID = select(runs).where(runs.c.run_id == bindparam("run_id"))
@@ -43,10 +43,9 @@ async def create_run(
         InvalidParameterValue: the experiment is deleted, or name and name tag differ, or a value breaks a rule.
         ResourceLimitExceeded: the experiment or the run would hold more than its quotas let it.
     """
-    access.require(who, Action.UPDATE, f"experiment {experiment_id}")
     check_entries(session.quotas, "tags", len(tags))
     new = new_run(user_id, run_name, now_ms() if start_time is None else start_time, tags)
-    experiment = await find_active_experiment(session, experiment_id)
+    experiment = await find_active_experiment(session, who, Privilege.EDIT, experiment_id)
     run_id = uuid.uuid4().hex
     place = below(experiment["artifact_location"], run_id, "artifacts")
     row = first_row(run_id, experiment["experiment_id"], new, place)
@@ -87,8 +86,17 @@ async def get_run(session: Session, who: Principal, run_id: str) -> Row:
     Raises:
         ResourceDoesNotExist: there is no such run.
     """
-    access.require(who, Action.READ, f"run {run_id}")
-    return (await with_data(session, [await find_run(session, run_id)]))[0]
+    return (await with_data(session, [await find_run(session, who, Privilege.READ, run_id)]))[0]
+
+
+async def get_upload_location(session: Session, who: Principal, run_id: str) -> str:
+    """The URI below which files of an active run are written, for somebody who may write them.
+
+    Raises:
+        ResourceDoesNotExist: there is no such run.
+        InvalidParameterValue: the run is deleted.
+    """
+    return str((await find_active_run(session, who, Privilege.EDIT, run_id))["artifact_uri"])
 
 
 async def update_run(
@@ -106,7 +114,6 @@ async def update_run(
         ResourceDoesNotExist: there is no such run.
         InvalidParameterValue: the run is deleted, or the status is none.
     """
-    access.require(who, Action.UPDATE, f"run {run_id}")
     changes: dict[str, Any] = {}
     if status is not None:
         changes["status"] = run_status(status)
@@ -114,7 +121,7 @@ async def update_run(
         changes["end_time"] = check_int64(end_time, parameter="end_time")
     if run_name:
         changes["run_name"] = check_length(run_name, MAX_RUN_NAME_CHARS, "run_name")
-    row = await find_active_run(session, run_id)
+    row = await find_active_run(session, who, Privilege.EDIT, run_id)
     if changes:
         await session.execute(update(runs).where(runs.c.id == row["id"]).values(changes))
     if run_name:
@@ -124,8 +131,9 @@ async def update_run(
 
 async def delete_run(session: Session, who: Principal, run_id: str) -> None:
     """Marks the run deleted; its data stays readable. A second delete changes nothing."""
+    run = await find_run(session, who, Privilege.EDIT, run_id)
     was_active = runs.c.lifecycle_stage == ACTIVE
-    await _move(session, who, run_id, DELETED, case((was_active, deletion_time()), else_=runs.c.deleted_time))
+    await _move(session, run, DELETED, case((was_active, deletion_time()), else_=runs.c.deleted_time))
 
 
 async def restore_run(session: Session, who: Principal, run_id: str) -> None:
@@ -135,31 +143,30 @@ async def restore_run(session: Session, who: Principal, run_id: str) -> None:
         ResourceDoesNotExist: there is no such run.
         ResourceLimitExceeded: the experiment would have more runs than its quota lets it.
     """
-    access.require(who, Action.DELETE, f"run {run_id}")
-    async with limited(session, "runs", (await find_run(session, run_id))["experiment_id"]):
-        await _move(session, who, run_id, ACTIVE, None)
+    run = await find_run(session, who, Privilege.EDIT, run_id)
+    async with limited(session, "runs", run["experiment_id"]):
+        await _move(session, run, ACTIVE, None)
 
 
-async def find_run(session: Session, run_id: str) -> RowMapping:
-    """The run's own row.
+async def find_run(session: Session, who: Principal, wanted: Privilege, run_id: str) -> RowMapping:
+    """The run's own row, for somebody who wants to do something to its experiment.
 
     Raises:
-        ResourceDoesNotExist: there is no such run.
+        ResourceDoesNotExist: there is no such run that `who` may see.
+        PermissionDenied: they may not do it.
     """
-    row = await session.one(_BY_ID, {"run_id": run_id}) if "\x00" not in run_id else None
-    if row is None:
-        raise _missing(run_id)
-    return row
+    query = access.held(_BY_ID, who, access.RUNS, wanted)
+    row = await session.one(query, {"run_id": run_id}) if "\x00" not in run_id else None
+    return access.admit(who, wanted, row, _missing(run_id), f"the experiment of run {run_id}")
 
 
-async def find_active_run(session: Session, run_id: str) -> RowMapping:
-    """The row of a run that may be written to.
+async def find_active_run(session: Session, who: Principal, wanted: Privilege, run_id: str) -> RowMapping:
+    """As `find_run`, of one that is not deleted.
 
     Raises:
-        ResourceDoesNotExist: there is no such run.
         InvalidParameterValue: it is deleted.
     """
-    row = await find_run(session, run_id)
+    row = await find_run(session, who, wanted, run_id)
     if row["lifecycle_stage"] != ACTIVE:
         raise InvalidParameterValue(
             f"The run {run_id} must be in the 'active' state. Current state is {row['lifecycle_stage']}."
@@ -175,18 +182,15 @@ async def set_tag_rows(session: Session, run: int, tags: Sequence[Entry]) -> Non
             await rowsets.overwrite(session, run_tags, {"run": run, "key": keys, "value": values})
 
 
-async def _move(
-    session: Session, who: Principal, run_id: str, stage: str, deleted_time: ColumnElement[Any] | None
-) -> None:
-    access.require(who, Action.DELETE, f"run {run_id}")
+async def _move(session: Session, run: Found, stage: str, deleted_time: ColumnElement[Any] | None) -> None:
     moved = await session.scalar(
         update(runs)
-        .where(runs.c.run_id == run_id, runs.c.lifecycle_stage != PURGING)
+        .where(runs.c.id == run["id"], runs.c.lifecycle_stage != PURGING)
         .values(lifecycle_stage=stage, deleted_time=deleted_time)
         .returning(runs.c.id)
     )
     if moved is None:
-        raise _missing(run_id)
+        raise _missing(run["run_id"])
 
 
 def _missing(run_id: str) -> ResourceDoesNotExist:

@@ -1,0 +1,1 @@
+"""Who may do what, by every route of the registry."""
