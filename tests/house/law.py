@@ -1,12 +1,13 @@
 """The law of imports as data: the rooms of the house, and whom each may know."""
 
-_GROUND = "errors names uri"
+_GROUND = "errors names uri version_status"
 _VOCABULARY = "errors pyfunc.body pyfunc.json_text pyfunc.error_text pyfunc.data_types pyfunc.schema"
 _FLAVORS = f"{_VOCABULARY} uri java pyfunc.format pyfunc.own_code pyfunc.estimators pyfunc.enforcement"
 
 # Each room and what it may import beside itself. The longest name that fits counts; a room stands for those below it.
 _LIBS = {
     "errors": "",
+    "version_status": "",
     "java": "errors",
     "telemetry": "",
     "wire": "",
@@ -65,15 +66,15 @@ _REGISTRY = {
     "store.runs": f"{_STORE} store.events store.experiments",
     "store.namespaces": f"{_STORE} libs.names store.events",
     "store.models": f"{_STORE} libs.names libs.uri store.events store.namespaces store.artifacts store.experiments",
-    "store.registration": f"{_STORE} libs.names libs.uri libs.storage store.events store.artifacts store.experiments "
-    "store.models",
+    "store.registration": f"{_STORE} libs.version_status libs.names libs.uri libs.storage store.events "
+    "store.artifacts store.experiments store.models",
     "store.one_statement": "libs.errors libs.names rules tables store.sql store.access store.runs",
     "store.migrations": "tables store.sql",
     "store.preflight": "libs.errors store.artifacts store.migrations store.sql",
     "store": "",
-    "background": "libs.errors rules tables store",
+    "background": "libs.errors libs.version_status rules tables store",
     "gc": "libs.errors libs.names libs.uri libs.storage rules tables store",
-    "importing": "libs.errors libs.names libs.uri libs.storage rules tables store",
+    "importing": "libs.errors libs.version_status libs.names libs.uri libs.storage rules tables store",
     "auth": "libs.errors rules",
     "api.framework": "libs.errors libs.server libs.wire auth rules store.sql store.events store.artifacts store.models "
     "store.migrations",
@@ -92,8 +93,8 @@ _SERVING = {
     "warm_up": "libs.errors libs.pyfunc",
     # What it forks loads and warms a model as the server does.
     "trial_load": "libs.errors libs.pyfunc libs.cache isolation warm_up",
-    "models": "libs.errors libs.uri libs.cache libs.client libs.models libs.pyfunc libs.wire.v1 batching isolation "
-    "operations settings trial_load warm_up",
+    "models": "libs.errors libs.version_status libs.uri libs.cache libs.client libs.models libs.pyfunc libs.wire.v1 "
+    "batching isolation operations settings trial_load warm_up",
     "endpoints": "libs.errors libs.names libs.uri libs.client libs.pyfunc.payload models operations settings warm_up",
     "auth": "models",
     "scoring.protocols": "libs.errors libs.pyfunc libs.server models operations scoring.formats scoring.replies "

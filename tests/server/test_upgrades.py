@@ -12,6 +12,7 @@ import uvicorn
 
 from tests.fixtures.waiting import until
 from tiltyard.server.connection import MAX_HEAD_BYTES, Connections
+from tiltyard.server.direct import DirectAnswers
 from tiltyard.server.settings import ConnectionTimeouts
 
 BODY = b'{"name": "a body"}'
@@ -42,9 +43,9 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[int]:
-    """The port of the application, served with the connections of the services."""
-    made: Any = Connections(ConnectionTimeouts())
+async def serving(direct: DirectAnswers | None = None) -> AsyncIterator[int]:
+    """The port of the application, served with the connections of the services; it may answer some directly."""
+    made: Any = Connections(ConnectionTimeouts(), direct)
     config = uvicorn.Config(echo, http=made, ws="none", lifespan="off", log_config=None, loop="none")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:

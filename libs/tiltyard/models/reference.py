@@ -28,11 +28,9 @@ from tiltyard.uri import (
     format_model_uri,
     parse_model_uri,
 )
+from tiltyard.version_status import PENDING, READY
 from tiltyard.wire.mlflow.model_versions import ModelVersion
 from tiltyard.wire.v1.resolution import Resolved, Unresolved
-
-READY = "READY"
-PENDING = "PENDING_REGISTRATION"
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tiltyard.client import Client
 from tiltyard.errors import ResourceAlreadyExists, ResourceConflict, TemporarilyUnavailable
-from tiltyard.models.reference import PENDING, READY, ModelReference, connected, resolve
+from tiltyard.models.reference import ModelReference, connected, resolve
 from tiltyard.models.upload import upload_model
 from tiltyard.uri import DirectoryUri, parse_model_uri
+from tiltyard.version_status import PENDING, READY
 from tiltyard.wire.mlflow.model_versions import ModelVersion
 
 REGISTRATION_TIMEOUT_S = 300.0

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist, TiltyardError
+from tiltyard.version_status import PENDING
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.registration import freeze
-from tiltyard_registry.store.registration.freeze import PENDING
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.leases import lease
 from tiltyard_registry.store.sql.session import Found

@@ -38,27 +38,19 @@ class Trial:
         self._comparisons: set[asyncio.Task[None]] = set()
         self._over = False
 
-    def count(
-        self,
-        model: LoadedModel,
-        error: Exception | None,
-        asking: Callable[[], Ask | None] = lambda: None,
-        took_s: float | None = None,
-    ) -> None:
+    def count(self, model: LoadedModel, error: Exception | None, asking: Callable[[], Ask], took_s: float) -> None:
         """Counts one request, if it is the tried version that answered it or failed to, after `took_s`.
 
-        `asking` gives what asks the version before the same; without that, a failure counts at once.
+        `asking` gives what asks the version before the same.
         """
         if model is not self._model or self._over:
             return
         if error is None or not blames_model(error):
             self._note(failed=False)
-        elif (ask := asking()) is None:
-            self._note(failed=True)
         else:
             # It has as long as the new one had.
             limit_s = took_s if isinstance(error, DeadlineExceeded) else None
-            comparison = asyncio.get_running_loop().create_task(self._compare(ask, limit_s))
+            comparison = asyncio.get_running_loop().create_task(self._compare(asking(), limit_s))
             self._comparisons.add(comparison)
             comparison.add_done_callback(self._comparisons.discard)
 

@@ -30,13 +30,13 @@ from tiltyard.errors import (
     TransportError,
 )
 from tiltyard.uri import format_model_uri
+from tiltyard.version_status import READY
 from tiltyard.wire.v1.resolution import Resolved, Unresolved
 from tiltyard_serving.models.target import ModelTarget
 from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.settings import ServingSettings
 
 ANSWER_TIMEOUT_S = 5.0
-READY = "READY"
 # What one query asks for at most: a registry refuses more URIs, and a proxy in between a longer request line.
 QUERY_URIS = 200
 QUERY_BYTES = 6000

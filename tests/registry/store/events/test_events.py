@@ -109,7 +109,7 @@ DOORS: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any]
         ["set_registered_model_alias", "set_registered_model_tag"],
     ),
 ]
-_READS = ("get_", "list_", "search_", "alias_history", "resolve")
+_READS = ("get_", "list_", "search_", "find_", "alias_history", "locate", "resolve")
 # Parts of other doors, which record what they do themselves or are recorded by who calls them.
 _PARTS = {
     "change_row",

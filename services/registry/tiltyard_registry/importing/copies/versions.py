@@ -8,6 +8,7 @@ from sqlalchemy import insert, select, update
 
 from tiltyard.errors import ResourceConflict
 from tiltyard.storage import Entry
+from tiltyard.version_status import READY
 from tiltyard_registry.importing.copies.entities import VERSIONS
 from tiltyard_registry.importing.copies.rows import Sides
 from tiltyard_registry.importing.locations import Locations, logged_model_of, run_path_of
@@ -16,7 +17,6 @@ from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.artifacts import hashes, manifests, paths
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models.version_rows import is_version
-from tiltyard_registry.store.registration.freeze import READY
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import Row, Session
 from tiltyard_registry.tables.experiments import logged_models

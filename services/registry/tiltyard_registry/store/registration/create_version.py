@@ -2,6 +2,7 @@
 
 from tiltyard.errors import ResourceConflict
 from tiltyard.names import parse_model_name
+from tiltyard.version_status import PENDING, READY
 from tiltyard_registry.rules import limits, prompts
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.keys import check_length
@@ -9,7 +10,7 @@ from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.experiments.logged_models import record_registration
-from tiltyard_registry.store.registration.freeze import PENDING, READY, frozen_digest
+from tiltyard_registry.store.registration.freeze import frozen_digest
 from tiltyard_registry.store.registration.new_rows import insert_version, new_version, next_version
 from tiltyard_registry.store.registration.sources import Location, locate
 from tiltyard_registry.store.registration.sources import is_version as names_version

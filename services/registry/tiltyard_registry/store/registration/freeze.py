@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, select, update
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.storage import Entry
+from tiltyard.version_status import FAILED, PENDING, READY
 from tiltyard_registry.rules.access import SEE, SYSTEM
 from tiltyard_registry.store.artifacts import manifests
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
@@ -22,7 +23,6 @@ from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import Found, Session
 from tiltyard_registry.tables.models import model_versions
 
-PENDING, READY, FAILED = "PENDING_REGISTRATION", "READY", "FAILED_REGISTRATION"
 HASHED_AT_ONCE_BYTES = 32 << 20
 """Up to so many unknown bytes are read within the request; more wait for the background."""
 

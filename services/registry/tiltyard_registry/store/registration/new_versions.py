@@ -7,6 +7,7 @@ import logging
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TiltyardError
+from tiltyard.version_status import PENDING
 from tiltyard_registry.rules import limits, prompts
 from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.new_versions import NewVersion
@@ -126,7 +127,7 @@ async def finalize_version(
 
 async def _finished(database: Database, who: Principal, artifacts: ArtifactRoot, row: Row) -> Row:
     """The version as it is once its files were read, if that is soon done; the background does the rest."""
-    if row["status"] != freeze.PENDING or row["pinned_prefix"] is None:
+    if row["status"] != PENDING or row["pinned_prefix"] is None:
         return row
     done = False
     try:

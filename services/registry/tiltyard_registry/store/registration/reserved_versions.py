@@ -5,13 +5,14 @@ Source: unitycatalog, server/…/ModelRepository.java: `createModelVersion`, `fi
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.names import parse_model_name
+from tiltyard.version_status import PENDING, READY
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models.version_rows import change_version, lock_version, shown_version
-from tiltyard_registry.store.registration.freeze import PENDING, READY, frozen_digest
+from tiltyard_registry.store.registration.freeze import frozen_digest
 from tiltyard_registry.store.registration.new_rows import insert_version, new_version, next_version
 from tiltyard_registry.store.sql.session import Found, Row, Session
 

@@ -23,6 +23,7 @@ from sqlalchemy import desc, select
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.names import parse_model_name
 from tiltyard.uri import LoggedModelUri, RunUri, VersionUri, check_no_way_out, parse_model_uri, safe_relative_path
+from tiltyard.version_status import READY
 from tiltyard_registry.rules import limits, prompts
 from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.keys import check_length
@@ -41,9 +42,6 @@ from tiltyard_registry.store.sql.session import Found, Session
 from tiltyard_registry.tables.experiments import logged_models
 from tiltyard_registry.tables.models import model_versions, registered_model_tags, registered_models
 from tiltyard_registry.tables.runs import runs
-
-READY = "READY"
-
 
 HasFiles = Callable[[str], Awaitable[bool]]
 
