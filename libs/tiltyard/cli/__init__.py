@@ -63,7 +63,6 @@ COMMANDS: dict[str, Subcommand] = {
     ),
 }  # fmt: skip
 
-
 _SERVICES = ("up", "registry", "serving")
 
 

@@ -31,7 +31,6 @@ _EXPORTS = {
 
 __all__ = ["MLModel", "Payload", "PyFunc", "Schema", "Signature", "infer_signature", "load", "save_model"]
 
-
 _DATA_PACKAGES = ("numpy", "pandas")
 # What the extra `pyfunc` brings.
 _PACKAGES = (*_DATA_PACKAGES, "cloudpickle")

@@ -115,7 +115,6 @@ class AnyType:
 
 Type: TypeAlias = DataType | Array | Object | Map | AnyType
 
-
 # Frames without column names give integer names, and upstream writes them as they are.
 Name: TypeAlias = str | int
 

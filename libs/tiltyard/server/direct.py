@@ -13,7 +13,6 @@ from tiltyard.server.body_memory import FREE_BYTES
 Body = bytes | memoryview
 Header = tuple[bytes, bytes]
 
-
 JSON = b"application/json"
 
 

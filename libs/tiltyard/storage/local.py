@@ -10,11 +10,7 @@ from stat import S_ISREG
 from typing import IO
 from uuid import uuid4
 
-from tiltyard.errors import (
-    InvalidParameterValue,
-    ResourceConflict,
-    TemporarilyUnavailable,
-)
+from tiltyard.errors import InvalidParameterValue, ResourceConflict, TemporarilyUnavailable
 from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry, PendingUpload
 from tiltyard.storage.local_files import (
     etag_of,

@@ -20,12 +20,7 @@ from tiltyard.uri import safe_relative_path
 
 try:
     import obstore
-    from obstore.exceptions import (
-        BaseError,
-        PermissionDeniedError,
-        PreconditionError,
-        UnauthenticatedError,
-    )
+    from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
     from obstore.store import MemoryStore, from_url
 except ImportError as error:
     raise MissingPackage(

@@ -5,9 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from tiltyard.errors import (
-    TiltyardError,
-)
+from tiltyard.errors import TiltyardError
 from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry
 from tiltyard.storage.object_client import obstore, translated_errors
 from tiltyard.storage.uninterrupted import uninterrupted

@@ -5,10 +5,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tiltyard.errors import (
-    InvalidParameterValue,
-    ResourceDoesNotExist,
-)
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry, PendingUpload
 from tiltyard.storage.object_client import entry_of, obstore, open_objects, translated_errors
 from tiltyard.storage.object_writer import ObjectWriter

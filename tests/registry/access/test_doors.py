@@ -11,11 +11,19 @@ from tiltyard.errors import PermissionDenied, ResourceConflict, ResourceDoesNotE
 from tiltyard_registry.rules.access import Kind, Principal, Privilege
 from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store.artifacts import direct_transfers, files
+from tiltyard_registry.store.artifacts.hashes import HashedUpload
 from tiltyard_registry.store.events import history
 from tiltyard_registry.store.experiments import experiments, logged_models
-from tiltyard_registry.store.models import batch_jobs, model_versions, registered_models, resolution, search
+from tiltyard_registry.store.models import (
+    batch_jobs,
+    change_set,
+    model_versions,
+    registered_models,
+    resolution,
+    search,
+)
 from tiltyard_registry.store.namespaces import catalogs, schemas
-from tiltyard_registry.store.registration import new_versions
+from tiltyard_registry.store.registration import new_versions, reserved_versions
 from tiltyard_registry.store.runs import runs
 from tiltyard_registry.tables.access import grants
 
@@ -214,6 +222,8 @@ async def test_a_pin_names_its_model_to_those_who_see_it(house: House) -> None:
     with pytest.raises(ResourceConflict, match="a registered version is made of it"):
         await files.delete(house.database, READER, house.artifacts.store, path)
     with pytest.raises(ResourceConflict, match="a registered version is made of it"):
+        await files.delete(house.database, READER, house.artifacts.store, version["pinned_prefix"].rpartition("/")[0])
+    with pytest.raises(ResourceConflict, match="a registered version is made of it"):
         await ask(house, READER, files.check_writable, path)
     await let_in(house, READER, P.BROWSE)
     with pytest.raises(ResourceConflict, match=MODEL):
@@ -225,6 +235,7 @@ async def test_transfers_past_the_registry_take_the_same_rights(house: House) ->
     _, prefix = await house.run()
     direct: Any = None
     path = f"{prefix}/f"
+    await house.upload(path, b"x")
     for asked in (
         lambda: direct_transfers.download_url(house.database, STRANGER, house.artifacts.store, direct, path),
         lambda: direct_transfers.abort_upload(house.database, STRANGER, direct, path, "id"),
@@ -232,6 +243,11 @@ async def test_transfers_past_the_registry_take_the_same_rights(house: House) ->
     ):
         with pytest.raises(ResourceDoesNotExist, match="does not exist"):
             await asked()
+    async with house.artifacts.store.open_writer(path) as writer:
+        upload = HashedUpload(writer)
+        await upload.seal()
+        with pytest.raises(ResourceDoesNotExist, match="does not exist"):
+            await files.publish(house.database, STRANGER, path, upload)
 
 
 async def test_events_are_those_of_the_models_that_one_sees(house: House) -> None:
@@ -314,3 +330,43 @@ async def test_a_job_of_somebody_else_takes_the_management_of_the_model(house: H
     with pytest.raises(PermissionDenied, match="lacks MANAGE on registered model"):
         await ask(house, READER, batch_jobs.record_batch_job, MODEL, 1, "j1", **ended)
     await ask(house, READER, batch_jobs.record_batch_job, MODEL, 1, "j2", **ended)
+
+
+async def test_several_changes_at_once_ask_for_each(house: House) -> None:
+    """Every kind of change takes its own privilege, in a batch too."""
+    await house.external(MODEL)
+    await let_in(house, READER, P.BROWSE)
+    for change, lacking in (
+        ({"action": "set_alias", "alias": "a", "version": 1}, "SET_ALIAS"),
+        ({"action": "delete_alias", "alias": "a"}, "SET_ALIAS"),
+        ({"action": "set_tag", "key": "k", "value": "v"}, "APPLY_TAG"),
+        ({"action": "delete_tag", "key": "k"}, "APPLY_TAG"),
+        ({"action": "set_tag", "version": 1, "key": "k", "value": "v"}, "APPLY_TAG"),
+        ({"action": "delete_tag", "version": 1, "key": "k"}, "APPLY_TAG"),
+    ):
+        refused = await refusal(house, READER, change_set.apply_changes, [{"name": MODEL, **change}])
+        assert f"Principal 'reader' lacks {lacking} on registered model {MODEL}." in refused
+
+
+async def test_what_lies_in_a_container_is_listed_to_who_sees_it(house: House) -> None:
+    """The schemas of a catalog, and the models of a schema, are those that one sees; hidden ones are as absent."""
+    await house.ensure(MODEL)
+    await house.ensure("acme.hidden.m")
+    await let_in(house, READER, P.BROWSE)
+    rows = await ask(house, READER, schemas.list_schemas, "acme", limit=10)
+    assert [row["name"] for row in rows] == ["ml"]
+    within = search.list_registered_models
+    assert [row["name"] for row in await ask(house, READER, within, within=("acme", "ml"), limit=10)] == [MODEL]
+    hidden = await refusal(house, READER, within, within=("acme", "hidden"), limit=10)
+    assert hidden.replace("hidden", "absent") == await refusal(
+        house, READER, within, within=("acme", "absent"), limit=10
+    )
+
+
+async def test_a_reserved_version_is_ended_by_who_may_create_one(house: House) -> None:
+    """Whoever may only score does not finalize what somebody else is writing."""
+    await house.ensure(MODEL)
+    await let_in(house, READER, P.EXECUTE)
+    row = await ask(house, ALICE, reserved_versions.create_pending_version, house.artifacts, MODEL, "x")
+    refused = await refusal(house, READER, reserved_versions.finalize_version, house.artifacts, MODEL, row["version"])
+    assert refused == f"Principal 'reader' lacks CREATE_MODEL_VERSION on registered model {MODEL}."

@@ -98,6 +98,10 @@ def sites() -> Iterator[Site]:
             yield Site(function, node.lineno, _called(node), code)
 
 
+# Asked before the store is, and by the door again within its transaction.
+SECOND_LOOKS = {"registration.new_versions finalize_version"}
+
+
 def _asks(node: ast.Call) -> bool:
     if _called(node) in RECORDS:
         return isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "access"
@@ -192,7 +196,8 @@ async def test_no_place_asks_in_vain(
         code = site.function.__code__
         concerned = [one for one, codes in runs if code in codes]
         tried += 1
-        if not await fails(concerned, site):
+        place = f"{str(site).partition(':')[0]} {site.call}"
+        if not await fails(concerned, site) and place not in SECOND_LOOKS:
             in_vain.append(f"{site} ({len(concerned)} checks)")
     print(f"\n{tried} places ask; {len(in_vain)} of them in vain")
     assert not in_vain, "\n".join(in_vain)

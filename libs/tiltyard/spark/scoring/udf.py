@@ -28,7 +28,6 @@ logger = logging.getLogger("tiltyard.spark")
 # A model up to this size travels inside the task; a larger one is fetched once per host.
 MAX_CARRIED_BYTES = 8 * 1024 * 1024
 
-
 ENVIRONMENTS = ("local", "packed")
 ERRORS = ("fail", "null", "column")
 

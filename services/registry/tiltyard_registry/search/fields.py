@@ -124,7 +124,6 @@ RUNS = Scope(
 )
 
 # --- experiments ------------------------------------------------------------------------------------------
-
 _experiment = t.experiments.c
 _experiment_tags = _pairs(t.experiment_tags, t.experiment_tags.c.experiment_id == _experiment.experiment_id)
 
@@ -144,7 +143,6 @@ EXPERIMENTS = Scope(
 )
 
 # --- registered models ------------------------------------------------------------------------------------
-
 _model = t.registered_models.c
 _model_tags = _pairs(t.registered_model_tags, t.registered_model_tags.c.registered_model_id == _model.id)
 
@@ -163,7 +161,6 @@ REGISTERED_MODELS = Scope(
 )
 
 # --- model versions ---------------------------------------------------------------------------------------
-
 _version = t.model_versions.c
 _version_tag = t.model_version_tags.c
 _of_model = _version_tag.registered_model_id == _version.registered_model_id
@@ -192,7 +189,6 @@ MODEL_VERSIONS = Scope(
 )
 
 # --- logged models ----------------------------------------------------------------------------------------
-
 _logged = t.logged_models.c
 _point = t.logged_model_metrics.c
 

@@ -1,12 +1,6 @@
 """What is known of files, and what versions are made of."""
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    String,
-    Table,
-    Text,
-)
+from sqlalchemy import BigInteger, Column, String, Table, Text
 
 from tiltyard_registry.tables.columns import Millis, metadata
 
@@ -18,7 +12,6 @@ manifests = Table(
     # JSON list of {path, size_bytes, sha256}, in the order that the digest is taken over.
     Column("files", Text, nullable=False),
 )
-
 
 files = Table(
     "files",

@@ -1,14 +1,6 @@
 """What changed."""
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-)
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
 from tiltyard_registry.tables.columns import Id, Millis, metadata
 

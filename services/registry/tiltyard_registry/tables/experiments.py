@@ -1,18 +1,6 @@
 """Experiments, and the logged models in them."""
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Double,
-    ForeignKey,
-    Index,
-    String,
-    Table,
-    Text,
-    false,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, String, Table, Text, false, text
 
 from tiltyard_registry.tables.columns import Id, Millis, child_of, metadata, pairs
 
@@ -28,12 +16,10 @@ experiments = Table(
     sqlite_autoincrement=True,
 )
 
-
 experiment_tags = pairs(
     "experiment_tags",
     Column("experiment_id", child_of("experiments.experiment_id"), primary_key=True, autoincrement=False),
 )
-
 
 logged_models = Table(
     "logged_models",
@@ -53,20 +39,17 @@ logged_models = Table(
     Index("ix_logged_models_name", "experiment_id", "name"),
 )
 
-
 logged_model_params = pairs(
     "logged_model_params",
     Column("model_id", child_of("logged_models.model_id"), primary_key=True),
     key_chars=255,
 )
 
-
 logged_model_tags = pairs(
     "logged_model_tags",
     Column("model_id", child_of("logged_models.model_id"), primary_key=True),
     key_chars=255,
 )
-
 
 logged_model_metrics = Table(
     "logged_model_metrics",

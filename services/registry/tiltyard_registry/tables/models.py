@@ -37,13 +37,11 @@ registered_models = Table(
     sqlite_autoincrement=True,
 )
 
-
 registered_model_tags = pairs(
     "registered_model_tags",
     Column("registered_model_id", child_of("registered_models.id"), primary_key=True, autoincrement=False),
     Index("ix_registered_model_tags_key", "key", "registered_model_id"),
 )
-
 
 model_versions = Table(
     "model_versions",
@@ -76,7 +74,6 @@ model_versions = Table(
     Index("ix_model_versions_last_updated", "last_updated_timestamp"),
 )
 
-
 model_version_tags = Table(
     "model_version_tags",
     metadata,
@@ -92,7 +89,6 @@ model_version_tags = Table(
     Index("ix_model_version_tags_key", "key", "registered_model_id", "version"),
 )
 
-
 registered_model_aliases = Table(
     "registered_model_aliases",
     metadata,
@@ -106,7 +102,6 @@ registered_model_aliases = Table(
     ),
     Index("ix_registered_model_aliases_version", "registered_model_id", "version"),
 )
-
 
 # What scored with a version, as the job itself tells it. Not state of the registry, so no event tells of it.
 batch_jobs = Table(

@@ -1,13 +1,6 @@
 """Catalogs and schemas."""
 
-from sqlalchemy import (
-    Column,
-    ForeignKey,
-    Index,
-    String,
-    Table,
-    Text,
-)
+from sqlalchemy import Column, ForeignKey, Index, String, Table, Text
 
 from tiltyard_registry.tables.columns import Id, Millis, metadata
 
@@ -26,7 +19,6 @@ catalogs = Table(
     Column("updated_at", Millis, nullable=False),
     Column("updated_by", String(255)),
 )
-
 
 schemas = Table(
     "schemas",

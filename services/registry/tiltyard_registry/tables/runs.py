@@ -1,19 +1,6 @@
 """Runs, what is logged to them, and what they read and made."""
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Double,
-    ForeignKey,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    false,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, String, Table, Text, false, text
 
 from tiltyard_registry.tables.columns import Id, Millis, child_of, metadata, pairs, value_head
 
@@ -99,7 +86,6 @@ dataset_input_tags = Table(
     Column("key", String(255), primary_key=True),
     Column("value", Text, nullable=False),
 )
-
 
 model_inputs = Table(
     "model_inputs",

@@ -8,15 +8,7 @@ from typing import NamedTuple
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.names import DEFAULT_CATALOG, DEFAULT_SCHEMA, parse_model_name
-from tiltyard.uri import (
-    AliasUri,
-    DirectoryUri,
-    LatestUri,
-    ModelUri,
-    RegisteredUri,
-    StageUri,
-    parse_model_uri,
-)
+from tiltyard.uri import AliasUri, DirectoryUri, LatestUri, ModelUri, RegisteredUri, StageUri, parse_model_uri
 from tiltyard_serving.settings import Isolation
 
 DEFAULT = "default"

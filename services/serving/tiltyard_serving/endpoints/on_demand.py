@@ -10,12 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tiltyard.errors import (
-    InvalidParameterValue,
-    ResourceDoesNotExist,
-    TemporarilyUnavailable,
-    TiltyardError,
-)
+from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, TemporarilyUnavailable, TiltyardError
 from tiltyard.uri import RegisteredUri, VersionUri
 from tiltyard_serving.endpoints.entities import Entity, registered_uri
 from tiltyard_serving.endpoints.supplier import ModelSupplier

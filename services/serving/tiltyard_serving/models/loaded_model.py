@@ -38,7 +38,6 @@ _ROW_BYTES = 8
 MODEL_RAISED = "Encountered an unexpected error while evaluating the model."
 MODEL_FAILED = f"{MODEL_RAISED} Verify that the serialized input Dataframe is compatible with the model for inference."
 
-
 # By which code says that what it was given is not right.
 _REFUSALS = (ValueError, InvalidParameterValue, BadRequest)
 

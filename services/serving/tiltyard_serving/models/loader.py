@@ -31,9 +31,7 @@ T = TypeVar("T")
 # Each load may need as much memory again as its model.
 LOADS_AT_ONCE = 4
 
-
 _log = logging.getLogger(__name__)
-
 
 _Way = tuple[ModelTarget, Isolation]
 

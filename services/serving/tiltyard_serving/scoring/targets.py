@@ -11,7 +11,6 @@ from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 # How the last word of a path of KServe's V1 protocol ends that asks for predictions.
 PREDICT = ":predict"
 
-
 Find = Callable[[Headers], ScoringTarget]
 
 

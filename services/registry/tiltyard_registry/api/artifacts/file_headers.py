@@ -15,12 +15,9 @@ _TEXT_SUFFIX = re.compile(
     re.IGNORECASE,
 )
 
-
 _ACTIVE = re.compile(r"html|xml|script|svg|shockwave|java", re.IGNORECASE)
 
-
 _TEXT_NAMES = frozenset({"MLmodel", "MLproject"})
-
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 

@@ -109,7 +109,7 @@ async def _check_deletable(
     """The files below `target`, once it is known that no version pins any of it; `path` is what the caller named."""
     below = [entry.path async for entry in artifact_store.list(target, recursive=True)]
     async with database.read() as session:
-        await check_writable(session, who, target)
+        await refuse_pinned(session, who, target, {target} | directories_above([target]))
         await refuse_pinned(session, who, path, directories_above(below))
     return below
 

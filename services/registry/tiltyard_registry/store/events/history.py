@@ -17,12 +17,9 @@ from tiltyard_registry.tables.models import registered_models
 
 DEFAULT_PAGE = 100
 
-
 MAX_PAGE = 1000
 
-
 MAX_PRINCIPAL_CHARS = 255
-
 
 _BEHIND_ALL = 2**63 - 1
 

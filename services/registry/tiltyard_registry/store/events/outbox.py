@@ -16,7 +16,6 @@ from tiltyard_registry.tables.events import events
 CHANNEL = "tiltyard_registry_changes"
 """Where PostgreSQL announces every commit that changed registry state."""
 
-
 _COLUMNS = ("principal", "action", "registered_model_id", "name", "version", "alias", "before", "after", "request_id")
 MAX_SKEW_MS = 60_000
 """So far may the clocks of two servers disagree for times to be in one order with the ids."""

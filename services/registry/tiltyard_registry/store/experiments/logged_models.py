@@ -78,7 +78,7 @@ async def create_logged_model(
     await session.execute(insert(logged_models).values(row))
     await _write(session, logged_model_params, model_id, new_params)
     await _write(session, logged_model_tags, model_id, last_of_each(new_tags))
-    return await _shown(session, who, model_id)
+    return await _shown(session, model_id)
 
 
 async def get_logged_model(session: Session, who: Principal, model_id: str, *, allow_deleted: bool = False) -> Row:
@@ -144,7 +144,7 @@ async def finalize_logged_model(session: Session, who: Principal, model_id: str,
         InvalidParameterValue: the status is none.
     """
     await _change(session, who, model_id, {"status": logged_model_status(status)})
-    return await _shown(session, who, model_id)
+    return await _shown(session, model_id)
 
 
 async def delete_logged_model(session: Session, who: Principal, model_id: str) -> None:
@@ -233,8 +233,9 @@ async def find_logged_model(session: Session, who: Principal, wanted: Privilege,
     return access.admit(who, wanted, row, _missing(model_id), f"the experiment of logged model {model_id}")
 
 
-async def _shown(session: Session, who: Principal, model_id: str) -> Row:
-    return (await with_data(session, [await find_logged_model(session, who, Privilege.READ, model_id)]))[0]
+async def _shown(session: Session, model_id: str) -> Row:
+    """A logged model as this transaction has left it."""
+    return (await with_data(session, await session.all(_BY_ID, {"model_id": model_id})))[0]
 
 
 async def _change(session: Session, who: Principal, model_id: str, values: dict[str, Any]) -> None:

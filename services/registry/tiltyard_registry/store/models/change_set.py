@@ -6,7 +6,7 @@ from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, TiltyardError
 from tiltyard.names import parse_model_name
-from tiltyard_registry.rules.access import SEE, Principal
+from tiltyard_registry.rules.access import SEE, SYSTEM, Principal
 from tiltyard_registry.rules.limits import MAX_CHANGES
 from tiltyard_registry.store.models import aliases, tags
 from tiltyard_registry.store.models.model_rows import lock_model
@@ -39,9 +39,9 @@ async def apply_changes(session: Session, who: Principal, changes: Sequence[Mapp
     # In one order for everybody, so that two batches over the same models never wait for each other.
     names = sorted({parse_model_name(change["name"]).shown for change in changes})
     for name in names:
-        # What is wrong with a name, its change says.
+        # For nobody yet: each change asks for itself, and says what is wrong.
         with suppress(TiltyardError):
-            await lock_model(session, who, SEE, name)
+            await lock_model(session, SYSTEM, SEE, name)
     for number, change in enumerate(changes, 1):
         with _numbered(number, change):
             await _apply(session, who, change)

@@ -57,10 +57,8 @@ _LOG = (
 _INSERT = ", {name} AS ({insert} RETURNING 1)"
 _AFTER = "(SELECT count(*) FROM {name}) >= 0"
 
-
 # To look for each point first takes a third of such a batch's time, and hardly ever finds one.
 _MANY_POINTS = 100
-
 
 _BY_PLACE = itemgetter(0, 2, 3, 1, 4)
 

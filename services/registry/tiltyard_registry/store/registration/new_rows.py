@@ -14,15 +14,10 @@ from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.model_rows import find_model, no_model
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Found, Row, Session, now_ms
-from tiltyard_registry.tables.models import (
-    model_version_tags,
-    model_versions,
-    registered_models,
-)
+from tiltyard_registry.tables.models import model_version_tags, model_versions, registered_models
 
 # Built once: putting a statement together takes longer than most databases take to answer it.
 _INSERT = insert(model_versions)
-
 
 _NEXT = (
     update(registered_models)

@@ -14,6 +14,7 @@ from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store.artifacts import paths
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.models.model_versions import get_model_version
+from tiltyard_registry.store.models.version_rows import shown_version
 from tiltyard_registry.store.registration import freeze, reserved_versions
 from tiltyard_registry.store.registration.create_version import create_model_version
 from tiltyard_registry.store.registration.sources import Location, locate
@@ -58,7 +59,7 @@ async def create_version(
             )
     async with _pinning(database, seen), database.write(request_id=request_id) as session:
         row = await create_model_version(session, who, artifacts, name, new, seen=seen)
-    return await _finished(database, who, artifacts, row)
+    return await _finished(database, artifacts, row)
 
 
 def _pinning(database: Database, seen: Location | None) -> AbstractAsyncContextManager[None]:
@@ -122,10 +123,10 @@ async def finalize_version(
         database.write(request_id=request_id) as session,
     ):
         row = await reserved_versions.finalize_version(session, who, artifacts, name, version)
-    return await _finished(database, who, artifacts, row)
+    return await _finished(database, artifacts, row)
 
 
-async def _finished(database: Database, who: Principal, artifacts: ArtifactRoot, row: Row) -> Row:
+async def _finished(database: Database, artifacts: ArtifactRoot, row: Row) -> Row:
     """The version as it is once its files were read, if that is soon done; the background does the rest."""
     if row["status"] != PENDING or row["pinned_prefix"] is None:
         return row
@@ -133,7 +134,7 @@ async def _finished(database: Database, who: Principal, artifacts: ArtifactRoot,
     try:
         done = await freeze.finish_small(database, artifacts, row)
         async with database.read() as session:
-            return await get_model_version(session, who, row["name"], row["version"])
+            return await shown_version(session, row)
     except Exception as error:
         # It is registered: who is told otherwise would register it again.
         shown = error.message if isinstance(error, TiltyardError) else ""

@@ -11,9 +11,7 @@ from tiltyard_registry.rules.keys import check_length
 # Schemes that name a place elsewhere without `//` behind them, and those that name none at all.
 WITHOUT_HOST = frozenset({"dbfs", "hdfs", "viewfs"})
 
-
 _NO_PLACES = frozenset({"javascript", "data", "vbscript", "about", "blob", prompts.LOCATION.partition(":")[0]})
-
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?!$)")
 

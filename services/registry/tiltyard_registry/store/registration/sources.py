@@ -104,9 +104,9 @@ async def locate(
         return await _of_run(session, artifacts, request, has_files)
     prefix = _proxied(source, scheme)
     if prefix is not None:
-        return await _of_proxy(session, artifacts, request, prefix)
+        return await _of_proxy(session, artifacts, request, logged, prefix)
     if scheme in ("", "file"):
-        return await _of_path(session, artifacts, request)
+        return await _of_path(session, artifacts, request, logged)
     if not names_a_store(source):
         raise request.refuse(
             "Expected 'models:/…', 'runs:/…', 'mlflow-artifacts:/…', or the URI of a directory in an object store."
@@ -215,9 +215,11 @@ async def _of_run(session: Session, artifacts: ArtifactRoot, request: _Request, 
     return _checked(request, location, prefix)
 
 
-async def _of_proxy(session: Session, artifacts: ArtifactRoot, request: _Request, prefix: str) -> Location:
+async def _of_proxy(
+    session: Session, artifacts: ArtifactRoot, request: _Request, logged: Found | None, prefix: str
+) -> Location:
     safe = safe_relative_path(prefix, parameter="source")
-    for root in await _roots(session, request):
+    for root in await _roots(session, request, logged):
         if _is_inside(safe, artifacts.prefix_of(root)):
             return _checked(request, f"{PROXY_SCHEME}:/{safe}", safe)
     raise request.refuse(
@@ -226,12 +228,12 @@ async def _of_proxy(session: Session, artifacts: ArtifactRoot, request: _Request
     )
 
 
-async def _of_path(session: Session, artifacts: ArtifactRoot, request: _Request) -> Location:
+async def _of_path(session: Session, artifacts: ArtifactRoot, request: _Request, logged: Found | None) -> Location:
     path = local_path(request.source)
     if path is not None and path.is_absolute():
         normal = _normal(path)
         prefix = artifacts.prefix_of(normal)
-        for root in await _roots(session, request):
+        for root in await _roots(session, request, logged):
             if prefix is not None and _is_inside(prefix, artifacts.prefix_of(root)):
                 return _checked(request, f"{PROXY_SCHEME}:/{prefix}", prefix)
             directory = local_path(root)
@@ -255,13 +257,9 @@ def _checked(
     return Location(location, prefix, run_id or request.run_id, model_id or request.model_id)
 
 
-async def _roots(session: Session, request: _Request) -> list[str]:
-    roots = []
-    if request.run_id:
-        roots.append((await _run(session, request.who, request.run_id))["artifact_uri"])
-    if request.model_id:
-        roots.append((await _logged_model(session, request.who, request.model_id))["artifact_uri"])
-    return roots
+async def _roots(session: Session, request: _Request, logged: Found | None) -> list[str]:
+    run = await _run(session, request.who, request.run_id) if request.run_id else None
+    return [owner["artifact_uri"] for owner in (run, logged) if owner is not None]
 
 
 async def _run(session: Session, who: Principal, run_id: str) -> Found:

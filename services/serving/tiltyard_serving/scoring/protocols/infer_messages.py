@@ -9,12 +9,7 @@ import numpy as np
 from tiltyard.pyfunc.data_types import Array, DataType, Type
 from tiltyard.pyfunc.format.signature import Signature
 from tiltyard.pyfunc.schema import ColSpec, Schema
-from tiltyard_serving.scoring.protocols.tensors import (
-    BYTES,
-    DATATYPES,
-    OUTPUT,
-    Tensor,
-)
+from tiltyard_serving.scoring.protocols.tensors import BYTES, DATATYPES, OUTPUT, Tensor
 
 
 class RequestedOutput(msgspec.Struct):
