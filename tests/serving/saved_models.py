@@ -206,7 +206,8 @@ def obedient(path: Path) -> None:
         if verb == "sleep":
             time.sleep(float(argument))
         if verb == "until":
-            while not os.path.exists(argument):
+            # Nor when its folder has gone, with the test that it was for: this model serves others too.
+            while os.path.isdir(os.path.dirname(argument)) and not os.path.exists(argument):
                 time.sleep(0.01)
         if verb == "exit":
             sys.exit(3)

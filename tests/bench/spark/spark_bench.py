@@ -13,8 +13,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,18 @@ import numpy as np
 import pandas as pd
 
 import tiltyard
-from tiltyard.spark.scoring.batch_size import unmeasured
-from tiltyard.spark.scoring.score import apply
+
+
+def of_release(name: str, *modules: str) -> Any:
+    """A function of the library, from the first of these modules that the measured release has."""
+    for module in modules:
+        with suppress(ModuleNotFoundError):
+            return getattr(import_module(module), name)
+    raise ModuleNotFoundError(f"{name} is in none of {', '.join(modules)}")
+
+
+unmeasured = of_release("unmeasured", "tiltyard.spark.scoring.batch_size", "tiltyard.spark.batch_size")
+apply = of_release("apply", "tiltyard.spark.scoring.score", "tiltyard.spark.scoring")
 
 Action = Callable[[Any], Any]
 SETTINGS: dict[str, Callable[[Any], AbstractContextManager[None]]] = {

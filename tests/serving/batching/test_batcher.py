@@ -53,7 +53,9 @@ class Doubler:
         self.most_at_once = max(self.at_once, self.most_at_once)
         if self.at_once >= self.together:
             self.are_together.set()
-        self.are_together.wait(PATIENCE_S)
+        # One that is told that it is alone waits for nobody.
+        if self.among[-1:] != [1]:
+            self.are_together.wait(PATIENCE_S)
         if self.pause_s:
             time.sleep(self.pause_s)
         until_s = time.thread_time() + self.work_s
