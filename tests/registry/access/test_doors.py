@@ -15,6 +15,7 @@ from tiltyard_registry.store.artifacts.hashes import HashedUpload
 from tiltyard_registry.store.events import history
 from tiltyard_registry.store.experiments import experiments, logged_models
 from tiltyard_registry.store.models import (
+    aliases,
     batch_jobs,
     change_set,
     model_versions,
@@ -370,3 +371,17 @@ async def test_a_reserved_version_is_ended_by_who_may_create_one(house: House) -
     row = await ask(house, ALICE, reserved_versions.create_pending_version, house.artifacts, MODEL, "x")
     refused = await refusal(house, READER, reserved_versions.finalize_version, house.artifacts, MODEL, row["version"])
     assert refused == f"Principal 'reader' lacks CREATE_MODEL_VERSION on registered model {MODEL}."
+
+
+async def test_what_a_hidden_model_lacks_is_not_told(house: House) -> None:
+    """Who does not see a model hears of it as absent, also when they ask for a version or alias that it has not."""
+    await house.ensure(MODEL)
+    for door, rest in (
+        (model_versions.get_model_version, (9,)),
+        (aliases.get_model_version_by_alias, ("none",)),
+        (aliases.get_model_version_by_alias, ("latest",)),
+        (batch_jobs.list_batch_jobs, (9,)),
+    ):
+        hidden = await refusal(house, READER, door, MODEL, *rest)
+        absent = await refusal(house, READER, door, "acme.ml.gone", *rest)
+        assert hidden.replace(MODEL, "acme.ml.gone") == absent

@@ -98,8 +98,8 @@ def sites() -> Iterator[Site]:
             yield Site(function, node.lineno, _called(node), code)
 
 
-# Asked before the store is, and by the door again within its transaction.
-SECOND_LOOKS = {"registration.new_versions finalize_version"}
+# Asked before the store is, and by the door again within its transaction; or of administrators alone.
+SECOND_LOOKS = {"registration.new_versions finalize_version", "artifacts.files _check_deletable"}
 
 
 def _asks(node: ast.Call) -> bool:
