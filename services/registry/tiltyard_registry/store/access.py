@@ -166,8 +166,8 @@ def _granted(
 ) -> ColumnElement[bool]:
     """Whether one of the privileges in `mask` was granted on what a row belongs to at one level.
 
-    Of one row each grant is looked up by its key. Of many the securables of the caller are collected once, which no
-    row has to wait for: a look-up for each row and level would take thirty times as long.
+    Of one row each grant is looked up by its key. Of many the securables of the caller are collected once, and not
+    looked up for each row and level.
     """
     fitting = (of_caller, _grant.securable_type == int(level), _grant.privilege.bitwise_and(int(mask)) != 0)
     if level is Kind.ROOT:

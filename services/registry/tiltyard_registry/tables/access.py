@@ -9,6 +9,7 @@ grants = Table(
     metadata,
     # One row for each privilege of each principal; the numbers are those of `rules.access`. They name no row by a
     # foreign key, for securables lie in four tables: who deletes a securable deletes what was granted on it.
+    # Experiments that are purged leave theirs behind yet.
     Column("principal_id", BigInteger, primary_key=True, autoincrement=False),
     Column("securable_type", SmallInteger, primary_key=True, autoincrement=False),
     Column("securable_id", BigInteger, primary_key=True, autoincrement=False),
