@@ -10,6 +10,15 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard.names import check_new_name, check_part
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import Kind, Principal
+from tiltyard_registry.rules.events import (
+    CatalogCreated,
+    CatalogUpdated,
+    NamespaceChanged,
+    NamespaceCreated,
+    SchemaCreated,
+    SchemaUpdated,
+    changed,
+)
 from tiltyard_registry.rules.properties import check_properties, with_properties
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
@@ -25,10 +34,12 @@ class Noun(NamedTuple):
     name: str
     kind: Kind
     table: Table
+    created: type[NamespaceCreated]
+    updated: type[NamespaceChanged]
 
 
-CATALOG = Noun("catalog", Kind.CATALOG, catalogs)
-SCHEMA = Noun("schema", Kind.SCHEMA, schemas)
+CATALOG = Noun("catalog", Kind.CATALOG, catalogs, CatalogCreated, CatalogUpdated)
+SCHEMA = Noun("schema", Kind.SCHEMA, schemas, SchemaCreated, SchemaUpdated)
 
 
 async def insert_row(
@@ -47,8 +58,7 @@ async def insert_row(
     with already_exists(_taken(noun, name)):
         id = int(await session.scalar(insert(noun.table).values(row).returning(noun.table.c.id)))
     await access.own(session, who, noun.kind, id)
-    after = said | ({"properties": dict(properties)} if properties else {})
-    outbox.record(session, who, f"create_{noun.name}", name=name, after=after)
+    outbox.record(session, who, noun.created(name, last, said["comment"], dict(properties) if properties else None))
     return id
 
 
@@ -89,15 +99,14 @@ async def change_row(
         if is_built_in:
             raise InvalidParameterValue(f"{noun.name.capitalize()} {name} is built in and cannot be renamed.")
         after["name"] = new_name
-    change = outbox.changed(row, after)
+    change = changed(row, after)
     if change is None:
         return False
     stamp = {"updated_at": now_ms(), "updated_by": who.name}
     above = name.rpartition(".")[0]
     with already_exists(_taken(noun, f"{above}.{new_name}" if above else str(new_name))):
         await session.execute(update(noun.table).where(noun.table.c.id == row["id"]).values(**after, **stamp))
-    before, now = map(with_properties, change)
-    outbox.record(session, who, f"update_{noun.name}", name=name, before=before, after=now)
+    outbox.record(session, who, noun.updated(with_properties(change[0]), with_properties(change[1]), name))
     return "name" in after
 
 

@@ -4,6 +4,7 @@ from sqlalchemy import select, update
 
 from tiltyard.names import parse_model_name
 from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.events import ModelRenamed
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import registered_models
@@ -16,6 +17,4 @@ async def move_models(session: Session, who: Principal, schema_id: int, catalog_
     for row in rows:
         name = parse_model_name(row["name"])._replace(catalog=catalog_name, schema=schema_name).shown
         await session.execute(update(registered_models).where(models.id == row["id"]).values(name=name))
-        outbox.record(
-            session, who, "rename_registered_model", model=row, before={"name": row["name"]}, after={"name": name}
-        )
+        outbox.record(session, who, ModelRenamed(row["name"], name), model=row)
