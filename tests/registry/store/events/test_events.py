@@ -14,12 +14,12 @@ from tests.fixtures.waiting import PATIENCE_S
 from tests.registry.store_house import ALICE, House
 from tiltyard.errors import InvalidParameterValue, TiltyardError
 from tiltyard_registry.rules.events import EVENTS
-from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store import models, namespaces, registration
 from tiltyard_registry.store.events.history import search_events
 from tiltyard_registry.store.models import aliases, change_set, model_versions, registered_models, tags
 from tiltyard_registry.store.namespaces import catalogs, schemas
 from tiltyard_registry.store.registration import create_version, reserved_versions
+from tiltyard_registry.store.registration.create_version import NewVersion
 from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.all_tables import metadata
 

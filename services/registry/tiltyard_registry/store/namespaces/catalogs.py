@@ -10,8 +10,7 @@ from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
 from tiltyard_registry.rules.events import CatalogDeleted, SchemaDeleted
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
-from tiltyard_registry.store.namespaces.namespace_rows import CATALOG, Change, change_row, insert_row
-from tiltyard_registry.store.namespaces.renamed_models import move_models
+from tiltyard_registry.store.namespaces.namespace_rows import CATALOG, Change, change_row, insert_row, move_models
 from tiltyard_registry.store.sql.session import Row, Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs, schemas

@@ -1,18 +1,19 @@
-"""What rows of catalogs and of schemas have in common: how one is inserted, and what of it is changed."""
+"""What rows of catalogs and of schemas have in common: how one is inserted, what is changed, and what follows."""
 
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, insert, update
+from sqlalchemy import Table, insert, select, update
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.names import check_new_name, check_part
+from tiltyard.names import check_new_name, check_part, parse_model_name
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import Kind, Principal
 from tiltyard_registry.rules.events import (
     CatalogCreated,
     CatalogUpdated,
+    ModelRenamed,
     NamespaceChanged,
     NamespaceCreated,
     SchemaCreated,
@@ -23,6 +24,7 @@ from tiltyard_registry.rules.properties import check_properties, with_properties
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.sql.session import Found, Row, Session, already_exists, now_ms
+from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs, schemas
 
 Properties = Mapping[str, str] | None
@@ -108,6 +110,16 @@ async def change_row(
         await session.execute(update(noun.table).where(noun.table.c.id == row["id"]).values(**after, **stamp))
     outbox.record(session, who, noun.updated(with_properties(change[0]), with_properties(change[1]), name))
     return "name" in after
+
+
+async def move_models(session: Session, who: Principal, schema_id: int, catalog_name: str, schema_name: str) -> None:
+    """Gives every model of a schema the name that follows from the schema's new one."""
+    models = registered_models.c
+    rows = await session.all(select(models.id, models.name).where(models.schema_id == schema_id).with_for_update())
+    for row in rows:
+        name = parse_model_name(row["name"])._replace(catalog=catalog_name, schema=schema_name).shown
+        await session.execute(update(registered_models).where(models.id == row["id"]).values(name=name))
+        outbox.record(session, who, ModelRenamed(row["name"], name), model=row)
 
 
 def _taken(noun: Noun, name: str) -> str:

@@ -12,8 +12,7 @@ from tiltyard_registry.rules.events import SchemaDeleted
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.namespaces import catalogs
-from tiltyard_registry.store.namespaces.namespace_rows import SCHEMA, Change, change_row, insert_row
-from tiltyard_registry.store.namespaces.renamed_models import move_models
+from tiltyard_registry.store.namespaces.namespace_rows import SCHEMA, Change, change_row, insert_row, move_models
 from tiltyard_registry.store.sql.session import Row, Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs as catalog_table
