@@ -1,11 +1,10 @@
 """/logged-models…: create, get, finalize, search, tag, delete."""
 
 from tiltyard.wire.mlflow import logged_models as wire
-from tiltyard.wire.tags import Empty, Tag
-from tiltyard_registry.api.framework.replies import replies, reply
+from tiltyard.wire.tags import Empty
+from tiltyard_registry.api.framework.replies import entries, replies, reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.search import Dataset, OrderBy
 from tiltyard_registry.store.experiments import logged_models as store
 from tiltyard_registry.store.experiments.logged_model_data import LoggedModelRow
@@ -22,8 +21,8 @@ async def create_logged_model(session: Session, who: Principal, data: wire.Creat
         name=data.name or None,
         model_type=data.model_type,
         source_run_id=data.source_run_id,
-        params=_entries(data.params),
-        tags=_entries(data.tags),
+        params=entries(data.params),
+        tags=entries(data.tags),
     )
     return _reply(row)
 
@@ -78,7 +77,7 @@ async def set_logged_model_tags(
     session: Session, who: Principal, model_id: str, data: wire.SetLoggedModelTags
 ) -> Empty:
     """Sets tags of a logged model."""
-    await store.set_logged_model_tags(session, who, model_id, _entries(data.tags))
+    await store.set_logged_model_tags(session, who, model_id, entries(data.tags))
     return Empty()
 
 
@@ -94,12 +93,8 @@ async def log_logged_model_params(
     session: Session, who: Principal, model_id: str, data: wire.LogLoggedModelParams
 ) -> Empty:
     """Logs params of a logged model."""
-    await store.log_logged_model_params(session, who, model_id, _entries(data.params))
+    await store.log_logged_model_params(session, who, model_id, entries(data.params))
     return Empty()
-
-
-def _entries(tags: list[Tag]) -> list[Entry]:
-    return [Entry(tag.key, tag.value) for tag in tags]
 
 
 def _reply(row: LoggedModelRow) -> wire.LoggedModelReply:

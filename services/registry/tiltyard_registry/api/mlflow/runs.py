@@ -1,15 +1,15 @@
 """/runs/…: start, get, update, delete, restore, and everything that is logged to a run but metrics alone."""
 
+import msgspec
 from litestar import Response
 from litestar.datastructures import State
 
 from tiltyard.wire.mlflow import runs as wire
 from tiltyard.wire.tags import Empty
 from tiltyard_registry.api.framework.encoded_lists import document
-from tiltyard_registry.api.framework.replies import reply
+from tiltyard_registry.api.framework.replies import entries, reply
 from tiltyard_registry.api.framework.routes import get, post
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.metrics import check_points
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.runs import inputs, legacy_model_log, run_json, run_search
@@ -28,7 +28,7 @@ async def create_run(session: Session, who: Principal, data: wire.CreateRun) -> 
         user_id=data.user_id,
         run_name=data.run_name,
         start_time=data.start_time,
-        tags=[Entry(tag.key, tag.value) for tag in data.tags],
+        tags=entries(data.tags),
     )
     return wire.RunReply(reply(row, wire.Run))
 
@@ -94,8 +94,8 @@ async def log_batch(session: Session, who: Principal, data: wire.LogBatch) -> Em
         who,
         data.run_id,
         metrics=check_points(data.metrics),
-        params=[Entry(param.key, param.value) for param in data.params],
-        tags=[Entry(tag.key, tag.value) for tag in data.tags],
+        params=entries(data.params),
+        tags=entries(data.tags),
     )
     return Empty()
 
@@ -129,16 +129,7 @@ async def log_inputs(session: Session, who: Principal, data: wire.LogInputs) -> 
         who,
         data.run_id,
         dataset_inputs=[
-            inputs.DatasetInput(
-                name=one.dataset.name,
-                digest=one.dataset.digest,
-                source_type=one.dataset.source_type,
-                source=one.dataset.source,
-                schema=one.dataset.schema,
-                profile=one.dataset.profile,
-                tags=tuple(Entry(tag.key, tag.value) for tag in one.tags),
-            )
-            for one in data.datasets
+            inputs.DatasetInput(**msgspec.structs.asdict(one.dataset), tags=entries(one.tags)) for one in data.datasets
         ],
         model_ids=[model.model_id for model in data.models],
     )

@@ -189,43 +189,36 @@ def _model(row: ModelColumns, artifacts: ArtifactRoot) -> wire.RegisteredModelIn
     name = parse_model_name(row["name"])
     return reply(
         {
-            **_stamps(row),
+            **row,
+            **_said(row),
             "name": name.model,
-            "catalog_name": name.catalog,
-            "schema_name": name.schema,
             "full_name": name.full,
             "storage_location": artifacts.model_storage(row["uuid"]),
-            "owner": row["owner"],
-            "created_by": row["created_by"],
         },
         wire.RegisteredModelInfo,
     )
 
 
 def _version(row: VersionRow) -> wire.ModelVersionInfo:
-    name = parse_model_name(row["name"])
     return reply(
         {
-            **_stamps(row),
-            "model_name": name.model,
-            "catalog_name": name.catalog,
-            "schema_name": name.schema,
-            "version": row["version"],
-            "source": row["source"],
+            **row,
+            **_said(row),
+            "model_name": parse_model_name(row["name"]).model,
             "run_id": row["run_id"] or None,
-            "status": row["status"],
-            "storage_location": row["storage_location"],
             "created_by": row["user_id"],
         },
         wire.ModelVersionInfo,
     )
 
 
-def _stamps(row: ModelColumns | VersionRow) -> dict[str, Any]:
+def _said(row: ModelColumns | VersionRow) -> dict[str, Any]:
+    name = parse_model_name(row["name"])
     return {
+        "catalog_name": name.catalog,
+        "schema_name": name.schema,
         "comment": row["description"] or None,
         "created_at": row["creation_timestamp"],
         "updated_at": row["last_updated_timestamp"],
-        "updated_by": row["updated_by"],
         "id": row["uuid"],
     }
