@@ -27,8 +27,7 @@ from tiltyard_registry.rules.limits import UNLIMITED
 from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.one_statement import log_batch as batches
-from tiltyard_registry.store.one_statement.read_run import read_run
-from tiltyard_registry.store.one_statement.read_version import read_version
+from tiltyard_registry.store.one_statement.reads import read_run, read_version
 from tiltyard_registry.store.one_statement.start_run import OutcomeUnknown, start_run
 from tiltyard_registry.store.sql.database import Database
 

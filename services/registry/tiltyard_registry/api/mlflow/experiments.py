@@ -3,7 +3,7 @@
 import msgspec
 
 from tiltyard.wire.mlflow import experiments as wire
-from tiltyard.wire.tags import Empty, Text
+from tiltyard.wire.tags import Text
 from tiltyard_registry.api.framework.replies import entries, replies, reply
 from tiltyard_registry.api.framework.routes import get, post
 from tiltyard_registry.rules.access import Principal
@@ -73,38 +73,33 @@ async def search_experiments_by_query(
 
 
 @post("/experiments/update")
-async def update_experiment(session: Session, who: Principal, data: wire.UpdateExperiment) -> Empty:
+async def update_experiment(session: Session, who: Principal, data: wire.UpdateExperiment) -> None:
     """Gives an experiment another name."""
     await store.rename_experiment(session, who, data.experiment_id, data.new_name)
-    return Empty()
 
 
 @post("/experiments/delete")
-async def delete_experiment(session: Session, who: Principal, data: wire.ExperimentId) -> Empty:
+async def delete_experiment(session: Session, who: Principal, data: wire.ExperimentId) -> None:
     """Marks an experiment and its runs deleted."""
     await store.delete_experiment(session, who, data.experiment_id)
-    return Empty()
 
 
 @post("/experiments/restore")
-async def restore_experiment(session: Session, who: Principal, data: wire.ExperimentId) -> Empty:
+async def restore_experiment(session: Session, who: Principal, data: wire.ExperimentId) -> None:
     """Makes a deleted experiment and its runs active again."""
     await store.restore_experiment(session, who, data.experiment_id)
-    return Empty()
 
 
 @post("/experiments/set-experiment-tag")
-async def set_experiment_tag(session: Session, who: Principal, data: wire.SetExperimentTag) -> Empty:
+async def set_experiment_tag(session: Session, who: Principal, data: wire.SetExperimentTag) -> None:
     """Sets a tag of an experiment."""
     await store.set_experiment_tag(session, who, data.experiment_id, data.key, data.value)
-    return Empty()
 
 
 @post("/experiments/delete-experiment-tag")
-async def delete_experiment_tag(session: Session, who: Principal, data: wire.DeleteExperimentTag) -> Empty:
+async def delete_experiment_tag(session: Session, who: Principal, data: wire.DeleteExperimentTag) -> None:
     """Removes a tag of an experiment."""
     await store.delete_experiment_tag(session, who, data.experiment_id, data.key)
-    return Empty()
 
 
 @post("/experiments/search-datasets")

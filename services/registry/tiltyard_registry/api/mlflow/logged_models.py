@@ -1,7 +1,6 @@
 """/logged-models…: create, get, finalize, search, tag, delete."""
 
 from tiltyard.wire.mlflow import logged_models as wire
-from tiltyard.wire.tags import Empty
 from tiltyard_registry.api.framework.replies import entries, replies, reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
@@ -66,35 +65,29 @@ async def finalize_logged_model(
 
 
 @delete("/logged-models/{model_id:str}")
-async def delete_logged_model(session: Session, who: Principal, model_id: str) -> Empty:
+async def delete_logged_model(session: Session, who: Principal, model_id: str) -> None:
     """Marks a logged model deleted."""
     await store.delete_logged_model(session, who, model_id)
-    return Empty()
 
 
 @patch("/logged-models/{model_id:str}/tags")
-async def set_logged_model_tags(
-    session: Session, who: Principal, model_id: str, data: wire.SetLoggedModelTags
-) -> Empty:
+async def set_logged_model_tags(session: Session, who: Principal, model_id: str, data: wire.SetLoggedModelTags) -> None:
     """Sets tags of a logged model."""
     await store.set_logged_model_tags(session, who, model_id, entries(data.tags))
-    return Empty()
 
 
 @delete("/logged-models/{model_id:str}/tags/{key:path}")
-async def delete_logged_model_tag(session: Session, who: Principal, model_id: str, key: str) -> Empty:
+async def delete_logged_model_tag(session: Session, who: Principal, model_id: str, key: str) -> None:
     """Removes a tag of a logged model."""
     await store.delete_logged_model_tag(session, who, model_id, key.removeprefix("/"))
-    return Empty()
 
 
 @post("/logged-models/{model_id:str}/params")
 async def log_logged_model_params(
     session: Session, who: Principal, model_id: str, data: wire.LogLoggedModelParams
-) -> Empty:
+) -> None:
     """Logs params of a logged model."""
     await store.log_logged_model_params(session, who, model_id, entries(data.params))
-    return Empty()
 
 
 def _reply(row: LoggedModelRow) -> wire.LoggedModelReply:

@@ -82,10 +82,9 @@ async def update_model(
 
 
 @delete("/models/{full_name:str}")
-async def delete_model(session: Session, who: Principal, full_name: str, force: bool = False) -> Empty:
+async def delete_model(session: Session, who: Principal, full_name: str, force: bool = False) -> None:
     """Removes a model; one with versions only with `force`."""
     await registered_models.delete_registered_model(session, who, _full(full_name).full, with_versions=force)
-    return Empty()
 
 
 @post("/models/versions")
@@ -138,10 +137,9 @@ async def update_version(
 
 
 @delete("/models/{full_name:str}/versions/{version:str}")
-async def delete_version(session: Session, who: Principal, full_name: str, version: str) -> Empty:
+async def delete_version(session: Session, who: Principal, full_name: str, version: str) -> None:
     """Removes a version; its number is never used again."""
     await model_versions.delete_model_version(session, who, _full(full_name).full, version)
-    return Empty()
 
 
 @patch("/models/{full_name:str}/versions/{version:str}/finalize")
