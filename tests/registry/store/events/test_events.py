@@ -18,6 +18,7 @@ from tiltyard_registry.store import models, namespaces, registration
 from tiltyard_registry.store.events.history import search_events
 from tiltyard_registry.store.models import aliases, change_set, model_versions, registered_models, tags
 from tiltyard_registry.store.namespaces import catalogs, schemas
+from tiltyard_registry.store.namespaces.namespace_rows import Change
 from tiltyard_registry.store.registration import create_version, reserved_versions
 from tiltyard_registry.store.registration.create_version import NewVersion
 from tiltyard_registry.store.sql.session import Session, now_ms
@@ -28,12 +29,12 @@ Arrange = Callable[[House], Awaitable[None]]
 # Every door that changes the registry: its arguments, and the actions that it must leave in the log.
 DOORS: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any], list[str]]] = [
     (catalogs.create_catalog, ("c",), {}, ["create_catalog"]),
-    (catalogs.update_catalog, ("full",), {"comment": "x"}, ["update_catalog"]),
-    (catalogs.update_catalog, ("full",), {"new_name": "n"}, ["update_catalog", "rename_registered_model"]),
+    (catalogs.update_catalog, ("full", Change(comment="x")), {}, ["update_catalog"]),
+    (catalogs.update_catalog, ("full", Change(new_name="n")), {}, ["update_catalog", "rename_registered_model"]),
     (catalogs.delete_catalog, ("empty",), {"force": True}, ["delete_schema", "delete_catalog"]),
     (schemas.create_schema, ("main", "s"), {}, ["create_schema"]),
-    (schemas.update_schema, ("full", "s"), {"comment": "x"}, ["update_schema"]),
-    (schemas.update_schema, ("full", "s"), {"new_name": "n"}, ["update_schema", "rename_registered_model"]),
+    (schemas.update_schema, ("full", "s", Change(comment="x")), {}, ["update_schema"]),
+    (schemas.update_schema, ("full", "s", Change(new_name="n")), {}, ["update_schema", "rename_registered_model"]),
     (schemas.delete_schema, ("empty", "s"), {}, ["delete_schema"]),
     (
         registered_models.create_registered_model,

@@ -12,7 +12,7 @@ from tiltyard_registry.api.unity.paging import cut, page_size, position_of
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.properties import with_properties
 from tiltyard_registry.store.namespaces import catalogs, schemas
-from tiltyard_registry.store.namespaces.namespace_rows import NamespaceRow
+from tiltyard_registry.store.namespaces.namespace_rows import Change, NamespaceRow
 from tiltyard_registry.store.sql.session import Session
 
 
@@ -45,10 +45,8 @@ async def update_catalog(
     session: Session, who: Principal, name: str, data: namespaces.UpdateCatalog
 ) -> namespaces.CatalogInfo:
     """Changes the comment, the properties or the name of a catalog."""
-    row = await catalogs.update_catalog(
-        session, who, name, new_name=data.new_name, comment=data.comment, properties=data.properties
-    )
-    return _catalog(row)
+    wanted = Change(data.new_name, data.comment, data.properties)
+    return _catalog(await catalogs.update_catalog(session, who, name, wanted))
 
 
 @delete("/catalogs/{name:str}")
@@ -89,11 +87,8 @@ async def update_schema(
     session: Session, who: Principal, full_name: str, data: namespaces.UpdateSchema
 ) -> namespaces.SchemaInfo:
     """Changes the comment, the properties or the name of a schema."""
-    parts = _two_parts(full_name)
-    row = await schemas.update_schema(
-        session, who, *parts, new_name=data.new_name, comment=data.comment, properties=data.properties
-    )
-    return _schema(row)
+    wanted = Change(data.new_name, data.comment, data.properties)
+    return _schema(await schemas.update_schema(session, who, *_two_parts(full_name), wanted))
 
 
 @delete("/schemas/{full_name:str}")

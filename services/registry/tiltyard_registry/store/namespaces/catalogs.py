@@ -60,15 +60,7 @@ async def list_catalogs(session: Session, who: Principal, *, after: str = "", li
     return cast(list[NamespaceRow], await session.all(query.order_by(catalogs.c.name).limit(limit)))
 
 
-async def update_catalog(
-    session: Session,
-    who: Principal,
-    name: str,
-    *,
-    new_name: str | None = None,
-    comment: str | None = None,
-    properties: Mapping[str, str] | None = None,
-) -> NamespaceRow:
+async def update_catalog(session: Session, who: Principal, name: str, wanted: Change) -> NamespaceRow:
     """The catalog with what was given changed; a new name moves every model in it along.
 
     Raises:
@@ -76,13 +68,12 @@ async def update_catalog(
         ResourceAlreadyExists: the new name is taken.
         InvalidParameterValue: nothing to change was given, or the catalog is built in and may not be renamed.
     """
-    wanted = Change(new_name, comment, properties)
     wanted.check()
     row = await find_catalog(session, who, Privilege.MANAGE, name, lock=True)
     if await change_row(session, who, CATALOG, row, name, wanted, is_built_in=name in _BUILT_IN):
         inside = select(schemas.c.id, schemas.c.name).where(schemas.c.catalog_id == row["id"])
         for schema in await session.all(inside):
-            await move_models(session, who, schema["id"], str(new_name), schema["name"])
+            await move_models(session, who, schema["id"], str(wanted.new_name), schema["name"])
     return await _row(session, row["id"])
 
 

@@ -82,9 +82,9 @@ async def insert_row(
 class Change(NamedTuple):
     """What shall be changed; None stays as it is."""
 
-    new_name: str | None
-    comment: str | None
-    properties: Properties
+    new_name: str | None = None
+    comment: str | None = None
+    properties: Properties = None
 
     def check(self) -> None:
         """Passes if anything shall change.

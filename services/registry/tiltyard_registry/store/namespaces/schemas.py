@@ -81,16 +81,7 @@ async def list_schemas(
     return [_shown(row) for row in await session.all(query)]
 
 
-async def update_schema(
-    session: Session,
-    who: Principal,
-    catalog_name: str,
-    name: str,
-    *,
-    new_name: str | None = None,
-    comment: str | None = None,
-    properties: Mapping[str, str] | None = None,
-) -> SchemaRow:
+async def update_schema(session: Session, who: Principal, catalog_name: str, name: str, wanted: Change) -> SchemaRow:
     """The schema with what was given changed; a new name moves every model in it along.
 
     Raises:
@@ -98,12 +89,11 @@ async def update_schema(
         ResourceAlreadyExists: the new name is taken.
         InvalidParameterValue: nothing to change was given, or the schema is built in and may not be renamed.
     """
-    wanted = Change(new_name, comment, properties)
     wanted.check()
     row = await find_schema(session, who, Privilege.MANAGE, catalog_name, name, lock=True)
     is_built_in = (catalog_name, name) in BUILT_IN_SCHEMAS
     if await change_row(session, who, SCHEMA, row, f"{catalog_name}.{name}", wanted, is_built_in=is_built_in):
-        await move_models(session, who, row["id"], catalog_name, str(new_name))
+        await move_models(session, who, row["id"], catalog_name, str(wanted.new_name))
     return await _row(session, row["id"])
 
 
