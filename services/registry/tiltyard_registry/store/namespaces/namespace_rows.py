@@ -13,7 +13,8 @@ from tiltyard_registry.rules.access import Kind, Principal
 from tiltyard_registry.rules.properties import check_properties, with_properties
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
-from tiltyard_registry.store.sql.session import Found, Row, Session, already_exists, now_ms
+from tiltyard_registry.store.sql.availability import already_exists
+from tiltyard_registry.store.sql.session import Found, Row, Session, now_ms
 from tiltyard_registry.tables.namespaces import catalogs, schemas
 
 Properties = Mapping[str, str] | None

@@ -23,8 +23,8 @@ from tiltyard_registry.rules.entries import (
 from tiltyard_registry.rules.metrics import GivenPoint, Point, check_batch, check_points, newest
 from tiltyard_registry.rules.runs import RUN_NAME_TAG
 from tiltyard_registry.store import access
+from tiltyard_registry.store.sql.availability import unknown_when_lost
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import unknown_when_lost
 from tiltyard_registry.tables.runs import runs
 
 # Inserts whose rows are of the one run in `run`; {after} holds an insert back until the one before it has ended.

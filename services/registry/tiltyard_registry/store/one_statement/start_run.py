@@ -13,8 +13,9 @@ from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.rules.runs import NewRun, new_run
 from tiltyard_registry.store import access
 from tiltyard_registry.store.runs.runs import first_row, started
+from tiltyard_registry.store.sql.availability import unknown_when_lost
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import Row, now_ms, unknown_when_lost
+from tiltyard_registry.store.sql.session import Row, now_ms
 from tiltyard_registry.tables.experiments import experiments
 
 # As `rules.experiments.below` for a location that is neither all slashes nor has a query.

@@ -15,6 +15,7 @@ from sqlalchemy.util import greenlet_spawn
 from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_registry.rules.limits import UNLIMITED, Quotas
 from tiltyard_registry.store.sql.availability import DiskFull, unavailable_when_lost, unknown_when_lost
+from tiltyard_registry.store.sql.checkpoints import Checkpoints
 from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S, Connections, abandon, close, engines
 from tiltyard_registry.store.sql.scope_locks import ScopeLocks
 from tiltyard_registry.store.sql.session import Session
@@ -47,6 +48,7 @@ class Database:
         self.scopes = ScopeLocks(self.url)
         """Who may change or pin the files of a scope. They are taken before a session is opened."""
 
+        self._checkpoints = Checkpoints(str(self.url.database)) if self.is_sqlite else None
         self._connections = Connections()
         self._reads, self._writes = engines(self.url, max_connections, self._connections, pool_wait_s)
 
@@ -100,6 +102,8 @@ class Database:
             await abandon(connection, error)
             with unknown_when_lost():
                 raise
+        if self._checkpoints is not None:
+            self._checkpoints.committed()
 
     @asynccontextmanager
     async def driver(self) -> AsyncGenerator[Any]:
@@ -156,6 +160,8 @@ class Database:
     async def close(self) -> None:
         """Gives every connection back, within seconds though the database does not answer."""
         await self.scopes.close()
+        if self._checkpoints is not None:
+            await self._checkpoints.close()
         for engine in (self._reads, self._writes):
             await close(engine, self._connections)
 
