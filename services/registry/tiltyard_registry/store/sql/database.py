@@ -175,8 +175,9 @@ async def _connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
     try:
         yield connection
     finally:
-        # A caller that is cancelled must not take a connection with it.
-        await asyncio.shield(asyncio.ensure_future(_given_back(connection)))
+        # What is whole goes back without a wait. Of the rest, a caller who is cancelled takes nothing along.
+        closing = _given_back(connection)
+        await (asyncio.shield(asyncio.ensure_future(closing)) if connection.invalidated else closing)
 
 
 async def _given_back(connection: AsyncConnection) -> None:
