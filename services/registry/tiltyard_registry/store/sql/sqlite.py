@@ -15,6 +15,13 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection, StreamCursor
 
 _DRIVER = "sqlite+inline"
+_ARGUMENTS: dict[str, Any] = {
+    "check_same_thread": False,
+    "isolation_level": None,
+    # Nobody waits for a lock on the event loop.
+    "timeout": 0,
+    "cached_statements": 512,
+}
 
 
 def sqlite_engine(url: str | URL, **options: Any) -> AsyncEngine:
@@ -24,14 +31,7 @@ def sqlite_engine(url: str | URL, **options: Any) -> AsyncEngine:
     """
     return create_async_engine(
         make_url(url).set(drivername=_DRIVER),
-        connect_args={
-            "factory": InlineConnection,
-            "check_same_thread": False,
-            "isolation_level": None,
-            # Nobody waits for a lock on the event loop.
-            "timeout": 0,
-            "cached_statements": 512,
-        },
+        connect_args={"factory": InlineConnection, **_ARGUMENTS},
         **{"poolclass": AsyncAdaptedQueuePool, **options},
     )
 
@@ -46,6 +46,14 @@ def registry_engine(url: str | URL, *, begin: str | None = None, **options: Any)
     if begin is not None:
         event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
+
+
+def connected(path: str) -> InlineConnection:
+    """A connection to the registry's own database, for who asks it without SQLAlchemy."""
+    connection = InlineConnection(path, **_ARGUMENTS)
+    _configure(connection, None)
+    without_checkpoints(connection, None)
+    return connection
 
 
 def make_private(path: str) -> None:

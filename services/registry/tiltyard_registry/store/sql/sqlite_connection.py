@@ -17,7 +17,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from itertools import islice
 from math import inf
@@ -80,6 +80,10 @@ def _chars(parameters: Iterable[Any]) -> int:
     return sum(len(value) for value in parameters if isinstance(value, str | bytes))
 
 
+class NotAtOnce(Exception):
+    """This is not for the event loop: a thread can do it."""
+
+
 class InlineConnection(sqlite3.Connection):
     """A connection that decides where each statement runs. Outside of SQLAlchemy's greenlets it is an ordinary one."""
 
@@ -135,6 +139,33 @@ class InlineConnection(sqlite3.Connection):
         given, took_s = await_(self.aside(partial(_timed, work)))
         known.learn(key, is_brief=took_s < BUDGET_S)
         return given
+
+    def at_once(self, work: Callable[["InlineConnection"], T], *, is_read: bool) -> T:
+        """What `work` does on this connection, on the event loop.
+
+        Raises:
+            NotAtOnce: nothing was done. It reads for longer than `BUDGET_S`, or another process holds the database.
+        """
+        self._until = perf_counter() + BUDGET_S if is_read else inf
+        try:
+            return work(self)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT or _is_locked(error):
+                raise NotAtOnce from error
+            raise
+        finally:
+            self._until = inf
+
+    @contextmanager
+    def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+        """One transaction: committed on leaving, rolled back on an exception."""
+        self.execute(begin)
+        try:
+            yield
+        except BaseException:
+            super().rollback()
+            raise
+        super().commit()
 
     async def aside(self, work: Work[T], *, may_be_interrupted: bool = True) -> T:
         """What `work` gives in the connection's thread, where it waits for locks."""
