@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 EVERY_S = 0.25
@@ -59,5 +59,4 @@ class Checkpoints:
         """Makes no more of them. The last connection to the database makes one as it closes."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
