@@ -5,7 +5,7 @@ in braces in the path comes from there, and anything else from the query string.
 """
 
 from collections.abc import Callable
-from types import NoneType
+from types import ModuleType, NoneType
 from typing import Annotated, Any, get_args, get_origin
 
 from litestar import handlers
@@ -14,6 +14,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.types import ControllerRouterHandler
 
 from tiltyard_registry.api.framework.binding import Body
 from tiltyard_registry.api.framework.dependencies import DEPENDENCIES
@@ -46,6 +47,16 @@ def patch(path: str | list[str], **options: Any) -> Decorator:
 def delete(path: str | list[str], **options: Any) -> Decorator:
     """A route that removes something; as upstream's do, it may have a body."""
     return _route(handlers.delete, path, options)
+
+
+def handlers_of(*modules: ModuleType) -> list[ControllerRouterHandler]:
+    """Every route that is written in one of the modules, in their order."""
+    return [
+        one
+        for module in modules
+        for one in vars(module).values()
+        if isinstance(one, HTTPRouteHandler) and one.fn.__module__ == module.__name__
+    ]
 
 
 def _route(decorator: Callable[..., Decorator], path: str | list[str], options: dict[str, Any]) -> Decorator:

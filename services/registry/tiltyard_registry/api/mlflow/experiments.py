@@ -1,9 +1,5 @@
 """/experiments/…: create, get, search, rename, tag, delete, restore."""
 
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromQuery, JSONBody
-
 from tiltyard.wire.mlflow.experiments import (
     CreateExperiment,
     CreateExperimentReply,
@@ -30,9 +26,7 @@ from tiltyard_registry.store.sql.session import Session
 
 
 @post("/experiments/create")
-async def create_experiment(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[CreateExperiment]
-) -> CreateExperimentReply:
+async def create_experiment(session: Session, who: Principal, data: CreateExperiment) -> CreateExperimentReply:
     """Creates an experiment."""
     experiment_id = await store.create_experiment(
         session,
@@ -45,39 +39,33 @@ async def create_experiment(
 
 
 @get("/experiments/get")
-async def get_experiment(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], experiment_id: FromQuery[Text]
-) -> ExperimentReply:
+async def get_experiment(read_session: Session, who: Principal, experiment_id: Text) -> ExperimentReply:
     """An experiment by id, active or deleted."""
     return ExperimentReply(reply(await store.get_experiment(read_session, who, experiment_id), Experiment))
 
 
 @get("/experiments/get-by-name")
-async def get_experiment_by_name(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], experiment_name: FromQuery[Text]
-) -> ExperimentReply:
+async def get_experiment_by_name(read_session: Session, who: Principal, experiment_name: Text) -> ExperimentReply:
     """An experiment by name, active or deleted."""
     row = await store.get_experiment_by_name(read_session, who, experiment_name)
     return ExperimentReply(reply(row, Experiment))
 
 
 @post("/experiments/search")
-async def search_experiments(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[SearchExperiments]
-) -> ExperimentsPage:
+async def search_experiments(read_session: Session, who: Principal, data: SearchExperiments) -> ExperimentsPage:
     """Experiments that match a filter, page by page."""
     return await _page(read_session, who, data)
 
 
 @get("/experiments/search")
 async def search_experiments_by_query(
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    max_results: FromQuery[int] = store.DEFAULT_PAGE,
-    page_token: FromQuery[str | None] = None,
-    filter: FromQuery[str | None] = None,
-    order_by: FromQuery[list[str] | None] = None,
-    view_type: FromQuery[str | None] = None,
+    read_session: Session,
+    who: Principal,
+    max_results: int = store.DEFAULT_PAGE,
+    page_token: str | None = None,
+    filter: str | None = None,
+    order_by: list[str] | None = None,
+    view_type: str | None = None,
 ) -> ExperimentsPage:
     """Experiments that match a filter, page by page."""
     data = SearchExperiments(
@@ -104,69 +92,42 @@ async def _page(session: Session, who: Principal, data: SearchExperiments) -> Ex
 
 
 @post("/experiments/update")
-async def update_experiment(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[UpdateExperiment]
-) -> Empty:
+async def update_experiment(session: Session, who: Principal, data: UpdateExperiment) -> Empty:
     """Gives an experiment another name."""
     await store.rename_experiment(session, who, data.experiment_id, data.new_name)
     return Empty()
 
 
 @post("/experiments/delete")
-async def delete_experiment(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[ExperimentId]
-) -> Empty:
+async def delete_experiment(session: Session, who: Principal, data: ExperimentId) -> Empty:
     """Marks an experiment and its runs deleted."""
     await store.delete_experiment(session, who, data.experiment_id)
     return Empty()
 
 
 @post("/experiments/restore")
-async def restore_experiment(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[ExperimentId]
-) -> Empty:
+async def restore_experiment(session: Session, who: Principal, data: ExperimentId) -> Empty:
     """Makes a deleted experiment and its runs active again."""
     await store.restore_experiment(session, who, data.experiment_id)
     return Empty()
 
 
 @post("/experiments/set-experiment-tag")
-async def set_experiment_tag(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[SetExperimentTag]
-) -> Empty:
+async def set_experiment_tag(session: Session, who: Principal, data: SetExperimentTag) -> Empty:
     """Sets a tag of an experiment."""
     await store.set_experiment_tag(session, who, data.experiment_id, data.key, data.value)
     return Empty()
 
 
 @post("/experiments/delete-experiment-tag")
-async def delete_experiment_tag(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[DeleteExperimentTag]
-) -> Empty:
+async def delete_experiment_tag(session: Session, who: Principal, data: DeleteExperimentTag) -> Empty:
     """Removes a tag of an experiment."""
     await store.delete_experiment_tag(session, who, data.experiment_id, data.key)
     return Empty()
 
 
 @post("/experiments/search-datasets")
-async def search_datasets(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[SearchDatasets]
-) -> DatasetSummariesReply:
+async def search_datasets(read_session: Session, who: Principal, data: SearchDatasets) -> DatasetSummariesReply:
     """The datasets that runs of these experiments use."""
     rows = await inputs.search_datasets(read_session, who, data.experiment_ids)
     return DatasetSummariesReply(replies(rows, DatasetSummary))
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_experiment,
-    get_experiment,
-    get_experiment_by_name,
-    search_experiments,
-    search_experiments_by_query,
-    update_experiment,
-    delete_experiment,
-    restore_experiment,
-    set_experiment_tag,
-    delete_experiment_tag,
-    search_datasets,
-]

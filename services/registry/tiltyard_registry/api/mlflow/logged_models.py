@@ -1,9 +1,5 @@
 """/logged-models…: create, get, finalize, search, tag, delete."""
 
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, FromQuery, JSONBody
-
 from tiltyard.wire.mlflow import logged_models as wire
 from tiltyard.wire.tags import Empty, Tag
 from tiltyard_registry.api.framework.replies import replies, reply
@@ -16,9 +12,7 @@ from tiltyard_registry.store.sql.session import Session
 
 
 @post("/logged-models")
-async def create_logged_model(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.CreateLoggedModel]
-) -> wire.LoggedModelReply:
+async def create_logged_model(session: Session, who: Principal, data: wire.CreateLoggedModel) -> wire.LoggedModelReply:
     """Creates a logged model, pending until it is finalized."""
     row = await store.create_logged_model(
         session,
@@ -35,9 +29,7 @@ async def create_logged_model(
 
 @post("/logged-models/search")
 async def search_logged_models(
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    data: JSONBody[wire.SearchLoggedModels],
+    read_session: Session, who: Principal, data: wire.SearchLoggedModels
 ) -> wire.LoggedModelsPage:
     """Logged models that match a filter, page by page."""
     rows, token = await store.search_logged_models(
@@ -59,10 +51,7 @@ async def search_logged_models(
 
 @get("/logged-models/{model_id:str}")
 async def get_logged_model(
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    model_id: FromPath[str],
-    allow_deleted: FromQuery[bool] = False,
+    read_session: Session, who: Principal, model_id: str, allow_deleted: bool = False
 ) -> wire.LoggedModelReply:
     """A logged model with its params, tags and metrics."""
     return _reply(await store.get_logged_model(read_session, who, model_id, allow_deleted=allow_deleted))
@@ -70,19 +59,14 @@ async def get_logged_model(
 
 @patch("/logged-models/{model_id:str}")
 async def finalize_logged_model(
-    session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    model_id: FromPath[str],
-    data: JSONBody[wire.FinalizeLoggedModel],
+    session: Session, who: Principal, model_id: str, data: wire.FinalizeLoggedModel
 ) -> wire.LoggedModelReply:
     """Moves a logged model to READY or UPLOAD_FAILED."""
     return _reply(await store.finalize_logged_model(session, who, model_id, data.status))
 
 
 @delete("/logged-models/{model_id:str}")
-async def delete_logged_model(
-    session: NamedDependency[Session], who: NamedDependency[Principal], model_id: FromPath[str]
-) -> Empty:
+async def delete_logged_model(session: Session, who: Principal, model_id: str) -> Empty:
     """Marks a logged model deleted."""
     await store.delete_logged_model(session, who, model_id)
     return Empty()
@@ -90,10 +74,7 @@ async def delete_logged_model(
 
 @patch("/logged-models/{model_id:str}/tags")
 async def set_logged_model_tags(
-    session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    model_id: FromPath[str],
-    data: JSONBody[wire.SetLoggedModelTags],
+    session: Session, who: Principal, model_id: str, data: wire.SetLoggedModelTags
 ) -> Empty:
     """Sets tags of a logged model."""
     await store.set_logged_model_tags(session, who, model_id, _entries(data.tags))
@@ -101,9 +82,7 @@ async def set_logged_model_tags(
 
 
 @delete("/logged-models/{model_id:str}/tags/{key:path}")
-async def delete_logged_model_tag(
-    session: NamedDependency[Session], who: NamedDependency[Principal], model_id: FromPath[str], key: FromPath[str]
-) -> Empty:
+async def delete_logged_model_tag(session: Session, who: Principal, model_id: str, key: str) -> Empty:
     """Removes a tag of a logged model."""
     await store.delete_logged_model_tag(session, who, model_id, key.removeprefix("/"))
     return Empty()
@@ -111,10 +90,7 @@ async def delete_logged_model_tag(
 
 @post("/logged-models/{model_id:str}/params")
 async def log_logged_model_params(
-    session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    model_id: FromPath[str],
-    data: JSONBody[wire.LogLoggedModelParams],
+    session: Session, who: Principal, model_id: str, data: wire.LogLoggedModelParams
 ) -> Empty:
     """Logs params of a logged model."""
     await store.log_logged_model_params(session, who, model_id, _entries(data.params))
@@ -127,15 +103,3 @@ def _entries(tags: list[Tag]) -> list[Entry]:
 
 def _reply(row: dict[str, object]) -> wire.LoggedModelReply:
     return wire.LoggedModelReply(reply(row, wire.LoggedModel))
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_logged_model,
-    search_logged_models,
-    get_logged_model,
-    finalize_logged_model,
-    delete_logged_model,
-    set_logged_model_tags,
-    delete_logged_model_tag,
-    log_logged_model_params,
-]

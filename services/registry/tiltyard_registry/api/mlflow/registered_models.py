@@ -1,7 +1,6 @@
 """Registered models, their tags and aliases. Paths: /api/2.0/mlflow/registered-models/…"""
 
 import msgspec
-from litestar.handlers import HTTPRouteHandler
 
 from tiltyard.wire.mlflow import registered_models as wire
 from tiltyard.wire.mlflow.model_versions import ModelVersion, ModelVersionReply
@@ -95,13 +94,6 @@ async def set_registered_model_tag(session: Session, who: Principal, data: wire.
     return Empty()
 
 
-@delete("/models/{name:str}")
-async def delete_model(session: Session, who: Principal, name: str, force: bool = False) -> Empty:
-    """Removes a registered model with its versions; one that has aliases only with `force`, and the aliases with it."""
-    await store.delete_registered_model(session, who, name, with_aliases=force)
-    return Empty()
-
-
 @delete("/registered-models/delete-tag")
 async def delete_registered_model_tag(session: Session, who: Principal, data: wire.DeleteRegisteredModelTag) -> Empty:
     """Removes one tag of a registered model; an absent one is no error."""
@@ -138,21 +130,3 @@ async def get_model_version_by_alias(
 
 def _shown(row: Row) -> wire.RegisteredModelReply:
     return wire.RegisteredModelReply(reply(row, wire.RegisteredModel))
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_registered_model,
-    get_registered_model,
-    search_registered_models,
-    update_registered_model,
-    rename_registered_model,
-    delete_registered_model,
-    get_latest_versions,
-    get_latest_versions_by_query,
-    set_registered_model_tag,
-    delete_registered_model_tag,
-    set_registered_model_alias,
-    delete_registered_model_alias,
-    get_model_version_by_alias,
-]
-OWN_HANDLERS: list[HTTPRouteHandler] = [delete_model]

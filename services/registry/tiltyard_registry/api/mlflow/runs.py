@@ -2,9 +2,6 @@
 
 from litestar import Response
 from litestar.datastructures import State
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromQuery, JSONBody
 
 from tiltyard.wire.mlflow import runs as wire
 from tiltyard.wire.tags import Empty
@@ -22,9 +19,7 @@ from tiltyard_registry.store.sql.session import Session
 
 
 @post("/runs/create")
-async def create_run(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.CreateRun]
-) -> wire.RunReply:
+async def create_run(session: Session, who: Principal, data: wire.CreateRun) -> wire.RunReply:
     """Starts a run."""
     row = await store.create_run(
         session,
@@ -39,12 +34,7 @@ async def create_run(
 
 
 @get("/runs/get")
-async def get_run(
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    run_id: FromQuery[str] = "",
-    run_uuid: FromQuery[str] = "",
-) -> wire.RunReply:
+async def get_run(read_session: Session, who: Principal, run_id: str = "", run_uuid: str = "") -> wire.RunReply:
     """A run with its data."""
     row = await store.get_run(read_session, who, either_run_id(run_id, run_uuid))
     return wire.RunReply(reply(row, wire.Run))
@@ -52,10 +42,7 @@ async def get_run(
 
 @post("/runs/search")
 async def search_runs(
-    state: State,
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    data: JSONBody[wire.SearchRuns],
+    state: State, read_session: Session, who: Principal, data: wire.SearchRuns
 ) -> Response[wire.RunsPage]:
     """Runs that match a filter, with their data, page by page."""
     rows, token = await run_search.find_runs(
@@ -72,9 +59,7 @@ async def search_runs(
 
 
 @post("/runs/update")
-async def update_run(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.UpdateRun]
-) -> wire.RunInfoReply:
+async def update_run(session: Session, who: Principal, data: wire.UpdateRun) -> wire.RunInfoReply:
     """Changes status, end time or name of a run."""
     row = await store.update_run(
         session,
@@ -88,27 +73,21 @@ async def update_run(
 
 
 @post("/runs/delete")
-async def delete_run(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.RunId]
-) -> Empty:
+async def delete_run(session: Session, who: Principal, data: wire.RunId) -> Empty:
     """Marks a run deleted."""
     await store.delete_run(session, who, data.run_id)
     return Empty()
 
 
 @post("/runs/restore")
-async def restore_run(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.RunId]
-) -> Empty:
+async def restore_run(session: Session, who: Principal, data: wire.RunId) -> Empty:
     """Makes a deleted run active again."""
     await store.restore_run(session, who, data.run_id)
     return Empty()
 
 
 @post("/runs/log-batch")
-async def log_batch(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogBatch]
-) -> Empty:
+async def log_batch(session: Session, who: Principal, data: wire.LogBatch) -> Empty:
     """Logs metrics, params and tags: all of them, or none."""
     await batches.log_batch(
         session,
@@ -122,36 +101,28 @@ async def log_batch(
 
 
 @post("/runs/log-parameter")
-async def log_param(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogParam]
-) -> Empty:
+async def log_param(session: Session, who: Principal, data: wire.LogParam) -> Empty:
     """Logs one param."""
     await batches.log_param(session, who, either_run_id(data.run_id, data.run_uuid), data.key, data.value)
     return Empty()
 
 
 @post("/runs/set-tag")
-async def set_tag(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.SetRunTag]
-) -> Empty:
+async def set_tag(session: Session, who: Principal, data: wire.SetRunTag) -> Empty:
     """Sets one tag."""
     await batches.set_tag(session, who, either_run_id(data.run_id, data.run_uuid), data.key, data.value)
     return Empty()
 
 
 @post("/runs/delete-tag")
-async def delete_tag(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.DeleteRunTag]
-) -> Empty:
+async def delete_tag(session: Session, who: Principal, data: wire.DeleteRunTag) -> Empty:
     """Removes one tag."""
     await batches.delete_tag(session, who, data.run_id, data.key)
     return Empty()
 
 
 @post("/runs/log-inputs")
-async def log_inputs(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogInputs]
-) -> Empty:
+async def log_inputs(session: Session, who: Principal, data: wire.LogInputs) -> Empty:
     """Links datasets and logged models to a run as its inputs."""
     await inputs.log_inputs(
         session,
@@ -175,35 +146,14 @@ async def log_inputs(
 
 
 @post("/runs/outputs")
-async def log_outputs(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogOutputs]
-) -> Empty:
+async def log_outputs(session: Session, who: Principal, data: wire.LogOutputs) -> Empty:
     """Links logged models to a run as its outputs."""
     await inputs.log_outputs(session, who, data.run_id, [(model.model_id, model.step) for model in data.models])
     return Empty()
 
 
 @post("/runs/log-model")
-async def log_model(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogModel]
-) -> Empty:
+async def log_model(session: Session, who: Principal, data: wire.LogModel) -> Empty:
     """Notes that a run logged a model, as clients before MLflow 3 do."""
     await legacy_model_log.log_model(session, who, data.run_id, data.model_json)
     return Empty()
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_run,
-    get_run,
-    search_runs,
-    update_run,
-    delete_run,
-    restore_run,
-    log_batch,
-    log_param,
-    set_tag,
-    delete_tag,
-    log_inputs,
-    log_outputs,
-    log_model,
-]

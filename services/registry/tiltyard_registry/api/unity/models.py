@@ -8,9 +8,6 @@ Source: unitycatalog, api/all.yaml.
 
 from typing import cast
 
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-
 from tiltyard.errors import InvalidParameterValue, NotImplementedYet, ResourceDoesNotExist
 from tiltyard.names import ModelName, check_version, parse_model_name
 from tiltyard.wire.tags import Empty
@@ -110,11 +107,7 @@ async def create_version(
 
 @get("/models/{full_name:str}/versions")
 async def list_versions(
-    read_session: Session,
-    who: Principal,
-    full_name: str,
-    max_results: int = 0,
-    page_token: str | None = None,
+    read_session: Session, who: Principal, full_name: str, max_results: int = 0, page_token: str | None = None
 ) -> wire.ModelVersionsInfoPage:
     """One page of the versions of a model, by number."""
     name = _full(full_name).full
@@ -156,7 +149,7 @@ async def finalize_version(
     database: Database,
     who: Principal,
     artifacts: ArtifactRoot,
-    request_id: NamedDependency[str | None],
+    request_id: str | None,
     full_name: str,
     version: str,
     data: wire.FinalizeVersion,
@@ -236,19 +229,3 @@ def _stamps(row: Row) -> Row:
         "updated_by": row["updated_by"],
         "id": row["uuid"],
     }
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_model,
-    list_models,
-    get_model,
-    update_model,
-    delete_model,
-    create_version,
-    list_versions,
-    get_version,
-    update_version,
-    delete_version,
-    finalize_version,
-    create_temporary_credentials,
-]

@@ -3,8 +3,6 @@
 Source: unitycatalog, api/all.yaml.
 """
 
-from litestar.handlers import HTTPRouteHandler
-
 from tiltyard.errors import ResourceDoesNotExist
 from tiltyard.wire.tags import Empty, Text
 from tiltyard.wire.unity import namespaces
@@ -70,11 +68,7 @@ async def create_schema(session: Session, who: Principal, data: namespaces.Creat
 
 @get("/schemas")
 async def list_schemas(
-    read_session: Session,
-    who: Principal,
-    catalog_name: Text,
-    max_results: int = 0,
-    page_token: str | None = None,
+    read_session: Session, who: Principal, catalog_name: Text, max_results: int = 0, page_token: str | None = None
 ) -> namespaces.SchemasPage:
     """One page of the schemas of a catalog, by name."""
     limit, listing = page_size(max_results), f"schemas of {catalog_name}"
@@ -122,17 +116,3 @@ def _catalog(row: Row) -> namespaces.CatalogInfo:
 
 def _schema(row: Row) -> namespaces.SchemaInfo:
     return reply({**with_properties(row), "schema_id": row["uuid"]}, namespaces.SchemaInfo)
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_catalog,
-    list_catalogs,
-    get_catalog,
-    update_catalog,
-    delete_catalog,
-    create_schema,
-    list_schemas,
-    get_schema,
-    update_schema,
-    delete_schema,
-]

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from litestar import Response
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
 from tiltyard.names import parse_model_name
@@ -90,13 +89,3 @@ async def list_alias_moves(
 def _state(row: Row) -> Response[AliasState]:
     state = reply(row, AliasState)
     return Response(state, headers={"etag": f'"{state.version}"'})
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    list_aliases,
-    get_alias,
-    set_alias,
-    delete_alias,
-    rollback_alias,
-    list_alias_moves,
-]

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import msgspec
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
 from tiltyard.names import parse_model_name
@@ -12,7 +11,6 @@ from tiltyard.wire.v1.aliases import Changes
 from tiltyard.wire.v1.events import Event, EventsPage
 from tiltyard_registry.api.framework.replies import replies
 from tiltyard_registry.api.framework.routes import get, post
-from tiltyard_registry.api.v1.versions import get_manifest
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.events import history
 from tiltyard_registry.store.models import change_set
@@ -51,6 +49,3 @@ async def search_events(
         page_token=page_token,
     )
     return EventsPage(replies(rows, Event), token)
-
-
-HANDLERS: list[HTTPRouteHandler] = [apply_changes, search_events, get_manifest]

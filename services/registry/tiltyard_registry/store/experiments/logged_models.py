@@ -16,11 +16,16 @@ from tiltyard_registry.rules.entries import (
     last_of_each,
     params_changed,
 )
-from tiltyard_registry.rules.experiments import below, parse_experiment_id
+from tiltyard_registry.rules.experiments import (
+    MAX_MODEL_TYPE_CHARS,
+    MAX_RUN_ID_CHARS,
+    below,
+    check_logged_model_name,
+    parse_experiment_id,
+)
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, logged_model_status
 from tiltyard_registry.rules.limits import check_entries, page_size
-from tiltyard_registry.rules.logged_models import MAX_MODEL_TYPE_CHARS, MAX_RUN_ID_CHARS, check_logged_model_name
 from tiltyard_registry.rules.run_names import invent
 from tiltyard_registry.search import LOGGED_MODELS, Dataset, OrderBy, Page
 from tiltyard_registry.store import access

@@ -1,13 +1,12 @@
 """Aliases: names of versions that move, what they named when, and the way back."""
 
-import json
-
 from sqlalchemy import desc, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import MAX_ALIAS_CHARS, check_new_alias, check_version, is_latest, parse_model_name
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import SEE, Principal, Privilege
+from tiltyard_registry.rules.events import AliasDeleted, AliasMoved
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.events.history import DEFAULT_PAGE, MAX_PAGE, page_of_events
@@ -87,14 +86,14 @@ async def rollback_alias(
     model = await lock_model(session, who, Privilege.SET_ALIAS, name)
     current = await _current(session, model, alias, expected_version)
     moves = await session.all(
-        select(events.c.before)
+        select(events.c.from_version)
         .where(events.c.registered_model_id == model["id"], events.c.alias == alias)
         .order_by(desc(events.c.id))
         .limit(_MAX_STEPS_BACK)
     )
     if current is None and not moves:
         raise no_alias(alias)
-    earlier = [json.loads(move["before"])["version"] for move in moves if move["before"] is not None]
+    earlier = [move["from_version"] for move in moves if move["from_version"] is not None]
     gone = await _missing_versions(session, model, set(earlier))
     for version in earlier:
         if version != current and version not in gone:
@@ -127,17 +126,7 @@ async def alias_history(
     model = await find_model(session, who, SEE, name)
     query = select(events).where(events.c.registered_model_id == model["id"], events.c.alias == alias)
     rows, token = await page_of_events(session, [query], limit, page_token, ("alias", model["id"], alias))
-    return [
-        {
-            "event_id": row["id"],
-            "time": row["time"],
-            "principal": row["principal"],
-            "alias": alias,
-            "from_version": row["before"] and row["before"]["version"],
-            "to_version": row["after"] and row["after"]["version"],
-        }
-        for row in rows
-    ], token
+    return [{**row, "event_id": row["id"]} for row in rows], token
 
 
 async def list_aliases(session: Session, who: Principal, name: str, *, at: int | None = None) -> list[Row]:
@@ -203,7 +192,7 @@ async def drop(session: Session, who: Principal, model: Found, alias: str, versi
     await session.execute(
         registered_model_aliases.delete().where(_alias.registered_model_id == model["id"], _alias.alias == alias)
     )
-    record_alias(session, who, model, alias, version, None)
+    outbox.record(session, who, AliasDeleted(alias, version), model=model)
 
 
 def no_alias(alias: str) -> InvalidParameterValue:
@@ -221,7 +210,7 @@ async def _point(session: Session, who: Principal, model: Found, alias: str, cur
         return
     columns = {"registered_model_id": model["id"], "alias": [alias], "version": version}
     await rowsets.overwrite(session, registered_model_aliases, columns)
-    record_alias(session, who, model, alias, current, version)
+    outbox.record(session, who, AliasMoved(alias, current, version), model=model)
 
 
 async def _current(session: Session, model: Found, alias: str, expected_version: str | int | None) -> int | None:
@@ -246,26 +235,10 @@ async def _missing_versions(session: Session, model: Found, numbers: set[int]) -
 
 
 async def _as_of(session: Session, model: Found, alias: str, at: int) -> int | None:
-    after = await session.scalar(
-        select(events.c.after)
+    version: int | None = await session.scalar(
+        select(events.c.to_version)
         .where(events.c.registered_model_id == model["id"], events.c.alias == alias, events.c.time <= at)
         .order_by(desc(events.c.id))
         .limit(1)
     )
-    return None if after is None else int(json.loads(after)["version"])
-
-
-def record_alias(
-    session: Session, who: Principal, model: Found, alias: str, before: int | None, after: int | None
-) -> None:
-    """Writes the event of one move of an alias, from one version to another, from or to nothing."""
-    outbox.record(
-        session,
-        who,
-        "delete_registered_model_alias" if after is None else "set_registered_model_alias",
-        model=model,
-        version=before if after is None else after,
-        alias=alias,
-        before=None if before is None else {"version": before},
-        after=None if after is None else {"version": after},
-    )
+    return version

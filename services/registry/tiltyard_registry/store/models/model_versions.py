@@ -6,6 +6,7 @@ from tiltyard.errors import ResourceConflict
 from tiltyard.names import check_version, parse_model_name
 from tiltyard_registry.rules import lifecycle, limits
 from tiltyard_registry.rules.access import SEE, Principal, Privilege
+from tiltyard_registry.rules.events import StageChanged, VersionDeleted, VersionUpdated, changed
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.artifacts.artifact_root import is_reserved
 from tiltyard_registry.store.artifacts.manifests import get_manifest as stored_manifest
@@ -13,7 +14,7 @@ from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.aliases import drop
 from tiltyard_registry.store.models.model_rows import touch
-from tiltyard_registry.store.models.registered_models import remembered, shown_aliases
+from tiltyard_registry.store.models.registered_models import shown_aliases
 from tiltyard_registry.store.models.version_rows import (
     change_version,
     find_version,
@@ -97,18 +98,9 @@ async def update_model_version(
     """
     description = limits.check_description(description)
     model, row = await lock_version(session, who, Privilege.CREATE_MODEL_VERSION, name, version)
-    change = outbox.changed(row, {"description": description})
-    if change is not None:
+    if change := changed(row, {"description": description}):
         await change_version(session, who, row, description=description)
-        outbox.record(
-            session,
-            who,
-            "update_model_version",
-            model=model,
-            version=row["version"],
-            before=change[0],
-            after=change[1],
-        )
+        outbox.record(session, who, VersionUpdated(*change, row["version"]), model=model)
     return await shown_version(session, row)
 
 
@@ -147,15 +139,9 @@ async def transition_model_version_stage(
         moves.append((row, target))
     for moved, new_stage in moves:
         await change_version(session, who, moved, current_stage=new_stage)
-        outbox.record(
-            session,
-            who,
-            "transition_model_version_stage",
-            model=model,
-            version=moved["version"],
-            before={"current_stage": moved["current_stage"]},
-            after={"current_stage": new_stage} | ({"comment": comment} if comment else {}),
-        )
+        before = {"current_stage": moved["current_stage"]}
+        after = {"current_stage": new_stage} | ({"comment": comment} if comment else {})
+        outbox.record(session, who, StageChanged(before, after, moved["version"]), model=model)
     if moves:
         await touch(session, who, model)
     return await shown_version(session, row)
@@ -184,11 +170,5 @@ async def delete_model_version(
         await drop(session, who, model, alias, row["version"])
     await session.execute(model_versions.delete().where(is_version(row)))
     await touch(session, who, model)
-    outbox.record(
-        session,
-        who,
-        "delete_model_version",
-        model=model,
-        version=row["version"],
-        before=remembered(before) | ({"aliases": before["aliases"]} if before["aliases"] else {}),
-    )
+    deleted = VersionDeleted.of(before, tags=related_rows.by_key(before["tags"]), aliases=before["aliases"] or None)
+    outbox.record(session, who, deleted, model=model)

@@ -144,6 +144,11 @@ def among_versions(
     return tuple_(model_id, version).in_(members)
 
 
+def by_key(tags: Iterable[Row]) -> dict[str, str]:
+    """Tags as a mapping."""
+    return {tag["key"]: tag["value"] for tag in tags}
+
+
 def location_of(row: Row) -> str:
     """Where the files of a version are read: through our artifact API, or where an external version lies."""
     prefix = row["pinned_prefix"]

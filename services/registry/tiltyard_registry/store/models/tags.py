@@ -6,12 +6,15 @@ from sqlalchemy import Table, and_, select
 
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import Principal, Privilege
+from tiltyard_registry.rules.events import ModelTagDeleted, ModelTagSet, VersionTagDeleted, VersionTagSet
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models.model_rows import lock_model
 from tiltyard_registry.store.models.version_rows import lock_version
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import model_version_tags, registered_model_tags
+
+_Change = tuple[dict[str, str] | None, dict[str, str] | None]
 
 
 async def set_registered_model_tag(session: Session, who: Principal, name: str, key: str, value: str) -> None:
@@ -26,7 +29,7 @@ async def set_registered_model_tag(session: Session, who: Principal, name: str, 
     owner = {"registered_model_id": model["id"]}
     change = await _set(session, registered_model_tags, owner, key, value)
     if change is not None:
-        outbox.record(session, who, "set_registered_model_tag", model=model, **change)
+        outbox.record(session, who, ModelTagSet(*change), model=model)
 
 
 async def delete_registered_model_tag(session: Session, who: Principal, name: str, key: str) -> None:
@@ -39,7 +42,7 @@ async def delete_registered_model_tag(session: Session, who: Principal, name: st
     model = await lock_model(session, who, Privilege.APPLY_TAG, name)
     change = await _delete(session, registered_model_tags, {"registered_model_id": model["id"]}, key)
     if change is not None:
-        outbox.record(session, who, "delete_registered_model_tag", model=model, **change)
+        outbox.record(session, who, ModelTagDeleted(*change), model=model)
 
 
 async def set_model_version_tag(
@@ -56,7 +59,7 @@ async def set_model_version_tag(
     owner = {"registered_model_id": model["id"], "version": row["version"]}
     change = await _set(session, model_version_tags, owner, key, value)
     if change is not None:
-        outbox.record(session, who, "set_model_version_tag", model=model, version=row["version"], **change)
+        outbox.record(session, who, VersionTagSet(*change, row["version"]), model=model)
 
 
 async def delete_model_version_tag(session: Session, who: Principal, name: str, version: str | int, key: str) -> None:
@@ -70,25 +73,25 @@ async def delete_model_version_tag(session: Session, who: Principal, name: str, 
     owner = {"registered_model_id": model["id"], "version": row["version"]}
     change = await _delete(session, model_version_tags, owner, key)
     if change is not None:
-        outbox.record(session, who, "delete_model_version_tag", model=model, version=row["version"], **change)
+        outbox.record(session, who, VersionTagDeleted(*change, row["version"]), model=model)
 
 
-async def _set(session: Session, table: Table, owner: dict[str, int], key: str, value: str) -> dict[str, Any] | None:
+async def _set(session: Session, table: Table, owner: dict[str, int], key: str, value: str) -> _Change | None:
     """What the tag was and is, once it is set; None when it was the same."""
     before = await _value(session, table, owner, key)
     if before == value:
         return None
     await rowsets.overwrite(session, table, {**owner, "key": [key], "value": value})
-    return {"before": None if before is None else {key: before}, "after": {key: value}}
+    return (None if before is None else {key: before}), {key: value}
 
 
-async def _delete(session: Session, table: Table, owner: dict[str, int], key: str) -> dict[str, Any] | None:
+async def _delete(session: Session, table: Table, owner: dict[str, int], key: str) -> _Change | None:
     """What the tag was, once it is gone; None when there was none."""
     before = await _value(session, table, owner, key)
     if before is None:
         return None
     await session.execute(table.delete().where(_is(table, owner, key)))
-    return {"before": {key: before}, "after": None}
+    return {key: before}, None
 
 
 async def _value(session: Session, table: Table, owner: dict[str, int], key: str) -> str | None:

@@ -7,10 +7,10 @@ from sqlalchemy import RowMapping, func, select
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
 from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
+from tiltyard_registry.rules.events import CatalogDeleted, SchemaDeleted
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
-from tiltyard_registry.store.namespaces.namespace_rows import CATALOG, Change, change_row, insert_row
-from tiltyard_registry.store.namespaces.renamed_models import move_models
+from tiltyard_registry.store.namespaces.namespace_rows import CATALOG, Change, change_row, insert_row, move_models
 from tiltyard_registry.store.sql.session import Row, Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs, schemas
@@ -98,13 +98,12 @@ async def delete_catalog(session: Session, who: Principal, name: str, *, force: 
             f"Unable to delete a catalog that is not empty: {name} has {len(inside)} schemas and {models} models."
         )
     for schema in inside:
-        before = {"name": schema["name"], "comment": schema["comment"]}
-        outbox.record(session, who, "delete_schema", name=f"{name}.{schema['name']}", before=before)
+        outbox.record(session, who, SchemaDeleted.of(schema, full_name=f"{name}.{schema['name']}"))
     await session.execute(schemas.delete().where(schemas.c.catalog_id == row["id"]))
     await session.execute(catalogs.delete().where(catalogs.c.id == row["id"]))
     await access.forget(session, Kind.SCHEMA, [schema["id"] for schema in inside])
     await access.forget(session, Kind.CATALOG, [row["id"]])
-    outbox.record(session, who, "delete_catalog", name=name, before={"name": name, "comment": row["comment"]})
+    outbox.record(session, who, CatalogDeleted(name, name, row["comment"]))
 
 
 async def find_catalog(

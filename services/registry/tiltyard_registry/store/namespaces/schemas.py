@@ -8,11 +8,11 @@ from sqlalchemy import RowMapping, func, select
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
 from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
+from tiltyard_registry.rules.events import SchemaDeleted
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.namespaces import catalogs
-from tiltyard_registry.store.namespaces.namespace_rows import SCHEMA, Change, change_row, insert_row
-from tiltyard_registry.store.namespaces.renamed_models import move_models
+from tiltyard_registry.store.namespaces.namespace_rows import SCHEMA, Change, change_row, insert_row, move_models
 from tiltyard_registry.store.sql.session import Row, Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs as catalog_table
@@ -110,9 +110,7 @@ async def delete_schema(session: Session, who: Principal, catalog_name: str, nam
         raise ResourceConflict(f"Unable to delete a schema with existing models: {catalog_name}.{name} has {models}.")
     await session.execute(schemas.delete().where(schemas.c.id == row["id"]))
     await access.forget(session, Kind.SCHEMA, [row["id"]])
-    outbox.record(
-        session, who, "delete_schema", name=f"{catalog_name}.{name}", before={"name": name, "comment": row["comment"]}
-    )
+    outbox.record(session, who, SchemaDeleted(f"{catalog_name}.{name}", name, row["comment"]))
 
 
 async def ensure_schema(session: Session, who: Principal, catalog_name: str, name: str) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping, bindparam, insert, update
 
 from tiltyard_registry.rules import lifecycle
 from tiltyard_registry.rules.access import Principal, Privilege
+from tiltyard_registry.rules.events import VersionCreated
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models import related_rows
@@ -79,9 +80,7 @@ async def insert_version(session: Session, who: Principal, model: Found, row: Ro
             "value": list(tags.values()),
         }
         await rowsets.overwrite(session, model_version_tags, columns)
-    kept = ("source", "run_id", "model_id", "status", "description", "storage_location", "manifest_digest")
-    after = {name: row[name] for name in kept if row[name] is not None} | {"tags": dict(tags)}
-    outbox.record(session, who, "create_model_version", model=model, version=row["version"], after=after)
+    outbox.record(session, who, VersionCreated.of(row, tags=dict(tags)), model=model)
     return {
         "name": model["name"],
         **row,

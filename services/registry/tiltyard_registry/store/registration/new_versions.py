@@ -10,13 +10,12 @@ from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, Tiltyar
 from tiltyard.version_status import PENDING
 from tiltyard_registry.rules import limits, prompts
 from tiltyard_registry.rules.access import Principal, Privilege
-from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store.artifacts import paths
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.models.model_versions import get_model_version
 from tiltyard_registry.store.models.version_rows import shown_version
 from tiltyard_registry.store.registration import freeze, reserved_versions
-from tiltyard_registry.store.registration.create_version import create_model_version
+from tiltyard_registry.store.registration.create_version import NewVersion, create_model_version
 from tiltyard_registry.store.registration.sources import Location, locate
 from tiltyard_registry.store.sql.availability import nothing_done_yet
 from tiltyard_registry.store.sql.database import Database

@@ -8,6 +8,7 @@ from tiltyard.names import parse_model_name
 from tiltyard.version_status import PENDING, READY
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import Principal, Privilege
+from tiltyard_registry.rules.events import VersionFinalized, changed
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.events import outbox
@@ -68,17 +69,8 @@ async def finalize_version(
         "pinned_prefix": prefix,
     }
     await change_version(session, who, row, **after)
-    changed = outbox.changed(row, after)
-    if changed is not None:
-        outbox.record(
-            session,
-            who,
-            "finalize_model_version",
-            model=model,
-            version=row["version"],
-            before=changed[0],
-            after=changed[1],
-        )
+    if change := changed(row, after):
+        outbox.record(session, who, VersionFinalized(*change, row["version"]), model=model)
     return await shown_version(session, row)
 
 
