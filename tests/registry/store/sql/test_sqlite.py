@@ -181,6 +181,26 @@ async def test_a_cancelled_write_leaves_nothing(database: Database) -> None:
         assert await session.scalar(text("SELECT name FROM experiments WHERE experiment_id = 0")) == "Default"
 
 
+async def test_many_brief_statements_leave_others_their_turn(database: Database) -> None:
+    """However many statements follow one another, what else is to be done comes in between."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    async with database.read() as session:
+        for _ in range(3):
+            await session.scalar(TIME)
+        before = turns
+        while turns < before + 10:
+            await session.scalar(TIME)
+    other.cancel()
+
+
 async def test_errors_are_those_of_the_driver(database: Database) -> None:
     """A refused row is an integrity error wherever it ran, and takes the transaction back."""
     for _ in range(3):

@@ -34,6 +34,9 @@ BUSY_TIMEOUT_MS = 30_000
 BUDGET_S = 0.002
 """How long a statement may work on the event loop."""
 
+TURN_S = 0.005
+"""How long statements of a connection may follow one another on the event loop."""
+
 _STEPS = 2_000  # Of SQLite's machine between two looks at the clock: some 50 us.
 _MOST_ROWS = 16
 _MOST_CHARS = 16 * 1024
@@ -90,6 +93,7 @@ class InlineConnection(sqlite3.Connection):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._until = inf
+        self._turn_began_s: float | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._is_long = False  # Whether a thread had part in the transaction.
         self.set_progress_handler(self._is_over, _STEPS)
@@ -104,8 +108,19 @@ class InlineConnection(sqlite3.Connection):
         key = (sql, size.bit_length())
         given = self._read(key, work) if _is_read(sql) else self._write(key, work)
         # SQLAlchemy holds a driver that never waits to be a mistake.
-        await_(_nothing())
+        await_(asyncio.sleep(0) if self._has_had_its_turn() else _nothing())
         return given
+
+    def _has_had_its_turn(self) -> bool:
+        """Whether statements have followed one another for so long that others on the event loop shall have a turn."""
+        if self._turn_began_s is None:
+            self._turn_began_s = perf_counter()
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            return False
+        return perf_counter() - self._turn_began_s > TURN_S
+
+    def _end_turn(self) -> None:
+        self._turn_began_s = None
 
     def _read(self, key: tuple[str, int], work: Work[T]) -> T:
         if _reads.is_brief(key):
