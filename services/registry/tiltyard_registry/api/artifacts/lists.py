@@ -58,10 +58,10 @@ async def _not_direct(session: Session, who: Principal, data: wire.PresignedUrl,
         return InvalidParameterValue("Exactly one of run_id and model_id must be provided.")
     safe_relative_path(data.path, parameter="path")
     if data.run_id:
-        info = (await get_run(session, who, data.run_id))["info"]
+        uri = (await get_run(session, who, data.run_id))["info"]["artifact_uri"]
     else:
-        info = (await get_logged_model(session, who, data.model_id))["info"]
-    scheme = urlsplit(info["artifact_uri"]).scheme
+        uri = (await get_logged_model(session, who, data.model_id))["info"]["artifact_uri"]
+    scheme = urlsplit(uri).scheme
     return InvalidParameterValue(
         f"Presigned {what} is not supported for proxied artifact storage (artifact URI scheme: {scheme})."
     )

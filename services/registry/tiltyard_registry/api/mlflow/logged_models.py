@@ -8,6 +8,7 @@ from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.search import Dataset, OrderBy
 from tiltyard_registry.store.experiments import logged_models as store
+from tiltyard_registry.store.experiments.logged_model_data import LoggedModelRow
 from tiltyard_registry.store.sql.session import Session
 
 
@@ -101,5 +102,5 @@ def _entries(tags: list[Tag]) -> list[Entry]:
     return [Entry(tag.key, tag.value) for tag in tags]
 
 
-def _reply(row: dict[str, object]) -> wire.LoggedModelReply:
+def _reply(row: LoggedModelRow) -> wire.LoggedModelReply:
     return wire.LoggedModelReply(reply(row, wire.LoggedModel))

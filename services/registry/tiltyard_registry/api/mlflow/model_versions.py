@@ -11,10 +11,11 @@ from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.models import model_versions as store
 from tiltyard_registry.store.models import search
 from tiltyard_registry.store.models import tags as registry_tags
+from tiltyard_registry.store.models.related_rows import VersionRow
 from tiltyard_registry.store.registration import new_versions
 from tiltyard_registry.store.registration.create_version import NewVersion
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 
 
 @post("/model-versions/create")
@@ -105,5 +106,5 @@ async def delete_model_version_tag(session: Session, who: Principal, data: wire.
     return Empty()
 
 
-def _shown(row: Row) -> wire.ModelVersionReply:
+def _shown(row: VersionRow) -> wire.ModelVersionReply:
     return wire.ModelVersionReply(reply(row, wire.ModelVersion))

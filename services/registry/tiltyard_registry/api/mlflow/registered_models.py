@@ -10,7 +10,8 @@ from tiltyard_registry.api.framework.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.models import aliases, search, tags
 from tiltyard_registry.store.models import registered_models as store
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.models.related_rows import ModelRow
+from tiltyard_registry.store.sql.session import Session
 
 
 @post("/registered-models/create")
@@ -128,5 +129,5 @@ async def get_model_version_by_alias(
     return ModelVersionReply(reply(row, ModelVersion))
 
 
-def _shown(row: Row) -> wire.RegisteredModelReply:
+def _shown(row: ModelRow) -> wire.RegisteredModelReply:
     return wire.RegisteredModelReply(reply(row, wire.RegisteredModel))

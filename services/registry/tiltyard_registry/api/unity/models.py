@@ -6,7 +6,7 @@ query repeats of the path is not read, but a finalize must not name another vers
 Source: unitycatalog, api/all.yaml.
 """
 
-from typing import cast
+from typing import Any, cast
 
 from tiltyard.errors import InvalidParameterValue, NotImplementedYet, ResourceDoesNotExist
 from tiltyard.names import ModelName, check_version, parse_model_name
@@ -18,9 +18,10 @@ from tiltyard_registry.api.unity.paging import cut, page_size, position_of
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.models import model_versions, registered_models, search
+from tiltyard_registry.store.models.related_rows import ModelColumns, VersionRow
 from tiltyard_registry.store.registration import new_versions, reserved_versions
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 
 _OPERATIONS = ("READ_MODEL_VERSION", "READ_WRITE_MODEL_VERSION")
 
@@ -72,7 +73,6 @@ async def update_model(
     name = _full(full_name)
     if data.comment is None and data.new_name is None:
         raise InvalidParameterValue("No updated fields defined.")
-    row: Row = {}
     if data.comment is not None:
         row = await registered_models.update_registered_model(session, who, name.full, description=data.comment)
     if data.new_name is not None:
@@ -185,7 +185,7 @@ def _full(full_name: str) -> ModelName:
     return parse_model_name(full_name, parameter="full_name")
 
 
-def _model(row: Row, artifacts: ArtifactRoot) -> wire.RegisteredModelInfo:
+def _model(row: ModelColumns, artifacts: ArtifactRoot) -> wire.RegisteredModelInfo:
     name = parse_model_name(row["name"])
     return reply(
         {
@@ -202,7 +202,7 @@ def _model(row: Row, artifacts: ArtifactRoot) -> wire.RegisteredModelInfo:
     )
 
 
-def _version(row: Row) -> wire.ModelVersionInfo:
+def _version(row: VersionRow) -> wire.ModelVersionInfo:
     name = parse_model_name(row["name"])
     return reply(
         {
@@ -221,7 +221,7 @@ def _version(row: Row) -> wire.ModelVersionInfo:
     )
 
 
-def _stamps(row: Row) -> Row:
+def _stamps(row: ModelColumns | VersionRow) -> dict[str, Any]:
     return {
         "comment": row["description"] or None,
         "created_at": row["creation_timestamp"],

@@ -12,7 +12,8 @@ from tiltyard_registry.api.unity.paging import cut, page_size, position_of
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.properties import with_properties
 from tiltyard_registry.store.namespaces import catalogs, schemas
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.namespaces.namespace_rows import NamespaceRow
+from tiltyard_registry.store.sql.session import Session
 
 
 @post("/catalogs")
@@ -110,9 +111,9 @@ def _two_parts(full_name: str) -> tuple[str, str]:
     return catalog, schema
 
 
-def _catalog(row: Row) -> namespaces.CatalogInfo:
+def _catalog(row: NamespaceRow) -> namespaces.CatalogInfo:
     return reply({**with_properties(row), "id": row["uuid"]}, namespaces.CatalogInfo)
 
 
-def _schema(row: Row) -> namespaces.SchemaInfo:
+def _schema(row: schemas.SchemaRow) -> namespaces.SchemaInfo:
     return reply({**with_properties(row), "schema_id": row["uuid"]}, namespaces.SchemaInfo)

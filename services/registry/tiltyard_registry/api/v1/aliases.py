@@ -13,7 +13,8 @@ from tiltyard_registry.api.framework.replies import replies, reply
 from tiltyard_registry.api.framework.routes import delete, get, post, put
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.models import aliases as store
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.models.related_rows import AliasRow
+from tiltyard_registry.store.sql.session import Session
 
 Millis = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -86,6 +87,6 @@ async def list_alias_moves(
     return AliasHistoryPage(replies(rows, AliasMove), token)
 
 
-def _state(row: Row) -> Response[AliasState]:
+def _state(row: AliasRow) -> Response[AliasState]:
     state = reply(row, AliasState)
     return Response(state, headers={"etag": f'"{state.version}"'})

@@ -13,10 +13,10 @@ from tiltyard.wire.tags import Text
 from tiltyard_registry.api.framework.routes import delete, get
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.runs import bulk_deletion
-from tiltyard_registry.store.runs.run_data import with_data
+from tiltyard_registry.store.runs.run_data import RunRow, with_data
 from tiltyard_registry.store.runs.run_search import RunColumns, find_runs, run_columns
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 
 PAGE_RUNS = 500
 
@@ -38,7 +38,7 @@ async def get_runs_as_csv(
     asked: dict[str, Any] = {"filter": filter, "order_by": order_by or (), "max_results": PAGE_RUNS}
     columns = await run_columns(read_session, who, experiment_id, filter=filter)
 
-    async def page(session: Session, token: str | None) -> tuple[list[Row], str | None]:
+    async def page(session: Session, token: str | None) -> tuple[list[RunRow], str | None]:
         rows, token = await find_runs(session, who, [experiment_id], page_token=token, **asked)
         return await with_data(session, rows), token
 
@@ -68,7 +68,7 @@ async def delete_run_tree(session: Session, who: Principal, run_id: str) -> Runs
     return RunsDeleted(await bulk_deletion.delete_run_tree(session, who, run_id))
 
 
-def _line(row: Row, columns: RunColumns) -> list[Any]:
+def _line(row: RunRow, columns: RunColumns) -> list[Any]:
     info, data = row["info"], row["data"]
     tags, params, metrics = ({one["key"]: one["value"] for one in data[kind]} for kind in ("tags", "params", "metrics"))
     return [

@@ -31,9 +31,9 @@ from tiltyard_registry.search import LOGGED_MODELS, Dataset, OrderBy, Page
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events.outbox import deletion_time
 from tiltyard_registry.store.experiments.experiments import find_active_experiment
-from tiltyard_registry.store.experiments.logged_model_data import with_data
+from tiltyard_registry.store.experiments.logged_model_data import LoggedModelRow, with_data
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Row, Session, now_ms
+from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.experiments import logged_model_params, logged_model_tags, logged_models
 
 REGISTRATIONS_TAG = "mlflow.modelVersions"
@@ -54,7 +54,7 @@ async def create_logged_model(
     source_run_id: str = "",
     params: Sequence[Entry] = (),
     tags: Sequence[Entry] = (),
-) -> Row:
+) -> LoggedModelRow:
     """The new logged model, PENDING until finalized. A name is invented when none came; names may repeat.
 
     Raises:
@@ -86,7 +86,9 @@ async def create_logged_model(
     return await _shown(session, model_id)
 
 
-async def get_logged_model(session: Session, who: Principal, model_id: str, *, allow_deleted: bool = False) -> Row:
+async def get_logged_model(
+    session: Session, who: Principal, model_id: str, *, allow_deleted: bool = False
+) -> LoggedModelRow:
     """The logged model with params, tags, metrics and where it is registered.
 
     Raises:
@@ -108,7 +110,7 @@ async def search_logged_models(
     order_by: Sequence[OrderBy] = (),
     max_results: int | None = None,
     page_token: str | None = None,
-) -> tuple[list[Row], str | None]:
+) -> tuple[list[LoggedModelRow], str | None]:
     """One page of the active logged models of these experiments, and the token of the next.
 
     Raises:
@@ -141,7 +143,7 @@ async def search_logged_models(
     return await with_data(session, rows), next_page_token
 
 
-async def finalize_logged_model(session: Session, who: Principal, model_id: str, status: str | int) -> Row:
+async def finalize_logged_model(session: Session, who: Principal, model_id: str, status: str | int) -> LoggedModelRow:
     """The logged model in its new status.
 
     Raises:
@@ -238,7 +240,7 @@ async def find_logged_model(session: Session, who: Principal, wanted: Privilege,
     return access.admit(who, wanted, row, _missing(model_id), f"the experiment of logged model {model_id}")
 
 
-async def _shown(session: Session, model_id: str) -> Row:
+async def _shown(session: Session, model_id: str) -> LoggedModelRow:
     """A logged model as this transaction has left it."""
     return (await with_data(session, await session.all(_BY_ID, {"model_id": model_id})))[0]
 

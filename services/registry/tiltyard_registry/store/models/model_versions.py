@@ -1,5 +1,7 @@
 """Model versions: created once and never changed but for what is said about them."""
 
+from typing import TypedDict
+
 from sqlalchemy import select
 
 from tiltyard.errors import ResourceConflict
@@ -15,6 +17,7 @@ from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.aliases import drop
 from tiltyard_registry.store.models.model_rows import touch
 from tiltyard_registry.store.models.registered_models import shown_aliases
+from tiltyard_registry.store.models.related_rows import VersionRow
 from tiltyard_registry.store.models.version_rows import (
     change_version,
     find_version,
@@ -23,15 +26,35 @@ from tiltyard_registry.store.models.version_rows import (
     no_version,
     shown_version,
 )
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import model_versions
 
 _version = model_versions.c
 
 
+class FileRow(TypedDict):
+    """A file of a version."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class ManifestRow(TypedDict):
+    """What a version is, byte for byte; an external one, and one that is not READY, has no digest and no files."""
+
+    name: str
+    version: int
+    external: bool
+    location: str
+    digest: str | None
+    size_bytes: int | None
+    files: list[FileRow]
+
+
 async def get_model_version(
     session: Session, who: Principal, name: str, version: str | int, *, wanted: Privilege = SEE
-) -> Row:
+) -> VersionRow:
     """One version with its tags and aliases, for somebody who wants to do something to its model.
 
     Raises:
@@ -44,10 +67,8 @@ async def get_model_version(
     return (await related_rows.version_rows(session, [row]))[0]
 
 
-async def get_manifest(session: Session, who: Principal, name: str, version: str | int) -> Row:
-    """What the version is, byte for byte: `{name, version, digest, size_bytes, external, location, files}`.
-
-    An external version, and one that is not READY, has no digest and no files.
+async def get_manifest(session: Session, who: Principal, name: str, version: str | int) -> ManifestRow:
+    """What the version is, byte for byte.
 
     Raises:
         ResourceDoesNotExist: the model or the version is missing.
@@ -57,7 +78,10 @@ async def get_manifest(session: Session, who: Principal, name: str, version: str
     if row["manifest_digest"] is not None:
         manifest = await stored_manifest(session, row["manifest_digest"])
     return {
-        **{key: row[key] for key in ("name", "version", "external", "location")},
+        "name": row["name"],
+        "version": row["version"],
+        "external": row["external"],
+        "location": row["location"],
         "digest": manifest.digest if manifest else None,
         "size_bytes": manifest.size_bytes if manifest else None,
         "files": [
@@ -90,7 +114,7 @@ async def get_storage_location(session: Session, who: Principal, name: str, vers
 
 async def update_model_version(
     session: Session, who: Principal, name: str, version: str | int, *, description: str | None
-) -> Row:
+) -> VersionRow:
     """The version with another description; an absent one clears it.
 
     Raises:
@@ -113,7 +137,7 @@ async def transition_model_version_stage(
     *,
     archive_existing_versions: bool = False,
     comment: str | None = None,
-) -> Row:
+) -> VersionRow:
     """The version in another stage; if asked, every other version that was in that stage is archived.
 
     `comment`, the reason that the caller gives, is kept in the events.

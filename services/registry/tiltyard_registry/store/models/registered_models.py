@@ -24,10 +24,11 @@ from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.model_rows import find_model, lock_model, touch
+from tiltyard_registry.store.models.related_rows import ModelRow, VersionRow
 from tiltyard_registry.store.namespaces import schemas
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.availability import already_exists
-from tiltyard_registry.store.sql.session import Row, Session, now_ms
+from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.models import (
     model_versions,
     registered_model_aliases,
@@ -45,7 +46,7 @@ async def create_registered_model(
     *,
     description: str | None = None,
     tags: Sequence[Mapping[str, str]] = (),
-) -> Row:
+) -> ModelRow:
     """The new model, without versions. Its schema and catalog are created when they are missing.
 
     Raises:
@@ -84,7 +85,7 @@ async def create_registered_model(
     return await _shown(session, model_id)
 
 
-async def get_registered_model(session: Session, who: Principal, name: str) -> Row:
+async def get_registered_model(session: Session, who: Principal, name: str) -> ModelRow:
     """The model with its tags, aliases and the latest version of each stage.
 
     Raises:
@@ -93,7 +94,7 @@ async def get_registered_model(session: Session, who: Principal, name: str) -> R
     return (await related_rows.model_rows(session, [await find_model(session, who, SEE, name)]))[0]
 
 
-async def update_registered_model(session: Session, who: Principal, name: str, *, description: str | None) -> Row:
+async def update_registered_model(session: Session, who: Principal, name: str, *, description: str | None) -> ModelRow:
     """The model with another description; an absent one clears it.
 
     Raises:
@@ -106,7 +107,7 @@ async def update_registered_model(session: Session, who: Principal, name: str, *
     return await _shown(session, model["id"])
 
 
-async def rename_registered_model(session: Session, who: Principal, name: str, new_name: str) -> Row:
+async def rename_registered_model(session: Session, who: Principal, name: str, new_name: str) -> ModelRow:
     """The model under its new name, with its versions, tags and aliases; the schema may be another one.
 
     The name that it has already changes nothing.
@@ -169,7 +170,7 @@ async def delete_registered_model(
 
 async def get_latest_versions(
     session: Session, who: Principal, name: str, stage_names: Sequence[str] = ()
-) -> list[Row]:
+) -> list[VersionRow]:
     """The highest version of each of the stages, of every stage when none is named; with aliases.
 
     Raises:
@@ -187,7 +188,7 @@ def shown_aliases(aliases: Sequence[str]) -> str:
     return ", ".join(f"'{alias}'" for alias in aliases[:_MAX_NAMED]) + more
 
 
-async def _shown(session: Session, model_id: int) -> Row:
+async def _shown(session: Session, model_id: int) -> ModelRow:
     """A model as this transaction has left it."""
     found = await session.all(select(registered_models).where(registered_models.c.id == model_id))
     return (await related_rows.model_rows(session, found))[0]

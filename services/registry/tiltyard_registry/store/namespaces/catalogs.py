@@ -1,6 +1,7 @@
 """Catalogs: the first part of a model's three-part name."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from sqlalchemy import RowMapping, func, select
 
@@ -10,8 +11,15 @@ from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
 from tiltyard_registry.rules.events import CatalogDeleted, SchemaDeleted
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
-from tiltyard_registry.store.namespaces.namespace_rows import CATALOG, Change, change_row, insert_row, move_models
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.namespaces.namespace_rows import (
+    CATALOG,
+    Change,
+    NamespaceRow,
+    change_row,
+    insert_row,
+    move_models,
+)
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs, schemas
 
@@ -25,7 +33,7 @@ async def create_catalog(
     *,
     comment: str | None = None,
     properties: Mapping[str, str] | None = None,
-) -> Row:
+) -> NamespaceRow:
     """The new, empty catalog.
 
     Raises:
@@ -37,19 +45,19 @@ async def create_catalog(
     return await _row(session, await insert_row(session, who, CATALOG, name, comment, properties))
 
 
-async def get_catalog(session: Session, who: Principal, name: str) -> Row:
+async def get_catalog(session: Session, who: Principal, name: str) -> NamespaceRow:
     """One catalog.
 
     Raises:
         ResourceDoesNotExist: it is missing.
     """
-    return dict(await find_catalog(session, who, SEE, name))
+    return cast(NamespaceRow, await find_catalog(session, who, SEE, name))
 
 
-async def list_catalogs(session: Session, who: Principal, *, after: str = "", limit: int) -> list[Row]:
+async def list_catalogs(session: Session, who: Principal, *, after: str = "", limit: int) -> list[NamespaceRow]:
     """At most `limit` catalogs by name, those behind the name `after`."""
     query = select(catalogs).where(catalogs.c.name > after, *access.visible(who, access.CATALOGS))
-    return [dict(row) for row in await session.all(query.order_by(catalogs.c.name).limit(limit))]
+    return cast(list[NamespaceRow], await session.all(query.order_by(catalogs.c.name).limit(limit)))
 
 
 async def update_catalog(
@@ -60,7 +68,7 @@ async def update_catalog(
     new_name: str | None = None,
     comment: str | None = None,
     properties: Mapping[str, str] | None = None,
-) -> Row:
+) -> NamespaceRow:
     """The catalog with what was given changed; a new name moves every model in it along.
 
     Raises:
@@ -125,5 +133,5 @@ async def find_catalog(
     return access.admit(who, wanted, row, missing, f"catalog {name}")
 
 
-async def _row(session: Session, id: int) -> Row:
-    return dict(*await session.all(select(catalogs).where(catalogs.c.id == id)))
+async def _row(session: Session, id: int) -> NamespaceRow:
+    return cast(NamespaceRow, await session.one(select(catalogs).where(catalogs.c.id == id)))

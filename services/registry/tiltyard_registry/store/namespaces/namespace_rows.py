@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from sqlalchemy import Table, insert, select, update
 
@@ -24,11 +24,26 @@ from tiltyard_registry.rules.properties import check_properties, with_properties
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.sql.availability import already_exists
-from tiltyard_registry.store.sql.session import Found, Row, Session, now_ms
+from tiltyard_registry.store.sql.session import Found, Session, now_ms
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs, schemas
 
 Properties = Mapping[str, str] | None
+
+
+class NamespaceRow(TypedDict):
+    """What rows of catalogs and of schemas have."""
+
+    id: int
+    uuid: str
+    name: str
+    comment: str | None
+    properties: str | None
+    owner: str | None
+    created_at: int
+    created_by: str | None
+    updated_at: int
+    updated_by: str | None
 
 
 class Noun(NamedTuple):
@@ -91,7 +106,7 @@ async def change_row(
         ResourceAlreadyExists: the new name is taken.
         InvalidParameterValue: something given is not allowed, or it is built in and may not be renamed.
     """
-    after: Row = {}
+    after: dict[str, Any] = {}
     new_name, comment, properties = wanted
     if comment is not None:
         after["comment"] = limits.check_description(comment)

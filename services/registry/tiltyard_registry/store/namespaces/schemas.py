@@ -1,7 +1,7 @@
 """Schemas: the middle of a model's three-part name."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import RowMapping, func, select
 
@@ -12,13 +12,28 @@ from tiltyard_registry.rules.events import SchemaDeleted
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.namespaces import catalogs
-from tiltyard_registry.store.namespaces.namespace_rows import SCHEMA, Change, change_row, insert_row, move_models
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.namespaces.namespace_rows import (
+    SCHEMA,
+    Change,
+    NamespaceRow,
+    change_row,
+    insert_row,
+    move_models,
+)
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs as catalog_table
 from tiltyard_registry.tables.namespaces import schemas
 
 _SCHEMAS = select(schemas, catalog_table.c.name.label("catalog_name")).join_from(schemas, catalog_table)
+
+
+class SchemaRow(NamespaceRow):
+    """A schema with the name of its catalog."""
+
+    catalog_id: int
+    catalog_name: str
+    full_name: str
 
 
 async def create_schema(
@@ -29,7 +44,7 @@ async def create_schema(
     *,
     comment: str | None = None,
     properties: Mapping[str, str] | None = None,
-) -> Row:
+) -> SchemaRow:
     """The new schema, in a catalog that exists.
 
     Raises:
@@ -43,7 +58,7 @@ async def create_schema(
     return await _row(session, id)
 
 
-async def get_schema(session: Session, who: Principal, catalog_name: str, name: str) -> Row:
+async def get_schema(session: Session, who: Principal, catalog_name: str, name: str) -> SchemaRow:
     """One schema.
 
     Raises:
@@ -54,7 +69,7 @@ async def get_schema(session: Session, who: Principal, catalog_name: str, name: 
 
 async def list_schemas(
     session: Session, who: Principal, catalog_name: str, *, after: str = "", limit: int
-) -> list[Row]:
+) -> list[SchemaRow]:
     """At most `limit` schemas of a catalog by name, those behind the name `after`.
 
     Raises:
@@ -75,7 +90,7 @@ async def update_schema(
     new_name: str | None = None,
     comment: str | None = None,
     properties: Mapping[str, str] | None = None,
-) -> Row:
+) -> SchemaRow:
     """The schema with what was given changed; a new name moves every model in it along.
 
     Raises:
@@ -164,9 +179,9 @@ def _named(catalog_name: str, name: str) -> Any:
     return _SCHEMAS.where(catalog_table.c.name == catalog_name, schemas.c.name == name)
 
 
-async def _row(session: Session, id: int) -> Row:
+async def _row(session: Session, id: int) -> SchemaRow:
     return _shown(*await session.all(_SCHEMAS.where(schemas.c.id == id)))
 
 
-def _shown(row: RowMapping) -> Row:
-    return {**row, "full_name": f"{row['catalog_name']}.{row['name']}"}
+def _shown(row: RowMapping) -> SchemaRow:
+    return cast(SchemaRow, {**row, "full_name": f"{row['catalog_name']}.{row['name']}"})

@@ -12,10 +12,11 @@ from tiltyard_registry.rules.experiments import below, parse_experiment_id
 from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.rules.runs import NewRun, new_run
 from tiltyard_registry.store import access
+from tiltyard_registry.store.runs.run_data import RunRow
 from tiltyard_registry.store.runs.runs import first_row, started
 from tiltyard_registry.store.sql.availability import unknown_when_lost
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import Row, now_ms
+from tiltyard_registry.store.sql.session import now_ms
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.experiments import experiments
 
@@ -54,7 +55,7 @@ async def start_run(
     run_name: str | None = None,
     start_time: int | None = None,
     tags: Sequence[Entry] = (),
-) -> Row | None:
+) -> RunRow | None:
     """The new run, as `runs.create_run` gives it; None when none is started, and that says why.
 
     Raises:

@@ -12,11 +12,12 @@ from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.experiments.logged_models import record_registration
+from tiltyard_registry.store.models.related_rows import VersionRow
 from tiltyard_registry.store.registration.freeze import frozen_digest
 from tiltyard_registry.store.registration.new_rows import insert_version, new_version, next_version
 from tiltyard_registry.store.registration.sources import Location, locate
 from tiltyard_registry.store.registration.sources import is_version as names_version
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 
 
 class NewVersion(NamedTuple):
@@ -41,7 +42,7 @@ async def create_model_version(
     new: NewVersion,
     *,
     seen: Location | None = None,
-) -> Row:
+) -> VersionRow:
     """The model's next version. Its files are pinned where they lie.
 
     A version with the prompt tag is a prompt: it has a text in a tag and no files, and is never served.

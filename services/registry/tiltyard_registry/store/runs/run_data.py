@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -22,7 +22,7 @@ from sqlalchemy import (
 from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.json_text import Fields
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.runs import (
     dataset_input_tags,
     dataset_inputs,
@@ -57,17 +57,42 @@ MODEL_INPUT = {"model_id": model_inputs.c.model_id}
 MODEL_OUTPUT = {name: model_outputs.c[name] for name in ("model_id", "step")}
 
 
-def run_info(row: Mapping[str, Any] | RowMapping) -> Row:
-    """The run's own row as the wire shows it; what is null is left out."""
-    return {**_filled(INFO, [row[column.name] for column in INFO.values()]), "experiment_id": str(row["experiment_id"])}
+class RunInfo(TypedDict, total=False):
+    """A run's own row as the wire shows it; what is null is left out."""
+
+    run_uuid: str
+    run_id: str
+    experiment_id: str
+    run_name: str
+    user_id: str
+    status: str
+    start_time: int
+    artifact_uri: str
+    lifecycle_stage: str
+    end_time: int
 
 
-def _filled(fields: Fields, values: Sequence[Any]) -> Row:
+class RunRow(TypedDict):
+    """A run with what hangs on it, kind by kind: the fields of each are those of the tables above."""
+
+    info: RunInfo
+    data: dict[str, list[dict[str, Any]]]
+    inputs: dict[str, list[dict[str, Any]]]
+    outputs: NotRequired[dict[str, list[dict[str, Any]]]]
+
+
+def run_info(row: Mapping[str, Any] | RowMapping) -> RunInfo:
+    """The run's own row as the wire shows it."""
+    filled = _filled(INFO, [row[column.name] for column in INFO.values()])
+    return cast(RunInfo, filled | {"experiment_id": str(row["experiment_id"])})
+
+
+def _filled(fields: Fields, values: Sequence[Any]) -> dict[str, Any]:
     return {name: value for name, value in zip(fields, values, strict=True) if value is not None}
 
 
-async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
-    """The runs as the wire shows them: `{info, data, inputs, outputs}`, in the order of `rows`."""
+async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[RunRow]:
+    """The runs as the wire shows them, in the order of `rows`."""
     found = {row["id"]: _empty(row) for row in rows}
     if found:
         parameters = rowsets.named(session, "runs", list(found))
@@ -77,7 +102,7 @@ async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
     return list(found.values())
 
 
-def shown_run(row: Mapping[str, Any], execute: Callable[[str, Sequence[Any]], Iterable[Any]]) -> Row:
+def shown_run(row: Mapping[str, Any], execute: Callable[[str, Sequence[Any]], Iterable[Any]]) -> RunRow:
     """One run as `with_data` shows it; `execute` asks SQLite."""
     found = {row["id"]: _empty(row)}
     for add, text in zip(_ADD, _TEXTS, strict=True):
@@ -85,7 +110,7 @@ def shown_run(row: Mapping[str, Any], execute: Callable[[str, Sequence[Any]], It
     return found[row["id"]]
 
 
-def _empty(row: Mapping[str, Any] | RowMapping) -> Row:
+def _empty(row: Mapping[str, Any] | RowMapping) -> RunRow:
     return {
         "info": run_info(row),
         "data": {"metrics": [], "params": [], "tags": []},
@@ -132,14 +157,14 @@ def _statements_of(among: Callable[[ColumnElement[int]], ColumnElement[bool]]) -
     )
 
 
-def _add_metrics(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+def _add_metrics(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     for run, is_nan, *fields in found:
         point = dict(zip(POINT, fields, strict=True))
         point["value"] = shown(point["value"], is_nan)
         runs[run]["data"]["metrics"].append(point)
 
 
-def _add_params(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+def _add_params(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     for run, key, value in found:
         runs[run]["data"]["params"].append({"key": key, "value": value})
 
@@ -149,7 +174,7 @@ def _add_tags(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
         runs[run]["data"]["tags"].append({"key": key, "value": value})
 
 
-def _add_datasets(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+def _add_datasets(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     """One row per tag, one without key for a dataset that has none, ordered by run and dataset."""
     last: tuple[int, int] | None = None
     for run, dataset_id, *fields, key, value in found:
@@ -161,7 +186,7 @@ def _add_datasets(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
             inputs[-1]["tags"].append({"key": key, "value": value})
 
 
-def _add_models(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+def _add_models(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     for is_output, run, model_id, step in found:
         if is_output:
             runs[run]["outputs"]["model_outputs"].append({"model_id": model_id, "step": step})
