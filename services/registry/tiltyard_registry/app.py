@@ -23,8 +23,8 @@ from tiltyard_registry.api.artifacts.pages import artifact_page_routes
 from tiltyard_registry.api.artifacts.proxy import artifact_routes
 from tiltyard_registry.api.framework import errors
 from tiltyard_registry.api.framework.binding import ProtocolRequest
+from tiltyard_registry.api.framework.body_limits import HeldBodies
 from tiltyard_registry.api.framework.dependencies import DEPENDENCIES, Schema
-from tiltyard_registry.api.framework.held_bodies import HeldBodies
 from tiltyard_registry.api.framework.routes import handlers_of
 from tiltyard_registry.api.layers.fast_routes import FastRoutes
 from tiltyard_registry.api.layers.paths import AjaxPrefix, NulBytes

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.registry.api_app import MLFLOW, MODELS, VERSIONS, Api
 from tiltyard_registry.api.layers import fast_routes
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.store.one_statement.read_run import read_run
+from tiltyard_registry.store.one_statement.reads import read_run
 from tiltyard_registry.store.sql.database import Database
 
 RUN, ALIAS = f"{MLFLOW}/runs/get", f"{MODELS}/alias"

@@ -1,10 +1,11 @@
 """Litestar's route decorators with the protocol's habits: every success is HTTP 200, every body a wire Struct.
 
 Handlers are written plainly: an argument that `DEPENDENCIES` names is injected, `data` is the body, what stands
-in braces in the path comes from there, and anything else from the query string.
+in braces in the path comes from there, and anything else from the query string. One that returns None answers `{}`.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from types import ModuleType, NoneType
 from typing import Annotated, Any, get_args, get_origin
 
@@ -16,6 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
+from tiltyard.wire.tags import Empty
 from tiltyard_registry.api.framework.binding import Body
 from tiltyard_registry.api.framework.dependencies import DEPENDENCIES
 
@@ -65,10 +67,23 @@ def _route(decorator: Callable[..., Decorator], path: str | list[str], options: 
         for name, annotation in handler.__annotations__.items():
             if name != "return":
                 handler.__annotations__[name] = _marked(name, annotation, paths)
+        handler = _empty(handler) if handler.__annotations__.get("return", ...) is None else handler
         # Source: the stock client treats 201 and 204 as errors, even with a good body.
         return decorator(path, **{"status_code": 200, "dto": Body, "return_dto": None, **options})(handler)
 
     return decorate
+
+
+def _empty(handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[Empty]]:
+    """A handler that has nothing to tell answers `{}`, as the protocol wants it."""
+    handler.__annotations__["return"] = Empty
+
+    @wraps(handler)
+    async def answer(**arguments: Any) -> Empty:
+        await handler(**arguments)
+        return Empty()
+
+    return answer
 
 
 def _marked(name: str, annotation: Any, paths: list[str]) -> Any:

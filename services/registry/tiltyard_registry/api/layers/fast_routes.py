@@ -16,21 +16,18 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from tiltyard.errors import TemporarilyUnavailable, TiltyardError
 from tiltyard.wire.mlflow import runs as wire
-from tiltyard.wire.tags import Tag
 from tiltyard_registry.api.framework.binding import camel
 from tiltyard_registry.api.framework.dependencies import Schema
 from tiltyard_registry.api.framework.errors import refuse
 from tiltyard_registry.api.framework.raw import Response
-from tiltyard_registry.api.framework.replies import reply
+from tiltyard_registry.api.framework.replies import entries, reply
 from tiltyard_registry.auth.layer import principal_of
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.limits import UNLIMITED
 from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.one_statement import log_batch as batches
-from tiltyard_registry.store.one_statement.read_run import read_run
-from tiltyard_registry.store.one_statement.read_version import read_version
+from tiltyard_registry.store.one_statement.reads import read_run, read_version
 from tiltyard_registry.store.one_statement.start_run import OutcomeUnknown, start_run
 from tiltyard_registry.store.sql.database import Database
 
@@ -89,14 +86,14 @@ async def _create_run(database: Database, who: Principal, body: bytes) -> bytes 
         user_id=data.user_id,
         run_name=data.run_name,
         start_time=data.start_time,
-        tags=_entries(data.tags),
+        tags=entries(data.tags),
     )
     return None if row is None else msgspec.json.encode(wire.RunReply(reply(row, wire.Run)))
 
 
 async def _log_batch(database: Database, who: Principal, body: bytes) -> bytes | None:
     data = _BATCH.decode(body)
-    params, tags = _entries(data.params), _entries(data.tags)
+    params, tags = entries(data.params), entries(data.tags)
     return _done(await batches.log_batch(database, who, data.run_id, data.metrics, params, tags))
 
 
@@ -199,10 +196,6 @@ class FastRoutes:
 
 def _done(is_stored: bool) -> bytes | None:
     return _DONE if is_stored else None
-
-
-def _entries(pairs: list[Tag]) -> list[Entry]:
-    return [Entry(pair.key, pair.value) for pair in pairs]
 
 
 def _needs_care(body: bytes) -> bool:

@@ -1,11 +1,9 @@
 """/logged-models…: create, get, finalize, search, tag, delete."""
 
 from tiltyard.wire.mlflow import logged_models as wire
-from tiltyard.wire.tags import Empty, Tag
-from tiltyard_registry.api.framework.replies import replies, reply
+from tiltyard_registry.api.framework.replies import entries, replies, reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.search import Dataset, OrderBy
 from tiltyard_registry.store.experiments import logged_models as store
 from tiltyard_registry.store.experiments.logged_model_data import LoggedModelRow
@@ -22,8 +20,8 @@ async def create_logged_model(session: Session, who: Principal, data: wire.Creat
         name=data.name or None,
         model_type=data.model_type,
         source_run_id=data.source_run_id,
-        params=_entries(data.params),
-        tags=_entries(data.tags),
+        params=entries(data.params),
+        tags=entries(data.tags),
     )
     return _reply(row)
 
@@ -67,39 +65,29 @@ async def finalize_logged_model(
 
 
 @delete("/logged-models/{model_id:str}")
-async def delete_logged_model(session: Session, who: Principal, model_id: str) -> Empty:
+async def delete_logged_model(session: Session, who: Principal, model_id: str) -> None:
     """Marks a logged model deleted."""
     await store.delete_logged_model(session, who, model_id)
-    return Empty()
 
 
 @patch("/logged-models/{model_id:str}/tags")
-async def set_logged_model_tags(
-    session: Session, who: Principal, model_id: str, data: wire.SetLoggedModelTags
-) -> Empty:
+async def set_logged_model_tags(session: Session, who: Principal, model_id: str, data: wire.SetLoggedModelTags) -> None:
     """Sets tags of a logged model."""
-    await store.set_logged_model_tags(session, who, model_id, _entries(data.tags))
-    return Empty()
+    await store.set_logged_model_tags(session, who, model_id, entries(data.tags))
 
 
 @delete("/logged-models/{model_id:str}/tags/{key:path}")
-async def delete_logged_model_tag(session: Session, who: Principal, model_id: str, key: str) -> Empty:
+async def delete_logged_model_tag(session: Session, who: Principal, model_id: str, key: str) -> None:
     """Removes a tag of a logged model."""
     await store.delete_logged_model_tag(session, who, model_id, key.removeprefix("/"))
-    return Empty()
 
 
 @post("/logged-models/{model_id:str}/params")
 async def log_logged_model_params(
     session: Session, who: Principal, model_id: str, data: wire.LogLoggedModelParams
-) -> Empty:
+) -> None:
     """Logs params of a logged model."""
-    await store.log_logged_model_params(session, who, model_id, _entries(data.params))
-    return Empty()
-
-
-def _entries(tags: list[Tag]) -> list[Entry]:
-    return [Entry(tag.key, tag.value) for tag in tags]
+    await store.log_logged_model_params(session, who, model_id, entries(data.params))
 
 
 def _reply(row: LoggedModelRow) -> wire.LoggedModelReply:

@@ -4,7 +4,7 @@ from litestar import Response
 from litestar.datastructures import State
 
 from tiltyard.wire.mlflow.runs import LogMetric, MetricOut, MetricsPage, MetricsReply
-from tiltyard.wire.tags import Empty, Text
+from tiltyard.wire.tags import Text
 from tiltyard_registry.api.framework.encoded_lists import document
 from tiltyard_registry.api.framework.replies import replies
 from tiltyard_registry.api.framework.routes import get, post
@@ -16,7 +16,7 @@ from tiltyard_registry.store.sql.session import Session
 
 
 @post("/runs/log-metric")
-async def log_metric(session: Session, who: Principal, data: LogMetric) -> Empty:
+async def log_metric(session: Session, who: Principal, data: LogMetric) -> None:
     """Logs one point of a metric."""
     point = check_point(
         data.key,
@@ -28,7 +28,6 @@ async def log_metric(session: Session, who: Principal, data: LogMetric) -> Empty
         dataset_digest=data.dataset_digest,
     )
     await log_batch.log_metric(session, who, either_run_id(data.run_id, data.run_uuid), point)
-    return Empty()
 
 
 @get("/metrics/get-history")

@@ -3,7 +3,7 @@
 import msgspec
 
 from tiltyard.wire.mlflow import model_versions as wire
-from tiltyard.wire.tags import Empty, Text
+from tiltyard.wire.tags import Text
 from tiltyard_registry.api.framework.replies import replies, reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
@@ -78,10 +78,9 @@ async def transition_model_version_stage(
 
 
 @delete("/model-versions/delete")
-async def delete_model_version(session: Session, who: Principal, data: wire.DeleteModelVersion) -> Empty:
+async def delete_model_version(session: Session, who: Principal, data: wire.DeleteModelVersion) -> None:
     """Removes a version and the aliases that name it; its number is never used again."""
     await store.delete_model_version(session, who, data.name, data.version)
-    return Empty()
 
 
 @get("/model-versions/get-download-uri")
@@ -93,17 +92,15 @@ async def get_model_version_download_uri(
 
 
 @post("/model-versions/set-tag")
-async def set_model_version_tag(session: Session, who: Principal, data: wire.SetModelVersionTag) -> Empty:
+async def set_model_version_tag(session: Session, who: Principal, data: wire.SetModelVersionTag) -> None:
     """Sets one tag of a version."""
     await registry_tags.set_model_version_tag(session, who, data.name, data.version, data.key, data.value)
-    return Empty()
 
 
 @delete("/model-versions/delete-tag")
-async def delete_model_version_tag(session: Session, who: Principal, data: wire.DeleteModelVersionTag) -> Empty:
+async def delete_model_version_tag(session: Session, who: Principal, data: wire.DeleteModelVersionTag) -> None:
     """Removes one tag of a version; an absent one is no error."""
     await registry_tags.delete_model_version_tag(session, who, data.name, data.version, data.key)
-    return Empty()
 
 
 def _shown(row: VersionRow) -> wire.ModelVersionReply:

@@ -4,7 +4,7 @@ import msgspec
 
 from tiltyard.wire.mlflow import registered_models as wire
 from tiltyard.wire.mlflow.model_versions import ModelVersion, ModelVersionReply
-from tiltyard.wire.tags import Empty, Text
+from tiltyard.wire.tags import Text
 from tiltyard_registry.api.framework.replies import replies, reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
@@ -64,10 +64,9 @@ async def rename_registered_model(
 
 
 @delete("/registered-models/delete")
-async def delete_registered_model(session: Session, who: Principal, data: wire.DeleteRegisteredModel) -> Empty:
+async def delete_registered_model(session: Session, who: Principal, data: wire.DeleteRegisteredModel) -> None:
     """Removes a registered model with all its versions."""
     await store.delete_registered_model(session, who, data.name)
-    return Empty()
 
 
 @post("/registered-models/get-latest-versions")
@@ -89,35 +88,31 @@ async def get_latest_versions_by_query(
 
 
 @post("/registered-models/set-tag")
-async def set_registered_model_tag(session: Session, who: Principal, data: wire.SetRegisteredModelTag) -> Empty:
+async def set_registered_model_tag(session: Session, who: Principal, data: wire.SetRegisteredModelTag) -> None:
     """Sets one tag of a registered model."""
     await tags.set_registered_model_tag(session, who, data.name, data.key, data.value)
-    return Empty()
 
 
 @delete("/registered-models/delete-tag")
-async def delete_registered_model_tag(session: Session, who: Principal, data: wire.DeleteRegisteredModelTag) -> Empty:
+async def delete_registered_model_tag(session: Session, who: Principal, data: wire.DeleteRegisteredModelTag) -> None:
     """Removes one tag of a registered model; an absent one is no error."""
     await tags.delete_registered_model_tag(session, who, data.name, data.key)
-    return Empty()
 
 
 @post("/registered-models/alias")
 async def set_registered_model_alias(
     session: Session, who: Principal, data: wire.SetRegisteredModelAlias, expected_version: str | None
-) -> Empty:
+) -> None:
     """Has an alias name a version. With `If-Match: "3"` only if it names version 3 now."""
     await aliases.set_alias(session, who, data.name, data.alias, data.version, expected_version=expected_version)
-    return Empty()
 
 
 @delete("/registered-models/alias")
 async def delete_registered_model_alias(
     session: Session, who: Principal, data: wire.DeleteRegisteredModelAlias, expected_version: str | None
-) -> Empty:
+) -> None:
     """Removes an alias; an absent one is no error."""
     await aliases.delete_alias(session, who, data.name, data.alias, expected_version=expected_version)
-    return Empty()
 
 
 @get("/registered-models/alias")

@@ -82,10 +82,9 @@ async def update_model(
 
 
 @delete("/models/{full_name:str}")
-async def delete_model(session: Session, who: Principal, full_name: str, force: bool = False) -> Empty:
+async def delete_model(session: Session, who: Principal, full_name: str, force: bool = False) -> None:
     """Removes a model; one with versions only with `force`."""
     await registered_models.delete_registered_model(session, who, _full(full_name).full, with_versions=force)
-    return Empty()
 
 
 @post("/models/versions")
@@ -138,10 +137,9 @@ async def update_version(
 
 
 @delete("/models/{full_name:str}/versions/{version:str}")
-async def delete_version(session: Session, who: Principal, full_name: str, version: str) -> Empty:
+async def delete_version(session: Session, who: Principal, full_name: str, version: str) -> None:
     """Removes a version; its number is never used again."""
     await model_versions.delete_model_version(session, who, _full(full_name).full, version)
-    return Empty()
 
 
 @patch("/models/{full_name:str}/versions/{version:str}/finalize")
@@ -189,43 +187,36 @@ def _model(row: ModelColumns, artifacts: ArtifactRoot) -> wire.RegisteredModelIn
     name = parse_model_name(row["name"])
     return reply(
         {
-            **_stamps(row),
+            **row,
+            **_said(row),
             "name": name.model,
-            "catalog_name": name.catalog,
-            "schema_name": name.schema,
             "full_name": name.full,
             "storage_location": artifacts.model_storage(row["uuid"]),
-            "owner": row["owner"],
-            "created_by": row["created_by"],
         },
         wire.RegisteredModelInfo,
     )
 
 
 def _version(row: VersionRow) -> wire.ModelVersionInfo:
-    name = parse_model_name(row["name"])
     return reply(
         {
-            **_stamps(row),
-            "model_name": name.model,
-            "catalog_name": name.catalog,
-            "schema_name": name.schema,
-            "version": row["version"],
-            "source": row["source"],
+            **row,
+            **_said(row),
+            "model_name": parse_model_name(row["name"]).model,
             "run_id": row["run_id"] or None,
-            "status": row["status"],
-            "storage_location": row["storage_location"],
             "created_by": row["user_id"],
         },
         wire.ModelVersionInfo,
     )
 
 
-def _stamps(row: ModelColumns | VersionRow) -> dict[str, Any]:
+def _said(row: ModelColumns | VersionRow) -> dict[str, Any]:
+    name = parse_model_name(row["name"])
     return {
+        "catalog_name": name.catalog,
+        "schema_name": name.schema,
         "comment": row["description"] or None,
         "created_at": row["creation_timestamp"],
         "updated_at": row["last_updated_timestamp"],
-        "updated_by": row["updated_by"],
         "id": row["uuid"],
     }

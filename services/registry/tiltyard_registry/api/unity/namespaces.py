@@ -4,7 +4,7 @@ Source: unitycatalog, api/all.yaml.
 """
 
 from tiltyard.errors import ResourceDoesNotExist
-from tiltyard.wire.tags import Empty, Text
+from tiltyard.wire.tags import Text
 from tiltyard.wire.unity import namespaces
 from tiltyard_registry.api.framework.replies import reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
@@ -52,10 +52,9 @@ async def update_catalog(
 
 
 @delete("/catalogs/{name:str}")
-async def delete_catalog(session: Session, who: Principal, name: str, force: bool = False) -> Empty:
+async def delete_catalog(session: Session, who: Principal, name: str, force: bool = False) -> None:
     """Removes a catalog; with `force` its empty schemas go with it."""
     await catalogs.delete_catalog(session, who, name, force=force)
-    return Empty()
 
 
 @post("/schemas")
@@ -98,10 +97,9 @@ async def update_schema(
 
 
 @delete("/schemas/{full_name:str}")
-async def delete_schema(session: Session, who: Principal, full_name: str) -> Empty:
+async def delete_schema(session: Session, who: Principal, full_name: str) -> None:
     """Removes an empty schema."""
     await schemas.delete_schema(session, who, *_two_parts(full_name))
-    return Empty()
 
 
 def _two_parts(full_name: str) -> tuple[str, str]:

@@ -6,7 +6,6 @@ from litestar import Response
 from msgspec import Meta
 
 from tiltyard.names import parse_model_name
-from tiltyard.wire.tags import Empty
 from tiltyard.wire.v1.aliases import AliasesReply, AliasHistoryPage, AliasMove, AliasState, SetAlias
 from tiltyard_registry.api.framework.blocking_query import BlockingQuery
 from tiltyard_registry.api.framework.replies import replies, reply
@@ -57,10 +56,9 @@ async def set_alias(
 
 
 @delete("/models/{name:str}/aliases/{alias:str}")
-async def delete_alias(session: Session, who: Principal, name: str, alias: str, expected_version: str | None) -> Empty:
+async def delete_alias(session: Session, who: Principal, name: str, alias: str, expected_version: str | None) -> None:
     """Removes an alias; an absent one is no error."""
     await store.delete_alias(session, who, name, alias, expected_version=expected_version)
-    return Empty()
 
 
 @post("/models/{name:str}/aliases/{alias:str}/rollback")

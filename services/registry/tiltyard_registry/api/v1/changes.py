@@ -6,7 +6,6 @@ import msgspec
 from msgspec import Meta
 
 from tiltyard.names import parse_model_name
-from tiltyard.wire.tags import Empty
 from tiltyard.wire.v1.aliases import Changes
 from tiltyard.wire.v1.events import Event, EventsPage
 from tiltyard_registry.api.framework.replies import replies
@@ -20,10 +19,9 @@ Millis = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 @post("/changes")
-async def apply_changes(session: Session, who: Principal, data: Changes) -> Empty:
+async def apply_changes(session: Session, who: Principal, data: Changes) -> None:
     """Applies alias and tag changes in order and in one transaction: all of them, or none."""
     await change_set.apply_changes(session, who, msgspec.to_builtins(data.changes))
-    return Empty()
 
 
 @get("/events")

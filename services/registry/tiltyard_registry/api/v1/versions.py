@@ -2,7 +2,6 @@
 
 import msgspec
 
-from tiltyard.wire.tags import Empty
 from tiltyard.wire.v1.batch_jobs import BatchJob, BatchJobsPage, RecordBatchJob
 from tiltyard.wire.v1.manifests import Manifest
 from tiltyard_registry.api.framework.replies import replies, reply
@@ -50,14 +49,12 @@ async def get_manifest(read_session: Session, who: Principal, name: str, version
 
 
 @delete("/models/{name:str}")
-async def delete_model(session: Session, who: Principal, name: str, force: bool = False) -> Empty:
+async def delete_model(session: Session, who: Principal, name: str, force: bool = False) -> None:
     """Removes a registered model with its versions; one that has aliases only with `force`, and the aliases with it."""
     await registered_models.delete_registered_model(session, who, name, with_aliases=force)
-    return Empty()
 
 
 @delete(_VERSION)
-async def delete_version(session: Session, who: Principal, name: str, version: str, force: bool = False) -> Empty:
+async def delete_version(session: Session, who: Principal, name: str, version: str, force: bool = False) -> None:
     """Removes a version; one that an alias names only with `force`, and the alias with it."""
     await model_versions.delete_model_version(session, who, name, version, force=force)
-    return Empty()

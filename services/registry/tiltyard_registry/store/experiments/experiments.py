@@ -157,8 +157,8 @@ async def search_experiments(
         within=shown,
     )
     seen = access.visible(who, access.EXPERIMENTS, Privilege.READ)
-    statement = page.of(select(experiments).where(experiments.c.lifecycle_stage.in_(shown), *seen))
-    rows, next_page_token = page.split(await session.all(statement))
+    query = select(experiments).where(experiments.c.lifecycle_stage.in_(shown), *seen)
+    rows, next_page_token = await page.read(query, session.all)
     return await with_tags(session, rows), next_page_token
 
 

@@ -132,14 +132,12 @@ async def search_logged_models(
         within=wanted,
         datasets=datasets,
     )
-    statement = page.of(
-        select(logged_models).where(
-            rowsets.among(session, logged_models.c.experiment_id, wanted),
-            logged_models.c.lifecycle_stage == ACTIVE,
-            *access.visible(who, access.LOGGED_MODELS, Privilege.READ),
-        )
+    query = select(logged_models).where(
+        rowsets.among(session, logged_models.c.experiment_id, wanted),
+        logged_models.c.lifecycle_stage == ACTIVE,
+        *access.visible(who, access.LOGGED_MODELS, Privilege.READ),
     )
-    rows, next_page_token = page.split(await session.all(statement))
+    rows, next_page_token = await page.read(query, session.all)
     return await with_data(session, rows), next_page_token
 
 

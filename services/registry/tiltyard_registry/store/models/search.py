@@ -46,9 +46,8 @@ async def search_registered_models(
         max_results=limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
         dialect=session.dialect,
     )
-    rows, next_page_token = page.split(
-        await session.all(page.of(select(registered_models).where(*access.visible(who, access.MODELS))))
-    )
+    seen = select(registered_models).where(*access.visible(who, access.MODELS))
+    rows, next_page_token = await page.read(seen, session.all)
     return await related_rows.model_rows(session, rows), next_page_token
 
 
@@ -96,9 +95,8 @@ async def search_model_versions(
         max_results=min(limits.page_size(max_results, default=MAX_VERSIONS, maximum=MAX_VERSIONS), PAGE_VERSIONS),
         dialect=session.dialect,
     )
-    rows, next_page_token = page.split(
-        await session.all(page.of(related_rows.VERSIONS.where(*access.visible(who, access.MODELS))))
-    )
+    seen = related_rows.VERSIONS.where(*access.visible(who, access.MODELS))
+    rows, next_page_token = await page.read(seen, session.all)
     return await related_rows.version_rows(session, rows), next_page_token
 
 

@@ -44,7 +44,7 @@ class DatasetInput(NamedTuple):
     source: str
     schema: str | None = None
     profile: str | None = None
-    tags: tuple[Entry, ...] = ()
+    tags: Sequence[Entry] = ()
 
 
 async def log_inputs(

@@ -169,7 +169,7 @@ def _add_params(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
         runs[run]["data"]["params"].append({"key": key, "value": value})
 
 
-def _add_tags(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+def _add_tags(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     for run, key, value in found:
         runs[run]["data"]["tags"].append({"key": key, "value": value})
 

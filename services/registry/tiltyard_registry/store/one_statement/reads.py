@@ -1,4 +1,4 @@
-"""A version by its alias as JSON text: one statement of PostgreSQL, or one visit to SQLite."""
+"""What is read most, as JSON text, in one visit to the database: a run, and a version by its alias."""
 
 from functools import cache, partial
 from typing import Any
@@ -6,13 +6,20 @@ from typing import Any
 import msgspec
 
 from tiltyard.names import MAX_ALIAS_CHARS, is_latest, parse_model_name
-from tiltyard_registry.rules.access import SEE, Principal
+from tiltyard_registry.rules.access import SEE, Principal, Privilege
 from tiltyard_registry.store import access
+from tiltyard_registry.store.runs.run_data import shown_run
+from tiltyard_registry.store.runs.run_json import RUN
 from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S
+from tiltyard_registry.store.sql.json_text import nested_sql, select_sql
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.models import registered_models
+from tiltyard_registry.tables.runs import runs
+
+_BY_RUN_ID = select_sql(nested_sql({"run": RUN}), "runs WHERE run_id = $1")
+_ROW = select_sql(", ".join(column.name for column in runs.c), "runs WHERE run_id = ?1")
 
 _TAGS = """SELECT {} FROM (SELECT key, value FROM model_version_tags
   WHERE registered_model_id = v.registered_model_id AND version = v.version ORDER BY key) AS t"""
@@ -46,6 +53,32 @@ def _statement(is_sqlite: bool, condition: str) -> str:
     return text if is_sqlite else _AS_JSON.format(text)
 
 
+async def read_run(database: Database, who: Principal, run_id: str) -> bytes | None:
+    """The reply `{"run": …}`; None when there is no such run that they may read.
+
+    Raises:
+        TemporarilyUnavailable: the database is away, or every connection stayed busy.
+    """
+    condition, values = access.visible_sql(who, runs, Privilege.READ, 2, is_sqlite=database.is_sqlite)
+    if database.is_sqlite:
+        return await database.sqlite(partial(_run, _ROW + condition, [run_id, *values]), is_read=True)
+    async with database.driver() as connection:
+        with unavailable_when_lost():
+            found: str | None = await connection.fetchval(
+                _BY_RUN_ID + condition, run_id, *values, timeout=READ_TIMEOUT_S
+            )
+    return None if found is None else found.encode()
+
+
+def _run(statement: str, values: list[object], connection: InlineConnection) -> bytes | None:
+    with connection.transaction("BEGIN"):
+        row = connection.execute(statement, values).fetchone()
+        if row is None:
+            return None
+        run = shown_run(dict(zip(runs.c.keys(), row, strict=True)), connection.execute)
+    return msgspec.json.encode({"run": run})
+
+
 async def read_version(database: Database, who: Principal, name: str, alias: str) -> bytes | None:
     """The reply `{"model_version": …}` of the version that an alias names; None when there is none that they may see.
 
@@ -59,14 +92,14 @@ async def read_version(database: Database, who: Principal, name: str, alias: str
     if is_latest(alias) or len(alias) > MAX_ALIAS_CHARS:
         return None
     if database.is_sqlite:
-        return await database.sqlite(partial(_read, statement, [shown, alias, *values]), is_read=True)
+        return await database.sqlite(partial(_version, statement, [shown, alias, *values]), is_read=True)
     async with database.driver() as connection:
         with unavailable_when_lost():
             found = await connection.fetchval(statement, shown, alias, *values, timeout=READ_TIMEOUT_S)
     return None if found is None else f'{{"model_version":{found}}}'.encode()
 
 
-def _read(statement: str, values: list[Any], connection: InlineConnection) -> bytes | None:
+def _version(statement: str, values: list[Any], connection: InlineConnection) -> bytes | None:
     cursor = connection.execute(statement, values)
     row = cursor.fetchone()
     if row is None:
