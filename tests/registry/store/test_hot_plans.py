@@ -27,7 +27,7 @@ async def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("plans")
     if request.param == "sqlite":
         template = request.getfixturevalue("sqlite_template")
-        url = f"sqlite+aiosqlite:///{folder / 'plans.db'}"
+        url = f"sqlite:///{folder / 'plans.db'}"
         (folder / "plans.db").write_bytes(template.read_bytes())
     else:
         url = request.getfixturevalue("postgres_server").create_database()

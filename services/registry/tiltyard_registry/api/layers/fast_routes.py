@@ -2,7 +2,7 @@
 
 A fast route is a door too: `store.one_statement` asks and checks as the ordinary doors do. Only what goes well is
 answered here, in the bytes that the routes would send. Everything else goes on to the routes, body and all, so
-refusals, unusual spellings and other databases have one home.
+refusals and unusual spellings have one home.
 """
 
 import logging
@@ -129,7 +129,7 @@ FAST: dict[str, FastRoute] = {
 
 
 class FastRoutes:
-    """Answers plain requests by one statement; hands every other one on."""
+    """Answers plain requests by one visit to the database; hands every other one on."""
 
     def __init__(self, app: ASGIApp, database: Database, schema: Schema, *, max_body_bytes: int) -> None:
         self._app = app
@@ -138,9 +138,7 @@ class FastRoutes:
         self._max_body_bytes = min(max_body_bytes, _MAX_BYTES)
         # Quotas take a look before and after; that is the ordinary doors' work.
         writes = database.quotas == UNLIMITED
-        self._routes: dict[str, FastRoute] = {}
-        if not database.is_sqlite:
-            self._routes = {path: route for path, route in FAST.items() if writes or not route.writes}
+        self._routes = {path: route for path, route in FAST.items() if writes or not route.writes}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._routes.get(scope.get("path", ""))

@@ -27,7 +27,8 @@ from tiltyard_registry.store.models.model_rows import find_model, lock_model, to
 from tiltyard_registry.store.models.related_rows import ModelRow, VersionRow
 from tiltyard_registry.store.namespaces import schemas
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Session, already_exists, now_ms
+from tiltyard_registry.store.sql.availability import already_exists
+from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.models import (
     model_versions,
     registered_model_aliases,

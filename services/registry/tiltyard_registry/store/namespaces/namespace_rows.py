@@ -23,7 +23,8 @@ from tiltyard_registry.rules.events import (
 from tiltyard_registry.rules.properties import check_properties, with_properties
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
-from tiltyard_registry.store.sql.session import Found, Session, already_exists, now_ms
+from tiltyard_registry.store.sql.availability import already_exists
+from tiltyard_registry.store.sql.session import Found, Session, now_ms
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs, schemas
 

@@ -1,10 +1,23 @@
 """What hangs on runs: metrics, params, tags, inputs and outputs, one statement per kind for a whole page."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
-from sqlalchemy import ColumnElement, Executable, RowMapping, Table, and_, literal, null, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Executable,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    literal,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
 
 from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.store.sql import rowsets
@@ -82,17 +95,22 @@ async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[RunRow
     """The runs as the wire shows them, in the order of `rows`."""
     found = {row["id"]: _empty(row) for row in rows}
     if found:
-        statements = _statements(session.is_sqlite)
         parameters = rowsets.named(session, "runs", list(found))
-        _add_metrics(found, await session.execute(statements.metrics, parameters))
-        _add_entries(found, "params", await session.execute(statements.params, parameters))
-        _add_entries(found, "tags", await session.execute(statements.tags, parameters))
-        _add_datasets(found, await session.execute(statements.datasets, parameters))
-        _add_models(found, await session.execute(statements.models, parameters))
+        statements: Iterable[Executable] = _statements(session.is_sqlite)
+        for add, statement in zip(_ADD, statements, strict=True):
+            add(found, await session.execute(statement, parameters))
     return list(found.values())
 
 
-def _empty(row: RowMapping) -> RunRow:
+def shown_run(row: Mapping[str, Any], execute: Callable[[str, Sequence[Any]], Iterable[Any]]) -> RunRow:
+    """One run as `with_data` shows it; `execute` asks SQLite."""
+    found = {row["id"]: _empty(row)}
+    for add, text in zip(_ADD, _TEXTS, strict=True):
+        add(found, execute(text, [row["id"]]))
+    return found[row["id"]]
+
+
+def _empty(row: Mapping[str, Any] | RowMapping) -> RunRow:
     return {
         "info": run_info(row),
         "data": {"metrics": [], "params": [], "tags": []},
@@ -104,19 +122,20 @@ def _empty(row: RowMapping) -> RunRow:
 class _Statements(NamedTuple):
     """One per kind, over the runs in the parameter `runs`; built once, for building costs more than asking."""
 
-    metrics: Executable
-    params: Executable
-    tags: Executable
-    datasets: Executable
-    models: Executable
+    metrics: Select[Any]
+    params: Select[Any]
+    tags: Select[Any]
+    datasets: Select[Any]
+    models: CompoundSelect[Any]
 
 
 @cache
 def _statements(is_sqlite: bool) -> _Statements:
-    def among(column: ColumnElement[int]) -> ColumnElement[bool]:
-        return rowsets.among_named(is_sqlite, column, "runs")
+    return _statements_of(lambda column: rowsets.among_named(is_sqlite, column, "runs"))
 
-    def entries(table: Table, fields: Fields) -> Executable:
+
+def _statements_of(among: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> _Statements:
+    def entries(table: Table, fields: Fields) -> Select[Any]:
         return select(table.c.run, *fields.values()).where(among(table.c.run)).order_by(table.c.run, table.c.key)
 
     point, used, tag = latest_metrics.c, dataset_inputs.c, dataset_input_tags.c
@@ -145,9 +164,14 @@ def _add_metrics(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
         runs[run]["data"]["metrics"].append(point)
 
 
-def _add_entries(runs: Mapping[int, RunRow], kind: str, found: Iterable[Any]) -> None:
+def _add_params(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     for run, key, value in found:
-        runs[run]["data"][kind].append({"key": key, "value": value})
+        runs[run]["data"]["params"].append({"key": key, "value": value})
+
+
+def _add_tags(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
+    for run, key, value in found:
+        runs[run]["data"]["tags"].append({"key": key, "value": value})
 
 
 def _add_datasets(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
@@ -168,3 +192,11 @@ def _add_models(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
             runs[run]["outputs"]["model_outputs"].append({"model_id": model_id, "step": step})
         else:
             runs[run]["inputs"]["model_inputs"].append({"model_id": model_id})
+
+
+_ADD = (_add_metrics, _add_params, _add_tags, _add_datasets, _add_models)
+# Of one run, as SQLite's driver takes them.
+_TEXTS = [
+    str(statement.compile(compile_kwargs={"literal_binds": True}))
+    for statement in _statements_of(lambda column: column == literal_column("?1"))
+]
