@@ -135,7 +135,7 @@ def logging(command: Callable[..., Any]) -> Any:
 
     @functools.wraps(command)
     def gathered(*, log_format: str, log_level: str, **rest: Any) -> Any:
-        from tiltyard.telemetry.log_style import LogStyle, format_for_standard_error
+        from tiltyard.telemetry.log_lines import LogStyle, format_for_standard_error
 
         style = format_for_standard_error() if log_format == "auto" else log_format
         return command(logs=msgspec.convert({"format": style, "level": log_level.upper()}, LogStyle), **rest)

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.server.host_guard import parse_allowed_hosts
-from tiltyard.telemetry.log_style import LogStyle
+from tiltyard.telemetry.log_lines import LogStyle
 
 Size = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]

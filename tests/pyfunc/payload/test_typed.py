@@ -14,7 +14,7 @@ from tiltyard.errors import BadRequest
 from tiltyard.pyfunc import Signature
 from tiltyard.pyfunc.data_types import DataType
 from tiltyard.pyfunc.payload import decoder as payload
-from tiltyard.pyfunc.payload.casts.refusal import Coerce
+from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.data import Payload
 from tiltyard.pyfunc.payload.typed_json import typed_decoder
 from tiltyard.pyfunc.schema import ColSpec, Schema

@@ -13,7 +13,7 @@ from tests.serving.in_process import running
 from tests.serving.saved_models import column, signature, tensor
 from tiltyard import pyfunc
 from tiltyard.pyfunc import MLModel, PyFunc
-from tiltyard.pyfunc.estimators.row_wise import is_row_wise
+from tiltyard.pyfunc.estimators import is_row_wise
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.payload import decoder, output
 from tiltyard_serving.batching.batch import Limits

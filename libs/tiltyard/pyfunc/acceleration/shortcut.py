@@ -14,7 +14,7 @@ import numpy as np
 from tiltyard.pyfunc.acceleration.boosted_trees import answer_of, compile_boosted, is_boosted
 from tiltyard.pyfunc.acceleration.compiled_trees import CompiledTrees, NotCompiled, compile_trees, is_ensemble, same
 from tiltyard.pyfunc.acceleration.linear import identical, linear_answer
-from tiltyard.pyfunc.estimators.text_input import reads_texts
+from tiltyard.pyfunc.estimators import reads_texts
 from tiltyard.pyfunc.payload.data import Payload
 from tiltyard.pyfunc.schema import Schema
 

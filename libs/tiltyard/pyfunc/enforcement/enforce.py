@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import SchemaEnforcementFailed
+from tiltyard.errors import SchemaEnforcementFailed, name_list, quote
 from tiltyard.pyfunc.data_types import Array, DataType, Object
 from tiltyard.pyfunc.enforcement.columns import enforce_column
 from tiltyard.pyfunc.enforcement.tensors import enforce_tensors
 from tiltyard.pyfunc.enforcement.values import enforce_value
-from tiltyard.pyfunc.error_text import name_list, quote
 from tiltyard.pyfunc.schema import ColSpec, Schema
 
 

@@ -5,11 +5,9 @@ Source: mlflow/catboost/__init__.py (_load_model, _CatboostModelWrapper) at v3.1
 
 from pathlib import Path
 
-from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.errors import InvalidParameterValue, quote
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.format.mlmodel import MLModel
-from tiltyard.pyfunc.format.model_file import model_file
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 _KINDS = ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker")
 

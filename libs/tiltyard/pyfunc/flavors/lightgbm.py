@@ -5,11 +5,10 @@ Source: mlflow/lightgbm/__init__.py (_load_model, _LGBModelWrapper) at v3.17.2.
 
 from pathlib import Path
 
-from tiltyard.pyfunc.estimators.row_wise import is_row_wise
+from tiltyard.pyfunc.estimators import is_row_wise
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.sklearn import load_estimator
-from tiltyard.pyfunc.format.mlmodel import MLModel
-from tiltyard.pyfunc.format.model_file import model_file
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 _BOOSTER = "lightgbm.basic.Booster"
 

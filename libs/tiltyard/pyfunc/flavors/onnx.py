@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import InvalidModelInput, InvalidParameterValue
-from tiltyard.pyfunc.error_text import name_list, quote
+from tiltyard.errors import InvalidModelInput, InvalidParameterValue, name_list, quote
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.format.mlmodel import MLModel
-from tiltyard.pyfunc.format.model_file import model_file
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _CPU = "CPUExecutionProvider"

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import InvalidModelInput, InvalidParameterValue, ResourceDoesNotExist
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.errors import InvalidModelInput, InvalidParameterValue, ResourceDoesNotExist, quote
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.format.mlmodel import MLModel
 from tiltyard.uri import contain

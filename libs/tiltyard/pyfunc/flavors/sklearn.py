@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
-from tiltyard.pyfunc.estimators.row_wise import is_row_wise
-from tiltyard.pyfunc.estimators.text_input import of_one_column, reads_texts
+from tiltyard.pyfunc.estimators import is_row_wise, of_one_column, reads_texts
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.module import predictor_of
 from tiltyard.pyfunc.format.mlmodel import MLModel

@@ -8,8 +8,7 @@ from typing import Any
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.format.mlmodel import MLModel
-from tiltyard.pyfunc.format.model_file import model_file
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.estimators.row_wise import is_row_wise
+from tiltyard.pyfunc.estimators import is_row_wise
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.format.mlmodel import MLModel
-from tiltyard.pyfunc.format.model_file import model_file
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 _BOOSTER = "xgboost.core.Booster"
 

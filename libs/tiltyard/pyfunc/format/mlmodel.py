@@ -7,6 +7,7 @@ Source: mlflow/models/model.py (Model) at v3.17.2.
 
 import datetime as dt
 import uuid
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 from tiltyard.errors import BadRequest, InvalidParameterValue, ModelUnreadable, ResourceDoesNotExist
 from tiltyard.model_yaml import MAX_FILE_BYTES, read_yaml
 from tiltyard.pyfunc.format.signature import Signature
+from tiltyard.uri import contain
 
 FILE_NAME = "MLmodel"
 PYFUNC = "python_function"
@@ -175,3 +177,19 @@ class MLModel:
     @staticmethod
     def _text(value: Any) -> str | None:
         return None if value is None else str(value)
+
+
+def model_file(directory: Path, metadata: MLModel, flavor: Mapping[str, Any]) -> Path:
+    """The file that the flavor, or else the python_function entry, names as `data`.
+
+    Raises:
+        InvalidParameterValue: neither names one, or it lies outside the directory.
+        ResourceDoesNotExist: it is missing.
+    """
+    name = flavor.get("data") or metadata.pyfunc.get("data")
+    if not isinstance(name, str):
+        raise InvalidParameterValue("The MLmodel file does not say where the model is ('data').")
+    path = contain(directory, name, parameter="data")
+    if not path.is_file():
+        raise ResourceDoesNotExist(f"The model's file '{name[:80]}' is missing.")
+    return path

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tiltyard.errors import PermissionDenied
-from tiltyard.pyfunc.error_text import name_list
+from tiltyard.errors import PermissionDenied, name_list
 from tiltyard.pyfunc.format import skops_types
 from tiltyard.pyfunc.format.tree_bounds import check_trees
 

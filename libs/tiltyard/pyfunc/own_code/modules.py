@@ -29,8 +29,7 @@ from typing import Any
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.format.mlmodel import MLModel
 from tiltyard.pyfunc.own_code import imports, pickles, threads
-from tiltyard.pyfunc.own_code.shared_libraries import check_libraries
-from tiltyard.pyfunc.own_code.sources import ALWAYS_PYTHONS, Source, is_namespace, with_builtins
+from tiltyard.pyfunc.own_code.sources import ALWAYS_PYTHONS, Source, check_libraries, is_namespace, with_builtins
 from tiltyard.uri import contain
 
 _numbers = itertools.count(1)

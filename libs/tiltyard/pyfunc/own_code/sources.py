@@ -1,12 +1,20 @@
-"""How the Python files of a model become modules: their functions have the builtins of that model."""
+"""How the files of a model become modules: their functions have the builtins of that model."""
 
+import hashlib
 import sys
+import threading
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, SourceFileLoader, SourcelessFileLoader
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.own_code.imports import OWNER
+
+# What the dynamic loader knows by its name alone, once it is loaded: name to digest.
+_known: dict[str, str] = {}
+_lock = threading.Lock()
 
 # Loaded before any program: whoever writes `import os` means Python's, also beside an `os.py`.
 ALWAYS_PYTHONS = frozenset(
@@ -73,3 +81,21 @@ class _Bytecode(_Own, SourcelessFileLoader):
     def __init__(self, name: str, path: str, builtins: dict[str, Any]) -> None:
         super().__init__(name, path)
         self.builtins = builtins
+
+
+def check_libraries(folder: Path) -> None:
+    """Refuses a shared library that the process would take for another of the same name, loaded before.
+
+    Extension modules are told apart by their paths; what they are linked against, by its name.
+    """
+    for path in sorted(folder.rglob("lib*.so*")):
+        if not path.is_file():
+            continue
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with _lock:
+            known = _known.setdefault(path.name, digest)
+        if known != digest:
+            raise InvalidParameterValue(
+                f"The model brings the shared library '{path.name[:80]}', and another model in this process brings "
+                "another one of that name: serve it with isolation 'process'."
+            )

@@ -7,11 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tiltyard.errors import BadRequest, SchemaEnforcementFailed
+from tiltyard.errors import BadRequest, SchemaEnforcementFailed, name_list
 from tiltyard.pyfunc.data_types import Name
-from tiltyard.pyfunc.error_text import name_list
+from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.casts.columns import cast_column, cast_columns, cast_matrix
-from tiltyard.pyfunc.payload.casts.refusal import Coerce
 from tiltyard.pyfunc.payload.casts.tensors import cast_tensor
 from tiltyard.pyfunc.payload.chunks import columns_of, lengths_of, types_of
 from tiltyard.pyfunc.payload.data import Payload

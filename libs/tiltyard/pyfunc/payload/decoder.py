@@ -14,16 +14,15 @@ from typing import Any
 
 import msgspec
 
-from tiltyard.errors import BadRequest, InvalidParameterValue, TiltyardError, UnsupportedMediaType
-from tiltyard.pyfunc.body import Body
+from tiltyard.errors import BadRequest, InvalidParameterValue, TiltyardError, UnsupportedMediaType, name_list
 from tiltyard.pyfunc.data_types import Array, DataType, Map, Object, Type
 from tiltyard.pyfunc.enforcement.params import validate_params
-from tiltyard.pyfunc.error_text import name_list
 from tiltyard.pyfunc.format.signature import Signature
+from tiltyard.pyfunc.json_text import Body
 from tiltyard.pyfunc.json_text.bodies import decode_json
 from tiltyard.pyfunc.payload import bounds as default
 from tiltyard.pyfunc.payload.bounds import CSV_SEPARATORS, JSON_SEPARATORS, Bounds
-from tiltyard.pyfunc.payload.casts.refusal import Coerce
+from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.columnar.arrow import ARROW_STREAM, read_arrow, read_arrow_at_once
 from tiltyard.pyfunc.payload.columnar.parquet import read_parquet
 from tiltyard.pyfunc.payload.csv_body import read_csv

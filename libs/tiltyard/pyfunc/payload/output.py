@@ -16,8 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tiltyard.errors import InternalError
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.errors import InternalError, quote
 from tiltyard.pyfunc.payload.chunks import CHUNK_VALUES, cells_of
 from tiltyard.pyfunc.payload.plain import plain
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.spark.jobs.job_record import JobRecord
-from tiltyard.spark.jobs.row_counter import RowCounter
+from tiltyard.spark.jobs.summary import RowCounter
 from tiltyard.spark.scoring.score import apply
 from tiltyard.spark.scoring.scoring_function import ScoringFunction
 from tiltyard.spark.scoring.udf import spark_udf

@@ -18,7 +18,7 @@ from typing import Any
 from tiltyard.errors import InvalidModelInput, MissingPackage, TiltyardError
 from tiltyard.pyfunc import PyFunc, load
 from tiltyard_serving.isolation import codec
-from tiltyard_serving.isolation.channel import receive, send
+from tiltyard_serving.isolation.codec import receive, send
 
 OK, FAILED = "ok", "failed"
 # The number of the first message, which says that the model is loaded.

@@ -1,8 +1,9 @@
 """What the process counts and times, as Prometheus text."""
 
+import asyncio
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -241,3 +242,26 @@ def _move(counter: Counter, labels: dict[str, str]) -> None:
         if labels.items() <= named.items():
             gone = named | dict.fromkeys(labels, EVICTED)
             counter.labels(**gone).inc(child._value.get())
+
+
+class LoopTick:
+    """Has `count` called at the end of the turn of the event loop in which something was noted.
+
+    A metric is locked for each change, and changing those of one request costs as much as decoding it: what
+    belongs to requests is noted, and counted for all of them at once. Used in the event loop.
+    """
+
+    __slots__ = ("_count", "noted")
+
+    def __init__(self, count: Callable[[], object]) -> None:
+        self.noted = False
+        self._count = count
+
+    def note(self) -> None:
+        """To be called when nothing is `noted` yet."""
+        self.noted = True
+        asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        self.noted = False
+        self._count()

@@ -19,7 +19,7 @@ from tiltyard.pyfunc.flavors import NATIVE
 from tiltyard.pyfunc.load_failures.errors import unread
 from tiltyard.pyfunc.load_failures.installed_packages import installed_release
 from tiltyard_serving.isolation import codec, worker
-from tiltyard_serving.isolation.channel import receive
+from tiltyard_serving.isolation.codec import receive
 from tiltyard_serving.isolation.process import signal_name
 from tiltyard_serving.trial_load import fork_server
 

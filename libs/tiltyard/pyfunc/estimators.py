@@ -1,8 +1,13 @@
-"""Which estimators answer each row by itself: known classes all through, none random, none looking at other rows."""
+"""Which estimators answer each row by itself, and which read their input text by text."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from tiltyard.errors import InvalidParameterValue
+
+_VECTORIZERS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
 
 _OWNERS = ("sklearn", "xgboost", "lightgbm")
 # Where functions come from that treat each row, or each value, alike.
@@ -67,3 +72,27 @@ def _owner(part: Any) -> str:
     """The package of a class, a function or a callable object."""
     module = getattr(part, "__module__", None) or type(part).__module__
     return str(module).partition(".")[0]
+
+
+def reads_texts(estimator: Any) -> bool:
+    """Whether the first thing that looks at the input is a vectorizer of texts: of a table it would read the names."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    steps = getattr(estimator, "steps", None)
+    if steps:
+        return reads_texts(steps[0][1])
+    if type(estimator).__name__ == "FeatureUnion":
+        return all(reads_texts(part) for _, part in estimator.transformer_list)
+    return type(estimator).__name__ in _VECTORIZERS and type(estimator).__module__ == "sklearn.feature_extraction.text"
+
+
+def of_one_column(predict: Callable[..., Any]) -> Callable[..., Any]:
+    """`predict` of the texts in the one column of a table. Raises: InvalidParameterValue if it has several."""
+
+    def run(data: Any) -> Any:
+        if getattr(data, "ndim", 1) != 2:
+            return predict(data)
+        if data.shape[1] != 1:
+            raise InvalidParameterValue(f"The model reads one column of texts, got {data.shape[1]} columns.")
+        return predict(data.iloc[:, 0] if hasattr(data, "iloc") else data[:, 0])
+
+    return run

@@ -1,4 +1,8 @@
-"""The Open Inference Protocol under /v2/: health, metadata and infer, for its clients and KServe."""
+"""The Open Inference Protocol under /v2/, and KServe's V1 under /v1/: the models there are, and their predictions.
+
+Source: https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol. Its requests hold
+`instances` or `inputs`, as one to `/invocations` may.
+"""
 
 import asyncio
 from importlib.metadata import version
@@ -7,12 +11,12 @@ from litestar.types import ASGIApp, Receive
 
 from tiltyard.errors import EndpointNotFound, TemporarilyUnavailable
 from tiltyard_serving.api.model_repository import EXTENSIONS as REPOSITORY_EXTENSIONS
-from tiltyard_serving.api.model_repository import ModelRepository
+from tiltyard_serving.api.model_repository import ModelRepository, names_of
 from tiltyard_serving.api.model_routes import ModelRoutes
 from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.scoring.protocols import infer_messages
-from tiltyard_serving.scoring.targets import ScoringTargets
+from tiltyard_serving.scoring.targets import PREDICT, ScoringTargets
 
 EXTENSIONS = ["binary_tensor_data", *REPOSITORY_EXTENSIONS]
 
@@ -70,3 +74,27 @@ class V2(ModelRoutes):
         if missing := self._endpoints.missing:
             names = ", ".join(served.label for served in missing[:10])
             raise TemporarilyUnavailable(f"Not every configured model is loaded yet: {names}.", retry_after_s=1)
+
+
+class V1(ModelRoutes):
+    """Everything under /v1/."""
+
+    def __init__(self, scoring: ASGIApp, targets: ScoringTargets, endpoints: EndpointTable) -> None:
+        super().__init__(scoring)
+        self._targets = targets
+        self._endpoints = endpoints
+
+    def scores(self, words: list[str]) -> bool:
+        """At `models/NAME:predict`."""
+        return bool(words) and words[-1].endswith(PREDICT)
+
+    async def content(self, words: list[str], receive: Receive) -> object:
+        """The models, or whether one is ready."""
+        del receive
+        match words:
+            case ["models"]:
+                return {"models": names_of(self._endpoints)}
+            case ["models", name]:
+                target = await self._targets.of_model([name])
+                return {"name": name, "ready": target.served.ready}
+        raise EndpointNotFound("No endpoint has this path.")
