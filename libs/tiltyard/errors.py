@@ -1,35 +1,11 @@
 """Every error Tiltyard raises, and the one table that maps it to the wire.
 
-    Exception
-    ├── TransportError                  no answer arrived
-    ├── ModelIntegrityError             bytes on disk are not the bytes that were registered
-    ├── MissingPackage                  a model or a feature needs a package that is not installed
-    └── TiltyardError                   an answer arrived (or is about to be given) and it says no
-        ├── InvalidParameterValue       a rule or a type says no; the message names the parameter
-        │   ├── InvalidModelInput       the model's type hint or its loader refuses the input
-        │   └── ModelUnreadable         a file of the model is missing, damaged or of another kind
-        ├── BadRequest                  a scoring body is unreadable, a prediction input is refused
-        ├── ResourceAlreadyExists       the name is taken
-        ├── Unauthenticated             no credentials, or bad ones
-        ├── PermissionDenied            known, but not allowed
-        ├── ResourceDoesNotExist        the noun is missing
-        ├── EndpointNotFound            unknown path or method under an API prefix
-        ├── ResourceConflict            compare-and-set lost, or the thing is pinned
-        ├── PayloadTooLarge             the body is over the limit
-        ├── UnsupportedMediaType        the scoring body's content type is not one we read
-        ├── RequestLimitExceeded        too many requests, or a full queue: nothing was done; carries retry-after
-        ├── ResourceLimitExceeded       a run or an experiment would hold more than its quota
-        ├── NotImplementedYet           the server lacks the feature the client may probe for
-        ├── InternalError               everything else; the cause goes to the log only
-        └── TemporarilyUnavailable      no model yet, database away; carries retry-after
-            └── NothingDone             and nothing was done, so that any call may be repeated
-
-The server raises these, the clients raise the same classes again. Domain code never names an HTTP
-status; only `TABLE` does.
+The server raises these, the clients raise the same classes again. A `TiltyardError` is an answer that says no; without
+an answer it is a `TransportError`. Domain code never names an HTTP status; only `STATUS` does.
 """
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 MAX_SHOWN_CHARS = 60
 
@@ -172,35 +148,26 @@ class DeadlineExceeded(TiltyardError):
     code = "DEADLINE_EXCEEDED"
 
 
-class Row(NamedTuple):
-    """One line of the table: how an error class looks on the wire."""
-
-    error: type[TiltyardError]
-    http_status: int
-
-
-TABLE: tuple[Row, ...] = (
-    Row(InvalidParameterValue, 400),
-    Row(SchemaEnforcementFailed, 400),
-    Row(BadRequest, 400),
-    Row(ResourceAlreadyExists, 400),
-    Row(ResourceLimitExceeded, 400),
-    Row(Unauthenticated, 401),
-    Row(PermissionDenied, 403),
-    Row(ResourceDoesNotExist, 404),
-    Row(EndpointNotFound, 404),
-    Row(ResourceConflict, 409),
-    Row(PayloadTooLarge, 413),
-    Row(UnsupportedMediaType, 415),
-    Row(RequestLimitExceeded, 429),
-    Row(InternalError, 500),
-    Row(NotImplementedYet, 501),
-    Row(TemporarilyUnavailable, 503),
-    Row(NothingDone, 429),
-    Row(DeadlineExceeded, 504),
-)
-
-STATUS: dict[type[TiltyardError], int] = {row.error: row.http_status for row in TABLE}
+STATUS: dict[type[TiltyardError], int] = {
+    InvalidParameterValue: 400,
+    SchemaEnforcementFailed: 400,
+    BadRequest: 400,
+    ResourceAlreadyExists: 400,
+    ResourceLimitExceeded: 400,
+    Unauthenticated: 401,
+    PermissionDenied: 403,
+    ResourceDoesNotExist: 404,
+    EndpointNotFound: 404,
+    ResourceConflict: 409,
+    PayloadTooLarge: 413,
+    UnsupportedMediaType: 415,
+    RequestLimitExceeded: 429,
+    InternalError: 500,
+    NotImplementedYet: 501,
+    TemporarilyUnavailable: 503,
+    NothingDone: 429,
+    DeadlineExceeded: 504,
+}
 
 # Codes of other servers' answers that mean one of ours.
 _SYNONYMS: dict[str, type[TiltyardError]] = {
@@ -210,10 +177,10 @@ _SYNONYMS: dict[str, type[TiltyardError]] = {
     "INVALID_ARGUMENT": InvalidParameterValue,
     "RESOURCE_EXHAUSTED": RequestLimitExceeded,
 }
-_BY_CODE: dict[str, type[TiltyardError]] = {row.error.code: row.error for row in reversed(TABLE)} | _SYNONYMS
-_BY_STATUS: dict[int, type[TiltyardError]] = {row.http_status: row.error for row in reversed(TABLE)}
+_BY_CODE: dict[str, type[TiltyardError]] = {error.code: error for error in reversed(STATUS)} | _SYNONYMS
+_BY_STATUS: dict[int, type[TiltyardError]] = {status: error for error, status in reversed(STATUS.items())}
 # A code that several classes share is told apart by the status.
-_BY_BOTH = {(row.http_status, row.error.code): row.error for row in reversed(TABLE)}
+_BY_BOTH = {(status, error.code): error for error, status in reversed(STATUS.items())}
 
 
 def http_status(error: TiltyardError) -> int:

@@ -2,7 +2,8 @@
 
 import functools
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from tiltyard.client import http
 from tiltyard.client.address import Credentials
@@ -10,21 +11,21 @@ from tiltyard.client.call import Call, signature_of_method
 from tiltyard.client.calls import artifacts, logged_models, model_versions, registered_models, registry, runs
 from tiltyard.client.retry import TOTAL_S
 
-if TYPE_CHECKING:
-    from tiltyard.client.async_client import AsyncClient
-    from tiltyard.client.sync_client import Client
-
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
 
 
 class _Method(Protocol[P, T_co]):
-    """A method as type checkers see it: of a `Client` it gives the result, of an `AsyncClient` what is awaited."""
+    """A method as type checkers see it: of the client for `with` it gives the result, of that for `async with` what is
+    awaited for it.
+    """
 
     @overload
-    def __get__(self, client: "Client", kind: type) -> Callable[P, T_co]: ...
+    def __get__(self, client: AbstractContextManager[Any, Any], kind: type) -> Callable[P, T_co]: ...
     @overload
-    def __get__(self, client: "AsyncClient", kind: type) -> Callable[P, Coroutine[Any, Any, T_co]]: ...
+    def __get__(
+        self, client: AbstractAsyncContextManager[Any, Any], kind: type
+    ) -> Callable[P, Coroutine[Any, Any, T_co]]: ...
 
 
 def _sent(build: Callable[P, Call[T_co]]) -> _Method[P, T_co]:

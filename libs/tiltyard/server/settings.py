@@ -65,11 +65,7 @@ def settings_of(kind: type[msgspec.Struct]) -> dict[str, Setting]:
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What both services are told.
-
-    Raises:
-        InvalidParameterValue: a field is out of its bounds.
-    """
+    """What both services are told. Raises: InvalidParameterValue: a field is out of its bounds."""
 
     host: Annotated[str, setting("Address to listen on. Beyond loopback it takes --allow-unauthenticated.")] = (
         "127.0.0.1"

@@ -1,6 +1,9 @@
-"""How both services write their logs: a line for each record, as JSON for programs or as text for people."""
+"""How both services write their logs: a line for each record, as JSON for programs or as text for people, and the ids by
+which a caller finds their request again there.
+"""
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -8,6 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
+
+REQUEST_ID_HEADER = b"x-request-id"
+# As long as the registry's events can hold. Of what clouds and proxies make up, nothing is longer.
+_VALID = re.compile(r"[A-Za-z0-9._:/+=\-]{1,64}")
 
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -110,3 +117,8 @@ def _shortened(text: str) -> str:
         return text
     half = _MAX_ERROR_CHARS // 2
     return f"{text[:half]} … {left_out} characters left out … {text[-half:]}"
+
+
+def valid_request_id(given: str | None) -> str | None:
+    """What a caller gave, if it is an id that logs and tables can hold: plain ASCII of at most 64 characters."""
+    return given if given and _VALID.fullmatch(given) else None

@@ -49,7 +49,8 @@ async def answers(loaded: PyFunc, layout: Layout | None, rows: Sequence[Sequence
     futures = []
     for one in rows:
         item = request(one, loaded)
-        futures.append(batcher.submit(item, rows=item.rows, merge_key=item.merge_key))
+        futures.append(asyncio.get_running_loop().create_future())
+        batcher.submit(futures[-1], item, rows=item.rows, merge_key=item.merge_key)
     try:
         return list(await asyncio.gather(*futures))
     finally:

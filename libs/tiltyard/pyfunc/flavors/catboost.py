@@ -13,12 +13,7 @@ _KINDS = ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of a CatBoost model. As upstream, params are not handed on.
-
-    Raises:
-        MissingPackage: catboost is not installed.
-        ResourceDoesNotExist, InvalidParameterValue: there is no CatBoost model in the file.
-    """
+    """The predictor of a CatBoost model. As upstream, params are not handed on."""
     flavor = metadata.flavors.get("catboost", {})
     path = model_file(directory, metadata, flavor)
     kind = str(flavor.get("model_type"))

@@ -22,13 +22,7 @@ _TRUSTED = (
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of a booster or an estimator. As upstream, params are not handed on.
-
-    Raises:
-        MissingPackage: lightgbm, or a module that a pickle names, is not installed.
-        PermissionDenied: a skops file holds types that are not trusted.
-        ResourceDoesNotExist, InvalidParameterValue: there is no model in the file.
-    """
+    """The predictor of a booster or an estimator. As upstream, params are not handed on."""
     flavor = metadata.flavors.get("lightgbm", {})
     path = model_file(directory, metadata, flavor)
     import lightgbm

@@ -25,10 +25,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """The predictor of an ONNX graph: arrays by output name, or a DataFrame of them for a DataFrame.
 
     Not row-wise: a graph may do anything with its rows.
-
-    Raises:
-        MissingPackage: onnxruntime is not installed.
-        ResourceDoesNotExist, InvalidParameterValue: there is no ONNX model in the file, or its options are wrong.
     """
     flavor = metadata.flavors.get("onnx", {})
     path = model_file(directory, metadata, flavor)

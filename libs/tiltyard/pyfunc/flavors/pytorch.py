@@ -32,10 +32,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
 
     It runs on the device of the model's configuration, else that of MLFLOW_DEFAULT_PREDICTION_DEVICE, else on a GPU
     if there is one. Not row-wise: a module may do anything with its rows.
-
-    Raises:
-        MissingPackage: torch, or a module that a pickle names, is not installed.
-        ResourceDoesNotExist, InvalidParameterValue: there is no module in the files, or it is for another device.
     """
     data = metadata.pyfunc.get("data")
     folder = contain(directory, str(data or ""), parameter="data")

@@ -20,13 +20,7 @@ FORMATS = ("skops", "cloudpickle", "pickle")
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of an estimator. A pickle runs its author's code; a skops file does not.
-
-    Raises:
-        MissingPackage: scikit-learn, skops or cloudpickle, or a module that a pickle names, is not installed.
-        PermissionDenied: a skops file holds types that are not trusted.
-        InvalidParameterValue: unknown format, or a file that is not in it.
-    """
+    """The predictor of an estimator. A pickle runs its author's code; a skops file does not."""
     settings = metadata.pyfunc
     flavor = metadata.flavors.get("sklearn", {})
     name = settings.get("model_path") or flavor.get("pickled_model")
@@ -48,7 +42,8 @@ def load_estimator(path: Path, serialization_format: str, *, trusted_types: Iter
     """The estimator in a file of the format; `trusted_types` are what a skops file may hold besides our own list.
 
     Raises:
-        PermissionDenied, InvalidParameterValue: as `load`.
+        PermissionDenied: a skops file holds types that are not trusted.
+        InvalidParameterValue: unknown format, or a file that is not in it.
     """
     if serialization_format == "skops":
         from tiltyard.pyfunc.format.skops_file import load_skops

@@ -15,10 +15,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """The predictor of fitted results; of a time series it takes one row, the `start` and `end` of a forecast.
 
     Not row-wise: a formula may look at the whole column, and a series is of one row.
-
-    Raises:
-        MissingPackage: statsmodels, or a module that the pickle names, is not installed.
-        ResourceDoesNotExist, InvalidParameterValue: there are no results in the file.
     """
     path = model_file(directory, metadata, metadata.flavors.get("statsmodels", {}))
     from statsmodels.iolib.api import load_pickle

@@ -17,12 +17,7 @@ _BOOSTER = "xgboost.core.Booster"
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of a booster or an estimator, which sees the features of its fit or refuses.
-
-    Raises:
-        MissingPackage: xgboost, or the module of the model's class, is not installed.
-        ResourceDoesNotExist, InvalidParameterValue: there is no model in the file.
-    """
+    """The predictor of a booster or an estimator, which sees the features of its fit or refuses."""
     flavor = metadata.flavors.get("xgboost", {})
     path = model_file(directory, metadata, flavor)
     import xgboost

@@ -148,32 +148,6 @@ class MLModel:
         """The logged model's id, `m-…`; None for a model that was only saved."""
         return self._text(self.fields.get("model_id"))
 
-    @property
-    def model_uuid(self) -> str | None:
-        """The model id of a logged model, else a random id of this file."""
-        return self._text(self.fields.get("model_uuid"))
-
-    @property
-    def artifact_path(self) -> str | None:
-        """Where the model was logged to."""
-        return self._text(self.fields.get("artifact_path"))
-
-    @property
-    def utc_time_created(self) -> str | None:
-        """When the model was saved, `YYYY-MM-DD HH:MM:SS.ffffff` in UTC."""
-        return self._text(self.fields.get("utc_time_created"))
-
-    @property
-    def mlflow_version(self) -> str | None:
-        """The release whose format the file has."""
-        return self._text(self.fields.get("mlflow_version"))
-
-    @property
-    def model_size_bytes(self) -> int | None:
-        """The size of the model's files without MLmodel."""
-        size = self.fields.get("model_size_bytes")
-        return size if isinstance(size, int) else None
-
     @staticmethod
     def _text(value: Any) -> str | None:
         return None if value is None else str(value)

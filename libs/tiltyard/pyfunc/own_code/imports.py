@@ -15,7 +15,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
@@ -71,15 +71,24 @@ _installed = threading.Lock()
 _plain_import_module = importlib.import_module
 
 
-@contextmanager
-def on_behalf_of(modules: Modules) -> Iterator[None]:
+def on_behalf_of(modules: Modules) -> AbstractContextManager[None]:
     """Within the block this thread asks for that model."""
-    before = getattr(_asking, "modules", None)
-    _asking.modules = modules
+    return _asking_with("modules", modules)
+
+
+def started_by(modules: "weakref.ref[Modules]") -> AbstractContextManager[None]:
+    """Within the block this thread asks for that model while it is there, unless another's function is on its stack."""
+    return _asking_with("starter", modules)
+
+
+@contextmanager
+def _asking_with(name: str, value: object) -> Iterator[None]:
+    before = getattr(_asking, name, None)
+    setattr(_asking, name, value)
     try:
         yield
     finally:
-        _asking.modules = before
+        setattr(_asking, name, before)
 
 
 def asking() -> Modules | None:
@@ -97,17 +106,6 @@ def asking() -> Modules | None:
 def ask_always(modules: Modules) -> None:
     """Whoever asks in this process, and is no other model's code, asks for that model."""
     _only[:] = [modules]
-
-
-@contextmanager
-def started_by(modules: "weakref.ref[Modules]") -> Iterator[None]:
-    """Within the block this thread asks for that model while it is there, unless another's function is on its stack."""
-    before = getattr(_asking, "starter", None)
-    _asking.starter = modules
-    try:
-        yield
-    finally:
-        _asking.starter = before
 
 
 @contextmanager

@@ -139,7 +139,6 @@ class ModelModules:
             self._seen_count = len(sys.modules)
 
     def install(self) -> None:
-        """Has whoever looks something up in this process ask for whom."""
         imports.install()
         if self.alone:
             imports.ask_always(self)
@@ -157,7 +156,6 @@ class ModelModules:
         self._drop_listings()
 
     def owns(self, name: str) -> bool:
-        """Whether the name is that of a module of the model, or below one."""
         if sys.path != self._seen_path:
             self._take_path()
         top = name.partition(".")[0]
@@ -167,7 +165,6 @@ class ModelModules:
         return found
 
     def load(self, name: str) -> ModuleType:
-        """The model's module of that name. Raises: ModuleNotFoundError."""
         found = self._modules.get(name)
         if found is None:
             # With a name to take from it, the innermost module is what comes back.
@@ -176,12 +173,10 @@ class ModelModules:
         return found
 
     def publish(self, module: ModuleType) -> None:
-        """Called before the code of one of the model's modules runs."""
         if self.alone:
             sys.modules.setdefault(module.__name__.removeprefix(f"{self.root}."), module)
 
     def find(self, private_name: str, path: Sequence[str]) -> ModuleSpec | None:
-        """Where the module with a name below `root` is, for Python's import."""
         self._stand()
         spec = PathFinder.find_spec(private_name, path)
         if spec is not None and spec.origin is not None:
@@ -190,7 +185,6 @@ class ModelModules:
         return spec
 
     def run(self, path: Path, name: str) -> ModuleType:
-        """The module that comes of running a file of the model. Raises: what the file raises."""
         private_name = f"{self.root}.{name}"
         loader = Source(private_name, str(path), self.builtins)
         spec = importlib.util.spec_from_loader(private_name, loader, origin=str(path))
@@ -202,7 +196,7 @@ class ModelModules:
         return module
 
     def holds(self, file: str) -> bool:
-        """Whether a file is one of the model's, and not of an environment that happens to lie below it."""
+        # Not those of an environment that happens to lie below it.
         return self._is_below(file) and not any(
             file.startswith(f"{entry}{os.sep}") for entry in self._shared_path if self._is_below(entry)
         )

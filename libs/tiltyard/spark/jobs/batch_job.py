@@ -62,7 +62,7 @@ def batch_job(
         InvalidParameterValue: see `tiltyard.spark_udf`; nothing has been started.
     """
     function = spark_udf(spark, model_uri, **options)
-    with JobRecord.of(function, input=input, output=output) as record:
+    with JobRecord(function.reference, input=input, output=output) as record:
         job = BatchJob(function, record)
         yield job
         job.count(wait_s=_COUNT_WAIT_S)

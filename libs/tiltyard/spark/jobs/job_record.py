@@ -4,7 +4,7 @@ import logging
 import time
 import uuid
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from tiltyard.client import Client
 from tiltyard.client.address import without_credentials
@@ -12,9 +12,6 @@ from tiltyard.errors import EndpointNotFound
 from tiltyard.models import ModelReference
 from tiltyard.spark.jobs.failures import last_words
 from tiltyard.wire.v1.batch_jobs import RecordBatchJob, Status
-
-if TYPE_CHECKING:
-    from tiltyard.spark.scoring.scoring_function import ScoringFunction
 
 logger = logging.getLogger("tiltyard.spark")
 
@@ -43,11 +40,6 @@ class JobRecord:
         self.null_count: int | None = None
         has_version = reference.name is not None and reference.version is not None
         self.job_id = uuid.uuid4().hex if has_version and reference.registry_url else None
-
-    @classmethod
-    def of(cls, function: "ScoringFunction", *, input: str | None = None, output: str | None = None) -> Self:
-        """The record of a job that scores with `function`."""
-        return cls(function.reference, input=input, output=output)
 
     def __enter__(self) -> Self:
         self._start_time_ms = _now_ms()

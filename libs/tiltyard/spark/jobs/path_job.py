@@ -53,7 +53,7 @@ class PathJob:
         started = time.perf_counter()
         counter = RowCounter(self.scored, self.output_col)
         staged = isinstance(self.target, StagedOutput)
-        with JobRecord.of(self.function, input=self.source, output=self.target.location) as record:
+        with JobRecord(self.function.reference, input=self.source, output=self.target.location) as record:
             self._describe(f"Score with {self.function.model_uri} ({self.function.digest[:19]})")
             try:
                 quickly = unmeasured(self.spark) if self.unmeasured else nullcontext()

@@ -5,18 +5,67 @@ Source: https://kserve.github.io/website/docs/concepts/architecture/data-plane/v
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from importlib.metadata import version
+from typing import Any
 
-from litestar.types import ASGIApp, Receive
+import msgspec
+from litestar.types import ASGIApp, Receive, Scope, Send
 
-from tiltyard.errors import EndpointNotFound, TemporarilyUnavailable
+from tiltyard.errors import EndpointNotFound
+from tiltyard.server.direct import Reply
 from tiltyard_serving.api.model_repository import EXTENSIONS as REPOSITORY_EXTENSIONS
 from tiltyard_serving.api.model_repository import ModelRepository, names_of
-from tiltyard_serving.api.model_routes import ModelRoutes
 from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.scoring.protocols import infer_messages
-from tiltyard_serving.scoring.targets import PREDICT, ScoringTargets
+from tiltyard_serving.scoring.protocols.open_inference import in_shape, refusal
+from tiltyard_serving.scoring.replies import method_not_allowed, respond
+from tiltyard_serving.scoring.targets import PREDICT, ScoringTargets, words_of
+
+
+class ModelRoutes(ABC):
+    """Everything under the path of one protocol."""
+
+    def __init__(self, scoring: ASGIApp) -> None:
+        self._scoring = scoring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
+        request: Any = scope
+        words, method = words_of(request["path"])[1:], request["method"]
+        scores = self.scores(words)
+        if scores and method == "POST":
+            await self._scoring(scope, receive, send)
+            return
+        allowed = "POST" if scores or self.is_posted(words) else "GET"
+        try:
+            if method == allowed:
+                reply = Reply(200, msgspec.json.encode(await self.content(words, receive)))
+            else:
+                reply = in_shape(method_not_allowed(method, allowed))
+        except Exception as error:
+            reply = refusal(error)
+        await respond(send, reply)
+
+    @abstractmethod
+    def scores(self, words: list[str]) -> bool:
+        """Whether predictions are asked for at the path of `words`."""
+
+    def is_posted(self, words: list[str]) -> bool:
+        """Whether something else is asked there with POST."""
+        del words
+        return False
+
+    @abstractmethod
+    async def content(self, words: list[str], receive: Receive) -> object:
+        """What there is at the path of `words`, to be written as JSON.
+
+        Raises:
+            EndpointNotFound, ResourceDoesNotExist: there is no such path, no such model.
+            TiltyardError: it cannot be told now.
+        """
+
 
 EXTENSIONS = ["binary_tensor_data", *REPOSITORY_EXTENSIONS]
 
@@ -56,7 +105,7 @@ class V2(ModelRoutes):
             case ["health", "live"]:
                 return {"live": True}
             case ["health", "ready"]:
-                self._check_ready()
+                self._endpoints.check_ready(stopping=self._draining.is_set())
                 return {"ready": True}
             case ["models", *names, "ready"]:
                 target = await self._targets.of_model(names)
@@ -67,13 +116,6 @@ class V2(ModelRoutes):
                 with target.served.slot.lease() as model:
                     return infer_messages.about(names[0], model.version, model.signature)
         raise EndpointNotFound("No endpoint has this path.")
-
-    def _check_ready(self) -> None:
-        if self._draining.is_set():
-            raise TemporarilyUnavailable("This process is stopping.", retry_after_s=1)
-        if missing := self._endpoints.missing:
-            names = ", ".join(served.label for served in missing[:10])
-            raise TemporarilyUnavailable(f"Not every configured model is loaded yet: {names}.", retry_after_s=1)
 
 
 class V1(ModelRoutes):

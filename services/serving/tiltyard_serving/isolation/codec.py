@@ -1,7 +1,8 @@
 """Model inputs and outputs as msgpack: read by another Python with other versions of numpy and pandas.
 
-They travel as whole messages over a connected socket. Nothing is pickled, so neither side can make the other run code. Values keep their types; a value that no answer
-could say arrives as one that cannot be encoded either, with the name of its type.
+They travel as whole messages over a connected socket. Nothing is pickled, so neither side can make the other run code.
+Values keep their types; a value that no answer could say arrives as one that cannot be encoded either, with the name of
+its type.
 """
 
 import datetime as dt
