@@ -1,5 +1,6 @@
-"""How both services write their logs: a line for each record, as JSON for programs or as text for people, and the ids by
-which a caller finds their request again there.
+"""How both services write their logs: a line for each record, as JSON for programs or as text for people.
+
+A caller finds their request again in them by its id.
 """
 
 import logging

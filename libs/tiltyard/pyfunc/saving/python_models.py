@@ -67,6 +67,7 @@ def dump_pickle(module: Any, model: Any, path: Path) -> None:
             # The default protocol, so that older Pythons can read it.
             module.dump(model, file, protocol=4)
     except Exception as error:
+        # Author's code may raise anything.
         raise InvalidParameterValue(
             f"Failed to serialize the Python model: {type(error).__name__}: {str(error)[:200]}"
         ) from error
