@@ -1,11 +1,11 @@
 """Every error Tiltyard raises, and the one table that maps it to the wire.
 
 The server raises these, the clients raise the same classes again. A `TiltyardError` is an answer that says no; without
-an answer it is a `TransportError`. Domain code never names an HTTP status; only `STATUS` does.
+an answer it is a `TransportError`. Domain code never names an HTTP status; only `WIRE` does.
 """
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 MAX_SHOWN_CHARS = 60
 
@@ -36,8 +36,6 @@ class TiltyardError(Exception):
 class InvalidParameterValue(TiltyardError):
     """A parameter breaks a rule or has the wrong type."""
 
-    code = "INVALID_PARAMETER_VALUE"
-
 
 class SchemaEnforcementFailed(InvalidParameterValue):
     """A scoring input does not fit the model's signature."""
@@ -54,85 +52,57 @@ class ModelUnreadable(InvalidParameterValue):
 class BadRequest(TiltyardError):
     """A body cannot be read as what it claims to be."""
 
-    code = "BAD_REQUEST"
-
 
 class ResourceAlreadyExists(TiltyardError):
     """The name is taken. Source: upstream answers 400, not 409, and its clients rely on the code."""
-
-    code = "RESOURCE_ALREADY_EXISTS"
 
 
 class Unauthenticated(TiltyardError):
     """There are no credentials, or they are wrong."""
 
-    code = "UNAUTHENTICATED"
-
 
 class PermissionDenied(TiltyardError):
     """The caller is known and may not do this."""
-
-    code = "PERMISSION_DENIED"
 
 
 class ResourceDoesNotExist(TiltyardError):
     """The thing named is not there."""
 
-    code = "RESOURCE_DOES_NOT_EXIST"
-
 
 class EndpointNotFound(TiltyardError):
     """No endpoint has this path and method."""
-
-    code = "ENDPOINT_NOT_FOUND"
 
 
 class ResourceConflict(TiltyardError):
     """Somebody else changed it first, or a registered version pins it."""
 
-    code = "RESOURCE_CONFLICT"
-
 
 class PayloadTooLarge(TiltyardError):
     """The body is larger than the server accepts."""
-
-    code = "BAD_REQUEST"
 
 
 class UnsupportedMediaType(TiltyardError):
     """The content type of a scoring body is not one we read. Answered as plain text, as upstream's."""
 
-    code = "BAD_REQUEST"
-
 
 class RequestLimitExceeded(TiltyardError):
     """Too many requests from this caller."""
-
-    code = "REQUEST_LIMIT_EXCEEDED"
 
 
 class ResourceLimitExceeded(TiltyardError):
     """A quota would be exceeded. Not 429, at which clients try again and again."""
 
-    code = "RESOURCE_LIMIT_EXCEEDED"
-
 
 class NotImplementedYet(TiltyardError):
     """A feature that clients probe for and this server does not have."""
-
-    code = "NOT_IMPLEMENTED"
 
 
 class InternalError(TiltyardError):
     """A fault of ours. The message never carries the cause."""
 
-    code = "INTERNAL_ERROR"
-
 
 class TemporarilyUnavailable(TiltyardError):
     """Try again after `retry_after_s` seconds."""
-
-    code = "TEMPORARILY_UNAVAILABLE"
 
 
 class NothingDone(TemporarilyUnavailable):
@@ -145,29 +115,36 @@ class NothingDone(TemporarilyUnavailable):
 class DeadlineExceeded(TiltyardError):
     """The work did not end in the time the caller or the server allows."""
 
-    code = "DEADLINE_EXCEEDED"
+
+class Wire(NamedTuple):
+    """How an error looks on the wire: the protocol's code, and the HTTP status."""
+
+    code: str
+    status: int
 
 
-STATUS: dict[type[TiltyardError], int] = {
-    InvalidParameterValue: 400,
-    SchemaEnforcementFailed: 400,
-    BadRequest: 400,
-    ResourceAlreadyExists: 400,
-    ResourceLimitExceeded: 400,
-    Unauthenticated: 401,
-    PermissionDenied: 403,
-    ResourceDoesNotExist: 404,
-    EndpointNotFound: 404,
-    ResourceConflict: 409,
-    PayloadTooLarge: 413,
-    UnsupportedMediaType: 415,
-    RequestLimitExceeded: 429,
-    InternalError: 500,
-    NotImplementedYet: 501,
-    TemporarilyUnavailable: 503,
-    NothingDone: 429,
-    DeadlineExceeded: 504,
+WIRE: dict[type[TiltyardError], Wire] = {
+    InvalidParameterValue: Wire("INVALID_PARAMETER_VALUE", 400),
+    SchemaEnforcementFailed: Wire("INVALID_PARAMETER_VALUE", 400),
+    BadRequest: Wire("BAD_REQUEST", 400),
+    ResourceAlreadyExists: Wire("RESOURCE_ALREADY_EXISTS", 400),
+    ResourceLimitExceeded: Wire("RESOURCE_LIMIT_EXCEEDED", 400),
+    Unauthenticated: Wire("UNAUTHENTICATED", 401),
+    PermissionDenied: Wire("PERMISSION_DENIED", 403),
+    ResourceDoesNotExist: Wire("RESOURCE_DOES_NOT_EXIST", 404),
+    EndpointNotFound: Wire("ENDPOINT_NOT_FOUND", 404),
+    ResourceConflict: Wire("RESOURCE_CONFLICT", 409),
+    PayloadTooLarge: Wire("BAD_REQUEST", 413),
+    UnsupportedMediaType: Wire("BAD_REQUEST", 415),
+    RequestLimitExceeded: Wire("REQUEST_LIMIT_EXCEEDED", 429),
+    InternalError: Wire("INTERNAL_ERROR", 500),
+    NotImplementedYet: Wire("NOT_IMPLEMENTED", 501),
+    TemporarilyUnavailable: Wire("TEMPORARILY_UNAVAILABLE", 503),
+    NothingDone: Wire("TEMPORARILY_UNAVAILABLE", 429),
+    DeadlineExceeded: Wire("DEADLINE_EXCEEDED", 504),
 }
+for _kind, _wire in WIRE.items():
+    _kind.code = _wire.code
 
 # Codes of other servers' answers that mean one of ours.
 _SYNONYMS: dict[str, type[TiltyardError]] = {
@@ -177,17 +154,17 @@ _SYNONYMS: dict[str, type[TiltyardError]] = {
     "INVALID_ARGUMENT": InvalidParameterValue,
     "RESOURCE_EXHAUSTED": RequestLimitExceeded,
 }
-_BY_CODE: dict[str, type[TiltyardError]] = {error.code: error for error in reversed(STATUS)} | _SYNONYMS
-_BY_STATUS: dict[int, type[TiltyardError]] = {status: error for error, status in reversed(STATUS.items())}
+_BY_CODE: dict[str, type[TiltyardError]] = {wire.code: error for error, wire in reversed(WIRE.items())} | _SYNONYMS
+_BY_STATUS: dict[int, type[TiltyardError]] = {wire.status: error for error, wire in reversed(WIRE.items())}
 # A code that several classes share is told apart by the status.
-_BY_BOTH = {(status, error.code): error for error, status in reversed(STATUS.items())}
+_BY_BOTH = {(wire.status, wire.code): error for error, wire in reversed(WIRE.items())}
 
 
 def http_status(error: TiltyardError) -> int:
     """The HTTP status of an error: that of its class, or of the nearest class above it in the table."""
     for cls in type(error).__mro__:
-        if cls in STATUS:
-            return STATUS[cls]
+        if cls in WIRE:
+            return WIRE[cls].status
     return 500
 
 

@@ -143,6 +143,18 @@ def logging(command: Callable[..., Any]) -> Any:
     return _log_format(_log_level(gathered))
 
 
+def key_values(texts: tuple[str, ...], parameter: str) -> dict[str, str]:
+    """What `KEY=VALUE` texts spell.
+
+    Raises:
+        click.BadParameter: one is spelled otherwise.
+    """
+    for text in texts:
+        if not text.partition("=")[0] or "=" not in text:
+            raise click.BadParameter(f"'{text}' is not KEY=VALUE.", param_hint=parameter)
+    return dict(text.split("=", 1) for text in texts)
+
+
 def exit_with(status: int) -> None:
     """Ends the command with `status`."""
     click.get_current_context().exit(status)

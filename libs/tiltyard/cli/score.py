@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tiltyard.cli.options import option
+from tiltyard.cli.options import key_values, option
 from tiltyard.cli.submit import is_submitted, submit_line
 from tiltyard.cli.submit import submit as run_submitted
 from tiltyard.spark.jobs.failures import last_words
@@ -33,14 +33,8 @@ def _names(_context: click.Context, _option: click.Parameter, values: tuple[str,
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
-def _settings(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    settings = {}
-    for entry in values:
-        key, equals, value = entry.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"'{entry}' is not KEY=VALUE.")
-        settings[key] = value
-    return settings
+def _settings(_context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    return key_values(values, option.opts[0])
 
 
 @click.command(

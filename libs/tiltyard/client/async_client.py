@@ -10,7 +10,7 @@ from tiltyard.client import http
 from tiltyard.client.call import Answer, Call, error_of
 from tiltyard.client.calls.artifacts import artifact_path
 from tiltyard.client.methods import RegistryClient
-from tiltyard.client.retry import Outcome, retrying
+from tiltyard.client.retry import retrying
 from tiltyard.errors import TransportError
 
 T = TypeVar("T")
@@ -36,12 +36,10 @@ class AsyncClient(RegistryClient):
         """The result of one call."""
         arguments = self._settings.request(call)
 
-        async def once() -> Outcome:
-            with http.faults() as outcome:
-                outcome.append(http.answer_of(await self._http.request(**arguments)))
-            return outcome[0]
+        async def once() -> Answer:
+            return http.answer_of(await self._http.request(**arguments))
 
-        return call.result(http.answered(await self._repeated(once, creates=call.creates), self.url))
+        return call.result(await self._repeated(once, creates=call.creates))
 
     async def upload(self, path: str, upload: http.Upload) -> None:
         """Stores a file at `path` of the artifact root, streamed; what is there is replaced."""
@@ -51,15 +49,11 @@ class AsyncClient(RegistryClient):
             while chunk := await asyncio.to_thread(next, source, b""):
                 yield chunk
 
-        async def once() -> Outcome:
-            with http.faults() as outcome:
-                response = await self._http.put(
-                    artifact_path(path), content=chunks(), headers=http.upload_headers(upload)
-                )
-                outcome.append(http.answer_of(response))
-            return outcome[0]
+        async def once() -> Answer:
+            content, headers = chunks(), http.upload_headers(upload)
+            return http.answer_of(await self._http.put(artifact_path(path), content=content, headers=headers))
 
-        answer = http.answered(await self._repeated(once, creates=False), self.url)
+        answer = await self._repeated(once, creates=False)
         if answer.status != 200:
             raise error_of(answer)
 
@@ -71,20 +65,17 @@ class AsyncClient(RegistryClient):
         """
         opened: list[httpx2.Response] = []
 
-        async def once() -> Outcome:
-            with http.faults() as outcome:
-                request = self._http.build_request("GET", artifact_path(path))
-                response = await self._http.send(request, stream=True)
-                if response.status_code == 200:
-                    opened.append(response)
-                    outcome.append(Answer(200, {}, b""))
-                else:
-                    await response.aread()
-                    outcome.append(http.answer_of(response))
-                    await response.aclose()
-            return outcome[0]
+        async def once() -> Answer:
+            request = self._http.build_request("GET", artifact_path(path))
+            response = await self._http.send(request, stream=True)
+            if response.status_code == 200:
+                opened.append(response)
+                return Answer(200, {}, b"")
+            await response.aread()
+            await response.aclose()
+            return http.answer_of(response)
 
-        answer = http.answered(await self._repeated(once, creates=False), self.url)
+        answer = await self._repeated(once, creates=False)
         if answer.status != 200:
             raise error_of(answer)
         response = opened.pop()
@@ -96,13 +87,14 @@ class AsyncClient(RegistryClient):
         finally:
             await response.aclose()
 
-    async def _repeated(self, once: Callable[[], Awaitable[Outcome]], *, creates: bool) -> Outcome:
+    async def _repeated(self, once: Callable[[], Awaitable[Answer]], *, creates: bool) -> Answer:
         policy = retrying(creates=creates, total_s=self._retry_s)
         delay_s = next(policy)
         while True:
             await asyncio.sleep(delay_s)
+            with http.faults() as outcome:
+                outcome.append(await once())
             try:
-                delay_s = policy.send(await once())
+                delay_s = policy.send(outcome[0])
             except StopIteration as end:
-                outcome: Outcome = end.value
-                return outcome
+                return http.answered(end.value, self.url)

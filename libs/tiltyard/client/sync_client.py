@@ -10,7 +10,7 @@ from tiltyard.client import http
 from tiltyard.client.call import Answer, Call, error_of
 from tiltyard.client.calls.artifacts import artifact_path
 from tiltyard.client.methods import RegistryClient
-from tiltyard.client.retry import Outcome, retrying
+from tiltyard.client.retry import retrying
 from tiltyard.errors import TransportError
 
 T = TypeVar("T")
@@ -44,28 +44,17 @@ class Client(RegistryClient):
     def send(self, call: Call[T]) -> T:
         """The result of one call."""
         arguments = self._settings.request(call)
-
-        def once() -> Outcome:
-            with http.faults() as outcome:
-                outcome.append(http.answer_of(self._http.request(**arguments)))
-            return outcome[0]
-
-        return call.result(http.answered(self._repeated(once, creates=call.creates), self.url))
+        answer = self._repeated(lambda: http.answer_of(self._http.request(**arguments)), creates=call.creates)
+        return call.result(answer)
 
     def upload(self, path: str, upload: http.Upload) -> None:
         """Stores a file at `path` of the artifact root, streamed; what is there is replaced."""
 
-        def once() -> Outcome:
-            with http.faults() as outcome:
-                response = self._http.put(
-                    artifact_path(path),
-                    content=http.chunks_of(upload),
-                    headers=http.upload_headers(upload),
-                )
-                outcome.append(http.answer_of(response))
-            return outcome[0]
+        def once() -> Answer:
+            content, headers = http.chunks_of(upload), http.upload_headers(upload)
+            return http.answer_of(self._http.put(artifact_path(path), content=content, headers=headers))
 
-        answer = http.answered(self._repeated(once, creates=False), self.url)
+        answer = self._repeated(once, creates=False)
         if answer.status != 200:
             raise error_of(answer)
 
@@ -77,20 +66,17 @@ class Client(RegistryClient):
         """
         opened: list[httpx2.Response] = []
 
-        def once() -> Outcome:
-            with http.faults() as outcome:
-                request = self._http.build_request("GET", artifact_path(path))
-                response = self._http.send(request, stream=True)
-                if response.status_code == 200:
-                    opened.append(response)
-                    outcome.append(Answer(200, {}, b""))
-                else:
-                    response.read()
-                    outcome.append(http.answer_of(response))
-                    response.close()
-            return outcome[0]
+        def once() -> Answer:
+            request = self._http.build_request("GET", artifact_path(path))
+            response = self._http.send(request, stream=True)
+            if response.status_code == 200:
+                opened.append(response)
+                return Answer(200, {}, b"")
+            response.read()
+            response.close()
+            return http.answer_of(response)
 
-        answer = http.answered(self._repeated(once, creates=False), self.url)
+        answer = self._repeated(once, creates=False)
         if answer.status != 200:
             raise error_of(answer)
         response = opened.pop()
@@ -101,16 +87,17 @@ class Client(RegistryClient):
         finally:
             response.close()
 
-    def _repeated(self, once: Callable[[], Outcome], *, creates: bool) -> Outcome:
+    def _repeated(self, once: Callable[[], Answer], *, creates: bool) -> Answer:
         policy = retrying(creates=creates, total_s=self._retry_s)
         delay_s = next(policy)
         while True:
             time.sleep(delay_s)
+            with http.faults() as outcome:
+                outcome.append(once())
             try:
-                delay_s = policy.send(once())
+                delay_s = policy.send(outcome[0])
             except StopIteration as end:
-                outcome: Outcome = end.value
-                return outcome
+                return http.answered(end.value, self.url)
 
 
 def delete_runs(

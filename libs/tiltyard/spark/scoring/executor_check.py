@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -130,9 +130,7 @@ def _ask(spark: "SparkSession", names: tuple[str, ...]) -> list[Executor]:
                 answered = True
                 time.sleep(_HOLD_S)
                 here = describe(names)
-                row: dict[str, Any] = {"host": here.host, "executor": here.executor, "python": here.python}
-                row["prefix"] = here.prefix
-                row["versions"] = list(here.versions.values())
+                row = asdict(here) | {"versions": list(here.versions.values())}
                 yield pa.RecordBatch.from_pylist([row], schema=fields)
 
     fields = pa.schema([(name, pa.string()) for name in ("host", "executor", "python", "prefix")])

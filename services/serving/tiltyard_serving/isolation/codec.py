@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from tiltyard.pyfunc.payload.plain import plain
+from tiltyard.pyfunc.payload.output import plain
 
 _LENGTH = struct.Struct("!Q")
 
