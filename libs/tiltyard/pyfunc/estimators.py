@@ -1,6 +1,6 @@
 """Which estimators answer each row by itself, and which read their input text by text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,15 @@ _PLAIN = (str, bytes, int, float, complex, type(None), type)
 _MAX_PARTS = 100_000
 
 
-def is_row_wise(model: Any) -> bool:
-    """Whether the estimator and everything fitted inside it are known to answer each row by itself.
+class TooManyParts(Exception):
+    """A model is made of more parts than are looked at."""
 
-    True for boosters of XGBoost and LightGBM, and for estimators of theirs and of scikit-learn that hold no class
-    and no function of somebody else. Random estimators, and those that look at all rows at once, are not.
+
+def parts_of(model: Any, *, without: Collection[str] = ()) -> Iterator[Any]:
+    """The model and all that it holds, each part once and before its own; `without` what has one of these names.
+
+    Containers, arrays and plain values are no parts. Raises: TooManyParts.
     """
-    if not hasattr(model, "get_params"):
-        return _owner(type(model)) in ("xgboost", "lightgbm")
     seen: set[int] = set()
     pending: list[Any] = [model]
     while pending:
@@ -36,21 +37,38 @@ def is_row_wise(model: Any) -> bool:
             continue
         seen.add(id(part))
         if len(seen) > _MAX_PARTS:
-            return False
+            raise TooManyParts
         if isinstance(part, dict):
-            pending.extend(value for name, value in part.items() if name not in _FIT_ONLY)
+            pending.extend(value for name, value in part.items() if name not in without)
         elif isinstance(part, list | tuple | set | frozenset):
             pending.extend(part)
         elif isinstance(part, np.ndarray):
             if part.dtype.hasobject:
                 pending.extend(part.ravel().tolist())
-        elif hasattr(part, "get_params"):
-            if not _is_known(part):
-                return False
-            pending.append(getattr(part, "__dict__", {}))
-        elif callable(part) and _owner(part) not in _FUNCTIONS:
-            return False
-    return True
+        else:
+            yield part
+            if hasattr(part, "get_params"):
+                pending.append(getattr(part, "__dict__", {}))
+
+
+def is_row_wise(model: Any) -> bool:
+    """Whether the estimator and everything fitted inside it are known to answer each row by itself.
+
+    True for boosters of XGBoost and LightGBM, and for estimators of theirs and of scikit-learn that hold no class
+    and no function of somebody else. Random estimators, and those that look at all rows at once, are not.
+    """
+    if not hasattr(model, "get_params"):
+        return _owner(type(model)) in ("xgboost", "lightgbm")
+    try:
+        return all(map(_is_of_rows, parts_of(model, without=_FIT_ONLY)))
+    except TooManyParts:
+        return False
+
+
+def _is_of_rows(part: Any) -> bool:
+    if hasattr(part, "get_params"):
+        return _is_known(part)
+    return not callable(part) or _owner(part) in _FUNCTIONS
 
 
 def _is_known(estimator: Any) -> bool:

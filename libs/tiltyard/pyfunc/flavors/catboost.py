@@ -15,7 +15,7 @@ _KINDS = ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker
 def load(directory: Path, metadata: MLModel) -> Predictor:
     """The predictor of a CatBoost model. As upstream, params are not handed on."""
     flavor = metadata.flavors.get("catboost", {})
-    path = model_file(directory, metadata, flavor)
+    path = model_file(directory, flavor.get("data") or metadata.pyfunc.get("data"))
     kind = str(flavor.get("model_type"))
     if kind not in _KINDS:
         raise InvalidParameterValue(f"Invalid 'model_type': {quote(kind)}. Expected one of {', '.join(_KINDS)}.")

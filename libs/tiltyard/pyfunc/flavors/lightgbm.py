@@ -24,7 +24,7 @@ _TRUSTED = (
 def load(directory: Path, metadata: MLModel) -> Predictor:
     """The predictor of a booster or an estimator. As upstream, params are not handed on."""
     flavor = metadata.flavors.get("lightgbm", {})
-    path = model_file(directory, metadata, flavor)
+    path = model_file(directory, flavor.get("data") or metadata.pyfunc.get("data"))
     import lightgbm
 
     if str(flavor.get("model_class") or _BOOSTER) == _BOOSTER:

@@ -27,7 +27,7 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     Not row-wise: a graph may do anything with its rows.
     """
     flavor = metadata.flavors.get("onnx", {})
-    path = model_file(directory, metadata, flavor)
+    path = model_file(directory, flavor.get("data") or metadata.pyfunc.get("data"))
     import onnxruntime
 
     session = _session(onnxruntime, path, flavor)

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.estimators import is_row_wise, of_one_column, reads_texts
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.module import predictor_of
-from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 from tiltyard.pyfunc.own_code.pickles import Unpickler
-from tiltyard.uri import contain
 
 FORMATS = ("skops", "cloudpickle", "pickle")
 
@@ -24,11 +23,7 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     settings = metadata.pyfunc
     flavor = metadata.flavors.get("sklearn", {})
     name = settings.get("model_path") or flavor.get("pickled_model")
-    if not isinstance(name, str):
-        raise InvalidParameterValue("The MLmodel file does not say where the scikit-learn model is ('model_path').")
-    path = contain(directory, name, parameter="model_path")
-    if not path.is_file():
-        raise ResourceDoesNotExist(f"The model's file '{name[:80]}' is missing.")
+    path = model_file(directory, name, parameter="model_path")
     estimator = load_estimator(path, str(flavor.get("serialization_format") or "pickle"))
     method = str(settings.get("predict_fn") or "predict")
     predictor = predictor_of(estimator, method)

@@ -16,7 +16,8 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
 
     Not row-wise: a formula may look at the whole column, and a series is of one row.
     """
-    path = model_file(directory, metadata, metadata.flavors.get("statsmodels", {}))
+    flavor = metadata.flavors.get("statsmodels", {})
+    path = model_file(directory, flavor.get("data") or metadata.pyfunc.get("data"))
     from statsmodels.iolib.api import load_pickle
     from statsmodels.tsa.base.tsa_model import TimeSeriesModel
 

@@ -19,7 +19,7 @@ _BOOSTER = "xgboost.core.Booster"
 def load(directory: Path, metadata: MLModel) -> Predictor:
     """The predictor of a booster or an estimator, which sees the features of its fit or refuses."""
     flavor = metadata.flavors.get("xgboost", {})
-    path = model_file(directory, metadata, flavor)
+    path = model_file(directory, flavor.get("data") or metadata.pyfunc.get("data"))
     import xgboost
 
     module, _, name = str(flavor.get("model_class") or _BOOSTER).rpartition(".")

@@ -7,7 +7,6 @@ Source: mlflow/models/model.py (Model) at v3.17.2.
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -153,17 +152,16 @@ class MLModel:
         return None if value is None else str(value)
 
 
-def model_file(directory: Path, metadata: MLModel, flavor: Mapping[str, Any]) -> Path:
-    """The file that the flavor, or else the python_function entry, names as `data`.
+def model_file(directory: Path, name: Any, *, parameter: str = "data") -> Path:
+    """The file that an entry of the MLmodel file names as `parameter`.
 
     Raises:
-        InvalidParameterValue: neither names one, or it lies outside the directory.
+        InvalidParameterValue: it names none, or one that lies outside the directory.
         ResourceDoesNotExist: it is missing.
     """
-    name = flavor.get("data") or metadata.pyfunc.get("data")
     if not isinstance(name, str):
-        raise InvalidParameterValue("The MLmodel file does not say where the model is ('data').")
-    path = contain(directory, name, parameter="data")
+        raise InvalidParameterValue(f"The MLmodel file does not say where the model is ('{parameter}').")
+    path = contain(directory, name, parameter=parameter)
     if not path.is_file():
         raise ResourceDoesNotExist(f"The model's file '{name[:80]}' is missing.")
     return path

@@ -64,12 +64,6 @@ class Trials:
         self._running: _Running | None = None
         self._closed = False
 
-    @property
-    def pid(self) -> int | None:
-        """The process of the fork server, if there was a trial."""
-        running = self._running
-        return None if running is None else running.process.pid
-
     def check(self, directory: Path, digest: str, cache_dir: Path | None) -> None:
         """Returns if this process may load the model: nothing of it is read by native code, or that was tried.
 
