@@ -20,7 +20,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 ROOT = "tiltyard_model_"
@@ -106,6 +106,19 @@ def asking() -> Modules | None:
 def ask_always(modules: Modules) -> None:
     """Whoever asks in this process, and is no other model's code, asks for that model."""
     _only[:] = [modules]
+
+
+@contextmanager
+def public_names(root: str) -> Iterator[None]:
+    """A module below `root` that is missing is missing by the name that the model's code knows."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        prefix = f"{root}."
+        if error.name is None or not error.name.startswith(prefix):
+            raise
+        message = str(error).replace(prefix, "")
+        raise ModuleNotFoundError(message, name=error.name.removeprefix(prefix), path=error.path) from None
 
 
 @contextmanager
@@ -247,10 +260,6 @@ def _is_shared_statement(modules: Modules) -> bool:
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename.startswith(_IMPORT_MACHINERY):
         frame = frame.f_back
-    if frame is None or frame.f_lasti < 0 or not _imports(frame.f_code, frame.f_lasti):
+    if frame is None or frame.f_lasti < 0 or frame.f_code.co_code[frame.f_lasti] != _IMPORT_STATEMENT:
         return False
     return frame.f_builtins.get(OWNER) is not modules and not modules.holds(frame.f_code.co_filename)
-
-
-def _imports(code: CodeType, at: int) -> bool:
-    return code.co_code[at] == _IMPORT_STATEMENT

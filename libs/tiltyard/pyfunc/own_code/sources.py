@@ -5,6 +5,7 @@ import sys
 import threading
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, SourceFileLoader, SourcelessFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,6 +52,18 @@ def with_builtins(spec: ModuleSpec, name: str, builtins: dict[str, Any]) -> Load
 def is_namespace(spec: ModuleSpec | None) -> bool:
     """Whether it is a package without a file of its own, or nothing at all."""
     return spec is None or (spec.submodule_search_locations is not None and not spec.has_location)
+
+
+def run_file(path: Path, name: str, builtins: dict[str, Any]) -> ModuleType:
+    """The module that comes of running a Python file, under that name. Raises: what the file raises."""
+    loader = Source(name, str(path), builtins)
+    spec = spec_from_loader(name, loader, origin=str(path))
+    if spec is None:
+        raise InvalidParameterValue("The model's code file is not a Python file.")
+    spec.has_location = True
+    module = sys.modules[name] = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
 
 
 class _Own:

@@ -3,7 +3,6 @@
 import logging
 import time
 import uuid
-from types import TracebackType
 from typing import Self
 
 from tiltyard.client import Client
@@ -46,9 +45,7 @@ class JobRecord:
         self._tell("RUNNING", retry_s=START_RETRY_S)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._tell(
             "SUCCEEDED" if error is None else "FAILED",
             end_time_ms=max(_now_ms(), self._start_time_ms),

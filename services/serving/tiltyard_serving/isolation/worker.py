@@ -66,17 +66,13 @@ def main(directory: str, fd: str, memory_bytes: str) -> int:
         send(connection, answer)
 
 
-def _predict(model: PyFunc, data: Any, params: dict[str, Any] | None) -> Any:
-    return model.predict_enforced(data, params)
-
-
 def _take_shortcut(model: PyFunc, example: Any, compiled: bool) -> dict[str, Any]:
     model.take_shortcut(example, compiled=compiled)
     shortcut = model.shortcut
     return {"taken": False} if shortcut is None else {"taken": True, "key": shortcut.key, "trees": shortcut.trees}
 
 
-_VERBS: dict[str, Callable[..., Any]] = {"predict": _predict, "take_shortcut": _take_shortcut}
+_VERBS: dict[str, Callable[..., Any]] = {"predict": PyFunc.predict_enforced, "take_shortcut": _take_shortcut}
 
 
 def outcome_of(number: int, work: Callable[[], Any]) -> bytes:
