@@ -13,12 +13,18 @@ from litestar import Litestar
 from litestar._openapi.schema_generation import SchemaCreator
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics import MetricWrapperBase
+from sqlalchemy.connectors.asyncio import AsyncAdapt_dbapi_cursor
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from tests.house.test_imports import PACKAGES, ROOT, modules
 
-BORROWED_FROM = ("litestar", "prometheus-client", "uvicorn")
+BORROWED_FROM = {
+    "litestar": "web",
+    "prometheus-client": "web",
+    "sqlalchemy[asyncio]": "registry",
+    "uvicorn": "web",
+}
 # The modules that are not for others, and are imported all the same.
 PRIVATE_MODULES = {"litestar._openapi.schema_generation"}
 
@@ -32,6 +38,7 @@ METHODS = {
     Litestar: (("_get_default_plugins",),),
     SchemaCreator: (("for_field_definition",),),
     MetricWrapperBase: (("remove_by_labels",),),
+    AsyncAdapt_dbapi_cursor: (("_async_soft_close",),),
 }
 ATTRIBUTES = {
     HttpToolsProtocol: (
@@ -100,6 +107,7 @@ def test_no_private_module_of_another_package_is_imported_but_these() -> None:
 def test_a_package_whose_names_are_borrowed_is_taken_in_one_minor_release_only(package: str) -> None:
     """What is installed next has been looked at."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    [wanted] = [line for line in project["optional-dependencies"]["web"] if line.startswith(package)]
-    major, minor = map(int, version(package).split(".")[:2])
+    extra = project["optional-dependencies"][BORROWED_FROM[package]]
+    [wanted] = [line for line in extra if line.startswith(package)]
+    major, minor = map(int, version(package.partition("[")[0]).split(".")[:2])
     assert wanted == f"{package}>={major}.{minor},<{major}.{minor + 1}"

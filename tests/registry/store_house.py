@@ -5,7 +5,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tiltyard.storage import open_store
 from tiltyard_registry.rules.access import SYSTEM, Principal
-from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store.artifacts import files as artifacts
 from tiltyard_registry.store.artifacts import hashes
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
@@ -13,6 +12,7 @@ from tiltyard_registry.store.events import history
 from tiltyard_registry.store.experiments import logged_models
 from tiltyard_registry.store.models import aliases, registered_models, search
 from tiltyard_registry.store.registration import new_versions
+from tiltyard_registry.store.registration.create_version import NewVersion
 from tiltyard_registry.store.runs import runs
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import Row, Session

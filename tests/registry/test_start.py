@@ -23,13 +23,15 @@ def test_a_database_of_another_kind_is_refused_in_one_line(command: str, url: st
     arguments = [command, "--database-url", url, "--data-dir", str(tmp_path)]
     done = click.testing.CliRunner().invoke(main, arguments)
     assert done.exit_code == 1 and len(done.stderr.strip().splitlines()) == 1
-    assert "expected postgresql+asyncpg://" in done.stderr and "secret" not in done.output
+    assert "expected postgresql://" in done.stderr and "secret" not in done.output
 
 
 def test_the_urls_of_other_drivers_are_understood() -> None:
     """A URL that an MLflow server was started with needs no other driver's name."""
     for scheme in ("postgres", "postgresql", "postgresql+psycopg2", "postgresql+asyncpg"):
         assert RegistrySettings(database_url=f"{scheme}://h/db").resolved_database_url == "postgresql+asyncpg://h/db"
+    for scheme in ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite"):
+        assert RegistrySettings(database_url=f"{scheme}:///a.db").resolved_database_url == "sqlite:///a.db"
 
 
 async def test_a_store_that_cannot_be_used_is_said_with_what_to_do(

@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from importlib.metadata import version
-from itertools import chain
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
-from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler, Scope, Send
@@ -25,11 +23,11 @@ from tiltyard_registry.api.artifacts.pages import artifact_page_routes
 from tiltyard_registry.api.artifacts.proxy import artifact_routes
 from tiltyard_registry.api.framework import errors
 from tiltyard_registry.api.framework.binding import ProtocolRequest
+from tiltyard_registry.api.framework.body_limits import HeldBodies
 from tiltyard_registry.api.framework.dependencies import DEPENDENCIES, Schema
-from tiltyard_registry.api.framework.held_bodies import HeldBodies
-from tiltyard_registry.api.layers.ajax_prefix import AjaxPrefix
+from tiltyard_registry.api.framework.routes import handlers_of
 from tiltyard_registry.api.layers.fast_routes import FastRoutes
-from tiltyard_registry.api.layers.nul_bytes import NulBytes
+from tiltyard_registry.api.layers.paths import AjaxPrefix, NulBytes
 from tiltyard_registry.api.layers.query_in_body import QueryInBody
 from tiltyard_registry.api.mlflow import (
     bulk_runs,
@@ -41,7 +39,8 @@ from tiltyard_registry.api.mlflow import (
     runs,
 )
 from tiltyard_registry.api.unity import models, namespaces
-from tiltyard_registry.api.v1 import aliases, changes, resolve, run_table, versions
+from tiltyard_registry.api.v1 import aliases, changes, resolve, versions
+from tiltyard_registry.api.v1 import runs as own_runs
 from tiltyard_registry.auth.layer import Authentication, principal_of
 from tiltyard_registry.auth.providers import load_providers
 from tiltyard_registry.background.registrations import Registrations
@@ -60,28 +59,6 @@ _GIVEN_BACK_S = 1.0
 logger = logging.getLogger(__name__)
 
 _OWN_PREFIX = "/api/tiltyard/v1"
-_OWN: tuple[Sequence[HTTPRouteHandler], ...] = (
-    resolve.HANDLERS,
-    aliases.HANDLERS,
-    changes.HANDLERS,
-    versions.HANDLERS,
-    bulk_runs.OWN_HANDLERS,
-    run_table.HANDLERS,
-    registered_models.OWN_HANDLERS,
-    model_versions.OWN_HANDLERS,
-    documentation.HANDLERS,
-)
-_UNITY = (namespaces.HANDLERS, models.HANDLERS)
-_MLFLOW: tuple[Sequence[HTTPRouteHandler], ...] = (
-    registered_models.HANDLERS,
-    model_versions.HANDLERS,
-    experiments.HANDLERS,
-    runs.HANDLERS,
-    bulk_runs.HANDLERS,
-    metrics.HANDLERS,
-    logged_models.HANDLERS,
-    lists.HANDLERS,
-)
 
 
 def create_app(settings: RegistrySettings) -> Litestar:
@@ -155,12 +132,13 @@ def _openapi() -> OpenAPIConfig:
 
 
 def _routes() -> list[ControllerRouterHandler]:
+    mlflow = (registered_models, model_versions, experiments, runs, bulk_runs, metrics, logged_models, lists)
+    own = (resolve, aliases, changes, versions, own_runs, documentation)
     return [
-        *probes.HANDLERS,
-        Router("/api/3.0/mlflow", route_handlers=probes.INFO_HANDLERS),
-        Router("/api/2.0/mlflow", route_handlers=list(chain(*_MLFLOW))),
-        Router(errors.UNITY_PREFIX, route_handlers=list(chain(*_UNITY))),
-        Router(_OWN_PREFIX, route_handlers=list(chain(*_OWN))),
+        *handlers_of(probes),
+        Router("/api/2.0/mlflow", route_handlers=handlers_of(*mlflow)),
+        Router(errors.UNITY_PREFIX, route_handlers=handlers_of(namespaces, models)),
+        Router(_OWN_PREFIX, route_handlers=handlers_of(*own)),
     ]
 
 

@@ -15,7 +15,10 @@ _ASYNC_DRIVERS = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+psycopg2": "postgresql+asyncpg",
     "postgresql+psycopg": "postgresql+asyncpg",
-    "sqlite": "sqlite+aiosqlite",
+    # The driver is the standard library's, whatever is named.
+    "sqlite": "sqlite",
+    "sqlite+aiosqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
 }
 
 
@@ -33,7 +36,7 @@ class RegistrySettings(ServiceSettings, frozen=True, kw_only=True):
     )
     database_url: Annotated[
         str | None,
-        setting("postgresql+asyncpg://… or sqlite+aiosqlite:///…; without it, SQLite in the data folder."),
+        setting("postgresql://… or sqlite:///…; without it, SQLite in the data folder."),
     ] = None
     artifact_root: Annotated[
         str | None,
@@ -95,14 +98,13 @@ class RegistrySettings(ServiceSettings, frozen=True, kw_only=True):
             InvalidParameterValue: it is of a kind that cannot be used.
         """
         if self.database_url is None:
-            return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'tiltyard.db'}"
+            return f"sqlite:///{self.data_dir.resolve() / 'tiltyard.db'}"
         scheme, separator, rest = self.database_url.partition("://")
         driver = _ASYNC_DRIVERS.get(scheme, scheme)
         if driver not in _ASYNC_DRIVERS.values() or not separator:
             named = f"the kind '{scheme[:40]}'" if separator else "no kind that is named"
             raise InvalidParameterValue(
-                f"A database of {named} cannot be used (--database-url): expected postgresql+asyncpg://… or "
-                "sqlite+aiosqlite:///…"
+                f"A database of {named} cannot be used (--database-url): expected postgresql://… or sqlite:///…"
             )
         return f"{driver}{separator}{rest}"
 

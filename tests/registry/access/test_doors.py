@@ -9,7 +9,6 @@ from tests.registry.access.callers import OWNER, READER, STRANGER, grant, revoke
 from tests.registry.store_house import ALICE, House
 from tiltyard.errors import PermissionDenied, ResourceConflict, ResourceDoesNotExist, TiltyardError
 from tiltyard_registry.rules.access import Kind, Principal, Privilege
-from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store.artifacts import direct_transfers, files
 from tiltyard_registry.store.artifacts.hashes import HashedUpload
 from tiltyard_registry.store.events import history
@@ -25,6 +24,7 @@ from tiltyard_registry.store.models import (
 )
 from tiltyard_registry.store.namespaces import catalogs, schemas
 from tiltyard_registry.store.registration import new_versions, reserved_versions
+from tiltyard_registry.store.registration.create_version import NewVersion
 from tiltyard_registry.store.runs import runs
 from tiltyard_registry.tables.access import grants
 

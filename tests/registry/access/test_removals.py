@@ -34,7 +34,6 @@ NOT_ASKING = {
     "move_models",
     "new_version",
     "record",
-    "record_alias",
     "touch",
     "_point",
 }

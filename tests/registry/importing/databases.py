@@ -24,7 +24,7 @@ def many(runs: int, points: int) -> tuple[str, ...]:
 
 def contents(url: str) -> dict[str, list[tuple[object, ...]]]:
     """The rows of our tables, without what every import makes up anew."""
-    with sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///")) as database:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
         tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {name: rows(database, name) for name in tables if name not in ELSEWHERE}
 
@@ -38,5 +38,5 @@ def rows(database: sqlite3.Connection, name: str) -> list[tuple[object, ...]]:
 
 def ask(url: str, statement: str) -> list[tuple[object, ...]]:
     """What a statement gives in our database."""
-    with sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///")) as database:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
         return database.execute(statement).fetchall()

@@ -94,7 +94,7 @@ def test_a_second_import_brings_what_came_later(
     arguments += ("--artifacts", furnished.server.artifacts)
     first = imported("--from", f"sqlite:///{copied()}", *arguments)
     assert first.exit_code == 0, first.output
-    ours = sqlite_url.removeprefix("sqlite+aiosqlite:///")
+    ours = sqlite_url.removeprefix("sqlite:///")
     with sqlite3.connect(ours) as database:
         events = database.execute("SELECT count(*) FROM events").fetchone()
     again = imported("--from", f"sqlite:///{copied()}", *arguments)
@@ -344,6 +344,6 @@ def test_a_dry_run_writes_nothing(furnished: Furnished, tmp_path: Path) -> None:
 )
 def test_what_is_no_source_is_said(source: str, said: str, sqlite_url: str, tmp_path: Path) -> None:
     """The message names the flag or the cause, and no password."""
-    source = source.format(ours=sqlite_url.removeprefix("sqlite+aiosqlite:///"))
+    source = source.format(ours=sqlite_url.removeprefix("sqlite:///"))
     refused = imported("--from", source, "--data-dir", tmp_path / "data")
     assert refused.exit_code == 1 and said in refused.stderr and "secret" not in refused.output

@@ -68,7 +68,7 @@ def test_locations_that_name_the_proxy_by_its_address_are_ours(sqlite_url: str, 
             *("--from", server.url, "--artifacts", server.artifacts, "--data-dir", data, "--artifact-root", root)
         )
         assert done.exit_code == 0, done.output
-        url = f"sqlite+aiosqlite:///{data / 'tiltyard.db'}"
+        url = f"sqlite:///{data / 'tiltyard.db'}"
         assert asyncio.run(read(data, url, root)) == (200, b"kept")
 
 

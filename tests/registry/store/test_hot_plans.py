@@ -11,8 +11,7 @@ from tests.registry.store.filled import RUN_ID, Statements, fill, noted
 from tests.registry.store_house import ALICE, House
 from tiltyard_registry.gc.entities import RUNS, mark
 from tiltyard_registry.store.models import aliases, search
-from tiltyard_registry.store.one_statement.read_run import read_run
-from tiltyard_registry.store.one_statement.read_version import read_version
+from tiltyard_registry.store.one_statement.reads import read_run, read_version
 from tiltyard_registry.store.runs import bulk_deletion, metric_history, run_search, runs
 from tiltyard_registry.store.runs.run_json import runs_part
 from tiltyard_registry.store.sql.session import Session
@@ -28,7 +27,7 @@ async def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("plans")
     if request.param == "sqlite":
         template = request.getfixturevalue("sqlite_template")
-        url = f"sqlite+aiosqlite:///{folder / 'plans.db'}"
+        url = f"sqlite:///{folder / 'plans.db'}"
         (folder / "plans.db").write_bytes(template.read_bytes())
     else:
         url = request.getfixturevalue("postgres_server").create_database()

@@ -9,7 +9,6 @@ from typing import Any
 
 from litestar import MediaType, Request, Response
 from litestar.exceptions import NotFoundException
-from litestar.handlers import HTTPRouteHandler
 
 from tiltyard_registry.api.framework.routes import get
 
@@ -113,6 +112,3 @@ def _type(schema: dict[str, Any]) -> str:
         return " | ".join(f"<code>{escape(str(one))}</code>" for one in schema["enum"])
     kind = schema.get("type", "anything")
     return escape(" or ".join(kind) if isinstance(kind, list) else str(kind))
-
-
-HANDLERS: list[HTTPRouteHandler] = [show_documentation]

@@ -91,7 +91,7 @@ def show_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     return Response(text, media_type=content_type)
 
 
-@get("/server-info")
+@get("/api/3.0/mlflow/server-info")
 async def show_server_info(request: Request[Any, Any, Any]) -> ServerInfo:
     """What the stock client may ask of the server before it logs in."""
     state = request.app.state
@@ -106,8 +106,5 @@ async def show_server_info(request: Request[Any, Any, Any]) -> ServerInfo:
     )
 
 
-HANDLERS = [show_welcome, health, live, show_version, show_metrics]
 """Mounted at the root."""
-
-INFO_HANDLERS = [show_server_info]
 """Mounted under `/api/3.0/mlflow` and `/ajax-api/3.0/mlflow`."""

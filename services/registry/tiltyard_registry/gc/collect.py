@@ -13,6 +13,7 @@ from tiltyard_registry.gc.purge import Purge
 from tiltyard_registry.gc.reconcile import Reconciliation
 from tiltyard_registry.gc.report import Report
 from tiltyard_registry.rules.access import SYSTEM
+from tiltyard_registry.rules.events import GarbageCollected
 from tiltyard_registry.store import migrations
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.events import outbox
@@ -103,7 +104,7 @@ async def _look_at_clock(database: Database, report: Report) -> _Clock:
         report.ages_until_ms = clock.proven_ms
     if not report.dry_run:
         async with database.write() as session:
-            outbox.record(session, SYSTEM, "collect_garbage")
+            outbox.record(session, SYSTEM, GarbageCollected())
     return clock
 
 

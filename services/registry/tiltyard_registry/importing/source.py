@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.expression import TableClause
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard_registry.store.sql.sqlite import sqlite_engine
 
 CHUNK_ROWS = 2000
 """So many rows are in memory at once, however many there are."""
@@ -160,16 +161,13 @@ def _source_url(text: str) -> URL:
     if not path.is_file():
         raise InvalidParameterValue(f"There is no source database '{url.database or ''}' (--from).")
     # Read-only, so that looking at a database can neither create nor change it.
-    return URL.create(
-        "sqlite+aiosqlite", database=f"file:{quote(str(path.resolve()))}", query={"mode": "ro", "uri": "true"}
-    )
+    return URL.create(_SQLITE, database=f"file:{quote(str(path.resolve()))}", query={"mode": "ro", "uri": "true"})
 
 
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() == _SQLITE:
-        engine = create_async_engine(url, poolclass=NullPool)
-        # Left alone, the driver begins no transaction before a read, and each statement would see another state.
-        event.listen(engine.sync_engine, "connect", _without_own_transactions)
+        engine = sqlite_engine(url, poolclass=NullPool)
+        # Without a transaction each statement would see another state.
         event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return engine
     return create_async_engine(
@@ -179,7 +177,3 @@ def _engine(url: URL) -> AsyncEngine:
         execution_options={"postgresql_readonly": True},
         connect_args={"timeout": 10, "server_settings": {"application_name": "tiltyard-import"}},
     )
-
-
-def _without_own_transactions(connection: Any, _record: object) -> None:
-    connection.isolation_level = None

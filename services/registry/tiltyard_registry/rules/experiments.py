@@ -1,4 +1,4 @@
-"""What an experiment may be called, and where its artifacts may lie.
+"""What an experiment and a logged model may be called, and where their artifacts may lie.
 
 Source: mlflow/utils/validation.py and mlflow/server/handlers.py, `_validate_storage_location_uri`.
 """
@@ -11,6 +11,8 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules.keys import MAX_INT64, check_length
 
 MAX_NAME_CHARS = 500
+MAX_MODEL_TYPE_CHARS = 500
+MAX_RUN_ID_CHARS = 32
 MAX_ARTIFACT_LOCATION_CHARS = 2048
 MAX_EXPERIMENT_ID = MAX_INT64
 MAX_COUNTED_ID = 10**9
@@ -22,6 +24,7 @@ ARTIFACT_ROOT = "mlflow-artifacts:/"
 """Where experiments keep their artifacts unless they say otherwise: behind the registry's own proxy."""
 
 _PROXY_BY_HTTP = re.compile(r"^https?://[^?]*/mlflow-artifacts/artifacts/?([^?]*)", re.IGNORECASE)
+_NOT_IN_MODEL_NAMES = ("/", ":", ".", "%", '"', "'")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TRAVERSAL = re.compile(r"(?:\.|%(?:25)*2e){2}", re.IGNORECASE)
 # Schemes that would name a thing of ours, and not a place; or run code in a reader's browser.
@@ -91,3 +94,17 @@ def below(location: str, *names: str) -> str:
     """The URI of a directory below `location`; a query stays at the end."""
     base, question, query = location.partition("?")
     return "/".join((base.rstrip("/") if base.strip("/") else base, *names)) + question + query
+
+
+def check_logged_model_name(name: str) -> str:
+    """`name` if a logged model may have it.
+
+    Raises:
+        InvalidParameterValue: it is empty, holds one of `/ : . % " '`, or is over 500 characters.
+    """
+    if not name or any(char in name for char in _NOT_IN_MODEL_NAMES):
+        raise InvalidParameterValue(
+            f"Invalid model name ({name[:300]!r}) provided. Model name must be a non-empty string and cannot "
+            f"contain the following characters: {_NOT_IN_MODEL_NAMES}"
+        )
+    return check_length(name, MAX_NAME_CHARS, "name")

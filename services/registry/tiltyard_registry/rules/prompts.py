@@ -5,6 +5,7 @@ tag v3.17.2.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
 
@@ -21,7 +22,7 @@ def is_prompt(tags: Mapping[str, str]) -> bool:
     return tags.get(PROMPT_TAG, "").lower() == "true"
 
 
-def is_prompt_version(storage_location: str, tags: Iterable[Mapping[str, str]]) -> bool:
+def is_prompt_version(storage_location: str, tags: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a stored version is a prompt: it was made as one, or a tag says so since."""
     return storage_location == LOCATION or is_prompt({tag["key"]: tag["value"] for tag in tags})
 

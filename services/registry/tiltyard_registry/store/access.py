@@ -4,17 +4,18 @@ A row is found for somebody: its statement tells what they may do to it (`held`)
 searches and counts carry `visible`. Administrators and `anonymous` cost nothing: no query, no column, no condition.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     RowMapping,
     Select,
     Table,
     and_,
-    any_,
     delete,
     exists,
     insert,
@@ -35,6 +36,8 @@ from tiltyard_registry.tables.namespaces import catalogs, schemas
 from tiltyard_registry.tables.runs import datasets, runs
 
 _POSTGRESQL = make_url("postgresql+asyncpg://").get_dialect()()
+_OF_CALLER_POSTGRESQL = "grants.principal_id = ANY(${}::bigint[])"
+_OF_CALLER_SQLITE = "grants.principal_id IN (SELECT value FROM json_each(?{}))"
 _grant = grants.c
 _schema = schemas.alias("access_schemas").c
 
@@ -136,20 +139,25 @@ def denied(who: Principal, wanted: Privilege, what: str) -> PermissionDenied:
     return PermissionDenied(f"Principal '{who.name}' lacks {wanted.name} on {what[:300]}.")
 
 
-def visible_sql(who: Principal, table: Table, wanted: Privilege, number: int) -> tuple[str, list[Any]]:
-    """`visible` as text that ends a WHERE of PostgreSQL, and the value of the parameter `number`, if it has one."""
-    return ("", []) if who.is_admin else (_text(table, wanted, number), [list(who.grantees)])
+def visible_sql(
+    who: Principal, table: Table, wanted: Privilege, number: int, *, is_sqlite: bool
+) -> tuple[str, list[Any]]:
+    """`visible` as text that ends a WHERE, and the value of the parameter `number`, if it has one."""
+    if who.is_admin:
+        return "", []
+    grantees: Any = json.dumps(who.grantees) if is_sqlite else list(who.grantees)
+    of_caller = _OF_CALLER_SQLITE if is_sqlite else _OF_CALLER_POSTGRESQL
+    return _text(table, wanted, of_caller.format(number)), [grantees]
 
 
 @cache
-def _text(table: Table, wanted: Privilege, number: int) -> str:
+def _text(table: Table, wanted: Privilege, of_caller: str) -> str:
     place = {runs: RUNS, experiments: EXPERIMENTS, registered_models: MODELS}[table]
-    of_caller = _grant.principal_id == any_(literal_column(f"${number}::bigint[]"))
     # Within a statement over that table, for the condition to name its row.
-    condition = _condition(place, wanted, of_caller, of_one=True)
+    condition = _condition(place, wanted, literal_column(of_caller, Boolean), of_one=True)
     whole: Select[Any] = select(literal_column("1")).select_from(table).where(condition)
-    text = str(whole.compile(dialect=_POSTGRESQL, compile_kwargs={"literal_binds": True}))
-    return f" AND ({text.partition('WHERE ')[2]})"
+    statement = str(whole.compile(dialect=_POSTGRESQL, compile_kwargs={"literal_binds": True}))
+    return f" AND ({statement.partition('WHERE ')[2]})"
 
 
 def _condition(place: Place, wanted: Privilege, of_caller: ColumnElement[bool], of_one: bool) -> ColumnElement[bool]:

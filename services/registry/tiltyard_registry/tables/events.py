@@ -1,8 +1,11 @@
 """What changed."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, Computed, Index, Integer, String, Table, Text
 
 from tiltyard_registry.tables.columns import Id, Millis, metadata
+
+# What `{"version": 3}` says, in the words of both databases. They fill it in, whichever release writes an event.
+_VERSION = """CASE WHEN alias IS NOT NULL THEN CAST(trim("{}", '{{"version": }}') AS INTEGER) END"""
 
 events = Table(
     "events",
@@ -19,6 +22,9 @@ events = Table(
     # JSON of the changed fields, before and after; null where there was nothing.
     Column("before", Text),
     Column("after", Text),
+    # What an alias named, and names since.
+    Column("from_version", Integer, Computed(_VERSION.format("before"))),
+    Column("to_version", Integer, Computed(_VERSION.format("after"))),
     Column("request_id", String(64)),
     Index("ix_events_time", "time", "id"),
     Index("ix_events_principal", "principal", "time", "id"),

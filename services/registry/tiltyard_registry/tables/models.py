@@ -17,6 +17,12 @@ from sqlalchemy import (
 
 from tiltyard_registry.tables.columns import Id, Millis, child_of, metadata, pairs
 
+
+def _of_version(ondelete: str | None = None) -> ForeignKeyConstraint:
+    key = ("registered_model_id", "version")
+    return ForeignKeyConstraint(key, [f"model_versions.{name}" for name in key], ondelete=ondelete)
+
+
 registered_models = Table(
     "registered_models",
     metadata,
@@ -81,11 +87,7 @@ model_version_tags = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("key", String(250), primary_key=True),
     Column("value", Text, nullable=False),
-    ForeignKeyConstraint(
-        ["registered_model_id", "version"],
-        ["model_versions.registered_model_id", "model_versions.version"],
-        ondelete="CASCADE",
-    ),
+    _of_version(ondelete="CASCADE"),
     Index("ix_model_version_tags_key", "key", "registered_model_id", "version"),
 )
 
@@ -96,10 +98,7 @@ registered_model_aliases = Table(
     Column("alias", String(255), primary_key=True),
     Column("version", Integer, nullable=False),
     # 'An alias always names an existing version' is the database's own rule.
-    ForeignKeyConstraint(
-        ["registered_model_id", "version"],
-        ["model_versions.registered_model_id", "model_versions.version"],
-    ),
+    _of_version(),
     Index("ix_registered_model_aliases_version", "registered_model_id", "version"),
 )
 
@@ -120,10 +119,6 @@ batch_jobs = Table(
     Column("end_time", Millis),
     Column("row_count", BigInteger),
     Column("null_count", BigInteger),
-    ForeignKeyConstraint(
-        ["registered_model_id", "version"],
-        ["model_versions.registered_model_id", "model_versions.version"],
-        ondelete="CASCADE",
-    ),
+    _of_version(ondelete="CASCADE"),
     Index("ix_batch_jobs_listing", "registered_model_id", "version", "start_time", "job_id"),
 )

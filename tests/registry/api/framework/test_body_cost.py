@@ -15,8 +15,7 @@ from tiltyard.server.body_memory import FREE_BYTES, BodyMemory, Held
 from tiltyard.wire.mlflow.registered_models import CreateRegisteredModel
 from tiltyard_registry.api.framework import binding
 from tiltyard_registry.api.framework.binding import decode
-from tiltyard_registry.api.framework.held_bodies import HELD, HeldBodies
-from tiltyard_registry.api.framework.json_values import AT_ONCE_BYTES, PIECE_BYTES
+from tiltyard_registry.api.framework.body_limits import AT_ONCE_BYTES, HELD, PIECE_BYTES, HeldBodies
 from tiltyard_registry.app import create_app
 from tiltyard_registry.settings import RegistrySettings
 

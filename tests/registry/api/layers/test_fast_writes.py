@@ -19,6 +19,7 @@ from tiltyard_registry.store.sql.database import Database
 RUNS = f"{MLFLOW}/runs"
 # Makes a request one that only its route answers; the route takes no notice of it.
 _BY_ROUTE = {"by": "\0"}
+MARKS: tuple[dict[str, str], ...] = ({}, _BY_ROUTE)
 
 _KEYS = st.sampled_from(["a", "b", "c/d", "é 1", "a$", "../a", "", "k" * 251])
 _GOOD_KEYS = st.sampled_from(["a", "b", "c/d", "é 1"])
@@ -63,10 +64,10 @@ _CALLS = st.one_of(
 
 
 class Ways:
-    """One work done by each way: one statement, the route on PostgreSQL, the route on SQLite."""
+    """One work done by each way: past the framework and by the route, on both databases."""
 
     def __init__(self, postgres: Api, sqlite: Api) -> None:
-        self.ways: list[tuple[Api, dict[str, str]]] = [(postgres, {}), (postgres, _BY_ROUTE), (sqlite, {})]
+        self.ways: list[tuple[Api, dict[str, str]]] = [(api, mark) for api in (postgres, sqlite) for mark in MARKS]
 
     async def ask(self, call: str, bodies: list[Any]) -> list[tuple[int, Any]]:
         """Status and JSON of each way's answer to its own body."""
@@ -84,7 +85,7 @@ class Ways:
 
     async def start(self, body: dict[str, Any]) -> list[tuple[int, Any]]:
         """Each way's answer to the start of a run."""
-        return await self.ask("create", [body] * 3)
+        return await self.ask("create", [body] * len(self.ways))
 
 
 async def _kept(api: Api, run_id: str) -> Any:
@@ -108,6 +109,10 @@ async def ways(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFacto
     url = postgres_server.create_database()
     async with opened(folder / "p", database_url=url) as postgres, opened(folder / "s") as sqlite:
         yield Ways(postgres, sqlite)
+
+
+def _are_equal(values: list[Any]) -> bool:
+    return all(value == values[0] for value in values)
 
 
 def _comparable(asked: dict[str, Any], answer: Any) -> Any:
@@ -149,13 +154,13 @@ async def test_every_way_answers_and_keeps_the_same(ways: Ways, calls: list[tupl
     started = await ways.start({"run_name": "r", "start_time": 5, "tags": [{"key": "t", "value": "v"}]})
     run_ids = [answer["run"]["info"]["run_id"] for _, answer in started]
     shown = [_without(run_id, answer) for run_id, answer in zip(run_ids, started, strict=True)]
-    assert shown[0] == shown[1] == shown[2]
+    assert _are_equal(shown)
     for call, body in [*calls, *calls]:
         answers = await ways.ask(call, [{"run_id": run_id, **body} for run_id in run_ids])
         shown = [_without(run_id, answer) for run_id, answer in zip(run_ids, answers, strict=True)]
-        assert shown[0] == shown[1] == shown[2], (call, body)
+        assert _are_equal(shown), (call, body)
     kept = await ways.state(run_ids)
-    assert kept[0] == kept[1] == kept[2]
+    assert _are_equal(kept)
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -177,7 +182,7 @@ async def test_every_way_answers_and_keeps_the_same(ways: Ways, calls: list[tupl
 async def test_a_run_is_started_or_refused_alike(ways: Ways, body: dict[str, Any]) -> None:
     """Apart from ids, invented names and times, the answers are one another's."""
     shown = [(status, _comparable(body, answer)) for status, answer in await ways.start(body)]
-    assert shown[0] == shown[1] == shown[2]
+    assert _are_equal(shown)
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -191,7 +196,7 @@ async def test_a_run_lies_below_its_experiment(ways: Ways, location: str) -> Non
         _without(answer["run"]["info"]["run_id"], answer["run"]["info"]["artifact_uri"])
         for _, answer in await ways.start({"experiment_id": number})
     ]
-    assert shown[0] == shown[1] == shown[2]
+    assert _are_equal(shown)
     assert shown[0] != "mlflow-artifacts:/0/RUN/artifacts"
 
 
@@ -214,14 +219,15 @@ async def test_a_run_lies_below_its_experiment(ways: Ways, location: str) -> Non
 @pytest.mark.parametrize("call", ["create", "log-batch", "log-metric"])
 async def test_odd_bodies_are_read_alike(ways: Ways, call: str, body: bytes) -> None:
     """What is no plain object gets its route's answer."""
-    answers = [(status, said.get("message")) for status, said in await ways.ask(call, [body] * 3)]
-    assert answers[0] == answers[1] == answers[2]
+    answers = [(status, said.get("message")) for status, said in await ways.ask(call, [body] * len(ways.ways))]
+    assert _are_equal(answers)
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_plain_writes_take_one_statement(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the stock client sends is done past the framework, under either prefix, and counted by its route."""
-    api = ways.ways[0][0]
+@pytest.mark.parametrize("way", [0, 2], ids=["postgresql", "sqlite"])
+async def test_plain_writes_go_past_the_framework(ways: Ways, way: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the stock client sends is done in one visit, under either prefix, and counted by its route."""
+    api = ways.ways[way][0]
     done: list[bool] = []
     log = log_batch._log
 
@@ -261,9 +267,10 @@ async def test_a_body_over_the_limit_is_refused_by_its_route(postgres_url: str, 
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_writers_of_one_run_by_both_ways_do_not_stop_each_other(ways: Ways) -> None:
+@pytest.mark.parametrize("way", [0, 2], ids=["postgresql", "sqlite"])
+async def test_writers_of_one_run_by_both_ways_do_not_stop_each_other(ways: Ways, way: int) -> None:
     """Batches with the same keys in different orders, half of them by the route: none fails, the newest point stays."""
-    api = ways.ways[0][0]
+    api = ways.ways[way][0]
     run_id = (await api.ok("POST", f"{RUNS}/create", {}))["run"]["info"]["run_id"]
     keys = [f"k{number:02}" for number in range(20)]
 

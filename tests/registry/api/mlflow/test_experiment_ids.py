@@ -14,6 +14,7 @@ from tiltyard_registry.store import migrations
 from tiltyard_registry.store.experiments import experiments
 from tiltyard_registry.store.runs import runs as run_doors
 from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.sqlite import sqlite_engine
 from tiltyard_registry.tables.experiments import experiments as rows
 
 IDS = [690606685351533641, 2**31, 2**63 - 1]
@@ -81,12 +82,13 @@ def _at_revision(connection: Connection, revision: str) -> None:
 
 async def test_older_databases_take_long_ids_too(empty_database_url: str) -> None:
     """A database of the first schema keeps its rows, counts on from its own ids, and takes ids of 64 bits."""
-    engine = create_async_engine(empty_database_url)
+    is_sqlite = empty_database_url.startswith("sqlite")
+    engine = (sqlite_engine if is_sqlite else create_async_engine)(empty_database_url)
     async with engine.begin() as connection:
         await connection.run_sync(_at_revision, "0001")
         old = "INSERT INTO experiments (experiment_id, name, artifact_location, creation_time, last_update_time) "
         await connection.execute(text(old + "VALUES (7, 'old', 'mlflow-artifacts:/7', 1, 1)"))
-        if engine.dialect.name == "sqlite":
+        if is_sqlite:
             await connection.execute(text(old + f"VALUES ({IDS[0]}, 'long', 'mlflow-artifacts:/long', 1, 1)"))
         else:
             await connection.execute(text("SELECT setval('experiments_experiment_id_seq', 7)"))

@@ -10,8 +10,6 @@ from tests.registry.store_house import House
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard_registry.store.models import batch_jobs, model_versions
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 START: dict[str, Any] = {
     **dict.fromkeys(("end_time", "row_count", "null_count", "message")),
     "status": "RUNNING",
@@ -88,6 +86,7 @@ async def test_jobs_go_with_their_version(house: House) -> None:
         await listed(house)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("said", "parameter"),
     [
@@ -114,6 +113,7 @@ async def test_what_cannot_be_is_refused_by_name(api: Api, said: dict[str, Any],
     assert (await api.ok("GET", path))["batch_jobs"] == []
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_over_http(api: Api) -> None:
     """A PUT under an id of the job's own, the list under the version, and 404 where there is none."""
     await api.model("main.jobs.m", versions=1)

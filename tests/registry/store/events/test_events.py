@@ -13,12 +13,14 @@ from sqlalchemy import func, select
 from tests.fixtures.waiting import PATIENCE_S
 from tests.registry.store_house import ALICE, House
 from tiltyard.errors import InvalidParameterValue, TiltyardError
-from tiltyard_registry.rules.new_versions import NewVersion
+from tiltyard_registry.rules.events import EVENTS
 from tiltyard_registry.store import models, namespaces, registration
 from tiltyard_registry.store.events.history import search_events
 from tiltyard_registry.store.models import aliases, change_set, model_versions, registered_models, tags
 from tiltyard_registry.store.namespaces import catalogs, schemas
+from tiltyard_registry.store.namespaces.namespace_rows import Change
 from tiltyard_registry.store.registration import create_version, reserved_versions
+from tiltyard_registry.store.registration.create_version import NewVersion
 from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.all_tables import metadata
 
@@ -27,12 +29,12 @@ Arrange = Callable[[House], Awaitable[None]]
 # Every door that changes the registry: its arguments, and the actions that it must leave in the log.
 DOORS: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any], list[str]]] = [
     (catalogs.create_catalog, ("c",), {}, ["create_catalog"]),
-    (catalogs.update_catalog, ("full",), {"comment": "x"}, ["update_catalog"]),
-    (catalogs.update_catalog, ("full",), {"new_name": "n"}, ["update_catalog", "rename_registered_model"]),
+    (catalogs.update_catalog, ("full", Change(comment="x")), {}, ["update_catalog"]),
+    (catalogs.update_catalog, ("full", Change(new_name="n")), {}, ["update_catalog", "rename_registered_model"]),
     (catalogs.delete_catalog, ("empty",), {"force": True}, ["delete_schema", "delete_catalog"]),
     (schemas.create_schema, ("main", "s"), {}, ["create_schema"]),
-    (schemas.update_schema, ("full", "s"), {"comment": "x"}, ["update_schema"]),
-    (schemas.update_schema, ("full", "s"), {"new_name": "n"}, ["update_schema", "rename_registered_model"]),
+    (schemas.update_schema, ("full", "s", Change(comment="x")), {}, ["update_schema"]),
+    (schemas.update_schema, ("full", "s", Change(new_name="n")), {}, ["update_schema", "rename_registered_model"]),
     (schemas.delete_schema, ("empty", "s"), {}, ["delete_schema"]),
     (
         registered_models.create_registered_model,
@@ -221,6 +223,12 @@ def test_no_door_is_missing_from_the_table() -> None:
         and inspect.signature(function).parameters.keys() >= {"session", "who"}
     }
     assert doors == {door for door, *_ in DOORS}
+
+
+def test_every_event_there_is_can_be_written() -> None:
+    """The table of events names what the doors above leave in the log, and what commands write; no more, no less."""
+    by_commands = {"import_registered_model", "import_model_version", "collect_garbage"}
+    assert EVENTS.keys() == {action for *_, actions in DOORS for action in actions} | by_commands
 
 
 async def test_an_event_tells_who_when_what_before_and_after(house: House) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, select, text
@@ -19,6 +20,7 @@ from tests.fixtures.databases import BACKENDS, sqlite_url_of
 from tiltyard_registry.store import migrations
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.tables.all_tables import metadata
+from tiltyard_registry.tables.events import events
 from tiltyard_registry.tables.experiments import experiments
 from tiltyard_registry.tables.namespaces import catalogs, schemas
 
@@ -92,6 +94,7 @@ async def test_an_empty_database_becomes_current_within_a_second(empty_url: str)
     assert default["artifact_location"] == "mlflow-artifacts:/0"
 
 
+@pytest.mark.filterwarnings("ignore:Computed :UserWarning")
 async def test_the_migrations_make_the_tables_that_the_code_knows(empty_url: str) -> None:
     """Migrated, a database has the columns, keys, indexes and defaults that `tables.py` would make, and no other."""
     _upgrade(empty_url)
@@ -116,13 +119,50 @@ def _structure(connection: Connection) -> dict[str, object]:
     look = inspect(connection)
     structure: dict[str, object] = {}
     for table in metadata.tables:
-        parts = [*look.get_columns(table), *look.get_foreign_keys(table), *look.get_indexes(table)]
+        # A computed column is described with what follows it on SQLite, and as the database rewrote it on PostgreSQL.
+        columns = [{**column, "computed": "computed" in column} for column in look.get_columns(table)]
+        parts = [*columns, *look.get_foreign_keys(table), *look.get_indexes(table)]
         parts += [look.get_pk_constraint(table), *look.get_unique_constraints(table)]
         structure[table] = sorted(repr(sorted(part.items(), key=lambda item: item[0])) for part in parts)
     if connection.dialect.name == "sqlite":
         autoincrement = "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%' ORDER BY name"
         structure["autoincrement"] = list(connection.exec_driver_sql(autoincrement).scalars())
     return structure
+
+
+_FIRST_EVENTS = (
+    ("set_registered_model_alias", "champion", 1, None, '{"version": 1}'),
+    ("set_registered_model_alias", "champion", 12, '{"version": 1}', '{"version": 12}'),
+    ("delete_registered_model_alias", "champion", 12, '{"version": 12}', None),
+    ("import_model_version", None, 2, None, '{"version": "two"}'),
+    ("create_registered_model", None, None, None, '{"name": "m"}'),
+)
+_INSERT = text(
+    'INSERT INTO events (time, principal, action, registered_model_id, name, alias, version, "before", "after") '
+    "VALUES (1, 'alice', :action, 7, 'm', :alias, :version, :before, :after)"
+)
+
+
+async def test_events_of_the_release_before_say_what_an_alias_named(empty_url: str) -> None:
+    """Those that were written over the old schema, and those that it goes on writing during the upgrade."""
+    rows = [dict(zip(("action", "alias", "version", "before", "after"), one, strict=True)) for one in _FIRST_EVENTS]
+
+    def old(connection: Connection) -> None:
+        command.upgrade(migrations.configuration(connection), "0003")
+        connection.execute(_INSERT, rows)
+
+    database = Database(empty_url)
+    async with database.write() as session:
+        await session.run_sync(old)
+    await database.close()
+    _upgrade(empty_url)
+    database = Database(empty_url)
+    async with database.write() as session:
+        await session.execute(_INSERT, rows)
+        moves = await session.all(select(events.c.from_version, events.c.to_version).order_by(events.c.id))
+    await database.close()
+    told = [(None, 1), (1, 12), (12, None), (None, None), (None, None)]
+    assert [tuple(move.values()) for move in moves] == told * 2
 
 
 def test_the_code_knows_which_revision_is_the_newest() -> None:

@@ -198,6 +198,7 @@ async def test_readers_never_see_half_of_a_batch(house: House) -> None:
     async def write() -> None:
         for number in range(30):
             await house.do(change_set.apply_changes, swap(1 + number % 2))
+            await asyncio.sleep(0)
         done.set()
 
     async def read() -> int:

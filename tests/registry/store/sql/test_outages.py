@@ -8,7 +8,6 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import Engine, event, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.fixtures.waiting import until
 from tests.registry.api_app import MLFLOW, opened
@@ -18,6 +17,7 @@ from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_registry.store.events.changes import Changes
 from tiltyard_registry.store.sql import availability, database, engines
 from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.sqlite import sqlite_engine
 
 RUNS = f"{MLFLOW}/runs"
 
@@ -127,7 +127,7 @@ async def test_a_full_disk_is_said_everywhere(tmp_path: Path, caplog: pytest.Log
                 raise full
 
         with pytest.raises(Exception) as caught:
-            engine = create_async_engine(database.url)
+            engine = sqlite_engine(database.url)
             async with engine.begin() as connection:
                 await connection.execute(text("PRAGMA max_page_count = 1"))
                 await connection.execute(text("CREATE TABLE too_much AS SELECT zeroblob(9000000)"))

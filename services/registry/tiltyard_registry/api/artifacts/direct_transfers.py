@@ -18,7 +18,7 @@ from tiltyard.storage import artifact_store as storage
 from tiltyard.wire.mlflow import artifacts as wire
 from tiltyard.wire.tags import Empty
 from tiltyard_registry.api.framework.binding import decode_aside
-from tiltyard_registry.api.framework.json_values import DEFAULT_MAX_VALUES
+from tiltyard_registry.api.framework.body_limits import DEFAULT_MAX_VALUES
 from tiltyard_registry.api.framework.raw import Request, Response, whole_body
 from tiltyard_registry.store.artifacts import direct_transfers, files, paths
 from tiltyard_registry.store.sql.database import Database

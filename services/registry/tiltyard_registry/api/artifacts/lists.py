@@ -2,10 +2,6 @@
 
 from urllib.parse import urlsplit
 
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, FromQuery, JSONBody
-
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.uri import safe_relative_path
 from tiltyard.wire.mlflow import artifacts as wire
@@ -24,12 +20,7 @@ from tiltyard_registry.store.sql.session import Session
 
 @get("/artifacts/list")
 async def list_artifacts(
-    database: NamedDependency[Database],
-    who: NamedDependency[Principal],
-    artifacts: NamedDependency[ArtifactRoot],
-    run_id: FromQuery[str] = "",
-    run_uuid: FromQuery[str] = "",
-    path: FromQuery[str] = "",
+    database: Database, who: Principal, artifacts: ArtifactRoot, run_id: str = "", run_uuid: str = "", path: str = ""
 ) -> RunFilesReply:
     """The files and directories of one directory of a run, by paths relative to the run."""
     # The store may be slow, and no connection is held meanwhile.
@@ -40,11 +31,7 @@ async def list_artifacts(
 
 @get("/logged-models/{model_id:str}/artifacts/directories")
 async def list_logged_model_artifacts(
-    database: NamedDependency[Database],
-    who: NamedDependency[Principal],
-    artifacts: NamedDependency[ArtifactRoot],
-    model_id: FromPath[str],
-    artifact_directory_path: FromQuery[str] = "",
+    database: Database, who: Principal, artifacts: ArtifactRoot, model_id: str, artifact_directory_path: str = ""
 ) -> RunFilesReply:
     """The files and directories of one directory of a logged model, by paths relative to the model."""
     async with database.read() as session:
@@ -55,17 +42,13 @@ async def list_logged_model_artifacts(
 
 
 @post("/artifacts/presigned-upload-url")
-async def create_presigned_upload_url(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.PresignedUrl]
-) -> Empty:
+async def create_presigned_upload_url(read_session: Session, who: Principal, data: wire.PresignedUrl) -> Empty:
     """Refuses, as upstream does where artifacts pass through the server: such files could not be kept from changing."""
     raise await _not_direct(read_session, who, data, "upload")
 
 
 @post("/artifacts/presigned-download-url")
-async def create_presigned_download_url(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.PresignedUrl]
-) -> Empty:
+async def create_presigned_download_url(read_session: Session, who: Principal, data: wire.PresignedUrl) -> Empty:
     """Refuses likewise; clients of proxied artifacts ask at /mlflow-artifacts/presigned."""
     raise await _not_direct(read_session, who, data, "download")
 
@@ -75,10 +58,10 @@ async def _not_direct(session: Session, who: Principal, data: wire.PresignedUrl,
         return InvalidParameterValue("Exactly one of run_id and model_id must be provided.")
     safe_relative_path(data.path, parameter="path")
     if data.run_id:
-        info = (await get_run(session, who, data.run_id))["info"]
+        uri = (await get_run(session, who, data.run_id))["info"]["artifact_uri"]
     else:
-        info = (await get_logged_model(session, who, data.model_id))["info"]
-    scheme = urlsplit(info["artifact_uri"]).scheme
+        uri = (await get_logged_model(session, who, data.model_id))["info"]["artifact_uri"]
+    scheme = urlsplit(uri).scheme
     return InvalidParameterValue(
         f"Presigned {what} is not supported for proxied artifact storage (artifact URI scheme: {scheme})."
     )
@@ -94,11 +77,3 @@ async def _list(artifacts: ArtifactRoot, root_uri: str, path: str, *, parameter:
     below = f"{directory}/" if directory else ""
     files = await list_files(artifacts.store, f"{root}/{directory}".rstrip("/"))
     return RunFilesReply(root_uri, [FileInfo(f"{below}{one.path}", one.is_dir, one.file_size) for one in files])
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    list_artifacts,
-    list_logged_model_artifacts,
-    create_presigned_upload_url,
-    create_presigned_download_url,
-]

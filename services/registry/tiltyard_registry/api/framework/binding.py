@@ -20,8 +20,13 @@ from typing_extensions import override
 
 from tiltyard.errors import InvalidParameterValue, TiltyardError
 from tiltyard.server.body_memory import Held
-from tiltyard_registry.api.framework.held_bodies import HELD
-from tiltyard_registry.api.framework.json_values import AT_ONCE_BYTES, DEFAULT_MAX_VALUES, PIECE_BYTES, check_values
+from tiltyard_registry.api.framework.body_limits import (
+    AT_ONCE_BYTES,
+    DEFAULT_MAX_VALUES,
+    HELD,
+    PIECE_BYTES,
+    check_values,
+)
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""Rows to wire Structs: the one converter between the two shapes of a noun."""
+"""Rows to wire Structs, and the params and tags of requests to entries: between the two shapes of a noun."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -8,6 +8,8 @@ import msgspec
 
 from tiltyard.errors import InternalError
 from tiltyard.wire.mlflow.model_versions import ModelVersion
+from tiltyard.wire.tags import Tag
+from tiltyard_registry.rules.entries import Entry
 
 T = TypeVar("T")
 
@@ -32,6 +34,11 @@ def reply(row: Mapping[str, Any], kind: type[T]) -> T:
 def replies(rows: Iterable[Mapping[str, Any]], kind: type[T]) -> list[T]:
     """Each row as a `kind`."""
     return [reply(row, kind) for row in rows]
+
+
+def entries(tags: Iterable[Tag]) -> list[Entry]:
+    """Params or tags of a request as the rules take them."""
+    return [Entry(tag.key, tag.value) for tag in tags]
 
 
 Picker = Callable[[Any], Any]

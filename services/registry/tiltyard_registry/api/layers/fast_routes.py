@@ -2,7 +2,7 @@
 
 A fast route is a door too: `store.one_statement` asks and checks as the ordinary doors do. Only what goes well is
 answered here, in the bytes that the routes would send. Everything else goes on to the routes, body and all, so
-refusals, unusual spellings and other databases have one home.
+refusals and unusual spellings have one home.
 """
 
 import logging
@@ -16,21 +16,18 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from tiltyard.errors import TemporarilyUnavailable, TiltyardError
 from tiltyard.wire.mlflow import runs as wire
-from tiltyard.wire.tags import Tag
 from tiltyard_registry.api.framework.binding import camel
 from tiltyard_registry.api.framework.dependencies import Schema
 from tiltyard_registry.api.framework.errors import refuse
 from tiltyard_registry.api.framework.raw import Response
-from tiltyard_registry.api.framework.replies import reply
+from tiltyard_registry.api.framework.replies import entries, reply
 from tiltyard_registry.auth.layer import principal_of
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.limits import UNLIMITED
 from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.one_statement import log_batch as batches
-from tiltyard_registry.store.one_statement.read_run import read_run
-from tiltyard_registry.store.one_statement.read_version import read_version
+from tiltyard_registry.store.one_statement.reads import read_run, read_version
 from tiltyard_registry.store.one_statement.start_run import OutcomeUnknown, start_run
 from tiltyard_registry.store.sql.database import Database
 
@@ -89,14 +86,14 @@ async def _create_run(database: Database, who: Principal, body: bytes) -> bytes 
         user_id=data.user_id,
         run_name=data.run_name,
         start_time=data.start_time,
-        tags=_entries(data.tags),
+        tags=entries(data.tags),
     )
     return None if row is None else msgspec.json.encode(wire.RunReply(reply(row, wire.Run)))
 
 
 async def _log_batch(database: Database, who: Principal, body: bytes) -> bytes | None:
     data = _BATCH.decode(body)
-    params, tags = _entries(data.params), _entries(data.tags)
+    params, tags = entries(data.params), entries(data.tags)
     return _done(await batches.log_batch(database, who, data.run_id, data.metrics, params, tags))
 
 
@@ -132,7 +129,7 @@ FAST: dict[str, FastRoute] = {
 
 
 class FastRoutes:
-    """Answers plain requests by one statement; hands every other one on."""
+    """Answers plain requests by one visit to the database; hands every other one on."""
 
     def __init__(self, app: ASGIApp, database: Database, schema: Schema, *, max_body_bytes: int) -> None:
         self._app = app
@@ -141,9 +138,7 @@ class FastRoutes:
         self._max_body_bytes = min(max_body_bytes, _MAX_BYTES)
         # Quotas take a look before and after; that is the ordinary doors' work.
         writes = database.quotas == UNLIMITED
-        self._routes: dict[str, FastRoute] = {}
-        if not database.is_sqlite:
-            self._routes = {path: route for path, route in FAST.items() if writes or not route.writes}
+        self._routes = {path: route for path, route in FAST.items() if writes or not route.writes}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._routes.get(scope.get("path", ""))
@@ -201,10 +196,6 @@ class FastRoutes:
 
 def _done(is_stored: bool) -> bytes | None:
     return _DONE if is_stored else None
-
-
-def _entries(pairs: list[Tag]) -> list[Entry]:
-    return [Entry(pair.key, pair.value) for pair in pairs]
 
 
 def _needs_care(body: bytes) -> bool:

@@ -1,43 +1,23 @@
-"""Runs by the many: /databricks/runs/… as Databricks has them, and a run with all that is nested in it."""
-
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, JSONBody
+"""Runs by the many: /databricks/runs/… as Databricks has them."""
 
 from tiltyard.wire.mlflow import bulk_runs as wire
-from tiltyard_registry.api.framework.routes import delete, post
+from tiltyard_registry.api.framework.routes import post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.runs import bulk_deletion as store
 from tiltyard_registry.store.sql.session import Session
 
 
 @post("/databricks/runs/delete-runs")
-async def delete_runs(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.DeleteRuns]
-) -> wire.RunsDeleted:
+async def delete_runs(session: Session, who: Principal, data: wire.DeleteRuns) -> wire.RunsDeleted:
     """Marks the runs of an experiment deleted that started at or before a time."""
     count = await store.delete_runs(session, who, data.experiment_id, data.max_timestamp_millis, max_runs=data.max_runs)
     return wire.RunsDeleted(count)
 
 
 @post("/databricks/runs/restore-runs")
-async def restore_runs(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.RestoreRuns]
-) -> wire.RunsRestored:
+async def restore_runs(session: Session, who: Principal, data: wire.RestoreRuns) -> wire.RunsRestored:
     """Makes the runs of an experiment active again that were deleted at or after a time."""
     count = await store.restore_runs(
         session, who, data.experiment_id, data.min_timestamp_millis, max_runs=data.max_runs
     )
     return wire.RunsRestored(count)
-
-
-@delete("/runs/{run_id:str}")
-async def delete_run_tree(
-    session: NamedDependency[Session], who: NamedDependency[Principal], run_id: FromPath[str]
-) -> wire.RunsDeleted:
-    """Marks a run and every run nested in it deleted."""
-    return wire.RunsDeleted(await store.delete_run_tree(session, who, run_id))
-
-
-HANDLERS: list[HTTPRouteHandler] = [delete_runs, restore_runs]
-OWN_HANDLERS: list[HTTPRouteHandler] = [delete_run_tree]

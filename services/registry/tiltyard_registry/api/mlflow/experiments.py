@@ -1,29 +1,12 @@
 """/experiments/…: create, get, search, rename, tag, delete, restore."""
 
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromQuery, JSONBody
+import msgspec
 
-from tiltyard.wire.mlflow.experiments import (
-    CreateExperiment,
-    CreateExperimentReply,
-    DatasetSummariesReply,
-    DatasetSummary,
-    DeleteExperimentTag,
-    Experiment,
-    ExperimentId,
-    ExperimentReply,
-    ExperimentsPage,
-    SearchDatasets,
-    SearchExperiments,
-    SetExperimentTag,
-    UpdateExperiment,
-)
-from tiltyard.wire.tags import Empty, Text
-from tiltyard_registry.api.framework.replies import replies, reply
+from tiltyard.wire.mlflow import experiments as wire
+from tiltyard.wire.tags import Text
+from tiltyard_registry.api.framework.replies import entries, replies, reply
 from tiltyard_registry.api.framework.routes import get, post
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.store.experiments import experiments as store
 from tiltyard_registry.store.runs import inputs
 from tiltyard_registry.store.sql.session import Session
@@ -31,142 +14,98 @@ from tiltyard_registry.store.sql.session import Session
 
 @post("/experiments/create")
 async def create_experiment(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[CreateExperiment]
-) -> CreateExperimentReply:
+    session: Session, who: Principal, data: wire.CreateExperiment
+) -> wire.CreateExperimentReply:
     """Creates an experiment."""
     experiment_id = await store.create_experiment(
         session,
         who,
         data.name,
         artifact_location=data.artifact_location,
-        tags=[Entry(tag.key, tag.value) for tag in data.tags],
+        tags=entries(data.tags),
     )
-    return CreateExperimentReply(experiment_id)
+    return wire.CreateExperimentReply(experiment_id)
 
 
 @get("/experiments/get")
-async def get_experiment(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], experiment_id: FromQuery[Text]
-) -> ExperimentReply:
+async def get_experiment(read_session: Session, who: Principal, experiment_id: Text) -> wire.ExperimentReply:
     """An experiment by id, active or deleted."""
-    return ExperimentReply(reply(await store.get_experiment(read_session, who, experiment_id), Experiment))
+    return wire.ExperimentReply(reply(await store.get_experiment(read_session, who, experiment_id), wire.Experiment))
 
 
 @get("/experiments/get-by-name")
-async def get_experiment_by_name(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], experiment_name: FromQuery[Text]
-) -> ExperimentReply:
+async def get_experiment_by_name(read_session: Session, who: Principal, experiment_name: Text) -> wire.ExperimentReply:
     """An experiment by name, active or deleted."""
     row = await store.get_experiment_by_name(read_session, who, experiment_name)
-    return ExperimentReply(reply(row, Experiment))
+    return wire.ExperimentReply(reply(row, wire.Experiment))
 
 
 @post("/experiments/search")
 async def search_experiments(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[SearchExperiments]
-) -> ExperimentsPage:
+    read_session: Session, who: Principal, data: wire.SearchExperiments
+) -> wire.ExperimentsPage:
     """Experiments that match a filter, page by page."""
-    return await _page(read_session, who, data)
+    rows, token = await store.search_experiments(read_session, who, **msgspec.structs.asdict(data))
+    return wire.ExperimentsPage(replies(rows, wire.Experiment), token)
 
 
 @get("/experiments/search")
 async def search_experiments_by_query(
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    max_results: FromQuery[int] = store.DEFAULT_PAGE,
-    page_token: FromQuery[str | None] = None,
-    filter: FromQuery[str | None] = None,
-    order_by: FromQuery[list[str] | None] = None,
-    view_type: FromQuery[str | None] = None,
-) -> ExperimentsPage:
+    read_session: Session,
+    who: Principal,
+    max_results: int = store.DEFAULT_PAGE,
+    page_token: str | None = None,
+    filter: str | None = None,
+    order_by: list[str] | None = None,
+    view_type: str | None = None,
+) -> wire.ExperimentsPage:
     """Experiments that match a filter, page by page."""
-    data = SearchExperiments(
-        max_results=max_results,
-        page_token=page_token,
+    rows, token = await store.search_experiments(
+        read_session,
+        who,
+        view_type=view_type or "ACTIVE_ONLY",
         filter=filter,
         order_by=order_by or [],
-        view_type=view_type or "ACTIVE_ONLY",
+        max_results=max_results,
+        page_token=page_token,
     )
-    return await _page(read_session, who, data)
-
-
-async def _page(session: Session, who: Principal, data: SearchExperiments) -> ExperimentsPage:
-    rows, token = await store.search_experiments(
-        session,
-        who,
-        view_type=data.view_type,
-        filter=data.filter,
-        order_by=data.order_by,
-        max_results=data.max_results,
-        page_token=data.page_token,
-    )
-    return ExperimentsPage(replies(rows, Experiment), token)
+    return wire.ExperimentsPage(replies(rows, wire.Experiment), token)
 
 
 @post("/experiments/update")
-async def update_experiment(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[UpdateExperiment]
-) -> Empty:
+async def update_experiment(session: Session, who: Principal, data: wire.UpdateExperiment) -> None:
     """Gives an experiment another name."""
     await store.rename_experiment(session, who, data.experiment_id, data.new_name)
-    return Empty()
 
 
 @post("/experiments/delete")
-async def delete_experiment(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[ExperimentId]
-) -> Empty:
+async def delete_experiment(session: Session, who: Principal, data: wire.ExperimentId) -> None:
     """Marks an experiment and its runs deleted."""
     await store.delete_experiment(session, who, data.experiment_id)
-    return Empty()
 
 
 @post("/experiments/restore")
-async def restore_experiment(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[ExperimentId]
-) -> Empty:
+async def restore_experiment(session: Session, who: Principal, data: wire.ExperimentId) -> None:
     """Makes a deleted experiment and its runs active again."""
     await store.restore_experiment(session, who, data.experiment_id)
-    return Empty()
 
 
 @post("/experiments/set-experiment-tag")
-async def set_experiment_tag(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[SetExperimentTag]
-) -> Empty:
+async def set_experiment_tag(session: Session, who: Principal, data: wire.SetExperimentTag) -> None:
     """Sets a tag of an experiment."""
     await store.set_experiment_tag(session, who, data.experiment_id, data.key, data.value)
-    return Empty()
 
 
 @post("/experiments/delete-experiment-tag")
-async def delete_experiment_tag(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[DeleteExperimentTag]
-) -> Empty:
+async def delete_experiment_tag(session: Session, who: Principal, data: wire.DeleteExperimentTag) -> None:
     """Removes a tag of an experiment."""
     await store.delete_experiment_tag(session, who, data.experiment_id, data.key)
-    return Empty()
 
 
 @post("/experiments/search-datasets")
 async def search_datasets(
-    read_session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[SearchDatasets]
-) -> DatasetSummariesReply:
+    read_session: Session, who: Principal, data: wire.SearchDatasets
+) -> wire.DatasetSummariesReply:
     """The datasets that runs of these experiments use."""
     rows = await inputs.search_datasets(read_session, who, data.experiment_ids)
-    return DatasetSummariesReply(replies(rows, DatasetSummary))
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_experiment,
-    get_experiment,
-    get_experiment_by_name,
-    search_experiments,
-    search_experiments_by_query,
-    update_experiment,
-    delete_experiment,
-    restore_experiment,
-    set_experiment_tag,
-    delete_experiment_tag,
-    search_datasets,
-]
+    return wire.DatasetSummariesReply(replies(rows, wire.DatasetSummary))

@@ -1,24 +1,17 @@
 """/logged-models…: create, get, finalize, search, tag, delete."""
 
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, FromQuery, JSONBody
-
 from tiltyard.wire.mlflow import logged_models as wire
-from tiltyard.wire.tags import Empty, Tag
-from tiltyard_registry.api.framework.replies import replies, reply
+from tiltyard_registry.api.framework.replies import entries, replies, reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.search import Dataset, OrderBy
 from tiltyard_registry.store.experiments import logged_models as store
+from tiltyard_registry.store.experiments.logged_model_data import LoggedModelRow
 from tiltyard_registry.store.sql.session import Session
 
 
 @post("/logged-models")
-async def create_logged_model(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.CreateLoggedModel]
-) -> wire.LoggedModelReply:
+async def create_logged_model(session: Session, who: Principal, data: wire.CreateLoggedModel) -> wire.LoggedModelReply:
     """Creates a logged model, pending until it is finalized."""
     row = await store.create_logged_model(
         session,
@@ -27,17 +20,15 @@ async def create_logged_model(
         name=data.name or None,
         model_type=data.model_type,
         source_run_id=data.source_run_id,
-        params=_entries(data.params),
-        tags=_entries(data.tags),
+        params=entries(data.params),
+        tags=entries(data.tags),
     )
     return _reply(row)
 
 
 @post("/logged-models/search")
 async def search_logged_models(
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    data: JSONBody[wire.SearchLoggedModels],
+    read_session: Session, who: Principal, data: wire.SearchLoggedModels
 ) -> wire.LoggedModelsPage:
     """Logged models that match a filter, page by page."""
     rows, token = await store.search_logged_models(
@@ -59,10 +50,7 @@ async def search_logged_models(
 
 @get("/logged-models/{model_id:str}")
 async def get_logged_model(
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    model_id: FromPath[str],
-    allow_deleted: FromQuery[bool] = False,
+    read_session: Session, who: Principal, model_id: str, allow_deleted: bool = False
 ) -> wire.LoggedModelReply:
     """A logged model with its params, tags and metrics."""
     return _reply(await store.get_logged_model(read_session, who, model_id, allow_deleted=allow_deleted))
@@ -70,72 +58,37 @@ async def get_logged_model(
 
 @patch("/logged-models/{model_id:str}")
 async def finalize_logged_model(
-    session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    model_id: FromPath[str],
-    data: JSONBody[wire.FinalizeLoggedModel],
+    session: Session, who: Principal, model_id: str, data: wire.FinalizeLoggedModel
 ) -> wire.LoggedModelReply:
     """Moves a logged model to READY or UPLOAD_FAILED."""
     return _reply(await store.finalize_logged_model(session, who, model_id, data.status))
 
 
 @delete("/logged-models/{model_id:str}")
-async def delete_logged_model(
-    session: NamedDependency[Session], who: NamedDependency[Principal], model_id: FromPath[str]
-) -> Empty:
+async def delete_logged_model(session: Session, who: Principal, model_id: str) -> None:
     """Marks a logged model deleted."""
     await store.delete_logged_model(session, who, model_id)
-    return Empty()
 
 
 @patch("/logged-models/{model_id:str}/tags")
-async def set_logged_model_tags(
-    session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    model_id: FromPath[str],
-    data: JSONBody[wire.SetLoggedModelTags],
-) -> Empty:
+async def set_logged_model_tags(session: Session, who: Principal, model_id: str, data: wire.SetLoggedModelTags) -> None:
     """Sets tags of a logged model."""
-    await store.set_logged_model_tags(session, who, model_id, _entries(data.tags))
-    return Empty()
+    await store.set_logged_model_tags(session, who, model_id, entries(data.tags))
 
 
 @delete("/logged-models/{model_id:str}/tags/{key:path}")
-async def delete_logged_model_tag(
-    session: NamedDependency[Session], who: NamedDependency[Principal], model_id: FromPath[str], key: FromPath[str]
-) -> Empty:
+async def delete_logged_model_tag(session: Session, who: Principal, model_id: str, key: str) -> None:
     """Removes a tag of a logged model."""
     await store.delete_logged_model_tag(session, who, model_id, key.removeprefix("/"))
-    return Empty()
 
 
 @post("/logged-models/{model_id:str}/params")
 async def log_logged_model_params(
-    session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    model_id: FromPath[str],
-    data: JSONBody[wire.LogLoggedModelParams],
-) -> Empty:
+    session: Session, who: Principal, model_id: str, data: wire.LogLoggedModelParams
+) -> None:
     """Logs params of a logged model."""
-    await store.log_logged_model_params(session, who, model_id, _entries(data.params))
-    return Empty()
+    await store.log_logged_model_params(session, who, model_id, entries(data.params))
 
 
-def _entries(tags: list[Tag]) -> list[Entry]:
-    return [Entry(tag.key, tag.value) for tag in tags]
-
-
-def _reply(row: dict[str, object]) -> wire.LoggedModelReply:
+def _reply(row: LoggedModelRow) -> wire.LoggedModelReply:
     return wire.LoggedModelReply(reply(row, wire.LoggedModel))
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_logged_model,
-    search_logged_models,
-    get_logged_model,
-    finalize_logged_model,
-    delete_logged_model,
-    set_logged_model_tags,
-    delete_logged_model_tag,
-    log_logged_model_params,
-]

@@ -2,12 +2,9 @@
 
 from litestar import Response
 from litestar.datastructures import State
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromQuery, JSONBody
 
 from tiltyard.wire.mlflow.runs import LogMetric, MetricOut, MetricsPage, MetricsReply
-from tiltyard.wire.tags import Empty, Text
+from tiltyard.wire.tags import Text
 from tiltyard_registry.api.framework.encoded_lists import document
 from tiltyard_registry.api.framework.replies import replies
 from tiltyard_registry.api.framework.routes import get, post
@@ -19,9 +16,7 @@ from tiltyard_registry.store.sql.session import Session
 
 
 @post("/runs/log-metric")
-async def log_metric(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[LogMetric]
-) -> Empty:
+async def log_metric(session: Session, who: Principal, data: LogMetric) -> None:
     """Logs one point of a metric."""
     point = check_point(
         data.key,
@@ -33,19 +28,18 @@ async def log_metric(
         dataset_digest=data.dataset_digest,
     )
     await log_batch.log_metric(session, who, either_run_id(data.run_id, data.run_uuid), point)
-    return Empty()
 
 
 @get("/metrics/get-history")
 async def get_history(
     state: State,
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    metric_key: FromQuery[Text],
-    run_id: FromQuery[str] = "",
-    run_uuid: FromQuery[str] = "",
-    max_results: FromQuery[int | None] = None,
-    page_token: FromQuery[str | None] = None,
+    read_session: Session,
+    who: Principal,
+    metric_key: Text,
+    run_id: str = "",
+    run_uuid: str = "",
+    max_results: int | None = None,
+    page_token: str | None = None,
 ) -> Response[MetricsPage]:
     """Every point of a metric, oldest first."""
     part = await metric_history.get_history(
@@ -61,11 +55,11 @@ async def get_history(
 
 @get("/metrics/get-history-bulk")
 async def get_histories(
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    metric_key: FromQuery[Text],
-    run_id: FromQuery[list[str] | None] = None,
-    max_results: FromQuery[int | None] = None,
+    read_session: Session,
+    who: Principal,
+    metric_key: Text,
+    run_id: list[str] | None = None,
+    max_results: int | None = None,
 ) -> MetricsReply:
     """The points of one metric of several runs."""
     rows = await chart_histories.get_histories(read_session, who, run_id or [], metric_key, max_results=max_results)
@@ -74,13 +68,13 @@ async def get_histories(
 
 @get("/metrics/get-history-bulk-interval")
 async def get_sampled_histories(
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    metric_key: FromQuery[Text],
-    run_ids: FromQuery[list[str] | None] = None,
-    start_step: FromQuery[int | None] = None,
-    end_step: FromQuery[int | None] = None,
-    max_results: FromQuery[int | None] = None,
+    read_session: Session,
+    who: Principal,
+    metric_key: Text,
+    run_ids: list[str] | None = None,
+    start_step: int | None = None,
+    end_step: int | None = None,
+    max_results: int | None = None,
 ) -> MetricsReply:
     """The points of one metric of several runs, thinned out evenly."""
     rows = await chart_histories.get_sampled_histories(
@@ -93,6 +87,3 @@ async def get_sampled_histories(
         max_results=max_results,
     )
     return MetricsReply(replies(rows, MetricOut))
-
-
-HANDLERS: list[HTTPRouteHandler] = [log_metric, get_history, get_histories, get_sampled_histories]

@@ -1,31 +1,26 @@
-"""Model versions, their tags and stages. Paths: /api/2.0/mlflow/model-versions/…, and one of our own."""
+"""Model versions, their tags and stages. Paths: /api/2.0/mlflow/model-versions/…"""
 
 import msgspec
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
 
 from tiltyard.wire.mlflow import model_versions as wire
-from tiltyard.wire.tags import Empty, Text
+from tiltyard.wire.tags import Text
 from tiltyard_registry.api.framework.replies import replies, reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.models import model_versions as store
 from tiltyard_registry.store.models import search
 from tiltyard_registry.store.models import tags as registry_tags
+from tiltyard_registry.store.models.related_rows import VersionRow
 from tiltyard_registry.store.registration import new_versions
+from tiltyard_registry.store.registration.create_version import NewVersion
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 
 
 @post("/model-versions/create")
 async def create_model_version(
-    database: Database,
-    who: Principal,
-    artifacts: ArtifactRoot,
-    request_id: NamedDependency[str | None],
-    data: wire.CreateModelVersion,
+    database: Database, who: Principal, artifacts: ArtifactRoot, request_id: str | None, data: wire.CreateModelVersion
 ) -> wire.ModelVersionReply:
     """Registers the next version of a model; what lies at its source can change no more."""
     tags = msgspec.to_builtins(data.tags)
@@ -83,17 +78,9 @@ async def transition_model_version_stage(
 
 
 @delete("/model-versions/delete")
-async def delete_model_version(session: Session, who: Principal, data: wire.DeleteModelVersion) -> Empty:
+async def delete_model_version(session: Session, who: Principal, data: wire.DeleteModelVersion) -> None:
     """Removes a version and the aliases that name it; its number is never used again."""
     await store.delete_model_version(session, who, data.name, data.version)
-    return Empty()
-
-
-@delete("/models/{name:str}/versions/{version:str}")
-async def delete_version(session: Session, who: Principal, name: str, version: str, force: bool = False) -> Empty:
-    """Removes a version; one that an alias names only with `force`, and the alias with it."""
-    await store.delete_model_version(session, who, name, version, force=force)
-    return Empty()
 
 
 @get("/model-versions/get-download-uri")
@@ -105,32 +92,16 @@ async def get_model_version_download_uri(
 
 
 @post("/model-versions/set-tag")
-async def set_model_version_tag(session: Session, who: Principal, data: wire.SetModelVersionTag) -> Empty:
+async def set_model_version_tag(session: Session, who: Principal, data: wire.SetModelVersionTag) -> None:
     """Sets one tag of a version."""
     await registry_tags.set_model_version_tag(session, who, data.name, data.version, data.key, data.value)
-    return Empty()
 
 
 @delete("/model-versions/delete-tag")
-async def delete_model_version_tag(session: Session, who: Principal, data: wire.DeleteModelVersionTag) -> Empty:
+async def delete_model_version_tag(session: Session, who: Principal, data: wire.DeleteModelVersionTag) -> None:
     """Removes one tag of a version; an absent one is no error."""
     await registry_tags.delete_model_version_tag(session, who, data.name, data.version, data.key)
-    return Empty()
 
 
-def _shown(row: Row) -> wire.ModelVersionReply:
+def _shown(row: VersionRow) -> wire.ModelVersionReply:
     return wire.ModelVersionReply(reply(row, wire.ModelVersion))
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_model_version,
-    get_model_version,
-    search_model_versions,
-    update_model_version,
-    transition_model_version_stage,
-    delete_model_version,
-    get_model_version_download_uri,
-    set_model_version_tag,
-    delete_model_version_tag,
-]
-OWN_HANDLERS: list[HTTPRouteHandler] = [delete_version]

@@ -1,17 +1,17 @@
 """Registered models, their tags and aliases. Paths: /api/2.0/mlflow/registered-models/…"""
 
 import msgspec
-from litestar.handlers import HTTPRouteHandler
 
 from tiltyard.wire.mlflow import registered_models as wire
 from tiltyard.wire.mlflow.model_versions import ModelVersion, ModelVersionReply
-from tiltyard.wire.tags import Empty, Text
+from tiltyard.wire.tags import Text
 from tiltyard_registry.api.framework.replies import replies, reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.models import aliases, search, tags
 from tiltyard_registry.store.models import registered_models as store
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.models.related_rows import ModelRow
+from tiltyard_registry.store.sql.session import Session
 
 
 @post("/registered-models/create")
@@ -64,10 +64,9 @@ async def rename_registered_model(
 
 
 @delete("/registered-models/delete")
-async def delete_registered_model(session: Session, who: Principal, data: wire.DeleteRegisteredModel) -> Empty:
+async def delete_registered_model(session: Session, who: Principal, data: wire.DeleteRegisteredModel) -> None:
     """Removes a registered model with all its versions."""
     await store.delete_registered_model(session, who, data.name)
-    return Empty()
 
 
 @post("/registered-models/get-latest-versions")
@@ -89,42 +88,31 @@ async def get_latest_versions_by_query(
 
 
 @post("/registered-models/set-tag")
-async def set_registered_model_tag(session: Session, who: Principal, data: wire.SetRegisteredModelTag) -> Empty:
+async def set_registered_model_tag(session: Session, who: Principal, data: wire.SetRegisteredModelTag) -> None:
     """Sets one tag of a registered model."""
     await tags.set_registered_model_tag(session, who, data.name, data.key, data.value)
-    return Empty()
-
-
-@delete("/models/{name:str}")
-async def delete_model(session: Session, who: Principal, name: str, force: bool = False) -> Empty:
-    """Removes a registered model with its versions; one that has aliases only with `force`, and the aliases with it."""
-    await store.delete_registered_model(session, who, name, with_aliases=force)
-    return Empty()
 
 
 @delete("/registered-models/delete-tag")
-async def delete_registered_model_tag(session: Session, who: Principal, data: wire.DeleteRegisteredModelTag) -> Empty:
+async def delete_registered_model_tag(session: Session, who: Principal, data: wire.DeleteRegisteredModelTag) -> None:
     """Removes one tag of a registered model; an absent one is no error."""
     await tags.delete_registered_model_tag(session, who, data.name, data.key)
-    return Empty()
 
 
 @post("/registered-models/alias")
 async def set_registered_model_alias(
     session: Session, who: Principal, data: wire.SetRegisteredModelAlias, expected_version: str | None
-) -> Empty:
+) -> None:
     """Has an alias name a version. With `If-Match: "3"` only if it names version 3 now."""
     await aliases.set_alias(session, who, data.name, data.alias, data.version, expected_version=expected_version)
-    return Empty()
 
 
 @delete("/registered-models/alias")
 async def delete_registered_model_alias(
     session: Session, who: Principal, data: wire.DeleteRegisteredModelAlias, expected_version: str | None
-) -> Empty:
+) -> None:
     """Removes an alias; an absent one is no error."""
     await aliases.delete_alias(session, who, data.name, data.alias, expected_version=expected_version)
-    return Empty()
 
 
 @get("/registered-models/alias")
@@ -136,23 +124,5 @@ async def get_model_version_by_alias(
     return ModelVersionReply(reply(row, ModelVersion))
 
 
-def _shown(row: Row) -> wire.RegisteredModelReply:
+def _shown(row: ModelRow) -> wire.RegisteredModelReply:
     return wire.RegisteredModelReply(reply(row, wire.RegisteredModel))
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_registered_model,
-    get_registered_model,
-    search_registered_models,
-    update_registered_model,
-    rename_registered_model,
-    delete_registered_model,
-    get_latest_versions,
-    get_latest_versions_by_query,
-    set_registered_model_tag,
-    delete_registered_model_tag,
-    set_registered_model_alias,
-    delete_registered_model_alias,
-    get_model_version_by_alias,
-]
-OWN_HANDLERS: list[HTTPRouteHandler] = [delete_model]

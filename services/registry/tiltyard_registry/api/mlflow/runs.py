@@ -1,18 +1,14 @@
 """/runs/…: start, get, update, delete, restore, and everything that is logged to a run but metrics alone."""
 
+import msgspec
 from litestar import Response
 from litestar.datastructures import State
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromQuery, JSONBody
 
 from tiltyard.wire.mlflow import runs as wire
-from tiltyard.wire.tags import Empty
 from tiltyard_registry.api.framework.encoded_lists import document
-from tiltyard_registry.api.framework.replies import reply
+from tiltyard_registry.api.framework.replies import entries, reply
 from tiltyard_registry.api.framework.routes import get, post
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.entries import Entry
 from tiltyard_registry.rules.metrics import check_points
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.runs import inputs, legacy_model_log, run_json, run_search
@@ -22,9 +18,7 @@ from tiltyard_registry.store.sql.session import Session
 
 
 @post("/runs/create")
-async def create_run(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.CreateRun]
-) -> wire.RunReply:
+async def create_run(session: Session, who: Principal, data: wire.CreateRun) -> wire.RunReply:
     """Starts a run."""
     row = await store.create_run(
         session,
@@ -33,18 +27,13 @@ async def create_run(
         user_id=data.user_id,
         run_name=data.run_name,
         start_time=data.start_time,
-        tags=[Entry(tag.key, tag.value) for tag in data.tags],
+        tags=entries(data.tags),
     )
     return wire.RunReply(reply(row, wire.Run))
 
 
 @get("/runs/get")
-async def get_run(
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    run_id: FromQuery[str] = "",
-    run_uuid: FromQuery[str] = "",
-) -> wire.RunReply:
+async def get_run(read_session: Session, who: Principal, run_id: str = "", run_uuid: str = "") -> wire.RunReply:
     """A run with its data."""
     row = await store.get_run(read_session, who, either_run_id(run_id, run_uuid))
     return wire.RunReply(reply(row, wire.Run))
@@ -52,10 +41,7 @@ async def get_run(
 
 @post("/runs/search")
 async def search_runs(
-    state: State,
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    data: JSONBody[wire.SearchRuns],
+    state: State, read_session: Session, who: Principal, data: wire.SearchRuns
 ) -> Response[wire.RunsPage]:
     """Runs that match a filter, with their data, page by page."""
     rows, token = await run_search.find_runs(
@@ -72,9 +58,7 @@ async def search_runs(
 
 
 @post("/runs/update")
-async def update_run(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.UpdateRun]
-) -> wire.RunInfoReply:
+async def update_run(session: Session, who: Principal, data: wire.UpdateRun) -> wire.RunInfoReply:
     """Changes status, end time or name of a run."""
     row = await store.update_run(
         session,
@@ -88,122 +72,69 @@ async def update_run(
 
 
 @post("/runs/delete")
-async def delete_run(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.RunId]
-) -> Empty:
+async def delete_run(session: Session, who: Principal, data: wire.RunId) -> None:
     """Marks a run deleted."""
     await store.delete_run(session, who, data.run_id)
-    return Empty()
 
 
 @post("/runs/restore")
-async def restore_run(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.RunId]
-) -> Empty:
+async def restore_run(session: Session, who: Principal, data: wire.RunId) -> None:
     """Makes a deleted run active again."""
     await store.restore_run(session, who, data.run_id)
-    return Empty()
 
 
 @post("/runs/log-batch")
-async def log_batch(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogBatch]
-) -> Empty:
+async def log_batch(session: Session, who: Principal, data: wire.LogBatch) -> None:
     """Logs metrics, params and tags: all of them, or none."""
     await batches.log_batch(
         session,
         who,
         data.run_id,
         metrics=check_points(data.metrics),
-        params=[Entry(param.key, param.value) for param in data.params],
-        tags=[Entry(tag.key, tag.value) for tag in data.tags],
+        params=entries(data.params),
+        tags=entries(data.tags),
     )
-    return Empty()
 
 
 @post("/runs/log-parameter")
-async def log_param(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogParam]
-) -> Empty:
+async def log_param(session: Session, who: Principal, data: wire.LogParam) -> None:
     """Logs one param."""
     await batches.log_param(session, who, either_run_id(data.run_id, data.run_uuid), data.key, data.value)
-    return Empty()
 
 
 @post("/runs/set-tag")
-async def set_tag(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.SetRunTag]
-) -> Empty:
+async def set_tag(session: Session, who: Principal, data: wire.SetRunTag) -> None:
     """Sets one tag."""
     await batches.set_tag(session, who, either_run_id(data.run_id, data.run_uuid), data.key, data.value)
-    return Empty()
 
 
 @post("/runs/delete-tag")
-async def delete_tag(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.DeleteRunTag]
-) -> Empty:
+async def delete_tag(session: Session, who: Principal, data: wire.DeleteRunTag) -> None:
     """Removes one tag."""
     await batches.delete_tag(session, who, data.run_id, data.key)
-    return Empty()
 
 
 @post("/runs/log-inputs")
-async def log_inputs(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogInputs]
-) -> Empty:
+async def log_inputs(session: Session, who: Principal, data: wire.LogInputs) -> None:
     """Links datasets and logged models to a run as its inputs."""
     await inputs.log_inputs(
         session,
         who,
         data.run_id,
         dataset_inputs=[
-            inputs.DatasetInput(
-                name=one.dataset.name,
-                digest=one.dataset.digest,
-                source_type=one.dataset.source_type,
-                source=one.dataset.source,
-                schema=one.dataset.schema,
-                profile=one.dataset.profile,
-                tags=tuple(Entry(tag.key, tag.value) for tag in one.tags),
-            )
-            for one in data.datasets
+            inputs.DatasetInput(**msgspec.structs.asdict(one.dataset), tags=entries(one.tags)) for one in data.datasets
         ],
         model_ids=[model.model_id for model in data.models],
     )
-    return Empty()
 
 
 @post("/runs/outputs")
-async def log_outputs(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogOutputs]
-) -> Empty:
+async def log_outputs(session: Session, who: Principal, data: wire.LogOutputs) -> None:
     """Links logged models to a run as its outputs."""
     await inputs.log_outputs(session, who, data.run_id, [(model.model_id, model.step) for model in data.models])
-    return Empty()
 
 
 @post("/runs/log-model")
-async def log_model(
-    session: NamedDependency[Session], who: NamedDependency[Principal], data: JSONBody[wire.LogModel]
-) -> Empty:
+async def log_model(session: Session, who: Principal, data: wire.LogModel) -> None:
     """Notes that a run logged a model, as clients before MLflow 3 do."""
     await legacy_model_log.log_model(session, who, data.run_id, data.model_json)
-    return Empty()
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_run,
-    get_run,
-    search_runs,
-    update_run,
-    delete_run,
-    restore_run,
-    log_batch,
-    log_param,
-    set_tag,
-    delete_tag,
-    log_inputs,
-    log_outputs,
-    log_model,
-]

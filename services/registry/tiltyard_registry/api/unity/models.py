@@ -6,10 +6,7 @@ query repeats of the path is not read, but a finalize must not name another vers
 Source: unitycatalog, api/all.yaml.
 """
 
-from typing import cast
-
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
+from typing import Any, cast
 
 from tiltyard.errors import InvalidParameterValue, NotImplementedYet, ResourceDoesNotExist
 from tiltyard.names import ModelName, check_version, parse_model_name
@@ -21,9 +18,10 @@ from tiltyard_registry.api.unity.paging import cut, page_size, position_of
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.models import model_versions, registered_models, search
+from tiltyard_registry.store.models.related_rows import ModelColumns, VersionRow
 from tiltyard_registry.store.registration import new_versions, reserved_versions
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 
 _OPERATIONS = ("READ_MODEL_VERSION", "READ_WRITE_MODEL_VERSION")
 
@@ -75,7 +73,6 @@ async def update_model(
     name = _full(full_name)
     if data.comment is None and data.new_name is None:
         raise InvalidParameterValue("No updated fields defined.")
-    row: Row = {}
     if data.comment is not None:
         row = await registered_models.update_registered_model(session, who, name.full, description=data.comment)
     if data.new_name is not None:
@@ -85,10 +82,9 @@ async def update_model(
 
 
 @delete("/models/{full_name:str}")
-async def delete_model(session: Session, who: Principal, full_name: str, force: bool = False) -> Empty:
+async def delete_model(session: Session, who: Principal, full_name: str, force: bool = False) -> None:
     """Removes a model; one with versions only with `force`."""
     await registered_models.delete_registered_model(session, who, _full(full_name).full, with_versions=force)
-    return Empty()
 
 
 @post("/models/versions")
@@ -110,11 +106,7 @@ async def create_version(
 
 @get("/models/{full_name:str}/versions")
 async def list_versions(
-    read_session: Session,
-    who: Principal,
-    full_name: str,
-    max_results: int = 0,
-    page_token: str | None = None,
+    read_session: Session, who: Principal, full_name: str, max_results: int = 0, page_token: str | None = None
 ) -> wire.ModelVersionsInfoPage:
     """One page of the versions of a model, by number."""
     name = _full(full_name).full
@@ -145,10 +137,9 @@ async def update_version(
 
 
 @delete("/models/{full_name:str}/versions/{version:str}")
-async def delete_version(session: Session, who: Principal, full_name: str, version: str) -> Empty:
+async def delete_version(session: Session, who: Principal, full_name: str, version: str) -> None:
     """Removes a version; its number is never used again."""
     await model_versions.delete_model_version(session, who, _full(full_name).full, version)
-    return Empty()
 
 
 @patch("/models/{full_name:str}/versions/{version:str}/finalize")
@@ -156,7 +147,7 @@ async def finalize_version(
     database: Database,
     who: Principal,
     artifacts: ArtifactRoot,
-    request_id: NamedDependency[str | None],
+    request_id: str | None,
     full_name: str,
     version: str,
     data: wire.FinalizeVersion,
@@ -192,63 +183,40 @@ def _full(full_name: str) -> ModelName:
     return parse_model_name(full_name, parameter="full_name")
 
 
-def _model(row: Row, artifacts: ArtifactRoot) -> wire.RegisteredModelInfo:
+def _model(row: ModelColumns, artifacts: ArtifactRoot) -> wire.RegisteredModelInfo:
     name = parse_model_name(row["name"])
     return reply(
         {
-            **_stamps(row),
+            **row,
+            **_said(row),
             "name": name.model,
-            "catalog_name": name.catalog,
-            "schema_name": name.schema,
             "full_name": name.full,
             "storage_location": artifacts.model_storage(row["uuid"]),
-            "owner": row["owner"],
-            "created_by": row["created_by"],
         },
         wire.RegisteredModelInfo,
     )
 
 
-def _version(row: Row) -> wire.ModelVersionInfo:
-    name = parse_model_name(row["name"])
+def _version(row: VersionRow) -> wire.ModelVersionInfo:
     return reply(
         {
-            **_stamps(row),
-            "model_name": name.model,
-            "catalog_name": name.catalog,
-            "schema_name": name.schema,
-            "version": row["version"],
-            "source": row["source"],
+            **row,
+            **_said(row),
+            "model_name": parse_model_name(row["name"]).model,
             "run_id": row["run_id"] or None,
-            "status": row["status"],
-            "storage_location": row["storage_location"],
             "created_by": row["user_id"],
         },
         wire.ModelVersionInfo,
     )
 
 
-def _stamps(row: Row) -> Row:
+def _said(row: ModelColumns | VersionRow) -> dict[str, Any]:
+    name = parse_model_name(row["name"])
     return {
+        "catalog_name": name.catalog,
+        "schema_name": name.schema,
         "comment": row["description"] or None,
         "created_at": row["creation_timestamp"],
         "updated_at": row["last_updated_timestamp"],
-        "updated_by": row["updated_by"],
         "id": row["uuid"],
     }
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_model,
-    list_models,
-    get_model,
-    update_model,
-    delete_model,
-    create_version,
-    list_versions,
-    get_version,
-    update_version,
-    delete_version,
-    finalize_version,
-    create_temporary_credentials,
-]

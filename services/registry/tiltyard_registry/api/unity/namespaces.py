@@ -3,10 +3,8 @@
 Source: unitycatalog, api/all.yaml.
 """
 
-from litestar.handlers import HTTPRouteHandler
-
 from tiltyard.errors import ResourceDoesNotExist
-from tiltyard.wire.tags import Empty, Text
+from tiltyard.wire.tags import Text
 from tiltyard.wire.unity import namespaces
 from tiltyard_registry.api.framework.replies import reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
@@ -14,7 +12,8 @@ from tiltyard_registry.api.unity.paging import cut, page_size, position_of
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.properties import with_properties
 from tiltyard_registry.store.namespaces import catalogs, schemas
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.namespaces.namespace_rows import Change, NamespaceRow
+from tiltyard_registry.store.sql.session import Session
 
 
 @post("/catalogs")
@@ -46,17 +45,14 @@ async def update_catalog(
     session: Session, who: Principal, name: str, data: namespaces.UpdateCatalog
 ) -> namespaces.CatalogInfo:
     """Changes the comment, the properties or the name of a catalog."""
-    row = await catalogs.update_catalog(
-        session, who, name, new_name=data.new_name, comment=data.comment, properties=data.properties
-    )
-    return _catalog(row)
+    wanted = Change(data.new_name, data.comment, data.properties)
+    return _catalog(await catalogs.update_catalog(session, who, name, wanted))
 
 
 @delete("/catalogs/{name:str}")
-async def delete_catalog(session: Session, who: Principal, name: str, force: bool = False) -> Empty:
+async def delete_catalog(session: Session, who: Principal, name: str, force: bool = False) -> None:
     """Removes a catalog; with `force` its empty schemas go with it."""
     await catalogs.delete_catalog(session, who, name, force=force)
-    return Empty()
 
 
 @post("/schemas")
@@ -70,11 +66,7 @@ async def create_schema(session: Session, who: Principal, data: namespaces.Creat
 
 @get("/schemas")
 async def list_schemas(
-    read_session: Session,
-    who: Principal,
-    catalog_name: Text,
-    max_results: int = 0,
-    page_token: str | None = None,
+    read_session: Session, who: Principal, catalog_name: Text, max_results: int = 0, page_token: str | None = None
 ) -> namespaces.SchemasPage:
     """One page of the schemas of a catalog, by name."""
     limit, listing = page_size(max_results), f"schemas of {catalog_name}"
@@ -95,18 +87,14 @@ async def update_schema(
     session: Session, who: Principal, full_name: str, data: namespaces.UpdateSchema
 ) -> namespaces.SchemaInfo:
     """Changes the comment, the properties or the name of a schema."""
-    parts = _two_parts(full_name)
-    row = await schemas.update_schema(
-        session, who, *parts, new_name=data.new_name, comment=data.comment, properties=data.properties
-    )
-    return _schema(row)
+    wanted = Change(data.new_name, data.comment, data.properties)
+    return _schema(await schemas.update_schema(session, who, *_two_parts(full_name), wanted))
 
 
 @delete("/schemas/{full_name:str}")
-async def delete_schema(session: Session, who: Principal, full_name: str) -> Empty:
+async def delete_schema(session: Session, who: Principal, full_name: str) -> None:
     """Removes an empty schema."""
     await schemas.delete_schema(session, who, *_two_parts(full_name))
-    return Empty()
 
 
 def _two_parts(full_name: str) -> tuple[str, str]:
@@ -116,23 +104,9 @@ def _two_parts(full_name: str) -> tuple[str, str]:
     return catalog, schema
 
 
-def _catalog(row: Row) -> namespaces.CatalogInfo:
+def _catalog(row: NamespaceRow) -> namespaces.CatalogInfo:
     return reply({**with_properties(row), "id": row["uuid"]}, namespaces.CatalogInfo)
 
 
-def _schema(row: Row) -> namespaces.SchemaInfo:
+def _schema(row: schemas.SchemaRow) -> namespaces.SchemaInfo:
     return reply({**with_properties(row), "schema_id": row["uuid"]}, namespaces.SchemaInfo)
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    create_catalog,
-    list_catalogs,
-    get_catalog,
-    update_catalog,
-    delete_catalog,
-    create_schema,
-    list_schemas,
-    get_schema,
-    update_schema,
-    delete_schema,
-]

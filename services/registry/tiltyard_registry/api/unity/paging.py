@@ -1,13 +1,14 @@
 """Pages of Unity Catalog's lists."""
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search import PageToken
-from tiltyard_registry.store.sql.session import Row
 
 MAX_PAGE = 100
+
+Listed = TypeVar("Listed", bound=Mapping[str, Any])
 
 
 def page_size(max_results: int) -> int:
@@ -33,7 +34,7 @@ def position_of(page_token: str | None, listing: str, kind: type[str] | type[int
     return cast(tuple[str | int], position)[0]
 
 
-def cut(rows: Sequence[Row], limit: int, listing: str, key: str = "name") -> tuple[Sequence[Row], str | None]:
+def cut(rows: Sequence[Listed], limit: int, listing: str, key: str = "name") -> tuple[Sequence[Listed], str | None]:
     """At most `limit` of the rows, and the token of the next page when there are more."""
     if len(rows) <= limit:
         return rows, None

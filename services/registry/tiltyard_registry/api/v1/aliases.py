@@ -3,18 +3,17 @@
 from typing import Annotated
 
 from litestar import Response
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
 from tiltyard.names import parse_model_name
-from tiltyard.wire.tags import Empty
 from tiltyard.wire.v1.aliases import AliasesReply, AliasHistoryPage, AliasMove, AliasState, SetAlias
 from tiltyard_registry.api.framework.blocking_query import BlockingQuery
 from tiltyard_registry.api.framework.replies import replies, reply
 from tiltyard_registry.api.framework.routes import delete, get, post, put
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.models import aliases as store
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.models.related_rows import AliasRow
+from tiltyard_registry.store.sql.session import Session
 
 Millis = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -57,10 +56,9 @@ async def set_alias(
 
 
 @delete("/models/{name:str}/aliases/{alias:str}")
-async def delete_alias(session: Session, who: Principal, name: str, alias: str, expected_version: str | None) -> Empty:
+async def delete_alias(session: Session, who: Principal, name: str, alias: str, expected_version: str | None) -> None:
     """Removes an alias; an absent one is no error."""
     await store.delete_alias(session, who, name, alias, expected_version=expected_version)
-    return Empty()
 
 
 @post("/models/{name:str}/aliases/{alias:str}/rollback")
@@ -87,16 +85,6 @@ async def list_alias_moves(
     return AliasHistoryPage(replies(rows, AliasMove), token)
 
 
-def _state(row: Row) -> Response[AliasState]:
+def _state(row: AliasRow) -> Response[AliasState]:
     state = reply(row, AliasState)
     return Response(state, headers={"etag": f'"{state.version}"'})
-
-
-HANDLERS: list[HTTPRouteHandler] = [
-    list_aliases,
-    get_alias,
-    set_alias,
-    delete_alias,
-    rollback_alias,
-    list_alias_moves,
-]

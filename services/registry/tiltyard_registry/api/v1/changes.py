@@ -3,16 +3,13 @@
 from typing import Annotated
 
 import msgspec
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
 from tiltyard.names import parse_model_name
-from tiltyard.wire.tags import Empty
 from tiltyard.wire.v1.aliases import Changes
 from tiltyard.wire.v1.events import Event, EventsPage
 from tiltyard_registry.api.framework.replies import replies
 from tiltyard_registry.api.framework.routes import get, post
-from tiltyard_registry.api.v1.versions import get_manifest
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.events import history
 from tiltyard_registry.store.models import change_set
@@ -22,10 +19,9 @@ Millis = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 @post("/changes")
-async def apply_changes(session: Session, who: Principal, data: Changes) -> Empty:
+async def apply_changes(session: Session, who: Principal, data: Changes) -> None:
     """Applies alias and tag changes in order and in one transaction: all of them, or none."""
     await change_set.apply_changes(session, who, msgspec.to_builtins(data.changes))
-    return Empty()
 
 
 @get("/events")
@@ -51,6 +47,3 @@ async def search_events(
         page_token=page_token,
     )
     return EventsPage(replies(rows, Event), token)
-
-
-HANDLERS: list[HTTPRouteHandler] = [apply_changes, search_events, get_manifest]

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from litestar import Response
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
 from tiltyard.wire.v1.resolution import Resolved, ResolveReply, Unresolved
@@ -31,6 +30,3 @@ async def resolve(
         return ResolveReply([reply(row, Unresolved) if "error_code" in row else reply(row, Resolved) for row in rows])
 
     return await hold.answer(read, resolution.models_of(uri))
-
-
-HANDLERS: list[HTTPRouteHandler] = [resolve]

@@ -16,8 +16,8 @@ from tiltyard_registry.importing.copies.rows import Compared, Copied, Sides, com
 from tiltyard_registry.importing.copies.versions import Versions
 from tiltyard_registry.importing.source import CHUNK_ROWS, MLflowDatabase, Snapshot, Values
 from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.events import AliasMoved, ModelImported, changed
 from tiltyard_registry.store.events import outbox
-from tiltyard_registry.store.models.aliases import record_alias
 from tiltyard_registry.store.models.registered_models import get_registered_model
 from tiltyard_registry.store.namespaces import schemas
 from tiltyard_registry.store.sql import rowsets
@@ -111,7 +111,7 @@ class RegisteredModels:
                     await child.write(session, rows)
             for alias, version in (await _aliases(session, row)).items():
                 if before.get(alias) != version:
-                    record_alias(session, IMPORTER, row, alias, before.get(alias), version)
+                    outbox.record(session, IMPORTER, AliasMoved(alias, before.get(alias), version), model=row)
         await self._versions.check(database, found)
 
     async def _write_model(self, session: Session, model: Model) -> Row:
@@ -126,17 +126,14 @@ class RegisteredModels:
             model_id = await session.scalar(
                 insert(registered_models).values(**values, **stamp).returning(registered_models.c.id)
             )
-            after = {**said, "source_name": model.name}
-            outbox.record(
-                session, IMPORTER, "import_registered_model", model={"id": model_id, "name": shown}, after=after
-            )
+            imported = ModelImported(None, {**said, "source_name": model.name})
+            outbox.record(session, IMPORTER, imported, model={"id": model_id, "name": shown})
             return {"id": model_id, "name": shown, **values}
-        change = outbox.changed(row, {**said, "last_version": max(model.last_version, row["last_version"])})
-        if change is not None:
+        if change := changed(row, {**said, "last_version": max(model.last_version, row["last_version"])}):
             await session.execute(
                 update(registered_models).where(registered_models.c.id == row["id"]).values(**change[1])
             )
-            outbox.record(session, IMPORTER, "import_registered_model", model=row, before=change[0], after=change[1])
+            outbox.record(session, IMPORTER, ModelImported(*change), model=row)
         return dict(row)
 
 

@@ -14,6 +14,7 @@ from tiltyard_registry.importing.copies.rows import Sides
 from tiltyard_registry.importing.locations import Locations, logged_model_of, run_path_of
 from tiltyard_registry.importing.source import MLflowDatabase
 from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.events import VersionImported, changed
 from tiltyard_registry.store.artifacts import hashes, manifests, paths
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models.version_rows import is_version
@@ -78,18 +79,9 @@ class Versions:
             if row is None:
                 await self._insert(session, who, model, version, contents)
                 continue
-            change = outbox.changed(row, version.said | contents)
-            if change is not None:
+            if change := changed(row, version.said | contents):
                 await session.execute(update(model_versions).where(is_version(row)).values(**change[1]))
-                outbox.record(
-                    session,
-                    who,
-                    "import_model_version",
-                    model=model,
-                    version=row["version"],
-                    before=change[0],
-                    after=change[1],
-                )
+                outbox.record(session, who, VersionImported(*change, row["version"]), model=model)
 
     async def _insert(self, session: Session, who: Principal, model: Row, version: FoundVersion, contents: Row) -> None:
         values = {
@@ -101,7 +93,7 @@ class Versions:
         }
         await session.execute(insert(model_versions).values(values))
         after = {name: value for name, value in (version.said | contents).items() if value is not None}
-        outbox.record(session, who, "import_model_version", model=model, version=version.said["version"], after=after)
+        outbox.record(session, who, VersionImported(None, after, version.said["version"]), model=model)
 
     async def _located(self, session: Session, said: Row, storage_location: str | None) -> FoundVersion:
         location = await self._location(session, str(said["source"]), storage_location)

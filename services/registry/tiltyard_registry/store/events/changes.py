@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 from tiltyard_registry.store.events.outbox import CHANNEL, Concerned, concerned_by, names_of
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.engines import POSTGRESQL_ARGUMENTS, Connections
+from tiltyard_registry.store.sql.sqlite import sqlite_engine
 from tiltyard_registry.tables.events import events
 
 POLL_S = 0.1
@@ -132,7 +133,7 @@ class Changes:
 
     async def _poll(self) -> None:
         # SQLite tells no one, but counts the commits of others; the count costs no read of the file's pages.
-        engine = create_async_engine(self._database.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        engine = sqlite_engine(self._database.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         known: int | None = None
         last = 0
         try:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from sqlalchemy import ColumnElement, RowMapping, Select, desc, select
 
@@ -11,7 +11,7 @@ from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.search import PageToken, query_digest
 from tiltyard_registry.store import access
-from tiltyard_registry.store.sql.session import Found, Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.events import events
 from tiltyard_registry.tables.models import registered_models
 
@@ -24,6 +24,24 @@ MAX_PRINCIPAL_CHARS = 255
 _BEHIND_ALL = 2**63 - 1
 
 
+class EventRow(TypedDict):
+    """An event as it was written; `version`s, `alias` and the model's id where it has any."""
+
+    id: int
+    time: int
+    principal: str
+    action: str
+    registered_model_id: int | None
+    name: str | None
+    version: int | None
+    alias: str | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    from_version: int | None
+    to_version: int | None
+    request_id: str | None
+
+
 async def search_events(
     session: Session,
     who: Principal,
@@ -34,7 +52,7 @@ async def search_events(
     until: int | None = None,
     max_results: int | None = None,
     page_token: str | None = None,
-) -> tuple[list[Row], str | None]:
+) -> tuple[list[EventRow], str | None]:
     """One page of events, newest first, and the token of the next page.
 
     `model` finds the events of the model that has this name now, under whatever name it had then, and those of
@@ -71,7 +89,7 @@ async def page_of_events(
     limit: int,
     page_token: str | None,
     bound_to: Sequence[object],
-) -> tuple[list[Row], str | None]:
+) -> tuple[list[EventRow], str | None]:
     """One page of what any of the queries finds, newest first; its tokens hold the last event and fit no other query.
 
     The newest is the one with the highest id: a time may be wrong.
@@ -85,16 +103,12 @@ async def page_of_events(
         newest = query.where(events.c.id < last).order_by(desc(events.c.id)).limit(limit + 1)
         found |= {row["id"]: row for row in await session.all(newest)}
     ids = sorted(found, reverse=True)
-    page = [shown(found[id]) for id in ids[:limit]]
+    page = [_shown(found[id]) for id in ids[:limit]]
     if len(ids) <= limit:
         return page, None
     return page, PageToken.encode((page[-1]["id"],), query=digest)
 
 
-def shown(row: Found) -> Row:
-    """An event on its way out, with `before` and `after` as mappings."""
-    return {
-        **row,
-        "before": None if row["before"] is None else json.loads(row["before"]),
-        "after": None if row["after"] is None else json.loads(row["after"]),
-    }
+def _shown(row: RowMapping) -> EventRow:
+    sides = {side: None if row[side] is None else json.loads(row[side]) for side in ("before", "after")}
+    return cast(EventRow, {**row, **sides})

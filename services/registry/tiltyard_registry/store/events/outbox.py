@@ -10,7 +10,8 @@ from collections.abc import Collection
 from sqlalchemy import BigInteger, ColumnElement, bindparam, case, func, insert, select, text
 
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.store.sql.session import Found, Row, Session, now_ms
+from tiltyard_registry.rules.events import Event, Fields
+from tiltyard_registry.store.sql.session import Found, Session, now_ms
 from tiltyard_registry.tables.events import events
 
 CHANNEL = "tiltyard_registry_changes"
@@ -39,38 +40,25 @@ Concerned = Collection[str] | None
 """The names that the models concerned by a change had or have; None when it may concern any."""
 
 
-def record(
-    session: Session,
-    who: Principal,
-    action: str,
-    *,
-    model: Found | None = None,
-    name: str | None = None,
-    version: int | None = None,
-    alias: str | None = None,
-    before: Found | None = None,
-    after: Found | None = None,
-) -> None:
-    """Has the transaction of `session` write one event when it commits.
-
-    `model` is the row of the registered model concerned, `name` names anything else. `before` and `after` hold
-    the fields that changed, None where there was nothing.
-    """
+def record(session: Session, who: Principal, event: Event, *, model: Found | None = None) -> None:
+    """Has the transaction of `session` write one event when it commits. `model` is the row of the one concerned."""
     if not session.events:
         session.before_commit.append(lambda: _write(session))
         session.concerned = set()
-    names = names_of(model["id"] if model else None, model["name"] if model else name, before, after)
+    id, name = (model["id"], model["name"]) if model else (None, getattr(event, "full_name", None))
+    before, after = getattr(event, "before", None), getattr(event, "after", None)
+    names = names_of(id, name, before, after)
     session.concerned = None if names is None or session.concerned is None else session.concerned | names
     session.events.append(
         {
             "principal": who.name,
-            "action": action,
-            "registered_model_id": model["id"] if model else None,
-            "name": model["name"] if model else name,
-            "version": version,
-            "alias": alias,
-            "before": None if before is None else json.dumps(before, ensure_ascii=False),
-            "after": None if after is None else json.dumps(after, ensure_ascii=False),
+            "action": event.action,
+            "registered_model_id": id,
+            "name": name,
+            "version": getattr(event, "version", None),
+            "alias": getattr(event, "alias", None),
+            "before": _text(before),
+            "after": _text(after),
             "request_id": session.request_id,
         }
     )
@@ -90,12 +78,8 @@ def deletion_time() -> ColumnElement[int]:
     return case((now < _TIME, _TIME), else_=now)
 
 
-def changed(before: Found, after: Found) -> tuple[Row, Row] | None:
-    """The fields of `after` that differ from `before`, as they were and as they are; None if none does."""
-    names = [name for name, value in after.items() if before.get(name) != value]
-    if not names:
-        return None
-    return {name: before.get(name) for name in names}, {name: after[name] for name in names}
+def _text(side: Fields | None) -> str | None:
+    return None if side is None else json.dumps(side, ensure_ascii=False)
 
 
 async def _write(session: Session) -> None:
@@ -106,7 +90,7 @@ async def _write(session: Session) -> None:
 
 
 def names_of(
-    registered_model_id: int | None, name: str | None, before: Found | str | None, after: Found | str | None
+    registered_model_id: int | None, name: str | None, before: Fields | str | None, after: Fields | str | None
 ) -> set[str] | None:
     """The names that the model of an event had or has; None for an event that is not one model's."""
     if registered_model_id is None or name is None:

@@ -1,6 +1,7 @@
 """Experiments: the doors to create, find, rename, tag, delete and restore them."""
 
 from collections.abc import Sequence
+from typing import Any, TypedDict, cast
 
 from sqlalchemy import RowMapping, bindparam, insert, select, text, update
 from sqlalchemy import delete as delete_from
@@ -25,13 +26,12 @@ from tiltyard_registry.store import access
 from tiltyard_registry.store.events.outbox import deletion_time
 from tiltyard_registry.store.experiments.quotas import limited
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Row, Session, now_ms
+from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.experiments import experiment_tags, experiments
 from tiltyard_registry.tables.runs import runs
 
 DEFAULT_PAGE, MAX_PAGE = 1000, 50_000
 
-_INFO = ("name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time")
 # SQLite would number on from the greatest id there is, also from one that came with an import.
 _NEXT_OF_SQLITE = text(
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'experiments' AND seq <= :counted), "
@@ -49,6 +49,18 @@ _FREE_OF_SQLITE = text(
 )
 _BY_ID = select(experiments).where(experiments.c.experiment_id == bindparam("experiment_id"))
 _BY_NAME = select(experiments).where(experiments.c.name == bindparam("name"))
+
+
+class ExperimentRow(TypedDict):
+    """An experiment with its tags."""
+
+    experiment_id: str
+    name: str
+    artifact_location: str
+    lifecycle_stage: str
+    creation_time: int
+    last_update_time: int
+    tags: list[dict[str, str]]
 
 
 async def create_experiment(
@@ -71,7 +83,7 @@ async def create_experiment(
     check_entries(session.quotas, "tags", len(tags))
     entries = last_of_each([check_experiment_tag(*tag) for tag in tags])
     now = now_ms()
-    row: Row = {"name": name, "artifact_location": location, "creation_time": now, "last_update_time": now}
+    row: dict[str, Any] = {"name": name, "artifact_location": location, "creation_time": now, "last_update_time": now}
     if session.is_sqlite:
         row["experiment_id"] = await session.scalar(_NEXT_OF_SQLITE, {"counted": MAX_COUNTED_ID})
     try:
@@ -96,7 +108,7 @@ async def free_new_ids(session: Session) -> None:
     await session.execute(statement, {"counted": MAX_COUNTED_ID})
 
 
-async def get_experiment(session: Session, who: Principal, experiment_id: str) -> Row:
+async def get_experiment(session: Session, who: Principal, experiment_id: str) -> ExperimentRow:
     """The experiment, active or deleted.
 
     Raises:
@@ -106,7 +118,7 @@ async def get_experiment(session: Session, who: Principal, experiment_id: str) -
     return (await with_tags(session, [row]))[0]
 
 
-async def get_experiment_by_name(session: Session, who: Principal, name: str) -> Row:
+async def get_experiment_by_name(session: Session, who: Principal, name: str) -> ExperimentRow:
     """The experiment of this name, active or deleted.
 
     Raises:
@@ -128,7 +140,7 @@ async def search_experiments(
     order_by: Sequence[str] = (),
     max_results: int | None = None,
     page_token: str | None = None,
-) -> tuple[list[Row], str | None]:
+) -> tuple[list[ExperimentRow], str | None]:
     """One page of experiments, and the token of the next.
 
     Raises:
@@ -145,8 +157,8 @@ async def search_experiments(
         within=shown,
     )
     seen = access.visible(who, access.EXPERIMENTS, Privilege.READ)
-    statement = page.of(select(experiments).where(experiments.c.lifecycle_stage.in_(shown), *seen))
-    rows, next_page_token = page.split(await session.all(statement))
+    query = select(experiments).where(experiments.c.lifecycle_stage.in_(shown), *seen)
+    rows, next_page_token = await page.read(query, session.all)
     return await with_tags(session, rows), next_page_token
 
 
@@ -252,12 +264,12 @@ async def find_active_experiment(session: Session, who: Principal, wanted: Privi
     return row
 
 
-async def with_tags(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
+async def with_tags(session: Session, rows: Sequence[RowMapping]) -> list[ExperimentRow]:
     """The experiments as the wire shows them, their tags read in one statement."""
-    shown: dict[int, Row] = {}
+    shown: dict[int, ExperimentRow] = {}
     for row in rows:
         number = row["experiment_id"]
-        shown[number] = {name: row[name] for name in _INFO} | {"experiment_id": str(number), "tags": []}
+        shown[number] = cast(ExperimentRow, {**row, "experiment_id": str(number), "tags": []})
     if shown:
         table = experiment_tags.c
         statement = (

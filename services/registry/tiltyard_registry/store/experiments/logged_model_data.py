@@ -1,31 +1,50 @@
 """What hangs on logged models: params, tags, metric points and registrations, one statement per kind and page."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from sqlalchemy import RowMapping, select
 
 from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.experiments import logged_model_metrics, logged_model_params, logged_model_tags
 from tiltyard_registry.tables.models import model_versions, registered_models
 
-_INFO = (
-    "model_id",
-    "name",
-    "creation_timestamp_ms",
-    "last_updated_timestamp_ms",
-    "artifact_uri",
-    "status",
-    "status_message",
-    "model_type",
-    "source_run_id",
-)
+
+class LoggedModelInfo(TypedDict):
+    """A logged model's own row as the wire shows it, with its tags and the versions that were registered from it."""
+
+    model_id: str
+    experiment_id: str
+    name: str
+    creation_timestamp_ms: int
+    last_updated_timestamp_ms: int
+    artifact_uri: str
+    status: str
+    status_message: str | None
+    model_type: str
+    source_run_id: str
+    tags: list[dict[str, str]]
+    registrations: list[dict[str, str]]
 
 
-async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
-    """The logged models as the wire shows them: `{info, data}`, in the order of `rows`."""
+class LoggedModelData(TypedDict):
+    """The params of a logged model, and the points of its metrics."""
+
+    params: list[dict[str, str]]
+    metrics: list[dict[str, Any]]
+
+
+class LoggedModelRow(TypedDict):
+    """A logged model with what hangs on it."""
+
+    info: LoggedModelInfo
+    data: LoggedModelData
+
+
+async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[LoggedModelRow]:
+    """The logged models as the wire shows them, in the order of `rows`."""
     models = {row["model_id"]: _empty(row) for row in rows}
     if models:
         tags = {model_id: model["info"]["tags"] for model_id, model in models.items()}
@@ -37,13 +56,12 @@ async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
     return list(models.values())
 
 
-def _empty(row: RowMapping) -> Row:
-    info = {name: row[name] for name in _INFO}
-    info |= {"experiment_id": str(row["experiment_id"]), "tags": [], "registrations": []}
-    return {"info": info, "data": {"params": [], "metrics": []}}
+def _empty(row: RowMapping) -> LoggedModelRow:
+    hanging = {"experiment_id": str(row["experiment_id"]), "tags": [], "registrations": []}
+    return {"info": cast(LoggedModelInfo, {**row, **hanging}), "data": {"params": [], "metrics": []}}
 
 
-async def _read_entries(session: Session, lists: Mapping[str, list[Row]], table: Any) -> None:
+async def _read_entries(session: Session, lists: Mapping[str, list[dict[str, str]]], table: Any) -> None:
     statement = (
         select(table.c.model_id, table.c.key, table.c.value)
         .where(rowsets.among(session, table.c.model_id, list(lists)))
@@ -53,7 +71,7 @@ async def _read_entries(session: Session, lists: Mapping[str, list[Row]], table:
         lists[model_id].append({"key": key, "value": value})
 
 
-async def _read_metrics(session: Session, models: Mapping[str, Row]) -> None:
+async def _read_metrics(session: Session, models: Mapping[str, LoggedModelRow]) -> None:
     table = logged_model_metrics.c
     statement = (
         select(logged_model_metrics)
@@ -74,7 +92,7 @@ async def _read_metrics(session: Session, models: Mapping[str, Row]) -> None:
         models[row["model_id"]]["data"]["metrics"].append(point)
 
 
-async def _read_registrations(session: Session, models: Mapping[str, Row]) -> None:
+async def _read_registrations(session: Session, models: Mapping[str, LoggedModelRow]) -> None:
     version = model_versions.c
     statement = (
         select(version.model_id, registered_models.c.name, version.version)

@@ -16,19 +16,24 @@ from tiltyard_registry.rules.entries import (
     last_of_each,
     params_changed,
 )
-from tiltyard_registry.rules.experiments import below, parse_experiment_id
+from tiltyard_registry.rules.experiments import (
+    MAX_MODEL_TYPE_CHARS,
+    MAX_RUN_ID_CHARS,
+    below,
+    check_logged_model_name,
+    parse_experiment_id,
+)
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, logged_model_status
 from tiltyard_registry.rules.limits import check_entries, page_size
-from tiltyard_registry.rules.logged_models import MAX_MODEL_TYPE_CHARS, MAX_RUN_ID_CHARS, check_logged_model_name
 from tiltyard_registry.rules.run_names import invent
 from tiltyard_registry.search import LOGGED_MODELS, Dataset, OrderBy, Page
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events.outbox import deletion_time
 from tiltyard_registry.store.experiments.experiments import find_active_experiment
-from tiltyard_registry.store.experiments.logged_model_data import with_data
+from tiltyard_registry.store.experiments.logged_model_data import LoggedModelRow, with_data
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Row, Session, now_ms
+from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.experiments import logged_model_params, logged_model_tags, logged_models
 
 REGISTRATIONS_TAG = "mlflow.modelVersions"
@@ -49,7 +54,7 @@ async def create_logged_model(
     source_run_id: str = "",
     params: Sequence[Entry] = (),
     tags: Sequence[Entry] = (),
-) -> Row:
+) -> LoggedModelRow:
     """The new logged model, PENDING until finalized. A name is invented when none came; names may repeat.
 
     Raises:
@@ -81,7 +86,9 @@ async def create_logged_model(
     return await _shown(session, model_id)
 
 
-async def get_logged_model(session: Session, who: Principal, model_id: str, *, allow_deleted: bool = False) -> Row:
+async def get_logged_model(
+    session: Session, who: Principal, model_id: str, *, allow_deleted: bool = False
+) -> LoggedModelRow:
     """The logged model with params, tags, metrics and where it is registered.
 
     Raises:
@@ -103,7 +110,7 @@ async def search_logged_models(
     order_by: Sequence[OrderBy] = (),
     max_results: int | None = None,
     page_token: str | None = None,
-) -> tuple[list[Row], str | None]:
+) -> tuple[list[LoggedModelRow], str | None]:
     """One page of the active logged models of these experiments, and the token of the next.
 
     Raises:
@@ -125,18 +132,16 @@ async def search_logged_models(
         within=wanted,
         datasets=datasets,
     )
-    statement = page.of(
-        select(logged_models).where(
-            rowsets.among(session, logged_models.c.experiment_id, wanted),
-            logged_models.c.lifecycle_stage == ACTIVE,
-            *access.visible(who, access.LOGGED_MODELS, Privilege.READ),
-        )
+    query = select(logged_models).where(
+        rowsets.among(session, logged_models.c.experiment_id, wanted),
+        logged_models.c.lifecycle_stage == ACTIVE,
+        *access.visible(who, access.LOGGED_MODELS, Privilege.READ),
     )
-    rows, next_page_token = page.split(await session.all(statement))
+    rows, next_page_token = await page.read(query, session.all)
     return await with_data(session, rows), next_page_token
 
 
-async def finalize_logged_model(session: Session, who: Principal, model_id: str, status: str | int) -> Row:
+async def finalize_logged_model(session: Session, who: Principal, model_id: str, status: str | int) -> LoggedModelRow:
     """The logged model in its new status.
 
     Raises:
@@ -233,7 +238,7 @@ async def find_logged_model(session: Session, who: Principal, wanted: Privilege,
     return access.admit(who, wanted, row, _missing(model_id), f"the experiment of logged model {model_id}")
 
 
-async def _shown(session: Session, model_id: str) -> Row:
+async def _shown(session: Session, model_id: str) -> LoggedModelRow:
     """A logged model as this transaction has left it."""
     return (await with_data(session, await session.all(_BY_ID, {"model_id": model_id})))[0]
 

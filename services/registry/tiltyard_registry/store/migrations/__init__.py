@@ -9,19 +9,19 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tiltyard_registry.store.sql.availability import unavailable_when_lost
-from tiltyard_registry.store.sql.engines import configure_sqlite, make_private
 from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.store.sql.sqlite import make_private, registry_engine
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision; a test holds it equal to the newest file in `versions`."""
 
 _LOCK = 0x7469_6C74_7961_7264  # 'tiltyard'
@@ -68,14 +68,12 @@ async def _with_engine(database_url: str) -> None:
 
 def _engine(database_url: str) -> AsyncEngine:
     url = make_url(database_url)
-    engine = create_async_engine(url, poolclass=NullPool)
-    if url.get_backend_name() == "sqlite":
-        if url.database:
-            with unavailable_when_lost():
-                make_private(url.database)
-        event.listen(engine.sync_engine, "connect", configure_sqlite)
-        event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN EXCLUSIVE"))
-    return engine
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, poolclass=NullPool)
+    if url.database:
+        with unavailable_when_lost():
+            make_private(url.database)
+    return registry_engine(url, begin="BEGIN EXCLUSIVE", poolclass=NullPool)
 
 
 def _is_current(connection: Connection) -> bool:

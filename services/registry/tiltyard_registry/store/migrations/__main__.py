@@ -10,9 +10,9 @@ from pathlib import Path
 
 from alembic import command
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from tiltyard_registry.store.migrations import HEAD, configuration, upgrade
+from tiltyard_registry.store.sql.sqlite import sqlite_engine
 
 
 async def _draft(database_url: str, message: str) -> None:
@@ -20,13 +20,13 @@ async def _draft(database_url: str, message: str) -> None:
         number = f"{int(HEAD) + 1:04}"
         command.revision(configuration(connection), message, autogenerate=True, rev_id=number)
 
-    engine = create_async_engine(database_url)
+    engine = sqlite_engine(database_url)
     async with engine.connect() as connection:
         await connection.run_sync(write)
     await engine.dispose()
 
 
 with tempfile.TemporaryDirectory() as folder:
-    url = f"sqlite+aiosqlite:///{Path(folder) / 'current.db'}"
+    url = f"sqlite:///{Path(folder) / 'current.db'}"
     upgrade(url)
     asyncio.run(_draft(url, " ".join(sys.argv[1:])))

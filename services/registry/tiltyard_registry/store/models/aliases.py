@@ -1,21 +1,21 @@
 """Aliases: names of versions that move, what they named when, and the way back."""
 
-import json
-
 from sqlalchemy import desc, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist, TiltyardError
 from tiltyard.names import MAX_ALIAS_CHARS, check_new_alias, check_version, is_latest, parse_model_name
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import SEE, Principal, Privilege
+from tiltyard_registry.rules.events import AliasDeleted, AliasMoved
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.events import outbox
-from tiltyard_registry.store.events.history import DEFAULT_PAGE, MAX_PAGE, page_of_events
+from tiltyard_registry.store.events.history import DEFAULT_PAGE, MAX_PAGE, EventRow, page_of_events
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.model_rows import find_model, lock_model
+from tiltyard_registry.store.models.related_rows import AliasRow, VersionRow
 from tiltyard_registry.store.models.version_rows import find_version, no_version
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Found, Row, Session
+from tiltyard_registry.store.sql.session import Found, Session
 from tiltyard_registry.tables.events import events
 from tiltyard_registry.tables.models import model_versions, registered_model_aliases
 
@@ -27,6 +27,12 @@ _MAX_STEPS_BACK = 1000
 _alias, _version = registered_model_aliases.c, model_versions.c
 
 
+class AliasMoveRow(EventRow):
+    """An event of an alias, as its history shows it; None as a version: the alias was absent."""
+
+    event_id: int
+
+
 async def set_alias(
     session: Session,
     who: Principal,
@@ -35,7 +41,7 @@ async def set_alias(
     version: str | int,
     *,
     expected_version: str | int | None = None,
-) -> Row:
+) -> AliasRow:
     """Has `alias` name `version`, whatever it named before: `{name, alias, version}`.
 
     With `expected_version` only if it names that one now; `""` expects that it is absent.
@@ -73,7 +79,7 @@ async def delete_alias(
 
 async def rollback_alias(
     session: Session, who: Principal, name: str, alias: str, *, expected_version: str | int | None = None
-) -> Row:
+) -> AliasRow:
     """Has the alias name again what it named last before the present version, or before it was deleted.
 
     Doing it twice ends where it began. The answer is `{name, alias, version}`.
@@ -87,14 +93,14 @@ async def rollback_alias(
     model = await lock_model(session, who, Privilege.SET_ALIAS, name)
     current = await _current(session, model, alias, expected_version)
     moves = await session.all(
-        select(events.c.before)
+        select(events.c.from_version)
         .where(events.c.registered_model_id == model["id"], events.c.alias == alias)
         .order_by(desc(events.c.id))
         .limit(_MAX_STEPS_BACK)
     )
     if current is None and not moves:
         raise no_alias(alias)
-    earlier = [json.loads(move["before"])["version"] for move in moves if move["before"] is not None]
+    earlier = [move["from_version"] for move in moves if move["from_version"] is not None]
     gone = await _missing_versions(session, model, set(earlier))
     for version in earlier:
         if version != current and version not in gone:
@@ -113,10 +119,8 @@ async def alias_history(
     *,
     max_results: int | None = None,
     page_token: str | None = None,
-) -> tuple[list[Row], str | None]:
+) -> tuple[list[AliasMoveRow], str | None]:
     """One page of the alias's moves, newest first, and the token of the next page.
-
-    A move is `{event_id, time, principal, alias, from_version, to_version}`; None: the alias was absent.
 
     Raises:
         ResourceDoesNotExist: no such model.
@@ -127,20 +131,10 @@ async def alias_history(
     model = await find_model(session, who, SEE, name)
     query = select(events).where(events.c.registered_model_id == model["id"], events.c.alias == alias)
     rows, token = await page_of_events(session, [query], limit, page_token, ("alias", model["id"], alias))
-    return [
-        {
-            "event_id": row["id"],
-            "time": row["time"],
-            "principal": row["principal"],
-            "alias": alias,
-            "from_version": row["before"] and row["before"]["version"],
-            "to_version": row["after"] and row["after"]["version"],
-        }
-        for row in rows
-    ], token
+    return [AliasMoveRow(**row, event_id=row["id"]) for row in rows], token
 
 
-async def list_aliases(session: Session, who: Principal, name: str, *, at: int | None = None) -> list[Row]:
+async def list_aliases(session: Session, who: Principal, name: str, *, at: int | None = None) -> list[AliasRow]:
     """Every alias of the model and the version it names; or named at `at`, in milliseconds.
 
     Raises:
@@ -149,7 +143,10 @@ async def list_aliases(session: Session, who: Principal, name: str, *, at: int |
     model = await find_model(session, who, SEE, name)
     if at is None:
         query = select(_alias.alias, _alias.version).where(_alias.registered_model_id == model["id"])
-        return [dict(row) for row in await session.all(query.order_by(_alias.alias))]
+        return [
+            {"alias": row["alias"], "version": row["version"]}
+            for row in await session.all(query.order_by(_alias.alias))
+        ]
     known = select(events.c.alias).where(
         events.c.registered_model_id == model["id"], events.c.alias.is_not(None), events.c.time <= at
     )
@@ -158,7 +155,7 @@ async def list_aliases(session: Session, who: Principal, name: str, *, at: int |
     return [{"alias": alias, "version": version} for alias, version in then if version is not None]
 
 
-async def get_alias(session: Session, who: Principal, name: str, alias: str, *, at: int | None = None) -> Row:
+async def get_alias(session: Session, who: Principal, name: str, alias: str, *, at: int | None = None) -> AliasRow:
     """`{name, alias, version}`: what the alias names; or named at `at`, in milliseconds.
 
     Raises:
@@ -177,7 +174,7 @@ async def get_alias(session: Session, who: Principal, name: str, alias: str, *, 
     return {"name": model["name"], "alias": alias, "version": version}
 
 
-async def get_model_version_by_alias(session: Session, who: Principal, name: str, alias: str) -> Row:
+async def get_model_version_by_alias(session: Session, who: Principal, name: str, alias: str) -> VersionRow:
     """The version that the alias names; `latest`, in any case, is the highest version.
 
     Raises:
@@ -203,7 +200,7 @@ async def drop(session: Session, who: Principal, model: Found, alias: str, versi
     await session.execute(
         registered_model_aliases.delete().where(_alias.registered_model_id == model["id"], _alias.alias == alias)
     )
-    record_alias(session, who, model, alias, version, None)
+    outbox.record(session, who, AliasDeleted(alias, version), model=model)
 
 
 def no_alias(alias: str) -> InvalidParameterValue:
@@ -221,7 +218,7 @@ async def _point(session: Session, who: Principal, model: Found, alias: str, cur
         return
     columns = {"registered_model_id": model["id"], "alias": [alias], "version": version}
     await rowsets.overwrite(session, registered_model_aliases, columns)
-    record_alias(session, who, model, alias, current, version)
+    outbox.record(session, who, AliasMoved(alias, current, version), model=model)
 
 
 async def _current(session: Session, model: Found, alias: str, expected_version: str | int | None) -> int | None:
@@ -246,26 +243,10 @@ async def _missing_versions(session: Session, model: Found, numbers: set[int]) -
 
 
 async def _as_of(session: Session, model: Found, alias: str, at: int) -> int | None:
-    after = await session.scalar(
-        select(events.c.after)
+    version: int | None = await session.scalar(
+        select(events.c.to_version)
         .where(events.c.registered_model_id == model["id"], events.c.alias == alias, events.c.time <= at)
         .order_by(desc(events.c.id))
         .limit(1)
     )
-    return None if after is None else int(json.loads(after)["version"])
-
-
-def record_alias(
-    session: Session, who: Principal, model: Found, alias: str, before: int | None, after: int | None
-) -> None:
-    """Writes the event of one move of an alias, from one version to another, from or to nothing."""
-    outbox.record(
-        session,
-        who,
-        "delete_registered_model_alias" if after is None else "set_registered_model_alias",
-        model=model,
-        version=before if after is None else after,
-        alias=alias,
-        before=None if before is None else {"version": before},
-        after=None if after is None else {"version": after},
-    )
+    return version

@@ -5,7 +5,8 @@ server or an alias depends on, and the record says itself who wrote it and when.
 wake every blocking query. Whoever may score with a version may record that they do.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict, cast
 
 from sqlalchemy import desc, insert, select, update
 
@@ -18,7 +19,7 @@ from tiltyard_registry.search.page import behind
 from tiltyard_registry.store.models.model_rows import find_model
 from tiltyard_registry.store.models.related_rows import VersionKey
 from tiltyard_registry.store.models.version_rows import find_version, no_version
-from tiltyard_registry.store.sql.session import Found, Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import batch_jobs, model_versions, registered_models
 
 DEFAULT_PAGE = 100
@@ -28,9 +29,27 @@ _job = batch_jobs.c
 _SAID = ("status", "message", "input", "output", "start_time", "end_time", "row_count", "null_count")
 
 
+class BatchJobRow(TypedDict):
+    """A job as it is recorded, with the name of the model."""
+
+    name: str
+    version: int
+    job_id: str
+    principal: str
+    status: str
+    message: str | None
+    input: str | None
+    output: str | None
+    start_time: int
+    end_time: int | None
+    duration_ms: int | None
+    row_count: int | None
+    null_count: int | None
+
+
 async def record_batch_job(
     session: Session, who: Principal, name: str, version: str | int, job_id: str, **record: Any
-) -> Row:
+) -> BatchJobRow:
     """The job as it is recorded now. The same again changes nothing, and a job that ended does not run again.
 
     Raises:
@@ -66,7 +85,7 @@ async def list_batch_jobs(
     *,
     max_results: int | None = None,
     page_token: str | None = None,
-) -> tuple[list[Row], str | None]:
+) -> tuple[list[BatchJobRow], str | None]:
     """One page of the jobs that scored with a version, by start, newest first; and the token of the next page.
 
     Raises:
@@ -99,6 +118,7 @@ async def _find(
     return shown, (row["registered_model_id"], number)
 
 
-def _shown(name: str, row: Found) -> Row:
+def _shown(name: str, row: Mapping[Any, Any]) -> BatchJobRow:
     ended = row["end_time"]
-    return {**row, "name": name, "duration_ms": None if ended is None else ended - row["start_time"]}
+    duration_ms = None if ended is None else ended - row["start_time"]
+    return cast(BatchJobRow, {**row, "name": name, "duration_ms": duration_ms})

@@ -1,11 +1,14 @@
 """Model versions: created once and never changed but for what is said about them."""
 
+from typing import TypedDict
+
 from sqlalchemy import select
 
 from tiltyard.errors import ResourceConflict
 from tiltyard.names import check_version, parse_model_name
 from tiltyard_registry.rules import lifecycle, limits
 from tiltyard_registry.rules.access import SEE, Principal, Privilege
+from tiltyard_registry.rules.events import StageChanged, VersionDeleted, VersionUpdated, changed
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.artifacts.artifact_root import is_reserved
 from tiltyard_registry.store.artifacts.manifests import get_manifest as stored_manifest
@@ -13,7 +16,8 @@ from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.aliases import drop
 from tiltyard_registry.store.models.model_rows import touch
-from tiltyard_registry.store.models.registered_models import remembered, shown_aliases
+from tiltyard_registry.store.models.registered_models import shown_aliases
+from tiltyard_registry.store.models.related_rows import VersionRow
 from tiltyard_registry.store.models.version_rows import (
     change_version,
     find_version,
@@ -22,15 +26,35 @@ from tiltyard_registry.store.models.version_rows import (
     no_version,
     shown_version,
 )
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import model_versions
 
 _version = model_versions.c
 
 
+class FileRow(TypedDict):
+    """A file of a version."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class ManifestRow(TypedDict):
+    """What a version is, byte for byte; an external one, and one that is not READY, has no digest and no files."""
+
+    name: str
+    version: int
+    external: bool
+    location: str
+    digest: str | None
+    size_bytes: int | None
+    files: list[FileRow]
+
+
 async def get_model_version(
     session: Session, who: Principal, name: str, version: str | int, *, wanted: Privilege = SEE
-) -> Row:
+) -> VersionRow:
     """One version with its tags and aliases, for somebody who wants to do something to its model.
 
     Raises:
@@ -43,10 +67,8 @@ async def get_model_version(
     return (await related_rows.version_rows(session, [row]))[0]
 
 
-async def get_manifest(session: Session, who: Principal, name: str, version: str | int) -> Row:
-    """What the version is, byte for byte: `{name, version, digest, size_bytes, external, location, files}`.
-
-    An external version, and one that is not READY, has no digest and no files.
+async def get_manifest(session: Session, who: Principal, name: str, version: str | int) -> ManifestRow:
+    """What the version is, byte for byte.
 
     Raises:
         ResourceDoesNotExist: the model or the version is missing.
@@ -56,7 +78,10 @@ async def get_manifest(session: Session, who: Principal, name: str, version: str
     if row["manifest_digest"] is not None:
         manifest = await stored_manifest(session, row["manifest_digest"])
     return {
-        **{key: row[key] for key in ("name", "version", "external", "location")},
+        "name": row["name"],
+        "version": row["version"],
+        "external": row["external"],
+        "location": row["location"],
         "digest": manifest.digest if manifest else None,
         "size_bytes": manifest.size_bytes if manifest else None,
         "files": [
@@ -89,7 +114,7 @@ async def get_storage_location(session: Session, who: Principal, name: str, vers
 
 async def update_model_version(
     session: Session, who: Principal, name: str, version: str | int, *, description: str | None
-) -> Row:
+) -> VersionRow:
     """The version with another description; an absent one clears it.
 
     Raises:
@@ -97,18 +122,9 @@ async def update_model_version(
     """
     description = limits.check_description(description)
     model, row = await lock_version(session, who, Privilege.CREATE_MODEL_VERSION, name, version)
-    change = outbox.changed(row, {"description": description})
-    if change is not None:
+    if change := changed(row, {"description": description}):
         await change_version(session, who, row, description=description)
-        outbox.record(
-            session,
-            who,
-            "update_model_version",
-            model=model,
-            version=row["version"],
-            before=change[0],
-            after=change[1],
-        )
+        outbox.record(session, who, VersionUpdated(*change, row["version"]), model=model)
     return await shown_version(session, row)
 
 
@@ -121,7 +137,7 @@ async def transition_model_version_stage(
     *,
     archive_existing_versions: bool = False,
     comment: str | None = None,
-) -> Row:
+) -> VersionRow:
     """The version in another stage; if asked, every other version that was in that stage is archived.
 
     `comment`, the reason that the caller gives, is kept in the events.
@@ -147,15 +163,9 @@ async def transition_model_version_stage(
         moves.append((row, target))
     for moved, new_stage in moves:
         await change_version(session, who, moved, current_stage=new_stage)
-        outbox.record(
-            session,
-            who,
-            "transition_model_version_stage",
-            model=model,
-            version=moved["version"],
-            before={"current_stage": moved["current_stage"]},
-            after={"current_stage": new_stage} | ({"comment": comment} if comment else {}),
-        )
+        before = {"current_stage": moved["current_stage"]}
+        after = {"current_stage": new_stage} | ({"comment": comment} if comment else {})
+        outbox.record(session, who, StageChanged(before, after, moved["version"]), model=model)
     if moves:
         await touch(session, who, model)
     return await shown_version(session, row)
@@ -184,11 +194,5 @@ async def delete_model_version(
         await drop(session, who, model, alias, row["version"])
     await session.execute(model_versions.delete().where(is_version(row)))
     await touch(session, who, model)
-    outbox.record(
-        session,
-        who,
-        "delete_model_version",
-        model=model,
-        version=row["version"],
-        before=remembered(before) | ({"aliases": before["aliases"]} if before["aliases"] else {}),
-    )
+    deleted = VersionDeleted.of(before, tags=related_rows.by_key(before["tags"]), aliases=before["aliases"] or None)
+    outbox.record(session, who, deleted, model=model)

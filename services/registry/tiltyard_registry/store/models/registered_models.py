@@ -10,15 +10,25 @@ from tiltyard.errors import ResourceConflict
 from tiltyard.names import check_new_name, parse_model_name
 from tiltyard_registry.rules import lifecycle, limits
 from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
+from tiltyard_registry.rules.events import (
+    AliasDeleted,
+    ModelCreated,
+    ModelDeleted,
+    ModelRenamed,
+    ModelUpdated,
+    VersionDeleted,
+    changed,
+)
 from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models import related_rows
-from tiltyard_registry.store.models.aliases import record_alias
 from tiltyard_registry.store.models.model_rows import find_model, lock_model, touch
+from tiltyard_registry.store.models.related_rows import ModelRow, VersionRow
 from tiltyard_registry.store.namespaces import schemas
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Found, Row, Session, already_exists, now_ms
+from tiltyard_registry.store.sql.availability import already_exists
+from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.models import (
     model_versions,
     registered_model_aliases,
@@ -36,7 +46,7 @@ async def create_registered_model(
     *,
     description: str | None = None,
     tags: Sequence[Mapping[str, str]] = (),
-) -> Row:
+) -> ModelRow:
     """The new model, without versions. Its schema and catalog are created when they are missing.
 
     Raises:
@@ -71,17 +81,11 @@ async def create_registered_model(
     if checked:
         columns = {"registered_model_id": model_id, "key": list(checked), "value": list(checked.values())}
         await rowsets.overwrite(session, registered_model_tags, columns)
-    outbox.record(
-        session,
-        who,
-        "create_registered_model",
-        model={"id": model_id, "name": shown},
-        after={"name": shown, "description": description, "tags": checked},
-    )
+    outbox.record(session, who, ModelCreated(shown, description, checked), model={"id": model_id, "name": shown})
     return await _shown(session, model_id)
 
 
-async def get_registered_model(session: Session, who: Principal, name: str) -> Row:
+async def get_registered_model(session: Session, who: Principal, name: str) -> ModelRow:
     """The model with its tags, aliases and the latest version of each stage.
 
     Raises:
@@ -90,21 +94,20 @@ async def get_registered_model(session: Session, who: Principal, name: str) -> R
     return (await related_rows.model_rows(session, [await find_model(session, who, SEE, name)]))[0]
 
 
-async def update_registered_model(session: Session, who: Principal, name: str, *, description: str | None) -> Row:
+async def update_registered_model(session: Session, who: Principal, name: str, *, description: str | None) -> ModelRow:
     """The model with another description; an absent one clears it.
 
     Raises:
         ResourceDoesNotExist: no model has this name.
     """
     model = await lock_model(session, who, Privilege.MANAGE, name)
-    change = outbox.changed(model, {"description": limits.check_description(description)})
-    if change is not None:
-        await touch(session, who, model, description=change[1]["description"])
-        outbox.record(session, who, "update_registered_model", model=model, before=change[0], after=change[1])
+    if change := changed(model, {"description": limits.check_description(description)}):
+        await touch(session, who, model, **change[1])
+        outbox.record(session, who, ModelUpdated(*change), model=model)
     return await _shown(session, model["id"])
 
 
-async def rename_registered_model(session: Session, who: Principal, name: str, new_name: str) -> Row:
+async def rename_registered_model(session: Session, who: Principal, name: str, new_name: str) -> ModelRow:
     """The model under its new name, with its versions, tags and aliases; the schema may be another one.
 
     The name that it has already changes nothing.
@@ -126,9 +129,7 @@ async def rename_registered_model(session: Session, who: Principal, name: str, n
         return await _shown(session, model["id"])
     with already_exists(_taken(shown)):
         await touch(session, who, model, **moved)
-    outbox.record(
-        session, who, "rename_registered_model", model=model, before={"name": model["name"]}, after={"name": shown}
-    )
+    outbox.record(session, who, ModelRenamed(model["name"], shown), model=model)
     return await _shown(session, model["id"])
 
 
@@ -156,22 +157,11 @@ async def delete_registered_model(
             "deletion, which deletes them too."
         )
     for alias in before["aliases"]:
-        record_alias(session, who, model, alias["alias"], alias["version"], None)
+        outbox.record(session, who, AliasDeleted.of(alias), model=model)
     for version in await related_rows.version_rows(session, versions):
-        outbox.record(
-            session, who, "delete_model_version", model=model, version=version["version"], before=remembered(version)
-        )
-    outbox.record(
-        session,
-        who,
-        "delete_registered_model",
-        model=model,
-        before={
-            "name": model["name"],
-            "description": model["description"],
-            "tags": {tag["key"]: tag["value"] for tag in before["tags"]},
-        },
-    )
+        deleted = VersionDeleted.of(version, tags=related_rows.by_key(version["tags"]), aliases=None)
+        outbox.record(session, who, deleted, model=model)
+    outbox.record(session, who, ModelDeleted.of(model, tags=related_rows.by_key(before["tags"])), model=model)
     for table in (registered_model_aliases, model_versions):
         await session.execute(table.delete().where(table.c.registered_model_id == model["id"]))
     await session.execute(registered_models.delete().where(registered_models.c.id == model["id"]))
@@ -180,7 +170,7 @@ async def delete_registered_model(
 
 async def get_latest_versions(
     session: Session, who: Principal, name: str, stage_names: Sequence[str] = ()
-) -> list[Row]:
+) -> list[VersionRow]:
     """The highest version of each of the stages, of every stage when none is named; with aliases.
 
     Raises:
@@ -198,14 +188,7 @@ def shown_aliases(aliases: Sequence[str]) -> str:
     return ", ".join(f"'{alias}'" for alias in aliases[:_MAX_NAMED]) + more
 
 
-def remembered(version: Found) -> Row:
-    """What the event of a deleted version keeps of it. `version` comes with its tags."""
-    kept = ("source", "run_id", "model_id", "current_stage", "description", "status", "storage_location")
-    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
-    return {name: version[name] for name in (*kept, "manifest_digest")} | {"tags": tags}
-
-
-async def _shown(session: Session, model_id: int) -> Row:
+async def _shown(session: Session, model_id: int) -> ModelRow:
     """A model as this transaction has left it."""
     found = await session.all(select(registered_models).where(registered_models.c.id == model_id))
     return (await related_rows.model_rows(session, found))[0]

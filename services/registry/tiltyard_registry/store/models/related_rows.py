@@ -2,8 +2,8 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NotRequired, TypedDict, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from tiltyard_registry.rules.lifecycle import STAGES
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import (
     model_version_tags,
     model_versions,
@@ -31,6 +31,74 @@ from tiltyard_registry.tables.models import (
     registered_model_tags,
     registered_models,
 )
+
+
+class TagRow(TypedDict):
+    """A tag, or a param."""
+
+    key: str
+    value: str
+
+
+class AliasRow(TypedDict):
+    """An alias and the version that it names; with the name of the model where that is not said around it."""
+
+    name: NotRequired[str]
+    alias: str
+    version: int
+
+
+class VersionRow(TypedDict):
+    """A version's own columns, the name of its model, and what hangs on it."""
+
+    name: str
+    registered_model_id: int
+    version: int
+    uuid: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+    description: str | None
+    user_id: str | None
+    updated_by: str | None
+    current_stage: str
+    source: str
+    run_id: str | None
+    run_link: str | None
+    model_id: str | None
+    status: str
+    status_message: str | None
+    storage_location: str
+    pinned_prefix: str | None
+    manifest_digest: str | None
+    external: bool
+    tags: list[TagRow]
+    aliases: list[str]
+    location: str
+
+
+class ModelColumns(TypedDict):
+    """A registered model by itself."""
+
+    id: int
+    uuid: str
+    schema_id: int
+    name: str
+    description: str | None
+    owner: str | None
+    creation_timestamp: int
+    created_by: str | None
+    last_updated_timestamp: int
+    updated_by: str | None
+    last_version: int
+
+
+class ModelRow(ModelColumns):
+    """A registered model, and what hangs on it."""
+
+    tags: list[TagRow]
+    aliases: list[AliasRow]
+    latest_versions: list[VersionRow]
+
 
 VersionKey = tuple[int, int]
 """(registered_model_id, version)."""
@@ -43,13 +111,13 @@ VERSION_COLUMNS = (
 VERSIONS = select(*VERSION_COLUMNS).join_from(model_versions, registered_models)
 
 
-async def version_rows(session: Session, found: Iterable[Any]) -> list[Row]:
+async def version_rows(session: Session, found: Iterable[Any]) -> list[VersionRow]:
     """Rows of `VERSIONS` with `tags`, `aliases` and `location` on them, in the order they came."""
-    rows = [dict(row) for row in found]
+    rows = [cast(VersionRow, dict(row)) for row in found]
     if not rows:
         return rows
     keys = [(row["registered_model_id"], row["version"]) for row in rows]
-    tags: dict[VersionKey, list[Row]] = defaultdict(list)
+    tags: dict[VersionKey, list[TagRow]] = defaultdict(list)
     aliases: dict[VersionKey, list[str]] = defaultdict(list)
     tag, alias = model_version_tags.c, registered_model_aliases.c
     statement = union_all(
@@ -70,14 +138,14 @@ async def version_rows(session: Session, found: Iterable[Any]) -> list[Row]:
     return rows
 
 
-async def model_rows(session: Session, found: Iterable[Any]) -> list[Row]:
+async def model_rows(session: Session, found: Iterable[Any]) -> list[ModelRow]:
     """Rows of `registered_models` with `tags`, `aliases` and `latest_versions` on them, in the order they came."""
-    rows = [dict(row) for row in found]
+    rows = [cast(ModelRow, dict(row)) for row in found]
     if not rows:
         return rows
     ids = [row["id"] for row in rows]
-    tags: dict[int, list[Row]] = defaultdict(list)
-    aliases: dict[int, list[Row]] = defaultdict(list)
+    tags: dict[int, list[TagRow]] = defaultdict(list)
+    aliases: dict[int, list[AliasRow]] = defaultdict(list)
     tag, alias = registered_model_tags.c, registered_model_aliases.c
     statement = union_all(
         select(tag.registered_model_id, tag.key, tag.value, literal(0).label("version")).where(
@@ -92,7 +160,7 @@ async def model_rows(session: Session, found: Iterable[Any]) -> list[Row]:
             aliases[model_id].append({"alias": key, "version": version})
         else:
             tags[model_id].append({"key": key, "value": value})
-    latest: dict[int, list[Row]] = defaultdict(list)
+    latest: dict[int, list[VersionRow]] = defaultdict(list)
     for version_row in await latest_versions(session, ids):
         latest[version_row["registered_model_id"]].append(version_row)
     for row in rows:
@@ -101,7 +169,7 @@ async def model_rows(session: Session, found: Iterable[Any]) -> list[Row]:
     return rows
 
 
-async def latest_versions(session: Session, ids: Sequence[int], stages: Sequence[str] = STAGES) -> list[Row]:
+async def latest_versions(session: Session, ids: Sequence[int], stages: Sequence[str] = STAGES) -> list[VersionRow]:
     """The highest version of each stage of each model: a few index look-ups a model, however many versions."""
     if not session.is_sqlite:
         named = func.unnest(literal(list(stages), ARRAY(Text))).table_valued(column("value", Text)).render_derived()
@@ -144,7 +212,12 @@ def among_versions(
     return tuple_(model_id, version).in_(members)
 
 
-def location_of(row: Row) -> str:
+def by_key(tags: Iterable[TagRow]) -> dict[str, str]:
+    """Tags as a mapping."""
+    return {tag["key"]: tag["value"] for tag in tags}
+
+
+def location_of(row: Mapping[str, Any]) -> str:
     """Where the files of a version are read: through our artifact API, or where an external version lies."""
     prefix = row["pinned_prefix"]
-    return row["storage_location"] if prefix is None else f"mlflow-artifacts:/{prefix}"
+    return str(row["storage_location"]) if prefix is None else f"mlflow-artifacts:/{prefix}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import TypedDict
 
 from sqlalchemy import RowMapping, func, select
 
@@ -14,28 +15,40 @@ from tiltyard_registry.store import access
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.aliases import no_alias, no_latest
 from tiltyard_registry.store.models.model_rows import no_model
-from tiltyard_registry.store.models.related_rows import VersionKey
+from tiltyard_registry.store.models.related_rows import VersionKey, VersionRow
 from tiltyard_registry.store.models.version_rows import no_version
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import model_versions, registered_model_aliases, registered_models
 
 
-async def resolve(session: Session, who: Principal, uris: Sequence[str]) -> list[Row]:
-    """For each URI the row of the version that it names, with `uri` and `digest` on it.
+class ResolvedRow(VersionRow):
+    """The version that a URI names."""
 
-    Where it names none: `{uri, error_code, message}`.
-    """
+    uri: str
+    digest: str | None
+
+
+class UnresolvedRow(TypedDict):
+    """Why a URI names no version."""
+
+    uri: str
+    error_code: str
+    message: str
+
+
+async def resolve(session: Session, who: Principal, uris: Sequence[str]) -> list[ResolvedRow | UnresolvedRow]:
+    """For each URI the version that it names, or why it names none."""
     asked = [_read(uri) for uri in uris]
     known = [one for one in asked if not isinstance(one, TiltyardError)]
     look_ups = await _look_up(session, who, known)
-    answers: list[Row] = []
+    answers: list[ResolvedRow | UnresolvedRow] = []
     for uri, one in zip(uris, asked, strict=True):
         found = one if isinstance(one, TiltyardError) else look_ups.version_of(one)
         if isinstance(found, TiltyardError):
             answers.append({"uri": uri, "error_code": found.code, "message": found.message})
         else:
-            answers.append({**found, "uri": uri, "digest": found["manifest_digest"]})
+            answers.append(ResolvedRow(**found, uri=uri, digest=found["manifest_digest"]))
     return answers
 
 
@@ -58,7 +71,7 @@ class _LookUps:
         self.aliases: dict[tuple[int, str], int] = {}
         self.latest: dict[int, int] = {}
         self.stages: dict[tuple[int, str], int] = {}
-        self.versions: dict[VersionKey, Row] = {}
+        self.versions: dict[VersionKey, VersionRow] = {}
 
     def key_of(self, uri: RegisteredUri) -> VersionKey | TiltyardError:
         """(model id, version) of what the URI names, or the error that says what is missing."""
@@ -80,7 +93,7 @@ class _LookUps:
                 version = self.latest.get(model_id)
                 return no_latest(shown) if version is None else (model_id, version)
 
-    def version_of(self, uri: RegisteredUri) -> Row | TiltyardError:
+    def version_of(self, uri: RegisteredUri) -> VersionRow | TiltyardError:
         """The version that the URI names."""
         key = self.key_of(uri)
         if isinstance(key, TiltyardError):

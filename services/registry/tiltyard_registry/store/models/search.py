@@ -1,6 +1,7 @@
 """Searches and lists of registered models and of versions."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from sqlalchemy import select
 
@@ -10,8 +11,9 @@ from tiltyard_registry.search import MODEL_VERSIONS, REGISTERED_MODELS, Page
 from tiltyard_registry.store import access
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.model_rows import find_model
+from tiltyard_registry.store.models.related_rows import ModelColumns, ModelRow, VersionRow
 from tiltyard_registry.store.namespaces import schemas
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import model_versions, registered_models
 
 DEFAULT_PAGE = 100
@@ -30,7 +32,7 @@ async def search_registered_models(
     order_by: Sequence[str] = (),
     max_results: int | None = None,
     page_token: str | None = None,
-) -> tuple[list[Row], str | None]:
+) -> tuple[list[ModelRow], str | None]:
     """One page of the models that match, and the token of the next page.
 
     Raises:
@@ -44,9 +46,8 @@ async def search_registered_models(
         max_results=limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
         dialect=session.dialect,
     )
-    rows, next_page_token = page.split(
-        await session.all(page.of(select(registered_models).where(*access.visible(who, access.MODELS))))
-    )
+    seen = select(registered_models).where(*access.visible(who, access.MODELS))
+    rows, next_page_token = await page.read(seen, session.all)
     return await related_rows.model_rows(session, rows), next_page_token
 
 
@@ -57,7 +58,7 @@ async def list_registered_models(
     within: tuple[str, str] | None = None,
     after: str = "",
     limit: int,
-) -> list[Row]:
+) -> list[ModelColumns]:
     """At most `limit` models by name, those behind the name `after`; of one (catalog, schema) or of all.
 
     Raises:
@@ -67,7 +68,9 @@ async def list_registered_models(
     if within is not None:
         schema = await schemas.get_schema(session, who, *within)
         query = query.where(registered_models.c.schema_id == schema["id"])
-    return [dict(row) for row in await session.all(query.order_by(registered_models.c.name).limit(limit))]
+    return [
+        cast(ModelRow, dict(row)) for row in await session.all(query.order_by(registered_models.c.name).limit(limit))
+    ]
 
 
 async def search_model_versions(
@@ -78,7 +81,7 @@ async def search_model_versions(
     order_by: Sequence[str] = (),
     max_results: int | None = None,
     page_token: str | None = None,
-) -> tuple[list[Row], str | None]:
+) -> tuple[list[VersionRow], str | None]:
     """One page of the versions that match, with tags and aliases, and the token of the next page.
 
     Raises:
@@ -92,13 +95,14 @@ async def search_model_versions(
         max_results=min(limits.page_size(max_results, default=MAX_VERSIONS, maximum=MAX_VERSIONS), PAGE_VERSIONS),
         dialect=session.dialect,
     )
-    rows, next_page_token = page.split(
-        await session.all(page.of(related_rows.VERSIONS.where(*access.visible(who, access.MODELS))))
-    )
+    seen = related_rows.VERSIONS.where(*access.visible(who, access.MODELS))
+    rows, next_page_token = await page.read(seen, session.all)
     return await related_rows.version_rows(session, rows), next_page_token
 
 
-async def list_model_versions(session: Session, who: Principal, name: str, *, after: int = 0, limit: int) -> list[Row]:
+async def list_model_versions(
+    session: Session, who: Principal, name: str, *, after: int = 0, limit: int
+) -> list[VersionRow]:
     """At most `limit` versions of a model by number, those behind the number `after`.
 
     Raises:

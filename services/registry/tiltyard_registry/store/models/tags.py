@@ -6,12 +6,15 @@ from sqlalchemy import Table, and_, select
 
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import Principal, Privilege
+from tiltyard_registry.rules.events import ModelTagDeleted, ModelTagSet, VersionTagDeleted, VersionTagSet
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models.model_rows import lock_model
 from tiltyard_registry.store.models.version_rows import lock_version
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import model_version_tags, registered_model_tags
+
+_Change = tuple[dict[str, str] | None, dict[str, str] | None]
 
 
 async def set_registered_model_tag(session: Session, who: Principal, name: str, key: str, value: str) -> None:
@@ -24,9 +27,9 @@ async def set_registered_model_tag(session: Session, who: Principal, name: str, 
     limits.check_tag(key, value)
     model = await lock_model(session, who, Privilege.APPLY_TAG, name)
     owner = {"registered_model_id": model["id"]}
-    change = await _set(session, registered_model_tags, owner, key, value)
+    change = await _change(session, registered_model_tags, owner, key, value)
     if change is not None:
-        outbox.record(session, who, "set_registered_model_tag", model=model, **change)
+        outbox.record(session, who, ModelTagSet(*change), model=model)
 
 
 async def delete_registered_model_tag(session: Session, who: Principal, name: str, key: str) -> None:
@@ -37,9 +40,9 @@ async def delete_registered_model_tag(session: Session, who: Principal, name: st
     """
     limits.check_tag(key, "")
     model = await lock_model(session, who, Privilege.APPLY_TAG, name)
-    change = await _delete(session, registered_model_tags, {"registered_model_id": model["id"]}, key)
+    change = await _change(session, registered_model_tags, {"registered_model_id": model["id"]}, key, None)
     if change is not None:
-        outbox.record(session, who, "delete_registered_model_tag", model=model, **change)
+        outbox.record(session, who, ModelTagDeleted(*change), model=model)
 
 
 async def set_model_version_tag(
@@ -54,9 +57,9 @@ async def set_model_version_tag(
     limits.check_tag(key, value)
     model, row = await lock_version(session, who, Privilege.APPLY_TAG, name, version)
     owner = {"registered_model_id": model["id"], "version": row["version"]}
-    change = await _set(session, model_version_tags, owner, key, value)
+    change = await _change(session, model_version_tags, owner, key, value)
     if change is not None:
-        outbox.record(session, who, "set_model_version_tag", model=model, version=row["version"], **change)
+        outbox.record(session, who, VersionTagSet(*change, row["version"]), model=model)
 
 
 async def delete_model_version_tag(session: Session, who: Principal, name: str, version: str | int, key: str) -> None:
@@ -68,32 +71,21 @@ async def delete_model_version_tag(session: Session, who: Principal, name: str, 
     limits.check_tag(key, "")
     model, row = await lock_version(session, who, Privilege.APPLY_TAG, name, version)
     owner = {"registered_model_id": model["id"], "version": row["version"]}
-    change = await _delete(session, model_version_tags, owner, key)
+    change = await _change(session, model_version_tags, owner, key, None)
     if change is not None:
-        outbox.record(session, who, "delete_model_version_tag", model=model, version=row["version"], **change)
+        outbox.record(session, who, VersionTagDeleted(*change, row["version"]), model=model)
 
 
-async def _set(session: Session, table: Table, owner: dict[str, int], key: str, value: str) -> dict[str, Any] | None:
-    """What the tag was and is, once it is set; None when it was the same."""
-    before = await _value(session, table, owner, key)
+async def _change(session: Session, table: Table, owner: dict[str, int], key: str, value: str | None) -> _Change | None:
+    """What the tag was and is, once it is set, or gone without a value; None when it was the same."""
+    before: str | None = await session.scalar(select(table.c.value).where(_is(table, owner, key)))
     if before == value:
         return None
-    await rowsets.overwrite(session, table, {**owner, "key": [key], "value": value})
-    return {"before": None if before is None else {key: before}, "after": {key: value}}
-
-
-async def _delete(session: Session, table: Table, owner: dict[str, int], key: str) -> dict[str, Any] | None:
-    """What the tag was, once it is gone; None when there was none."""
-    before = await _value(session, table, owner, key)
-    if before is None:
-        return None
-    await session.execute(table.delete().where(_is(table, owner, key)))
-    return {"before": {key: before}, "after": None}
-
-
-async def _value(session: Session, table: Table, owner: dict[str, int], key: str) -> str | None:
-    value: str | None = await session.scalar(select(table.c.value).where(_is(table, owner, key)))
-    return value
+    if value is None:
+        await session.execute(table.delete().where(_is(table, owner, key)))
+    else:
+        await rowsets.overwrite(session, table, {**owner, "key": [key], "value": value})
+    return None if before is None else {key: before}, None if value is None else {key: value}
 
 
 def _is(table: Table, owner: dict[str, int], key: str) -> Any:

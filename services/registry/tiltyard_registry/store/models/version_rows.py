@@ -10,7 +10,8 @@ from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.store import access
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.model_rows import find_model, lock_model, no_model
-from tiltyard_registry.store.sql.session import Found, Row, Session, now_ms
+from tiltyard_registry.store.models.related_rows import VersionRow
+from tiltyard_registry.store.sql.session import Found, Session, now_ms
 from tiltyard_registry.tables.models import model_versions, registered_models
 
 _version = model_versions.c
@@ -60,7 +61,7 @@ async def change_version(session: Session, who: Principal, row: Found, **values:
     await session.execute(update(model_versions).where(is_version(row)).values(**values, **stamp))
 
 
-async def shown_version(session: Session, row: Found) -> Row:
+async def shown_version(session: Session, row: Found) -> VersionRow:
     """The version as it is in this transaction, with tags and aliases."""
     return (await related_rows.version_rows(session, await session.all(related_rows.VERSIONS.where(is_version(row)))))[
         0

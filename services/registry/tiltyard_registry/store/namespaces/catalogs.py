@@ -1,17 +1,25 @@
 """Catalogs: the first part of a model's three-part name."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from sqlalchemy import RowMapping, func, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
 from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
+from tiltyard_registry.rules.events import CatalogDeleted, SchemaDeleted
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
-from tiltyard_registry.store.namespaces.namespace_rows import CATALOG, Change, change_row, insert_row
-from tiltyard_registry.store.namespaces.renamed_models import move_models
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.namespaces.namespace_rows import (
+    CATALOG,
+    Change,
+    NamespaceRow,
+    change_row,
+    insert_row,
+    move_models,
+)
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs, schemas
 
@@ -25,7 +33,7 @@ async def create_catalog(
     *,
     comment: str | None = None,
     properties: Mapping[str, str] | None = None,
-) -> Row:
+) -> NamespaceRow:
     """The new, empty catalog.
 
     Raises:
@@ -37,30 +45,22 @@ async def create_catalog(
     return await _row(session, await insert_row(session, who, CATALOG, name, comment, properties))
 
 
-async def get_catalog(session: Session, who: Principal, name: str) -> Row:
+async def get_catalog(session: Session, who: Principal, name: str) -> NamespaceRow:
     """One catalog.
 
     Raises:
         ResourceDoesNotExist: it is missing.
     """
-    return dict(await find_catalog(session, who, SEE, name))
+    return cast(NamespaceRow, await find_catalog(session, who, SEE, name))
 
 
-async def list_catalogs(session: Session, who: Principal, *, after: str = "", limit: int) -> list[Row]:
+async def list_catalogs(session: Session, who: Principal, *, after: str = "", limit: int) -> list[NamespaceRow]:
     """At most `limit` catalogs by name, those behind the name `after`."""
     query = select(catalogs).where(catalogs.c.name > after, *access.visible(who, access.CATALOGS))
-    return [dict(row) for row in await session.all(query.order_by(catalogs.c.name).limit(limit))]
+    return cast(list[NamespaceRow], await session.all(query.order_by(catalogs.c.name).limit(limit)))
 
 
-async def update_catalog(
-    session: Session,
-    who: Principal,
-    name: str,
-    *,
-    new_name: str | None = None,
-    comment: str | None = None,
-    properties: Mapping[str, str] | None = None,
-) -> Row:
+async def update_catalog(session: Session, who: Principal, name: str, wanted: Change) -> NamespaceRow:
     """The catalog with what was given changed; a new name moves every model in it along.
 
     Raises:
@@ -68,13 +68,12 @@ async def update_catalog(
         ResourceAlreadyExists: the new name is taken.
         InvalidParameterValue: nothing to change was given, or the catalog is built in and may not be renamed.
     """
-    wanted = Change(new_name, comment, properties)
     wanted.check()
     row = await find_catalog(session, who, Privilege.MANAGE, name, lock=True)
     if await change_row(session, who, CATALOG, row, name, wanted, is_built_in=name in _BUILT_IN):
         inside = select(schemas.c.id, schemas.c.name).where(schemas.c.catalog_id == row["id"])
         for schema in await session.all(inside):
-            await move_models(session, who, schema["id"], str(new_name), schema["name"])
+            await move_models(session, who, schema["id"], str(wanted.new_name), schema["name"])
     return await _row(session, row["id"])
 
 
@@ -98,13 +97,12 @@ async def delete_catalog(session: Session, who: Principal, name: str, *, force: 
             f"Unable to delete a catalog that is not empty: {name} has {len(inside)} schemas and {models} models."
         )
     for schema in inside:
-        before = {"name": schema["name"], "comment": schema["comment"]}
-        outbox.record(session, who, "delete_schema", name=f"{name}.{schema['name']}", before=before)
+        outbox.record(session, who, SchemaDeleted.of(schema, full_name=f"{name}.{schema['name']}"))
     await session.execute(schemas.delete().where(schemas.c.catalog_id == row["id"]))
     await session.execute(catalogs.delete().where(catalogs.c.id == row["id"]))
     await access.forget(session, Kind.SCHEMA, [schema["id"] for schema in inside])
     await access.forget(session, Kind.CATALOG, [row["id"]])
-    outbox.record(session, who, "delete_catalog", name=name, before={"name": name, "comment": row["comment"]})
+    outbox.record(session, who, CatalogDeleted(name, name, row["comment"]))
 
 
 async def find_catalog(
@@ -126,5 +124,5 @@ async def find_catalog(
     return access.admit(who, wanted, row, missing, f"catalog {name}")
 
 
-async def _row(session: Session, id: int) -> Row:
-    return dict(*await session.all(select(catalogs).where(catalogs.c.id == id)))
+async def _row(session: Session, id: int) -> NamespaceRow:
+    return cast(NamespaceRow, await session.one(select(catalogs).where(catalogs.c.id == id)))

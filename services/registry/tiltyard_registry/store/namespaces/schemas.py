@@ -1,24 +1,39 @@
 """Schemas: the middle of a model's three-part name."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import RowMapping, func, select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist
 from tiltyard.names import BUILT_IN_SCHEMAS, check_new_name, check_part
 from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
+from tiltyard_registry.rules.events import SchemaDeleted
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.namespaces import catalogs
-from tiltyard_registry.store.namespaces.namespace_rows import SCHEMA, Change, change_row, insert_row
-from tiltyard_registry.store.namespaces.renamed_models import move_models
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.namespaces.namespace_rows import (
+    SCHEMA,
+    Change,
+    NamespaceRow,
+    change_row,
+    insert_row,
+    move_models,
+)
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.namespaces import catalogs as catalog_table
 from tiltyard_registry.tables.namespaces import schemas
 
 _SCHEMAS = select(schemas, catalog_table.c.name.label("catalog_name")).join_from(schemas, catalog_table)
+
+
+class SchemaRow(NamespaceRow):
+    """A schema with the name of its catalog."""
+
+    catalog_id: int
+    catalog_name: str
+    full_name: str
 
 
 async def create_schema(
@@ -29,7 +44,7 @@ async def create_schema(
     *,
     comment: str | None = None,
     properties: Mapping[str, str] | None = None,
-) -> Row:
+) -> SchemaRow:
     """The new schema, in a catalog that exists.
 
     Raises:
@@ -43,7 +58,7 @@ async def create_schema(
     return await _row(session, id)
 
 
-async def get_schema(session: Session, who: Principal, catalog_name: str, name: str) -> Row:
+async def get_schema(session: Session, who: Principal, catalog_name: str, name: str) -> SchemaRow:
     """One schema.
 
     Raises:
@@ -54,7 +69,7 @@ async def get_schema(session: Session, who: Principal, catalog_name: str, name: 
 
 async def list_schemas(
     session: Session, who: Principal, catalog_name: str, *, after: str = "", limit: int
-) -> list[Row]:
+) -> list[SchemaRow]:
     """At most `limit` schemas of a catalog by name, those behind the name `after`.
 
     Raises:
@@ -66,16 +81,7 @@ async def list_schemas(
     return [_shown(row) for row in await session.all(query)]
 
 
-async def update_schema(
-    session: Session,
-    who: Principal,
-    catalog_name: str,
-    name: str,
-    *,
-    new_name: str | None = None,
-    comment: str | None = None,
-    properties: Mapping[str, str] | None = None,
-) -> Row:
+async def update_schema(session: Session, who: Principal, catalog_name: str, name: str, wanted: Change) -> SchemaRow:
     """The schema with what was given changed; a new name moves every model in it along.
 
     Raises:
@@ -83,12 +89,11 @@ async def update_schema(
         ResourceAlreadyExists: the new name is taken.
         InvalidParameterValue: nothing to change was given, or the schema is built in and may not be renamed.
     """
-    wanted = Change(new_name, comment, properties)
     wanted.check()
     row = await find_schema(session, who, Privilege.MANAGE, catalog_name, name, lock=True)
     is_built_in = (catalog_name, name) in BUILT_IN_SCHEMAS
     if await change_row(session, who, SCHEMA, row, f"{catalog_name}.{name}", wanted, is_built_in=is_built_in):
-        await move_models(session, who, row["id"], catalog_name, str(new_name))
+        await move_models(session, who, row["id"], catalog_name, str(wanted.new_name))
     return await _row(session, row["id"])
 
 
@@ -110,9 +115,7 @@ async def delete_schema(session: Session, who: Principal, catalog_name: str, nam
         raise ResourceConflict(f"Unable to delete a schema with existing models: {catalog_name}.{name} has {models}.")
     await session.execute(schemas.delete().where(schemas.c.id == row["id"]))
     await access.forget(session, Kind.SCHEMA, [row["id"]])
-    outbox.record(
-        session, who, "delete_schema", name=f"{catalog_name}.{name}", before={"name": name, "comment": row["comment"]}
-    )
+    outbox.record(session, who, SchemaDeleted(f"{catalog_name}.{name}", name, row["comment"]))
 
 
 async def ensure_schema(session: Session, who: Principal, catalog_name: str, name: str) -> int:
@@ -166,9 +169,9 @@ def _named(catalog_name: str, name: str) -> Any:
     return _SCHEMAS.where(catalog_table.c.name == catalog_name, schemas.c.name == name)
 
 
-async def _row(session: Session, id: int) -> Row:
+async def _row(session: Session, id: int) -> SchemaRow:
     return _shown(*await session.all(_SCHEMAS.where(schemas.c.id == id)))
 
 
-def _shown(row: RowMapping) -> Row:
-    return {**row, "full_name": f"{row['catalog_name']}.{row['name']}"}
+def _shown(row: RowMapping) -> SchemaRow:
+    return cast(SchemaRow, {**row, "full_name": f"{row['catalog_name']}.{row['name']}"})

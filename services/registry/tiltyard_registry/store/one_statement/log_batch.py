@@ -1,13 +1,14 @@
-"""What is logged to a run, as one statement of PostgreSQL: one round trip, all or nothing.
+"""What is logged to a run, all or nothing: one statement of PostgreSQL, or one visit to SQLite.
 
 These doors take rows in the same order as those of `runs.log_batch` (params, points, newest points, tags, each by
 key), so that no two writers wait for each other in a circle.
 """
 
+import sqlite3
 from collections.abc import Sequence
 from functools import cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncpg.exceptions import NotNullViolationError, UniqueViolationError
 
@@ -23,42 +24,67 @@ from tiltyard_registry.rules.entries import (
 from tiltyard_registry.rules.metrics import GivenPoint, Point, check_batch, check_points, newest
 from tiltyard_registry.rules.runs import RUN_NAME_TAG
 from tiltyard_registry.store import access
+from tiltyard_registry.store.sql.availability import unknown_when_lost
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import unknown_when_lost
+from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.runs import runs
 
-# Inserts whose rows are of the one run in `run`; {after} holds an insert back until the one before it has ended.
-_PARAMS = """
-INSERT INTO params (run, key, value)
-SELECT run.id, new.* FROM run, unnest({0}::text[], {1}::text[]) AS new WHERE {after}
-ON CONFLICT (run, key) DO UPDATE SET value = NULL WHERE params.value <> excluded.value"""
-_METRICS = """
-INSERT INTO metrics (run, key, timestamp, step, value, is_nan)
-SELECT run.id, new.* FROM run, unnest({0}::text[], {1}::bigint[], {2}::bigint[], {3}::float8[], {4}::bool[]) AS new
-WHERE {after}"""
-_METRICS_NOT_THERE = _METRICS + " ON CONFLICT DO NOTHING"
-_LATEST = """
-INSERT INTO latest_metrics AS old (run, key, timestamp, step, value, is_nan)
-SELECT run.id, new.* FROM run, unnest({0}::text[], {1}::bigint[], {2}::bigint[], {3}::float8[], {4}::bool[]) AS new
-WHERE {after}
-ON CONFLICT (run, key) DO UPDATE
-SET timestamp = excluded.timestamp, step = excluded.step, value = excluded.value, is_nan = excluded.is_nan
-WHERE (excluded.step, excluded.timestamp, excluded.value, excluded.is_nan)
-    > (old.step, old.timestamp, old.value, old.is_nan)"""
-_TAGS = """
-INSERT INTO run_tags (run, key, value)
-SELECT run.id, new.* FROM run, unnest({0}::text[], {1}::text[]) AS new WHERE {after}
-ON CONFLICT (run, key) DO UPDATE SET value = excluded.value"""
+Rows = Sequence[tuple[object, ...]]
+Batch = Sequence[tuple["_Insert", Rows]]
 
-_LOG = (
-    "WITH run AS (SELECT id FROM runs WHERE run_id = $1 AND lifecycle_stage = 'active'{allowed}){inserts} "
-    "SELECT id FROM run"
+
+class _Insert(NamedTuple):
+    """How rows of a run are inserted: into which columns beside `run`, and what becomes of rows that are there."""
+
+    table: str
+    columns: tuple[tuple[str, str], ...]
+    conflict: str
+
+    def of_postgresql(self, first: int, after: str) -> str:
+        """The insert of one array per column, from the parameter `first` on, of the one run in `run`.
+
+        `after` holds it back until the one before it has ended.
+        """
+        arrays = (f"${first + at}::{kind}[]" for at, (_, kind) in enumerate(self.columns))
+        return _INTO_POSTGRESQL.format(self.table, self._names, ", ".join(arrays), after, self.conflict)
+
+    @property
+    def of_sqlite(self) -> str:
+        """The insert of one row."""
+        return _INTO_SQLITE.format(self.table, self._names, ", ?" * len(self.columns), self.conflict)
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(name for name, _ in self.columns)
+
+
+_INTO_POSTGRESQL = "INSERT INTO {} (run, {}) SELECT run.id, new.* FROM run, unnest({}) AS new WHERE {} {}"
+_INTO_SQLITE = "INSERT INTO {} (run, {}) VALUES (?{}) {}"
+_PAIR = (("key", "text"), ("value", "text"))
+_POINT = (("key", "text"), ("timestamp", "bigint"), ("step", "bigint"), ("value", "float8"), ("is_nan", "bool"))
+_PARAMS = _Insert(
+    "params", _PAIR, "ON CONFLICT (run, key) DO UPDATE SET value = NULL WHERE params.value <> excluded.value"
 )
-_INSERT = ", {name} AS ({insert} RETURNING 1)"
-_AFTER = "(SELECT count(*) FROM {name}) >= 0"
+_METRICS = _Insert("metrics", _POINT, "")
+_METRICS_NOT_THERE = _Insert("metrics", _POINT, "ON CONFLICT DO NOTHING")
+_LATEST = _Insert(
+    "latest_metrics AS old",
+    _POINT,
+    "ON CONFLICT (run, key) DO UPDATE "
+    "SET timestamp = excluded.timestamp, step = excluded.step, value = excluded.value, is_nan = excluded.is_nan "
+    "WHERE (excluded.step, excluded.timestamp, excluded.value, excluded.is_nan) "
+    "> (old.step, old.timestamp, old.value, old.is_nan)",
+)
+_TAGS = _Insert("run_tags", _PAIR, "ON CONFLICT (run, key) DO UPDATE SET value = excluded.value")
+
+_RUN = "SELECT id FROM runs WHERE run_id = {0}1 AND lifecycle_stage = 'active'{1}"
+_ALL = "WITH {} SELECT id FROM run"
+_AFTER = "(SELECT count(*) FROM {}) >= 0"
 
 # To look for each point first takes a third of such a batch's time, and hardly ever finds one.
 _MANY_POINTS = 100
+_MOST_AT_ONCE = 50
+"""Of SQLite, rows that are inserted on the event loop."""
 
 _BY_PLACE = itemgetter(0, 2, 3, 1, 4)
 
@@ -107,22 +133,51 @@ async def _log(
     # A new name of the run and points of logged models are rows of other tables too.
     if any(tag.key == RUN_NAME_TAG for tag in tags) or any(point.model_id for point in metrics):
         return False
-    values: list[Any] = [run_id]
-    if params:
-        values += zip(*sorted(params), strict=True)
-    if metrics:
-        values += _columns(sorted(set(metrics), key=_BY_PLACE)) + _columns(newest(metrics))
-    if tags:
-        values += zip(*last_of_each(tags), strict=True)
-    allowed, grantees = access.visible_sql(who, runs, Privilege.EDIT, len(values) + 1)
-    values += grantees
-    points = [_METRICS, _METRICS_NOT_THERE] if len(metrics) >= _MANY_POINTS else [_METRICS_NOT_THERE]
+    batch: list[tuple[_Insert, Rows]] = [
+        (_PARAMS, sorted(params)),
+        (_METRICS_NOT_THERE, [_row(point) for point in sorted(set(metrics), key=_BY_PLACE)]),
+        (_LATEST, [_row(point) for point in newest(metrics)]),
+        (_TAGS, last_of_each(tags)),
+    ]
+    batch = [(insert, rows) for insert, rows in batch if rows]
+    store = _store_in_sqlite if database.is_sqlite else _store_in_postgresql
+    return await store(database, who, run_id, batch)
+
+
+def _row(point: Point) -> tuple[object, ...]:
+    return point.key, point.timestamp, point.step, point.value, point.is_nan
+
+
+async def _store_in_sqlite(database: Database, who: Principal, run_id: str, batch: Batch) -> bool:
+    allowed, grantees = access.visible_sql(who, runs, Privilege.EDIT, 2, is_sqlite=True)
+
+    def store(connection: InlineConnection) -> bool:
+        with connection.transaction():
+            run = connection.execute(_RUN.format("?", allowed), [run_id, *grantees]).fetchone()
+            for insert, rows in batch if run else ():
+                connection.executemany(insert.of_sqlite, [(*run, *row) for row in rows])
+        return run is not None
+
+    is_brief = sum(len(rows) for _, rows in batch) <= _MOST_AT_ONCE
+    try:
+        return await database.sqlite(store, is_read=False, is_brief=is_brief)
+    except sqlite3.IntegrityError:
+        # A param that has another value already; see `_PARAMS`.
+        return False
+
+
+async def _store_in_postgresql(database: Database, who: Principal, run_id: str, batch: Batch) -> bool:
+    values: list[Any] = [run_id, *(column for _, rows in batch for column in zip(*rows, strict=True))]
+    allowed, grantees = access.visible_sql(who, runs, Privilege.EDIT, len(values) + 1, is_sqlite=False)
+    inserts = tuple(insert for insert, _ in batch)
+    ways = [inserts]
+    if any(insert is _METRICS_NOT_THERE and len(rows) >= _MANY_POINTS for insert, rows in batch):
+        ways.insert(0, tuple(_METRICS if insert is _METRICS_NOT_THERE else insert for insert in inserts))
     async with database.driver() as connection:
-        for insert in points:
-            statement = _statement(bool(params), insert if metrics else "", bool(tags), allowed)
+        for way in ways:
             with unknown_when_lost():
                 try:
-                    return await connection.fetchval(statement, *values) is not None
+                    return await connection.fetchval(_statement(way, allowed), *values, *grantees) is not None
                 except UniqueViolationError:
                     # A point that was there; so each is looked for.
                     continue
@@ -133,22 +188,11 @@ async def _log(
 
 
 @cache
-def _statement(params: bool, points: str, tags: bool, allowed: str) -> str:
-    """The statement for a batch that has these: it answers with the run's row, or with none.
-
-    `points` is how points are inserted, empty when there are none.
-    """
-    metrics = bool(points)
-    asked = {"constants": (params, _PARAMS, 2), "points": (metrics, points, 5), "latest": (metrics, _LATEST, 5)}
-    inserts, after, number = "", "true", 2
-    for name, (is_asked, insert, columns) in (asked | {"tags": (tags, _TAGS, 2)}).items():
-        if is_asked:
-            numbers = [f"${at}" for at in range(number, number + columns)]
-            inserts += _INSERT.format(name=name, insert=insert.format(*numbers, after=after))
-            after, number = _AFTER.format(name=name), number + columns
-    return _LOG.format(allowed=allowed, inserts=inserts)
-
-
-def _columns(points: Sequence[Point]) -> list[Sequence[object]]:
-    keys, values, times, steps, are_nan, *_ = zip(*points, strict=True)
-    return [keys, times, steps, values, are_nan]
+def _statement(inserts: tuple[_Insert, ...], allowed: str) -> str:
+    """The statement of PostgreSQL for a batch of these: it answers with the run's row, or with none."""
+    parts, after, number = [f"run AS ({_RUN.format('$', allowed)})"], "true", 2
+    for insert in inserts:
+        name = f"new_{len(parts)}"
+        parts.append(f"{name} AS ({insert.of_postgresql(number, after)} RETURNING 1)")
+        after, number = _AFTER.format(name), number + len(insert.columns)
+    return _ALL.format(", ".join(parts))

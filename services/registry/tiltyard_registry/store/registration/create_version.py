@@ -1,5 +1,8 @@
 """A new version: from a source, or with files of its own."""
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 from tiltyard.errors import ResourceConflict
 from tiltyard.names import parse_model_name
 from tiltyard.version_status import PENDING, READY
@@ -7,14 +10,28 @@ from tiltyard_registry.rules import limits, prompts
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.limits import check_entries
-from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.experiments.logged_models import record_registration
+from tiltyard_registry.store.models.related_rows import VersionRow
 from tiltyard_registry.store.registration.freeze import frozen_digest
 from tiltyard_registry.store.registration.new_rows import insert_version, new_version, next_version
 from tiltyard_registry.store.registration.sources import Location, locate
 from tiltyard_registry.store.registration.sources import is_version as names_version
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
+
+
+class NewVersion(NamedTuple):
+    """What a caller says of a version that is to be registered.
+
+    `source` leads to its files; a run or a logged model proves that the caller may use what belongs to it.
+    """
+
+    source: str
+    run_id: str | None = None
+    model_id: str | None = None
+    description: str | None = None
+    run_link: str | None = None
+    tags: Sequence[Mapping[str, str]] = ()
 
 
 async def create_model_version(
@@ -25,7 +42,7 @@ async def create_model_version(
     new: NewVersion,
     *,
     seen: Location | None = None,
-) -> Row:
+) -> VersionRow:
     """The model's next version. Its files are pinned where they lie.
 
     A version with the prompt tag is a prompt: it has a text in a tag and no files, and is never served.

@@ -13,6 +13,7 @@ from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 from tiltyard.storage import Entry
 from tiltyard.version_status import FAILED, PENDING, READY
 from tiltyard_registry.rules.access import SEE, SYSTEM
+from tiltyard_registry.rules.events import VersionFinalized
 from tiltyard_registry.store.artifacts import manifests
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.artifacts.hashes import hash_all, hash_unknown, listed, remember_hashes
@@ -105,12 +106,4 @@ async def _end(session: Session, row: Found, **after: str | None) -> None:
         )
         if ended is not None:
             before = {name: row[name] for name in after}
-            outbox.record(
-                session,
-                SYSTEM,
-                "finalize_model_version",
-                model=model,
-                version=row["version"],
-                before=before,
-                after=after,
-            )
+            outbox.record(session, SYSTEM, VersionFinalized(before, after, row["version"]), model=model)

@@ -2,16 +2,18 @@
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import RowMapping, bindparam, insert, update
 
 from tiltyard_registry.rules import lifecycle
 from tiltyard_registry.rules.access import Principal, Privilege
+from tiltyard_registry.rules.events import VersionCreated
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.model_rows import find_model, no_model
+from tiltyard_registry.store.models.related_rows import TagRow, VersionRow
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Found, Row, Session, now_ms
 from tiltyard_registry.tables.models import model_version_tags, model_versions, registered_models
@@ -68,7 +70,9 @@ def new_version(who: Principal, model: Found, number: int, source: str, **values
     }
 
 
-async def insert_version(session: Session, who: Principal, model: Found, row: Row, tags: Mapping[str, str]) -> Row:
+async def insert_version(
+    session: Session, who: Principal, model: Found, row: Row, tags: Mapping[str, str]
+) -> VersionRow:
     """The version as it is shown, once its row and tags are inserted and its event is recorded."""
     await session.execute(_INSERT, row)
     if tags:
@@ -79,13 +83,7 @@ async def insert_version(session: Session, who: Principal, model: Found, row: Ro
             "value": list(tags.values()),
         }
         await rowsets.overwrite(session, model_version_tags, columns)
-    kept = ("source", "run_id", "model_id", "status", "description", "storage_location", "manifest_digest")
-    after = {name: row[name] for name in kept if row[name] is not None} | {"tags": dict(tags)}
-    outbox.record(session, who, "create_model_version", model=model, version=row["version"], after=after)
-    return {
-        "name": model["name"],
-        **row,
-        "tags": [{"key": key, "value": tags[key]} for key in sorted(tags)],
-        "aliases": [],
-        "location": related_rows.location_of(row),
-    }
+    outbox.record(session, who, VersionCreated.of(row, tags=dict(tags)), model=model)
+    shown = [TagRow(key=key, value=tags[key]) for key in sorted(tags)]
+    hanging = {"tags": shown, "aliases": [], "location": related_rows.location_of(row)}
+    return cast(VersionRow, {"name": model["name"], **row, **hanging})

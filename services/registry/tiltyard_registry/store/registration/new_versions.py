@@ -10,17 +10,16 @@ from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist, Tiltyar
 from tiltyard.version_status import PENDING
 from tiltyard_registry.rules import limits, prompts
 from tiltyard_registry.rules.access import Principal, Privilege
-from tiltyard_registry.rules.new_versions import NewVersion
 from tiltyard_registry.store.artifacts import paths
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.models.model_versions import get_model_version
+from tiltyard_registry.store.models.related_rows import VersionRow
 from tiltyard_registry.store.models.version_rows import shown_version
 from tiltyard_registry.store.registration import freeze, reserved_versions
-from tiltyard_registry.store.registration.create_version import create_model_version
+from tiltyard_registry.store.registration.create_version import NewVersion, create_model_version
 from tiltyard_registry.store.registration.sources import Location, locate
 from tiltyard_registry.store.sql.availability import nothing_done_yet
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import Row
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ async def create_version(
     new: NewVersion,
     *,
     request_id: str | None = None,
-) -> Row:
+) -> VersionRow:
     """The model's next version, its files pinned where they lie: READY, when few bytes had to be read.
 
     PENDING_REGISTRATION when many bytes that did not come through the registry must be read first, or when the store
@@ -102,7 +101,7 @@ async def finalize_version(
     version: str | int,
     *,
     request_id: str | None = None,
-) -> Row:
+) -> VersionRow:
     """The version that its creator has written, with its files pinned and frozen: READY.
 
     PENDING_REGISTRATION still when there are many bytes, which are then read in the background.
@@ -126,7 +125,7 @@ async def finalize_version(
     return await _finished(database, artifacts, row)
 
 
-async def _finished(database: Database, artifacts: ArtifactRoot, row: Row) -> Row:
+async def _finished(database: Database, artifacts: ArtifactRoot, row: VersionRow) -> VersionRow:
     """The version as it is once its files were read, if that is soon done; the background does the rest."""
     if row["status"] != PENDING or row["pinned_prefix"] is None:
         return row

@@ -8,13 +8,15 @@ from tiltyard.names import parse_model_name
 from tiltyard.version_status import PENDING, READY
 from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import Principal, Privilege
+from tiltyard_registry.rules.events import VersionFinalized, changed
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.events import outbox
+from tiltyard_registry.store.models.related_rows import VersionRow
 from tiltyard_registry.store.models.version_rows import change_version, lock_version, shown_version
 from tiltyard_registry.store.registration.freeze import frozen_digest
 from tiltyard_registry.store.registration.new_rows import insert_version, new_version, next_version
-from tiltyard_registry.store.sql.session import Found, Row, Session
+from tiltyard_registry.store.sql.session import Found, Session
 
 REQUIRED_FILE = "MLmodel"
 
@@ -28,7 +30,7 @@ async def create_pending_version(
     *,
     run_id: str | None = None,
     description: str | None = None,
-) -> Row:
+) -> VersionRow:
     """The model's next version, PENDING_REGISTRATION, with a `storage_location` for the caller to write to.
 
     `finalize_version` ends it. `source` is recorded as it came; nothing is read from it.
@@ -52,7 +54,7 @@ async def create_pending_version(
 
 async def finalize_version(
     session: Session, who: Principal, artifacts: ArtifactRoot, name: str, version: str | int
-) -> Row:
+) -> VersionRow:
     """The version with its files pinned, PENDING_REGISTRATION until they were read; see `new_versions`.
 
     Raises:
@@ -68,17 +70,8 @@ async def finalize_version(
         "pinned_prefix": prefix,
     }
     await change_version(session, who, row, **after)
-    changed = outbox.changed(row, after)
-    if changed is not None:
-        outbox.record(
-            session,
-            who,
-            "finalize_model_version",
-            model=model,
-            version=row["version"],
-            before=changed[0],
-            after=changed[1],
-        )
+    if change := changed(row, after):
+        outbox.record(session, who, VersionFinalized(*change, row["version"]), model=model)
     return await shown_version(session, row)
 
 

@@ -16,14 +16,19 @@ _NO_PLACES = frozenset({"javascript", "data", "vbscript", "about", "blob", promp
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?!$)")
 
 
+def scheme_of(source: str) -> str:
+    """The scheme of a URI in lower case; empty of anything else."""
+    match = SCHEME.match(source)
+    return match.group(1).lower() if match else ""
+
+
 def names_a_store(source: str) -> bool:
     """Whether `source` is the URI of a place in some store, whichever that is."""
-    match = SCHEME.match(source)
-    scheme = match.group(1).lower() if match else ""
+    scheme = scheme_of(source)
     # One letter is a drive.
-    if not match or len(scheme) == 1 or scheme in _NO_PLACES:
+    if len(scheme) <= 1 or scheme in _NO_PLACES:
         return False
-    return source[match.end() :].startswith("//") or scheme in WITHOUT_HOST
+    return source[len(scheme) :].startswith("://") or scheme in WITHOUT_HOST
 
 
 def check_source(source: str) -> str:

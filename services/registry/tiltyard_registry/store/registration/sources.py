@@ -32,11 +32,11 @@ from tiltyard_registry.store import access
 from tiltyard_registry.store.artifacts.artifact_root import PROXY_SCHEME, ArtifactRoot, local_path, proxied_path
 from tiltyard_registry.store.artifacts.paths import scope_of
 from tiltyard_registry.store.registration.source_text import (
-    SCHEME,
     WITHOUT_HOST,
     check_source,
     check_uri,
     names_a_store,
+    scheme_of,
 )
 from tiltyard_registry.store.sql.session import Found, Session
 from tiltyard_registry.tables.experiments import logged_models
@@ -96,8 +96,7 @@ async def locate(
     if request.run_id:
         check_length(request.run_id, limits.MAX_RUN_ID_CHARS, "run_id")
     logged = await _logged_model(session, who, request.model_id) if request.model_id else None
-    match = SCHEME.match(source)
-    scheme = match.group(1).lower() if match else ""
+    scheme = scheme_of(source)
     if scheme == "models":
         return await _of_model(session, artifacts, request, logged)
     if scheme == "runs":
@@ -128,8 +127,7 @@ def _checked_source(artifacts: ArtifactRoot, source: str) -> str:
     """
     check_length(source, limits.MAX_SOURCE_CHARS, "source")
     check_uri(source)
-    match = SCHEME.match(source)
-    scheme = match.group(1).lower() if match else ""
+    scheme = scheme_of(source)
     ours = scheme in ("", "file", "models", "runs", PROXY_SCHEME) or _proxied(source, scheme) is not None
     if ours or not names_a_store(source) or artifacts.prefix_of(source) is not None:
         return check_source(source)

@@ -1,7 +1,7 @@
 """Histories of one metric over several runs, as charts read them: thinned out by the database, never loaded whole."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select, union
 
@@ -12,7 +12,7 @@ from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.store import access
 from tiltyard_registry.store.runs import metric_samples
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.runs import metrics, runs
 
 MAX_RUNS = 100
@@ -24,9 +24,19 @@ EXACT_POINTS = 50_000
 _POINT = (metrics.c.run, metrics.c.step, metrics.c.timestamp, metrics.c.value, metrics.c.is_nan)
 
 
+class PointRow(TypedDict):
+    """A point of one metric of a run; a value without a number is a text."""
+
+    key: str
+    value: float | str
+    timestamp: int
+    step: int
+    run_id: str
+
+
 async def get_histories(
     session: Session, who: Principal, run_ids: Sequence[str], metric_key: str, *, max_results: int | None = None
-) -> list[Row]:
+) -> list[PointRow]:
     """The points of a metric of these runs, by run id and then oldest first, at most 25,000 altogether.
 
     A run that does not exist has no points.
@@ -56,7 +66,7 @@ async def get_sampled_histories(
     start_step: int | None = None,
     end_step: int | None = None,
     max_results: int | None = None,
-) -> list[Row]:
+) -> list[PointRow]:
     """Points of a metric at steps that all these runs share, evenly spaced over `[start_step, end_step]`.
 
     At most `max_results` steps (2,500 when absent), and besides them the first and last of each run, so that
@@ -79,7 +89,7 @@ async def get_sampled_histories(
         row["id"]: row["run_id"]
         for row in await session.all(select(runs.c.id, runs.c.run_id).where(_asked(session, who, run_ids)))
     }
-    by_run: dict[int, list[Row]] = {run: [] for run in known}
+    by_run: dict[int, list[PointRow]] = {run: [] for run in known}
     asked = {run_id: run for run, run_id in known.items()}
     of_runs = and_(rowsets.among(session, metrics.c.run, sorted(known)), metrics.c.key == metric_key)
     some = select(metrics.c.run).where(of_runs).limit(EXACT_POINTS + 1).subquery()
@@ -163,5 +173,5 @@ def _check_runs(run_ids: Sequence[str], request: str) -> None:
         )
 
 
-def _row(key: str, run_id: str, step: int, timestamp: int, value: float, is_nan: bool) -> Row:
+def _row(key: str, run_id: str, step: int, timestamp: int, value: float, is_nan: bool) -> PointRow:
     return {"key": key, "value": shown(value, is_nan), "timestamp": timestamp, "step": step, "run_id": run_id}

@@ -1,7 +1,7 @@
 """What a run read and made: datasets and logged models as inputs, logged models as outputs."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from sqlalchemy import and_, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -16,7 +16,7 @@ from tiltyard_registry.rules.metrics import MAX_DATASET_DIGEST_CHARS, MAX_DATASE
 from tiltyard_registry.store import access
 from tiltyard_registry.store.runs.runs import find_active_run
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.runs import dataset_input_tags, dataset_inputs, datasets, model_inputs, model_outputs
 
 MAX_DATASETS = 1000
@@ -44,7 +44,16 @@ class DatasetInput(NamedTuple):
     source: str
     schema: str | None = None
     profile: str | None = None
-    tags: tuple[Entry, ...] = ()
+    tags: Sequence[Entry] = ()
+
+
+class DatasetRow(TypedDict):
+    """A dataset, and a context in which runs of its experiment use it."""
+
+    experiment_id: str
+    name: str
+    digest: str
+    context: str | None
 
 
 async def log_inputs(
@@ -97,7 +106,7 @@ async def log_outputs(session: Session, who: Principal, run_id: str, models: Seq
     )
 
 
-async def search_datasets(session: Session, who: Principal, experiment_ids: Sequence[str]) -> list[Row]:
+async def search_datasets(session: Session, who: Principal, experiment_ids: Sequence[str]) -> list[DatasetRow]:
     """Each dataset that a run of these experiments uses, once per context it is used in; at most 1,000.
 
     Raises:

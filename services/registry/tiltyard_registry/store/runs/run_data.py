@@ -1,15 +1,28 @@
 """What hangs on runs: metrics, params, tags, inputs and outputs, one statement per kind for a whole page."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
-from sqlalchemy import ColumnElement, Executable, RowMapping, Table, and_, literal, null, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Executable,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    literal,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
 
 from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.json_text import Fields
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.runs import (
     dataset_input_tags,
     dataset_inputs,
@@ -44,30 +57,60 @@ MODEL_INPUT = {"model_id": model_inputs.c.model_id}
 MODEL_OUTPUT = {name: model_outputs.c[name] for name in ("model_id", "step")}
 
 
-def run_info(row: Mapping[str, Any] | RowMapping) -> Row:
-    """The run's own row as the wire shows it; what is null is left out."""
-    return {**_filled(INFO, [row[column.name] for column in INFO.values()]), "experiment_id": str(row["experiment_id"])}
+class RunInfo(TypedDict, total=False):
+    """A run's own row as the wire shows it; what is null is left out."""
+
+    run_uuid: str
+    run_id: str
+    experiment_id: str
+    run_name: str
+    user_id: str
+    status: str
+    start_time: int
+    artifact_uri: str
+    lifecycle_stage: str
+    end_time: int
 
 
-def _filled(fields: Fields, values: Sequence[Any]) -> Row:
+class RunRow(TypedDict):
+    """A run with what hangs on it, kind by kind: the fields of each are those of the tables above."""
+
+    info: RunInfo
+    data: dict[str, list[dict[str, Any]]]
+    inputs: dict[str, list[dict[str, Any]]]
+    outputs: NotRequired[dict[str, list[dict[str, Any]]]]
+
+
+def run_info(row: Mapping[str, Any] | RowMapping) -> RunInfo:
+    """The run's own row as the wire shows it."""
+    filled = _filled(INFO, [row[column.name] for column in INFO.values()])
+    return cast(RunInfo, filled | {"experiment_id": str(row["experiment_id"])})
+
+
+def _filled(fields: Fields, values: Sequence[Any]) -> dict[str, Any]:
     return {name: value for name, value in zip(fields, values, strict=True) if value is not None}
 
 
-async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Row]:
-    """The runs as the wire shows them: `{info, data, inputs, outputs}`, in the order of `rows`."""
+async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[RunRow]:
+    """The runs as the wire shows them, in the order of `rows`."""
     found = {row["id"]: _empty(row) for row in rows}
     if found:
-        statements = _statements(session.is_sqlite)
         parameters = rowsets.named(session, "runs", list(found))
-        _add_metrics(found, await session.execute(statements.metrics, parameters))
-        _add_entries(found, "params", await session.execute(statements.params, parameters))
-        _add_entries(found, "tags", await session.execute(statements.tags, parameters))
-        _add_datasets(found, await session.execute(statements.datasets, parameters))
-        _add_models(found, await session.execute(statements.models, parameters))
+        statements: Iterable[Executable] = _statements(session.is_sqlite)
+        for add, statement in zip(_ADD, statements, strict=True):
+            add(found, await session.execute(statement, parameters))
     return list(found.values())
 
 
-def _empty(row: RowMapping) -> Row:
+def shown_run(row: Mapping[str, Any], execute: Callable[[str, Sequence[Any]], Iterable[Any]]) -> RunRow:
+    """One run as `with_data` shows it; `execute` asks SQLite."""
+    found = {row["id"]: _empty(row)}
+    for add, text in zip(_ADD, _TEXTS, strict=True):
+        add(found, execute(text, [row["id"]]))
+    return found[row["id"]]
+
+
+def _empty(row: Mapping[str, Any] | RowMapping) -> RunRow:
     return {
         "info": run_info(row),
         "data": {"metrics": [], "params": [], "tags": []},
@@ -79,19 +122,20 @@ def _empty(row: RowMapping) -> Row:
 class _Statements(NamedTuple):
     """One per kind, over the runs in the parameter `runs`; built once, for building costs more than asking."""
 
-    metrics: Executable
-    params: Executable
-    tags: Executable
-    datasets: Executable
-    models: Executable
+    metrics: Select[Any]
+    params: Select[Any]
+    tags: Select[Any]
+    datasets: Select[Any]
+    models: CompoundSelect[Any]
 
 
 @cache
 def _statements(is_sqlite: bool) -> _Statements:
-    def among(column: ColumnElement[int]) -> ColumnElement[bool]:
-        return rowsets.among_named(is_sqlite, column, "runs")
+    return _statements_of(lambda column: rowsets.among_named(is_sqlite, column, "runs"))
 
-    def entries(table: Table, fields: Fields) -> Executable:
+
+def _statements_of(among: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> _Statements:
+    def entries(table: Table, fields: Fields) -> Select[Any]:
         return select(table.c.run, *fields.values()).where(among(table.c.run)).order_by(table.c.run, table.c.key)
 
     point, used, tag = latest_metrics.c, dataset_inputs.c, dataset_input_tags.c
@@ -113,19 +157,24 @@ def _statements(is_sqlite: bool) -> _Statements:
     )
 
 
-def _add_metrics(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+def _add_metrics(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     for run, is_nan, *fields in found:
         point = dict(zip(POINT, fields, strict=True))
         point["value"] = shown(point["value"], is_nan)
         runs[run]["data"]["metrics"].append(point)
 
 
-def _add_entries(runs: Mapping[int, Row], kind: str, found: Iterable[Any]) -> None:
+def _add_params(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     for run, key, value in found:
-        runs[run]["data"][kind].append({"key": key, "value": value})
+        runs[run]["data"]["params"].append({"key": key, "value": value})
 
 
-def _add_datasets(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+def _add_tags(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
+    for run, key, value in found:
+        runs[run]["data"]["tags"].append({"key": key, "value": value})
+
+
+def _add_datasets(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     """One row per tag, one without key for a dataset that has none, ordered by run and dataset."""
     last: tuple[int, int] | None = None
     for run, dataset_id, *fields, key, value in found:
@@ -137,9 +186,17 @@ def _add_datasets(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
             inputs[-1]["tags"].append({"key": key, "value": value})
 
 
-def _add_models(runs: Mapping[int, Row], found: Iterable[Any]) -> None:
+def _add_models(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     for is_output, run, model_id, step in found:
         if is_output:
             runs[run]["outputs"]["model_outputs"].append({"model_id": model_id, "step": step})
         else:
             runs[run]["inputs"]["model_inputs"].append({"model_id": model_id})
+
+
+_ADD = (_add_metrics, _add_params, _add_tags, _add_datasets, _add_models)
+# Of one run, as SQLite's driver takes them.
+_TEXTS = [
+    str(statement.compile(compile_kwargs={"literal_binds": True}))
+    for statement in _statements_of(lambda column: column == literal_column("?1"))
+]

@@ -1,18 +1,19 @@
-"""Searches of runs: a page of those that match."""
+"""Searches of runs: a page of those that match, and which params and metrics they have."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, Select, Table, select
 
 from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.experiments import parse_experiment_id
-from tiltyard_registry.rules.lifecycle import lifecycle_stages
+from tiltyard_registry.rules.lifecycle import ACTIVE, lifecycle_stages
 from tiltyard_registry.rules.limits import page_size
-from tiltyard_registry.search import RUNS, Page
+from tiltyard_registry.search import RUNS, Page, compile_filter
 from tiltyard_registry.store import access
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Session
-from tiltyard_registry.tables.runs import runs
+from tiltyard_registry.tables.runs import latest_metrics, params, runs
 
 DEFAULT_PAGE, MAX_PAGE = 1000, 50_000
 
@@ -50,3 +51,32 @@ async def find_runs(
     seen = access.visible(who, access.RUNS, Privilege.READ)
     statement = select(runs).where(among, runs.c.lifecycle_stage.in_(shown), *seen)
     return await page.read(statement, session.all)
+
+
+class RunColumns(NamedTuple):
+    """The columns of a table of runs: keys in their order."""
+
+    params: list[str]
+    metrics: list[str]
+
+
+async def run_columns(session: Session, who: Principal, experiment_id: str, *, filter: str | None) -> RunColumns:
+    """The keys of every param and metric of the experiment's active runs that the filter lets through.
+
+    Raises:
+        InvalidParameterValue: the id or the filter is not right.
+    """
+    found = select(runs.c.id).where(
+        runs.c.experiment_id == parse_experiment_id(experiment_id),
+        runs.c.lifecycle_stage == ACTIVE,
+        *access.visible(who, access.RUNS, Privilege.READ),
+    )
+    clause = compile_filter(RUNS, filter, dialect=session.dialect)
+    if clause is not None:
+        found = found.where(clause)
+    return RunColumns(*[await _keys(session, table, found) for table in (params, latest_metrics)])
+
+
+async def _keys(session: Session, table: Table, found: Select[Any]) -> list[str]:
+    statement = select(table.c.key).where(table.c.run.in_(found)).distinct().order_by(table.c.key)
+    return list((await session.execute(statement)).scalars())

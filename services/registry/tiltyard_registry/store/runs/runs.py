@@ -1,7 +1,7 @@
 """Runs: the doors to start, read, end, delete and restore them."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, bindparam, case, insert, select, update
@@ -18,9 +18,9 @@ from tiltyard_registry.store import access
 from tiltyard_registry.store.events.outbox import deletion_time
 from tiltyard_registry.store.experiments.experiments import find_active_experiment
 from tiltyard_registry.store.experiments.quotas import limited
-from tiltyard_registry.store.runs.run_data import run_info, with_data
+from tiltyard_registry.store.runs.run_data import RunInfo, RunRow, run_info, with_data
 from tiltyard_registry.store.sql import rowsets
-from tiltyard_registry.store.sql.session import Found, Row, Session, now_ms
+from tiltyard_registry.store.sql.session import Found, Session, now_ms
 from tiltyard_registry.tables.runs import run_tags, runs
 
 _BY_ID = select(runs).where(runs.c.run_id == bindparam("run_id"))
@@ -35,7 +35,7 @@ async def create_run(
     run_name: str | None = None,
     start_time: int | None = None,
     tags: Sequence[Entry] = (),
-) -> Row:
+) -> RunRow:
     """The new run, RUNNING since `start_time` (milliseconds; now when absent). A name is invented when none came.
 
     Raises:
@@ -55,7 +55,7 @@ async def create_run(
     return started(row, new)
 
 
-def first_row(run_id: str, experiment_id: int, new: NewRun, artifact_uri: str) -> Row:
+def first_row(run_id: str, experiment_id: int, new: NewRun, artifact_uri: str) -> dict[str, Any]:
     """The row of a run at its start."""
     return {
         "run_id": run_id,
@@ -70,7 +70,7 @@ def first_row(run_id: str, experiment_id: int, new: NewRun, artifact_uri: str) -
     }
 
 
-def started(row: Row, new: NewRun) -> Row:
+def started(row: Mapping[str, Any], new: NewRun) -> RunRow:
     """A run as it is shown right after its start."""
     shown_tags = [{"key": tag.key, "value": tag.value} for tag in new.tags]
     return {
@@ -80,7 +80,7 @@ def started(row: Row, new: NewRun) -> Row:
     }
 
 
-async def get_run(session: Session, who: Principal, run_id: str) -> Row:
+async def get_run(session: Session, who: Principal, run_id: str) -> RunRow:
     """The run with its latest metrics, params, tags, inputs and outputs, active or deleted.
 
     Raises:
@@ -107,7 +107,7 @@ async def update_run(
     status: str | int | None = None,
     end_time: int | None = None,
     run_name: str | None = None,
-) -> Row:
+) -> RunInfo:
     """The info of an active run after the change. What is None stays; a new name is the name tag's value too.
 
     Raises:

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
@@ -15,9 +16,14 @@ from sqlalchemy.util import greenlet_spawn
 from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_registry.rules.limits import UNLIMITED, Quotas
 from tiltyard_registry.store.sql.availability import DiskFull, unavailable_when_lost, unknown_when_lost
+from tiltyard_registry.store.sql.checkpoints import Checkpoints
 from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S, Connections, abandon, close, engines
 from tiltyard_registry.store.sql.scope_locks import ScopeLocks
 from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.store.sql.sqlite import connected
+from tiltyard_registry.store.sql.sqlite_connection import InlineConnection, NotAtOnce
+
+T = TypeVar("T")
 
 POOL_WAIT_S = 10.0
 
@@ -47,6 +53,8 @@ class Database:
         self.scopes = ScopeLocks(self.url)
         """Who may change or pin the files of a scope. They are taken before a session is opened."""
 
+        self._checkpoints = Checkpoints(str(self.url.database)) if self.is_sqlite else None
+        self._here: InlineConnection | None = None
         self._connections = Connections()
         self._reads, self._writes = engines(self.url, max_connections, self._connections, pool_wait_s)
 
@@ -100,6 +108,29 @@ class Database:
             await abandon(connection, error)
             with unknown_when_lost():
                 raise
+        if self._checkpoints is not None:
+            self._checkpoints.committed()
+
+    async def sqlite(self, work: Callable[[InlineConnection], T], *, is_read: bool, is_brief: bool = True) -> T:
+        """What `work` does on a connection to SQLite: on the event loop if it is brief, else in a thread, in one go.
+
+        Raises:
+            TemporarilyUnavailable: the database is locked for too long, or every connection stayed busy.
+            sqlite3.Error: as `work`, which then has changed nothing.
+        """
+        try:
+            if not is_brief:
+                raise NotAtOnce
+            if self._here is None:
+                self._here = connected(str(self.url.database))
+            given = self._here.at_once(work, is_read=is_read)
+        except NotAtOnce:
+            async with _connected(self._reads if is_read else self._writes) as connection:
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                given = await driver.aside(partial(work, driver))
+        if not is_read and self._checkpoints is not None:
+            self._checkpoints.committed()
+        return given
 
     @asynccontextmanager
     async def driver(self) -> AsyncGenerator[Any]:
@@ -156,6 +187,10 @@ class Database:
     async def close(self) -> None:
         """Gives every connection back, within seconds though the database does not answer."""
         await self.scopes.close()
+        if self._checkpoints is not None:
+            await self._checkpoints.close()
+        if self._here is not None:
+            self._here.close()
         for engine in (self._reads, self._writes):
             await close(engine, self._connections)
 
@@ -169,8 +204,9 @@ async def _connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
     try:
         yield connection
     finally:
-        # A caller that is cancelled must not take a connection with it.
-        await asyncio.shield(asyncio.ensure_future(_given_back(connection)))
+        # What is whole goes back without a wait. Of the rest, a caller who is cancelled takes nothing along.
+        closing = _given_back(connection)
+        await (asyncio.shield(asyncio.ensure_future(closing)) if connection.invalidated else closing)
 
 
 async def _given_back(connection: AsyncConnection) -> None:

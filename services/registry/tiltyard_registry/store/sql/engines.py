@@ -1,7 +1,6 @@
 """The engines of a database: how its connections are made, how long they may take, and how they end."""
 
 import asyncio
-import os
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
@@ -13,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util.concurrency import in_greenlet
 
-SQLITE_BUSY_TIMEOUT_MS = 30_000
+from tiltyard_registry.store.sql.sqlite import registry_engine, without_checkpoints
+from tiltyard_registry.store.sql.sqlite_connection import BUSY_TIMEOUT_MS
+
 READ_TIMEOUT_S = 10.0
 """A read of a server that stopped answering without closing the connection is given up after this."""
 
@@ -54,14 +55,14 @@ def engines(
 ) -> tuple[AsyncEngine, AsyncEngine]:
     """The engine of reads, in AUTOCOMMIT, and that of writes; who finds no connection waits for so long."""
     if url.get_backend_name() == "sqlite":
-        reads = create_async_engine(
+        reads = registry_engine(
             url, isolation_level="AUTOCOMMIT", pool_size=4, max_overflow=0, pool_timeout=pool_wait_s
         )
-        # One writer a process: they queue in the pool in order of arrival, and not in SQLite's busy loop.
-        writes = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=SQLITE_BUSY_TIMEOUT_MS / 1000)
-        event.listen(reads.sync_engine, "connect", configure_sqlite)
-        event.listen(writes.sync_engine, "connect", configure_sqlite)
-        event.listen(writes.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        # One writer a process: they queue in the pool in order of arrival, and not for SQLite's lock.
+        writes = registry_engine(
+            url, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0, pool_timeout=BUSY_TIMEOUT_MS / 1000
+        )
+        event.listen(writes.sync_engine, "connect", without_checkpoints)
         return reads, writes
     # One pool for both. Reads in AUTOCOMMIT without a reset on return take half the round trips of a default
     # checkout, and a write ends its transaction before it gives its connection back.
@@ -94,30 +95,6 @@ async def close(engine: AsyncEngine, connections: Connections) -> None:
             return
     connections.terminate()
     await engine.dispose(close=False)
-
-
-def configure_sqlite(connection: Any, _record: object) -> None:
-    """Sets a new SQLite connection up: write-ahead log, foreign keys, patience, and transactions left to us.
-
-    With `synchronous=NORMAL` no commit is lost when the process is killed; one that loses power may lose the last.
-    """
-    # Left alone, the driver would open a deferred transaction of its own before the first write.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def make_private(path: str) -> None:
-    """Makes a SQLite file that is not there, for its owner alone; the files beside it get the mode that it has."""
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 async def abandon(connection: AsyncConnection, error: Exception) -> None:

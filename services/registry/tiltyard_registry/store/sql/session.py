@@ -16,19 +16,8 @@ from sqlalchemy.engine import CursorResult, RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tiltyard_registry.rules.limits import UNLIMITED, Quotas
-from tiltyard_registry.store.sql.availability import already_exists, unavailable_when_lost, unknown_when_lost
-from tiltyard_registry.store.sql.engines import abandon, configure_sqlite
-
-__all__ = [
-    "Found",
-    "Row",
-    "Session",
-    "already_exists",
-    "configure_sqlite",
-    "now_ms",
-    "unavailable_when_lost",
-    "unknown_when_lost",
-]
+from tiltyard_registry.store.sql.availability import unavailable_when_lost
+from tiltyard_registry.store.sql.engines import abandon
 
 Row = dict[str, Any]
 """A row on its way out: names as the wire has them, plus the lists that hang on it."""

@@ -1,4 +1,4 @@
-"""/runs.csv: a search of runs as one table, streamed page by page."""
+"""Runs: a search of them as one table, streamed page by page; and a run removed with all that is nested in it."""
 
 import csv
 import io
@@ -6,19 +6,17 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from litestar import Request
-from litestar.di import NamedDependency
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromQuery
 from litestar.response import Stream
 
+from tiltyard.wire.mlflow.bulk_runs import RunsDeleted
 from tiltyard.wire.tags import Text
-from tiltyard_registry.api.framework.routes import get
+from tiltyard_registry.api.framework.routes import delete, get
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.store.runs.run_columns import RunColumns, run_columns
-from tiltyard_registry.store.runs.run_data import with_data
-from tiltyard_registry.store.runs.run_search import find_runs
+from tiltyard_registry.store.runs import bulk_deletion
+from tiltyard_registry.store.runs.run_data import RunRow, with_data
+from tiltyard_registry.store.runs.run_search import RunColumns, find_runs, run_columns
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import Row, Session
+from tiltyard_registry.store.sql.session import Session
 
 PAGE_RUNS = 500
 
@@ -29,18 +27,18 @@ _COLUMNS = ("Run ID", "Name", "Source Type", "Source Name", "User", "Status")
 @get("/runs.csv", media_type="text/csv")
 async def get_runs_as_csv(
     request: Request[Any, Any, Any],
-    read_session: NamedDependency[Session],
-    who: NamedDependency[Principal],
-    experiment_id: FromQuery[Text],
-    filter: FromQuery[str | None] = None,
-    order_by: FromQuery[list[str] | None] = None,
+    read_session: Session,
+    who: Principal,
+    experiment_id: Text,
+    filter: str | None = None,
+    order_by: list[str] | None = None,
 ) -> Stream:
     """The active runs of an experiment as CSV: a row per run, a column per param and per metric."""
     database: Database = request.app.state.database
     asked: dict[str, Any] = {"filter": filter, "order_by": order_by or (), "max_results": PAGE_RUNS}
     columns = await run_columns(read_session, who, experiment_id, filter=filter)
 
-    async def page(session: Session, token: str | None) -> tuple[list[Row], str | None]:
+    async def page(session: Session, token: str | None) -> tuple[list[RunRow], str | None]:
         rows, token = await find_runs(session, who, [experiment_id], page_token=token, **asked)
         return await with_data(session, rows), token
 
@@ -64,7 +62,13 @@ async def get_runs_as_csv(
     )
 
 
-def _line(row: Row, columns: RunColumns) -> list[Any]:
+@delete("/runs/{run_id:str}")
+async def delete_run_tree(session: Session, who: Principal, run_id: str) -> RunsDeleted:
+    """Marks a run and every run nested in it deleted."""
+    return RunsDeleted(await bulk_deletion.delete_run_tree(session, who, run_id))
+
+
+def _line(row: RunRow, columns: RunColumns) -> list[Any]:
     info, data = row["info"], row["data"]
     tags, params, metrics = ({one["key"]: one["value"] for one in data[kind]} for kind in ("tags", "params", "metrics"))
     return [
@@ -94,6 +98,3 @@ def _inert(cell: Any) -> Any:
     except ValueError:
         return f"'{cell}"
     return cell
-
-
-HANDLERS: list[HTTPRouteHandler] = [get_runs_as_csv]

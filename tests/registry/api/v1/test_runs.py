@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.registry.api_app import MLFLOW, OWN, Api, opened
-from tiltyard_registry.api.v1 import run_table
+from tiltyard_registry.api.v1 import runs
 
 
 @pytest_asyncio.fixture
@@ -21,7 +21,7 @@ async def api(database_url: str, tmp_path: Path) -> AsyncIterator[Api]:
 
 async def test_runs_are_one_table(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row per run that the filter finds, over several pages, with the columns that those runs have."""
-    monkeypatch.setattr(run_table, "PAGE_RUNS", 2)
+    monkeypatch.setattr(runs, "PAGE_RUNS", 2)
     tags = [{"key": "mlflow.source.type", "value": "LOCAL"}, {"key": "mlflow.source.name", "value": "a,b.py"}]
     ids = []
     for number in range(5):
