@@ -41,7 +41,7 @@ async def ask_twice(app: App) -> Seen:
     body = {"dataframe_split": {"columns": ["do"], "data": [["sleep 1"]]}}
     first = asyncio.create_task(told(app, body))
     served = app.app.state.endpoints.named("default").members[0].served
-    await until(lambda: served.slot.current._batcher.queue.requests)
+    await until(lambda: served.slot.current.queued_requests)
     answer = await told(app, body)
     await first
     return answer

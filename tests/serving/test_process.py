@@ -117,7 +117,7 @@ async def test_a_full_queue_is_429_at_once(model_dir: Callable[[str], Path], tmp
         await ready(client)
         waiting = [asyncio.create_task(client.post(OBEDIENT, json=do(f"until {tmp_path / 'go'}"))) for _ in range(3)]
         model = app.state.endpoints.named("obedient").members[0].served.slot.current
-        await until(lambda: model._batcher.queue.requests == 3)
+        await until(lambda: model.queued_requests == 3)
         # None of them is answered before this one.
         refused = await client.post(OBEDIENT, json=do("text"))
         (tmp_path / "go").touch()

@@ -77,10 +77,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator
     service.terminate()
 
 
-async def idle(shadow: Shadow) -> None:
-    """Returns once every copy is answered."""
-    while shadow._asking:
-        await asyncio.wait(shadow._asking)
+async def compared(shadow: Shadow, copies: int) -> None:
+    """Returns once so many copies have come to an end."""
+    counts = shadow.counts
+    await until(lambda: counts.agreed + counts.disagreed + counts.failed + counts.dropped == copies)
 
 
 def _fails_but_for_setosa(frame: Any) -> Any:
@@ -127,7 +127,7 @@ async def test_traffic_is_shared_by_percentage(folder: Path, tmp_path: Path, req
         shadow = app.app.state.endpoints.named("tumor").shadow
         await until(lambda: shadow.served.ready)
         counts = Counter(await many(app, requests))
-        await idle(shadow)
+        await compared(shadow, requests)
         assert counts[1] + counts[2] == requests
         # Five standard deviations.
         assert abs(counts[2] - requests / 10) < 5 * (requests * 0.1 * 0.9) ** 0.5
@@ -236,7 +236,7 @@ async def test_a_shadow_is_compared_and_never_returned(folder: Path, tmp_path: P
             endpoints = app.app.state.endpoints
             await until(lambda endpoints=endpoints: endpoints.named("tumor").shadow.served.ready)
             assert set(await many(app, 300)) == {1}
-            await idle(endpoints.named("tumor").shadow)
+            await compared(endpoints.named("tumor").shadow, 300)
             state = (await app.request("GET", f"{API}/tumor")).json["shadow"]
             assert state[outcome] + state["dropped"] == 300
             assert state[outcome] > 0
@@ -260,7 +260,7 @@ async def test_a_shadow_hears_the_open_inference_protocol_too(folder: Path, tmp_
             await until(lambda shadowed=shadowed: shadowed.served.ready)
             for _ in range(5):
                 assert (await app.request("POST", "/v2/models/tumor/infer", body)).status == 200
-            await idle(shadowed)
+            await compared(shadowed, 5)
             assert getattr(shadowed.counts, outcome) == 5
 
 

@@ -88,7 +88,7 @@ async def test_whatever_happens_a_call_is_answered_once_and_lets_go_of_its_model
             [reply] = call.replies
             found.add(None if reply is None else reply.status)
         assert found == {None, 200, 400}
-        assert model._batcher.queue.requests == 0
+        assert model.queued_requests == 0
         assert not model.closed
         served.slot.swap(None)
         assert model.closed

@@ -145,10 +145,10 @@ def test_a_trial_is_made_once(trials: Trials, cache: ModelCache, tmp_path: Path)
     """What was tried is noted by digest, for every process, and tried again with another release of the library."""
     path = boosted(tmp_path / "m", 1)
     trials.check(path, "sha256:aa", cache.root)
-    assert pid_of(trials) is not None
+    assert trials.pid is not None
     later = Trials("strict")
     later.check(path, "sha256:aa", cache.root)
-    assert pid_of(later) is None
+    assert later.pid is None
     note = cache.trial("sha256:aa")
     note.write_text(note.read_text().replace("lightgbm ", "lightgbm 0."))
     trials.check(path, "sha256:aa", cache.root)
@@ -166,7 +166,7 @@ def test_every_end_is_told(trials: Trials, cache: ModelCache, tmp_path: Path, co
     for tried in (trials, later := Trials("strict")):
         with pytest.raises(ModelUnreadable, match=rf"'model.pkl' cannot be read: lightgbm ended its process \({how}\)"):
             tried.check(path, "aa", cache.root)
-    assert pid_of(later) is None
+    assert later.pid is None
 
 
 def test_without_a_cache_it_is_tried_each_time(trials: Trials, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_code_is_not_tried(cache: ModelCache, model_dir: Callable[[str], Path]) 
     """Models that Python reads start no process."""
     trials = Trials("strict")
     trials.check(model_dir("typed"), "aa", cache.root)
-    assert pid_of(trials) is None
+    assert trials.pid is None
 
 
 def test_a_trial_that_has_no_end_holds_up_no_other(trials: Trials, cache: ModelCache, tmp_path: Path) -> None:
@@ -234,18 +234,18 @@ def test_trials_end_with_their_server(cache: ModelCache, tmp_path: Path) -> None
     """A fork server that was killed has a successor; one that is closed leaves no process and has none."""
     path, closed = in_pickle(tmp_path / "m", Does(signal.pause)), Trials("strict")
     with checking(closed, path, cache) as [failed, child]:
-        first = psutil.Process(pid_of(closed))
+        first = psutil.Process(closed.pid)
         first.kill()
     assert isinstance(failed[0], InternalError)
     assert psutil.wait_procs([child], timeout=20)[1] == []
     with checking(closed, path, cache) as [failed, child]:
-        second = psutil.Process(pid_of(closed))
+        second = psutil.Process(closed.pid)
         closed.close()
     assert isinstance(failed[0], InternalError)
     assert psutil.wait_procs([second, child], timeout=20)[1] == []
     with pytest.raises(InternalError):
         closed.check(path, "aa", cache.root)
-    assert pid_of(closed) is None
+    assert closed.pid is None
 
 
 @contextlib.contextmanager
@@ -268,16 +268,9 @@ def checking(trials: Trials, path: Path, cache: ModelCache) -> Iterator[tuple[li
     assert failed
 
 
-def pid_of(trials: Trials) -> int | None:
-    """The process of the fork server, if there was a trial."""
-    running = trials._running
-    return None if running is None else running.process.pid
-
-
 def children_of(trials: Trials) -> list[psutil.Process]:
     """The processes of its trials; none while a fork server that has ended has no successor yet."""
     try:
-        pid = pid_of(trials)
-        return [] if pid is None else psutil.Process(pid).children()
+        return [] if trials.pid is None else psutil.Process(trials.pid).children()
     except psutil.NoSuchProcess:
         return []

@@ -111,6 +111,11 @@ class LoadedModel:
         """What the model takes and gives, if it says so."""
         return self._model.signature
 
+    @property
+    def queued_requests(self) -> int:
+        """How many requests are accepted and not yet answered."""
+        return self._batcher.queue.requests
+
     def decode_at_once(self, body: Body, content_type: str | None) -> Payload | None:
         """The payload of a request body whose cost is known to be small, for the event loop; None for any other."""
         return self._decode.at_once(body, content_type)

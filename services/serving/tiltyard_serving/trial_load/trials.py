@@ -64,6 +64,12 @@ class Trials:
         self._running: _Running | None = None
         self._closed = False
 
+    @property
+    def pid(self) -> int | None:
+        """The process of the fork server, if there was a trial."""
+        running = self._running
+        return None if running is None else running.process.pid
+
     def check(self, directory: Path, digest: str, cache_dir: Path | None) -> None:
         """Returns if this process may load the model: nothing of it is read by native code, or that was tried.
 
@@ -134,7 +140,8 @@ class Trials:
             with contextlib.suppress(ImportError):
                 # Meanwhile, as this process will want it too.
                 importlib.import_module(library)
-            timeout_s = self._timeout_s + _size_bytes(directory) / READ_BYTES_PER_S
+            size_bytes = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+            timeout_s = self._timeout_s + size_bytes / READ_BYTES_PER_S
             ours.settimeout(timeout_s)
             try:
                 _, outcome, *content = codec.decode(receive(ours))
@@ -184,10 +191,6 @@ def _started() -> _Running:
             process_group=0,
         )
     return _Running(process, ours)
-
-
-def _size_bytes(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 def _releases(library: str) -> str:
