@@ -55,7 +55,7 @@ _REGISTRY = {
     "telemetry": "libs.telemetry logs",
     "tables": "",
     "rules": "libs.errors libs.names",
-    "search": "libs.errors libs.names tables",
+    "search": "libs.errors libs.names rules tables",
     "store.sql": "libs.errors libs.storage rules tables",
     "store.access": "libs.errors rules tables store.sql",
     "store.events": _STORE,
