@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiltyard.client import AsyncClient, Client
-    from tiltyard.client.bulk_runs import delete_runs, restore_runs
+    from tiltyard.client.sync_client import delete_runs, restore_runs
     from tiltyard.models import fetch, load_model, log_model, register_model, resolve, save_model
     from tiltyard.pyfunc import infer_signature
     from tiltyard.spark import spark_udf
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 _PLACES = {
     "AsyncClient": "tiltyard.client",
     "Client": "tiltyard.client",
-    "delete_runs": "tiltyard.client.bulk_runs",
+    "delete_runs": "tiltyard.client.sync_client",
     "fetch": "tiltyard.models",
     "infer_signature": "tiltyard.pyfunc",
     "load_model": "tiltyard.models",
     "log_model": "tiltyard.models",
     "register_model": "tiltyard.models",
     "resolve": "tiltyard.models",
-    "restore_runs": "tiltyard.client.bulk_runs",
+    "restore_runs": "tiltyard.client.sync_client",
     "save_model": "tiltyard.models",
     "spark_udf": "tiltyard.spark",
 }

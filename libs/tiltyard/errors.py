@@ -1,35 +1,13 @@
 """Every error Tiltyard raises, and the one table that maps it to the wire.
 
-    Exception
-    ├── TransportError                  no answer arrived
-    ├── ModelIntegrityError             bytes on disk are not the bytes that were registered
-    ├── MissingPackage                  a model or a feature needs a package that is not installed
-    └── TiltyardError                   an answer arrived (or is about to be given) and it says no
-        ├── InvalidParameterValue       a rule or a type says no; the message names the parameter
-        │   ├── InvalidModelInput       the model's type hint or its loader refuses the input
-        │   └── ModelUnreadable         a file of the model is missing, damaged or of another kind
-        ├── BadRequest                  a scoring body is unreadable, a prediction input is refused
-        ├── ResourceAlreadyExists       the name is taken
-        ├── Unauthenticated             no credentials, or bad ones
-        ├── PermissionDenied            known, but not allowed
-        ├── ResourceDoesNotExist        the noun is missing
-        ├── EndpointNotFound            unknown path or method under an API prefix
-        ├── ResourceConflict            compare-and-set lost, or the thing is pinned
-        ├── PayloadTooLarge             the body is over the limit
-        ├── UnsupportedMediaType        the scoring body's content type is not one we read
-        ├── RequestLimitExceeded        too many requests, or a full queue: nothing was done; carries retry-after
-        ├── ResourceLimitExceeded       a run or an experiment would hold more than its quota
-        ├── NotImplementedYet           the server lacks the feature the client may probe for
-        ├── InternalError               everything else; the cause goes to the log only
-        └── TemporarilyUnavailable      no model yet, database away; carries retry-after
-            └── NothingDone             and nothing was done, so that any call may be repeated
-
-The server raises these, the clients raise the same classes again. Domain code never names an HTTP
-status; only `TABLE` does.
+The server raises these, the clients raise the same classes again. A `TiltyardError` is an answer that says no; without
+an answer it is a `TransportError`. Domain code never names an HTTP status; only `WIRE` does.
 """
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
+
+MAX_SHOWN_CHARS = 60
 
 
 class TransportError(Exception):
@@ -58,8 +36,6 @@ class TiltyardError(Exception):
 class InvalidParameterValue(TiltyardError):
     """A parameter breaks a rule or has the wrong type."""
 
-    code = "INVALID_PARAMETER_VALUE"
-
 
 class SchemaEnforcementFailed(InvalidParameterValue):
     """A scoring input does not fit the model's signature."""
@@ -76,85 +52,57 @@ class ModelUnreadable(InvalidParameterValue):
 class BadRequest(TiltyardError):
     """A body cannot be read as what it claims to be."""
 
-    code = "BAD_REQUEST"
-
 
 class ResourceAlreadyExists(TiltyardError):
     """The name is taken. Source: upstream answers 400, not 409, and its clients rely on the code."""
-
-    code = "RESOURCE_ALREADY_EXISTS"
 
 
 class Unauthenticated(TiltyardError):
     """There are no credentials, or they are wrong."""
 
-    code = "UNAUTHENTICATED"
-
 
 class PermissionDenied(TiltyardError):
     """The caller is known and may not do this."""
-
-    code = "PERMISSION_DENIED"
 
 
 class ResourceDoesNotExist(TiltyardError):
     """The thing named is not there."""
 
-    code = "RESOURCE_DOES_NOT_EXIST"
-
 
 class EndpointNotFound(TiltyardError):
     """No endpoint has this path and method."""
-
-    code = "ENDPOINT_NOT_FOUND"
 
 
 class ResourceConflict(TiltyardError):
     """Somebody else changed it first, or a registered version pins it."""
 
-    code = "RESOURCE_CONFLICT"
-
 
 class PayloadTooLarge(TiltyardError):
     """The body is larger than the server accepts."""
-
-    code = "BAD_REQUEST"
 
 
 class UnsupportedMediaType(TiltyardError):
     """The content type of a scoring body is not one we read. Answered as plain text, as upstream's."""
 
-    code = "BAD_REQUEST"
-
 
 class RequestLimitExceeded(TiltyardError):
     """Too many requests from this caller."""
-
-    code = "REQUEST_LIMIT_EXCEEDED"
 
 
 class ResourceLimitExceeded(TiltyardError):
     """A quota would be exceeded. Not 429, at which clients try again and again."""
 
-    code = "RESOURCE_LIMIT_EXCEEDED"
-
 
 class NotImplementedYet(TiltyardError):
     """A feature that clients probe for and this server does not have."""
-
-    code = "NOT_IMPLEMENTED"
 
 
 class InternalError(TiltyardError):
     """A fault of ours. The message never carries the cause."""
 
-    code = "INTERNAL_ERROR"
-
 
 class TemporarilyUnavailable(TiltyardError):
     """Try again after `retry_after_s` seconds."""
-
-    code = "TEMPORARILY_UNAVAILABLE"
 
 
 class NothingDone(TemporarilyUnavailable):
@@ -167,38 +115,36 @@ class NothingDone(TemporarilyUnavailable):
 class DeadlineExceeded(TiltyardError):
     """The work did not end in the time the caller or the server allows."""
 
-    code = "DEADLINE_EXCEEDED"
+
+class Wire(NamedTuple):
+    """How an error looks on the wire: the protocol's code, and the HTTP status."""
+
+    code: str
+    status: int
 
 
-class Row(NamedTuple):
-    """One line of the table: how an error class looks on the wire."""
-
-    error: type[TiltyardError]
-    http_status: int
-
-
-TABLE: tuple[Row, ...] = (
-    Row(InvalidParameterValue, 400),
-    Row(SchemaEnforcementFailed, 400),
-    Row(BadRequest, 400),
-    Row(ResourceAlreadyExists, 400),
-    Row(ResourceLimitExceeded, 400),
-    Row(Unauthenticated, 401),
-    Row(PermissionDenied, 403),
-    Row(ResourceDoesNotExist, 404),
-    Row(EndpointNotFound, 404),
-    Row(ResourceConflict, 409),
-    Row(PayloadTooLarge, 413),
-    Row(UnsupportedMediaType, 415),
-    Row(RequestLimitExceeded, 429),
-    Row(InternalError, 500),
-    Row(NotImplementedYet, 501),
-    Row(TemporarilyUnavailable, 503),
-    Row(NothingDone, 429),
-    Row(DeadlineExceeded, 504),
-)
-
-STATUS: dict[type[TiltyardError], int] = {row.error: row.http_status for row in TABLE}
+WIRE: dict[type[TiltyardError], Wire] = {
+    InvalidParameterValue: Wire("INVALID_PARAMETER_VALUE", 400),
+    SchemaEnforcementFailed: Wire("INVALID_PARAMETER_VALUE", 400),
+    BadRequest: Wire("BAD_REQUEST", 400),
+    ResourceAlreadyExists: Wire("RESOURCE_ALREADY_EXISTS", 400),
+    ResourceLimitExceeded: Wire("RESOURCE_LIMIT_EXCEEDED", 400),
+    Unauthenticated: Wire("UNAUTHENTICATED", 401),
+    PermissionDenied: Wire("PERMISSION_DENIED", 403),
+    ResourceDoesNotExist: Wire("RESOURCE_DOES_NOT_EXIST", 404),
+    EndpointNotFound: Wire("ENDPOINT_NOT_FOUND", 404),
+    ResourceConflict: Wire("RESOURCE_CONFLICT", 409),
+    PayloadTooLarge: Wire("BAD_REQUEST", 413),
+    UnsupportedMediaType: Wire("BAD_REQUEST", 415),
+    RequestLimitExceeded: Wire("REQUEST_LIMIT_EXCEEDED", 429),
+    InternalError: Wire("INTERNAL_ERROR", 500),
+    NotImplementedYet: Wire("NOT_IMPLEMENTED", 501),
+    TemporarilyUnavailable: Wire("TEMPORARILY_UNAVAILABLE", 503),
+    NothingDone: Wire("TEMPORARILY_UNAVAILABLE", 429),
+    DeadlineExceeded: Wire("DEADLINE_EXCEEDED", 504),
+}
+for _kind, _wire in WIRE.items():
+    _kind.code = _wire.code
 
 # Codes of other servers' answers that mean one of ours.
 _SYNONYMS: dict[str, type[TiltyardError]] = {
@@ -208,17 +154,17 @@ _SYNONYMS: dict[str, type[TiltyardError]] = {
     "INVALID_ARGUMENT": InvalidParameterValue,
     "RESOURCE_EXHAUSTED": RequestLimitExceeded,
 }
-_BY_CODE: dict[str, type[TiltyardError]] = {row.error.code: row.error for row in reversed(TABLE)} | _SYNONYMS
-_BY_STATUS: dict[int, type[TiltyardError]] = {row.http_status: row.error for row in reversed(TABLE)}
+_BY_CODE: dict[str, type[TiltyardError]] = {wire.code: error for error, wire in reversed(WIRE.items())} | _SYNONYMS
+_BY_STATUS: dict[int, type[TiltyardError]] = {wire.status: error for error, wire in reversed(WIRE.items())}
 # A code that several classes share is told apart by the status.
-_BY_BOTH = {(row.http_status, row.error.code): row.error for row in reversed(TABLE)}
+_BY_BOTH = {(wire.status, wire.code): error for error, wire in reversed(WIRE.items())}
 
 
 def http_status(error: TiltyardError) -> int:
     """The HTTP status of an error: that of its class, or of the nearest class above it in the table."""
     for cls in type(error).__mro__:
-        if cls in STATUS:
-            return STATUS[cls]
+        if cls in WIRE:
+            return WIRE[cls].status
     return 500
 
 
@@ -233,3 +179,27 @@ def from_answer(status: int, code: str | None, message: str, *, retry_after_s: f
     if cls is None:
         cls = InvalidParameterValue if 400 <= status < 500 else InternalError
     return cls(message, retry_after_s=retry_after_s)
+
+
+def quote(value: Any) -> str:
+    """`value` for an error message, at most about 60 characters; containers by type and size only."""
+    if isinstance(value, str):
+        text = value if len(value) <= MAX_SHOWN_CHARS else value[:MAX_SHOWN_CHARS] + "…"
+        # A lone surrogate cannot be sent; show it as an escape.
+        return repr(text).encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    if isinstance(value, bytes | bytearray):
+        return f"{len(value)} bytes"
+    if isinstance(value, list | tuple | set | dict):
+        return f"{type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"
+
+
+def name_list(names: Any, *, limit: int = 10) -> str:
+    """Names as a list for an error message; beyond `limit` only their number."""
+    names = list(names)
+    shown = ", ".join(quote(name) for name in names[:limit])
+    return f"[{shown}, … {len(names) - limit} more]" if len(names) > limit else f"[{shown}]"

@@ -4,16 +4,19 @@ import asyncio
 import base64
 import inspect
 import logging
+import pkgutil
 import socket
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tiltyard.client.calls as calls
 from tests.client.server import Reply, ScriptedServer, error, reply
 from tiltyard import errors
-from tiltyard.client import AsyncClient, Client, calls, retry
+from tiltyard.client import AsyncClient, Client, retry
 from tiltyard.client.address import Credentials, registry_url
 
 VERSION = {
@@ -83,18 +86,20 @@ def patient_for(retry_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_call_is_a_method_of_both_clients() -> None:
     """The table of calls and both shells hold the same names, with the same arguments and docstrings."""
-    names = {
-        name
-        for name, function in vars(calls).items()
+    modules = [import_module(found.name) for found in pkgutil.iter_modules(calls.__path__, f"{calls.__name__}.")]
+    written = {
+        name: function
+        for module in modules
+        for name, function in vars(module).items()
         if inspect.isfunction(function)
-        and function.__module__.startswith(calls.__name__)
+        and function.__module__ == module.__name__
         and not name.startswith("_")
         and "Call[" in str(function.__annotations__["return"])
     }
-    assert len(names) > 40
+    assert len(written) > 40
     for shell in (Client, AsyncClient):
-        for name in names:
-            assert getattr(shell, name).__wrapped__ is getattr(calls, name), f"{shell.__name__}.{name}"
+        for name, function in written.items():
+            assert getattr(shell, name).__wrapped__ is function, f"{shell.__name__}.{name}"
             assert getattr(shell, name).__doc__
 
 

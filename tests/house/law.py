@@ -1,7 +1,7 @@
 """The law of imports as data: the rooms of the house, and whom each may know."""
 
 _GROUND = "errors names uri version_status"
-_VOCABULARY = "errors pyfunc.body pyfunc.json_text pyfunc.error_text pyfunc.data_types pyfunc.schema"
+_VOCABULARY = "errors pyfunc.json_text pyfunc.data_types pyfunc.schema"
 _FLAVORS = f"{_VOCABULARY} uri java pyfunc.format pyfunc.own_code pyfunc.estimators pyfunc.enforcement"
 
 # Each room and what it may import beside itself. The longest name that fits counts; a room stands for those below it.
@@ -20,9 +20,7 @@ _LIBS = {
     "environments": "errors uri model_yaml cache",
     "application": "",
     "server": "errors telemetry",
-    "pyfunc.error_text": "",
-    "pyfunc.body": "",
-    "pyfunc.json_text": "pyfunc.body",
+    "pyfunc.json_text": "",
     "pyfunc.data_types": "errors pyfunc.json_text",
     "pyfunc.schema": "errors pyfunc.data_types",
     "pyfunc.enforcement": _VOCABULARY,
@@ -57,7 +55,7 @@ _REGISTRY = {
     "telemetry": "libs.telemetry logs",
     "tables": "",
     "rules": "libs.errors libs.names",
-    "search": "libs.errors libs.names tables",
+    "search": "libs.errors libs.names rules tables",
     "store.sql": "libs.errors libs.storage rules tables",
     "store.access": "libs.errors rules tables store.sql",
     "store.events": _STORE,

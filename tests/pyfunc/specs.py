@@ -94,3 +94,8 @@ def frames(names: list[Any]) -> Any:
         max_size=6,
         unique_by=lambda entry: entry[0],
     ).map(lambda entries: pd.DataFrame(dict(entries)))
+
+
+def to_input(payloads):
+    """One model input from payloads that have one merge key, or from a single one of any kind."""
+    return payloads[0].build([payload.data for payload in payloads])

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.pyfunc import peer
+from tests.pyfunc.specs import to_input
 from tiltyard import pyfunc
 from tiltyard.environments import files
 from tiltyard.errors import (
@@ -305,7 +306,7 @@ def test_input_examples_are_saved_and_are_requests(tmp_path: Path, example: Any)
     body = (tmp_path / "m" / "serving_input_example.json").read_bytes()
     assert json.loads(body).keys() <= {"dataframe_split", "inputs", "params"}
     one = decoder.decode(body, "application/json", loaded.signature)
-    loaded.predict_enforced(decoder.to_input([one], loaded.signature))
+    loaded.predict_enforced(to_input([one]))
 
 
 def test_what_is_installed_meanwhile_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,7 @@ import logging
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiltyard.telemetry.json_lines import json_line
-from tiltyard.telemetry.line_formatter import LineFormatter
-from tiltyard.telemetry.log_style import LogStyle
-from tiltyard.telemetry.request_id import valid_request_id
-from tiltyard.telemetry.text_lines import text_line
+from tiltyard.telemetry.log_lines import LineFormatter, LogStyle, json_line, text_line, valid_request_id
 
 TEXT = st.text(st.characters() | st.sampled_from("\x85\u2028\u2029\x0b\x0c\x1c\x1d\x1e\r\n\ud800"))
 

@@ -101,11 +101,7 @@ def restore_experiment(client: "Client", show: Show, experiment: str) -> None:
 
 
 def find_experiment(client: "Client", name_or_id: str) -> "Experiment":
-    """The experiment of that name, else the one of that id.
-
-    Raises:
-        ResourceDoesNotExist: there is neither.
-    """
+    """The experiment of that name, else the one of that id. Raises: ResourceDoesNotExist: there is neither."""
     try:
         return client.get_experiment_by_name(name_or_id)
     except ResourceDoesNotExist:

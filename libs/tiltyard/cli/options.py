@@ -135,12 +135,24 @@ def logging(command: Callable[..., Any]) -> Any:
 
     @functools.wraps(command)
     def gathered(*, log_format: str, log_level: str, **rest: Any) -> Any:
-        from tiltyard.telemetry.log_style import LogStyle, format_for_standard_error
+        from tiltyard.telemetry.log_lines import LogStyle, format_for_standard_error
 
         style = format_for_standard_error() if log_format == "auto" else log_format
         return command(logs=msgspec.convert({"format": style, "level": log_level.upper()}, LogStyle), **rest)
 
     return _log_format(_log_level(gathered))
+
+
+def key_values(texts: tuple[str, ...], parameter: str) -> dict[str, str]:
+    """What `KEY=VALUE` texts spell.
+
+    Raises:
+        click.BadParameter: one is spelled otherwise.
+    """
+    for text in texts:
+        if not text.partition("=")[0] or "=" not in text:
+            raise click.BadParameter(f"'{text}' is not KEY=VALUE.", param_hint=parameter)
+    return dict(text.split("=", 1) for text in texts)
 
 
 def exit_with(status: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tiltyard.cli.options import option
+from tiltyard.cli.options import key_values, option
 from tiltyard.cli.submit import is_submitted, submit_line
 from tiltyard.cli.submit import submit as run_submitted
 from tiltyard.spark.jobs.failures import last_words
@@ -33,14 +33,8 @@ def _names(_context: click.Context, _option: click.Parameter, values: tuple[str,
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
-def _settings(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    settings = {}
-    for entry in values:
-        key, equals, value = entry.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"'{entry}' is not KEY=VALUE.")
-        settings[key] = value
-    return settings
+def _settings(_context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    return key_values(values, option.opts[0])
 
 
 @click.command(
@@ -56,12 +50,7 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
     metavar="URI",
     help="The model: models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a model directory.",
 )
-@option(
-    "--input",
-    "input_path",
-    required=True,
-    help="Where the rows are read: a path, or table:CATALOG.SCHEMA.TABLE.",
-)
+@option("--input", "input_path", required=True, help="Where the rows are read: a path, or table:CATALOG.SCHEMA.TABLE.")
 @option(
     "--output",
     "output_path",
@@ -86,12 +75,7 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
     show_default=True,
     help="What to do when the output exists.",
 )
-@option(
-    "--output-col",
-    default="prediction",
-    show_default=True,
-    help="The column that receives the predictions.",
-)
+@option("--output-col", default="prediction", show_default=True, help="The column that receives the predictions.")
 @option(
     "--result-type",
     metavar="DDL",
@@ -120,11 +104,7 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
     show_default=True,
     help="A row that cannot be scored fails the job, or has a null prediction, or that and its reason in a column.",
 )
-@option(
-    "--lineage",
-    is_flag=True,
-    help="Add the columns model_name, model_version, model_digest and model_run_id.",
-)
+@option("--lineage", is_flag=True, help="Add the columns model_name, model_version, model_digest and model_run_id.")
 @option("--master", help="The Spark master; every core of this machine by default.")
 @option(
     "--submit/--no-submit",
@@ -140,11 +120,7 @@ def _settings(_context: click.Context, _option: click.Parameter, values: tuple[s
     help="A Spark setting; may be given several times.",
 )
 @option("--registry-url", help="The registry that models:/ URIs are read from.")
-@option(
-    "--accept-unverified",
-    is_flag=True,
-    help="Also score with a version for whose bytes no registry vouches.",
-)
+@option("--accept-unverified", is_flag=True, help="Also score with a version for whose bytes no registry vouches.")
 @option("--json", "as_json", is_flag=True, help="Print the summary as one line of JSON.")
 @click.pass_context
 def score(

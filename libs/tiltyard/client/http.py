@@ -107,11 +107,6 @@ def answered(outcome: Outcome, url: str) -> Answer:
     raise TransportError(f"No answer from the registry at {url} ({outcome}).")
 
 
-def shown(url: str) -> str:
-    """`url` as it may be logged."""
-    return without_credentials(url)[0]
-
-
 def answer_of(response: httpx2.Response) -> Answer:
     """A response that was read, as plain data."""
     headers = {key.lower(): value for key, value in response.headers.items()}

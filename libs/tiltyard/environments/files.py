@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from tiltyard.environments.requirements import installed_version
+
 # The release whose model format this package writes; pinned when no release is installed.
 MLFLOW_VERSION = "3.17.2"
 
@@ -27,12 +29,12 @@ ENV = {"conda": CONDA_FILE, "virtualenv": PYTHON_ENV_FILE}
 
 def mlflow_version() -> str:
     """The installed MLflow's version, else the release whose format is written."""
-    return _version("mlflow") or MLFLOW_VERSION
+    return installed_version("mlflow") or MLFLOW_VERSION
 
 
 def pin(distribution: str) -> str:
     """`name==version` of what is installed, or the bare name."""
-    version = _version(distribution)
+    version = installed_version(distribution)
     return distribution if version is None else f"{distribution}=={version}"
 
 
@@ -120,11 +122,4 @@ def _changed_ns(place: str) -> int | None:
     try:
         return Path(place).stat().st_mtime_ns
     except OSError:
-        return None
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return distributions.version(distribution)
-    except distributions.PackageNotFoundError:
         return None

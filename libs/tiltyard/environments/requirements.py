@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,6 +73,14 @@ def of_model(directory: Path) -> EnvironmentSpec:
         if not isinstance(told, list) or not all(isinstance(line, str) for line in told):
             raise InvalidParameterValue("The 'dependencies' of the model's python_env.yaml must be a list of lines.")
     return EnvironmentSpec(_python(python), RequirementLines(directory, told))
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of a distribution that is installed here; None if there is none."""
+    try:
+        return distributions.version(distribution)
+    except distributions.PackageNotFoundError:
+        return None
 
 
 def own_python() -> str:

@@ -51,7 +51,6 @@ class PyFunc:
         self._predictor = predictor
         self._directory = directory
         self._modules = None if modules is None or modules.alone else modules
-        self._defaults_only = self.signature is None or self.signature.params is None
         declared = metadata.metadata.get(ROW_WISE)
         # The author's word wins: an estimator of his own may be said to be row-wise, or not to be.
         self.row_wise: bool = predictor.row_wise if declared is None else declared is True

@@ -28,11 +28,7 @@ class Held:
         self.size_bytes = 0
 
     def take(self, size_bytes: int) -> None:
-        """Takes so much more.
-
-        Raises:
-            NothingDone: with it, all bodies together would be over the bound.
-        """
+        """Takes so much more. Raises: NothingDone: with it, all bodies together would be over the bound."""
         memory = self._memory
         if memory.used_bytes + size_bytes > memory.limit_bytes and self.size_bytes + size_bytes > FREE_BYTES:
             raise NothingDone(

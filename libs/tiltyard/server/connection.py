@@ -79,7 +79,6 @@ class Connection(HttpToolsProtocol):
 
     @property
     def has_head(self) -> bool:
-        """Whether the head of the request that is arriving is there."""
         return self.cycle is not None and self.cycle.scope is self.scope
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -271,7 +270,6 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def cut(self, status: HTTPStatus, why: str) -> None:
-        """Closes the connection, with an answer where one can still be given."""
         if self.transport.is_closing():
             return
         cycle = self.cycle

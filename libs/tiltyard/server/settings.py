@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.server.host_guard import parse_allowed_hosts
-from tiltyard.telemetry.log_style import LogStyle
+from tiltyard.telemetry.log_lines import LogStyle
 
 Size = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -65,11 +65,7 @@ def settings_of(kind: type[msgspec.Struct]) -> dict[str, Setting]:
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What both services are told.
-
-    Raises:
-        InvalidParameterValue: a field is out of its bounds.
-    """
+    """What both services are told. Raises: InvalidParameterValue: a field is out of its bounds."""
 
     host: Annotated[str, setting("Address to listen on. Beyond loopback it takes --allow-unauthenticated.")] = (
         "127.0.0.1"

@@ -115,11 +115,7 @@ class ArtifactStore(Protocol):
         ...
 
     async def head(self, path: str) -> Entry:
-        """The entry at `path`.
-
-        Raises:
-            ResourceDoesNotExist: there is neither a file nor a directory.
-        """
+        """The entry at `path`. Raises: ResourceDoesNotExist: there is neither a file nor a directory."""
         ...
 
     async def delete(self, prefix: str) -> None:

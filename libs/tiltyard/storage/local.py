@@ -52,7 +52,6 @@ class LocalStore:
 
     @asynccontextmanager
     async def open_writer(self, path: str) -> AsyncIterator["LocalWriter"]:
-        """A writer for the file at `path`."""
         target = self._path_of(path)
         if target == self.root:
             raise InvalidParameterValue("Invalid path for parameter 'path': expected the path of a file.")
@@ -70,7 +69,6 @@ class LocalStore:
     async def get(
         self, path: str, start: int = 0, end: int | None = None, *, etag: str | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes `[start, end)` of a file in chunks of at most 1 MiB."""
         target = self._path_of(path)
         file = await in_thread(path, open_file, target)
         try:
@@ -90,7 +88,6 @@ class LocalStore:
             file.close()
 
     async def list(self, prefix: str, *, recursive: bool = False) -> AsyncIterator[Entry]:
-        """What lies below the directory `prefix`."""
         base = self._path_of(prefix)
         pending = [base]
         while pending:
@@ -104,7 +101,6 @@ class LocalStore:
                     yield entry
 
     async def head(self, path: str) -> Entry:
-        """The entry at `path`."""
         target = self._path_of(path)
         return await in_thread(path, self._entry, target)
 
@@ -247,7 +243,6 @@ class LocalWriter:
         self._sealed = False
 
     async def write(self, chunk: bytes) -> None:
-        """Takes the next bytes."""
         self._pending += chunk
         if len(self._pending) >= CHUNK_BYTES:
             full, self._pending = self._pending, bytearray()
@@ -260,7 +255,6 @@ class LocalWriter:
             self._sealed = True
 
     async def commit(self) -> Entry:
-        """Publishes the file."""
         await self.seal()
         return await in_thread(self._path, self._store.publish, self._temporary, self._target)
 

@@ -69,12 +69,10 @@ class ObjectSource:
         self._store = open_objects(uri)
 
     def list_files(self) -> list[tuple[str, int | None]]:
-        """Every object below the URI."""
         with translated_errors(""):
             return [(meta["path"], meta["size"]) for page in obstore.list(self._store) for meta in page]
 
     def read(self, path: str) -> Iterator[bytes]:
-        """The bytes of one object."""
         with translated_errors(path):
             yield from obstore.get(self._store, safe_relative_path(path)).stream(min_chunk_size=CHUNK_BYTES)
 

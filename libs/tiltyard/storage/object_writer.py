@@ -27,7 +27,6 @@ class ObjectWriter:
         self._parts: _Parts | None = None
 
     async def write(self, chunk: bytes) -> None:
-        """Takes the next bytes."""
         self._pending += chunk
         self._size_bytes += len(chunk)
         # The library gathers parts by itself, so once it has begun nothing is held back here.
@@ -44,7 +43,6 @@ class ObjectWriter:
             await self._parts.send(last)
 
     async def commit(self) -> Entry:
-        """Completes the upload."""
         await self.seal()
         put = await uninterrupted(self._put_whole() if self._parts is None else self._parts.complete())
         return Entry(self._key, self._size_bytes, etag=put["e_tag"] or "")

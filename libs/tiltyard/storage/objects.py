@@ -34,7 +34,6 @@ class ObjectStore:
 
     @asynccontextmanager
     async def open_writer(self, path: str) -> AsyncIterator["ObjectWriter"]:
-        """A writer for the object at `path`."""
         key = safe_relative_path(path)
         if not key:
             raise InvalidParameterValue("Invalid path for parameter 'path': expected the path of a file.")
@@ -47,7 +46,6 @@ class ObjectStore:
     async def get(
         self, path: str, start: int = 0, end: int | None = None, *, etag: str | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes `[start, end)` of an object in chunks of at most 1 MiB."""
         key = safe_relative_path(path)
         # Stores refuse a range that is empty or starts at the end.
         if (end is not None and end <= start) or (start and start >= (await self.head(path)).size_bytes):
@@ -65,7 +63,6 @@ class ObjectStore:
                     yield bytes(view[offset : offset + CHUNK_BYTES])
 
     async def list(self, prefix: str, *, recursive: bool = False) -> AsyncIterator[Entry]:
-        """What lies below `prefix`."""
         key = safe_relative_path(prefix)
         with translated_errors(prefix):
             if recursive:
@@ -119,6 +116,5 @@ class ObjectStore:
                     yield upload
 
     async def abort_upload(self, upload: PendingUpload) -> None:
-        """Gives up a multipart upload and its parts."""
         if self.direct is not None:
             await self.direct.abort_upload(upload.path, upload.upload_id)

@@ -53,7 +53,6 @@ class S3Direct:
         self._keys = keys
 
     async def create_upload(self, path: str, num_parts: int) -> tuple[str, list[str]]:
-        """The id of a new upload to `path`, and the URL to put each part to, the first part's first."""
         place = await self._place(path)
         _, text = await self._ask("POST", place, {"uploads": ""}, headers={"content-type": "application/octet-stream"})
         upload_id = _first(text, "UploadId")
@@ -101,7 +100,6 @@ class S3Direct:
         return (meta["e_tag"] or "").strip('"') == f"{whole}-{len(sums)}"
 
     async def abort_upload(self, path: str, upload_id: str) -> None:
-        """Gives up an upload and its parts; one that is gone already is no error."""
         try:
             await self._ask("DELETE", await self._place(path), {"uploadId": upload_id})
         except ResourceDoesNotExist:

@@ -37,7 +37,6 @@ class DirectorySource:
         self._root = root
 
     def list_files(self) -> list[tuple[str, int | None]]:
-        """Every file below the directory."""
         return [
             (path.relative_to(self._root).as_posix(), path.stat().st_size)
             for path in sorted(self._root.rglob("*"))
@@ -45,18 +44,13 @@ class DirectorySource:
         ]
 
     def read(self, path: str) -> Iterator[bytes]:
-        """The bytes of one file."""
         with contain(self._root, path).open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
 
 def object_source(uri: str) -> Source:
-    """The directory that an object-store URI names.
-
-    Raises:
-        MissingPackage: `tiltyard[s3]` is not installed.
-    """
+    """The directory that an object-store URI names. Raises: MissingPackage: `tiltyard[s3]` is not installed."""
     from tiltyard.storage.object_client import ObjectSource
 
     return ObjectSource(uri)

@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from tiltyard.telemetry.line_formatter import LineFormatter, line_of
-from tiltyard.telemetry.log_style import LogStyle
+from tiltyard.telemetry.log_lines import LineFormatter, LogStyle, line_of
 
 # Lines beyond these are dropped rather than kept in memory.
 _MAX_WAITING = 10_000

@@ -10,8 +10,8 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram
 
+from tiltyard.telemetry.log_lines import REQUEST_ID_HEADER, valid_request_id
 from tiltyard.telemetry.metrics import Metric, MetricSet
-from tiltyard.telemetry.request_id import REQUEST_ID_HEADER, valid_request_id
 from tiltyard_registry.logs import log_access
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)

@@ -53,8 +53,7 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
         int, setting("How many first requests a new version is judged by; 0 judges none.", ge=0)
     ] = 100
     trial_max_error_rate: Annotated[
-        float,
-        setting("The share of them that may fail before the version gives way to the one before it.", ge=0, le=1),
+        float, setting("The share of them that may fail before the version gives way to the one before it.", ge=0, le=1)
     ] = 0.5
     # No trial lasts longer.
     trial_s: Annotated[float, Meta(gt=0)] = 600.0
@@ -75,8 +74,7 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
         ),
     ] = None
     accept_unverified: Annotated[
-        bool,
-        setting("Load external versions too, whose files cannot be verified.", flags="--accept-unverified"),
+        bool, setting("Load external versions too, whose files cannot be verified.", flags="--accept-unverified")
     ] = False
     coerce: Annotated[
         Literal["strict", "lenient"],
@@ -137,11 +135,7 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
     ] = _BOUNDS.table_bytes
     max_answer_bytes: Annotated[int, _most("bytes that one answer may have")] = _BOUNDS.answer_bytes
     max_nesting: Annotated[
-        int,
-        setting(
-            "Most levels of lists and objects within one another in a JSON body; more is answered 400.",
-            ge=1,
-        ),
+        int, setting("Most levels of lists and objects within one another in a JSON body; more is answered 400.", ge=1)
     ] = _BOUNDS.nesting
     request_timeout_s: Annotated[float, setting("Seconds until a request without an answer is told so.", gt=0)] = 60.0
 
@@ -205,11 +199,7 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
         ),
     ] = True
     access_log: Annotated[
-        bool,
-        setting(
-            "One JSON line per scoring request on standard error.",
-            env="SERVING_ACCESS_LOG",
-        ),
+        bool, setting("One JSON line per scoring request on standard error.", env="SERVING_ACCESS_LOG")
     ] = False
 
     # A folder that all workers of a service share, when there are several.

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.pyfunc.specs import to_input
 from tests.serving.saved_models import column, signature, tensor
 from tiltyard.errors import SchemaEnforcementFailed
 from tiltyard.pyfunc.enforcement.enforce import enforce
@@ -41,7 +42,7 @@ def test_columns_of_a_bare_array_are_found_by_their_text(form: str) -> None:
     body, content_type = BODIES[form]
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     item = payload.Decoder(NUMBERED)(data, content_type)
-    frame = payload.to_input([item], NUMBERED)
+    frame = to_input([item])
     assert frame.to_dict(orient="list") == {0: [1.5], 1: [2]}
 
 
@@ -75,4 +76,4 @@ def test_names_from_spreadsheets_are_served(name: str) -> None:
     decoder = payload.Decoder(columns)
     for body in ({"dataframe_records": [{name: 1.5}]}, {"dataframe_split": {"columns": [name], "data": [[1.5]]}}):
         item = decoder(json.dumps(body).encode(), "application/json")
-        assert payload.to_input([item], columns)[name].tolist() == [1.5]
+        assert to_input([item])[name].tolist() == [1.5]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pyfunc import peer
+from tests.pyfunc.specs import to_input
 from tests.serving.saved_models import column, signature, tensor
 from tiltyard import pyfunc
 from tiltyard.errors import BadRequest
@@ -95,7 +96,7 @@ def test_a_missing_number_is_missing() -> None:
     columns = signature([column("a", "double"), column("s", "string", required=False)])
     body = b'{"dataframe_split":{"columns":["a","s"],"data":[[NaN,"NaN"],[-Infinity,NaN]]}}'
     [item] = [decoder.decode(body, "application/json", columns)]
-    frame = decoder.to_input([item], columns)
+    frame = to_input([item])
     assert np.isnan(frame["a"][0])
     assert frame["a"][1] == -np.inf
     assert frame["s"][0] == "NaN"

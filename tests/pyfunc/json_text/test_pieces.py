@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.pyfunc.json_text.test_bodies import VALUES
 from tests.pyfunc.payload.test_typed import MIXED, ROW
+from tests.pyfunc.specs import to_input
 from tiltyard.pyfunc.data_types import DataType
 from tiltyard.pyfunc.format.signature import Signature
 from tiltyard.pyfunc.json_text import bodies, nesting, pieces
@@ -112,7 +113,7 @@ def test_rows_read_in_pieces_are_the_same(kind: DataType, form: str) -> None:
     read = payload.Decoder(Signature(schema))(text, JSON)
     general = payload.decode(text, JSON, Signature(schema))
     assert (read.rows, read.merge_key) == (50, general.merge_key)
-    assert payload.to_input([read], None).equals(payload.to_input([general], None))
+    assert to_input([read]).equals(to_input([general]))
 
 
 @pytest.mark.parametrize(

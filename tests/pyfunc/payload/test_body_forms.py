@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.pyfunc import peer
+from tests.pyfunc.specs import to_input
 from tiltyard.errors import (
     BadRequest,
     InvalidParameterValue,
@@ -39,7 +40,7 @@ def decode(fields: Any, schema: Schema | None, **options: Any) -> Any:
     """The model input of a JSON body."""
     signature = None if schema is None else Signature(schema)
     one = decoder.decode(json.dumps(fields).encode(), "application/json", signature, **options)
-    made = decoder.to_input([one], signature)
+    made = to_input([one])
     if hasattr(made, "__len__") and not isinstance(made, dict | str):
         assert one.rows == len(made)
     return made
@@ -250,7 +251,7 @@ CSV_SCHEMA = Schema((ColSpec(DataType.integer, "i"), ColSpec(DataType.boolean, "
 def csv(text: str, schema: Schema | None = CSV_SCHEMA, coerce: Any = "strict") -> Any:
     """The model input of a CSV body."""
     signature = None if schema is None else Signature(schema)
-    return decoder.to_input([decoder.decode(text.encode(), "text/csv", signature, coerce=coerce)], signature)
+    return to_input([decoder.decode(text.encode(), "text/csv", signature, coerce=coerce)])
 
 
 def test_csv_is_read_by_the_signature() -> None:
@@ -349,7 +350,7 @@ def test_a_type_hint_signature_takes_plain_lists() -> None:
     """Only `inputs` is read, and reaches the model as it came."""
     signature = Signature(Schema((ColSpec(DataType.string),)), from_type_hint=True)
     one = decoder.decode(b'{"inputs": ["x", {"k": 1}]}', "application/json", signature)
-    assert decoder.to_input([one], signature) == ["x", {"k": 1}]
+    assert to_input([one]) == ["x", {"k": 1}]
     with pytest.raises(InvalidParameterValue, match="must be a dictionary with 'inputs' key"):
         decoder.decode(b'{"dataframe_records": []}', "application/json", signature)
 

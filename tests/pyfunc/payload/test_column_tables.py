@@ -13,7 +13,7 @@ from tiltyard.errors import TiltyardError
 from tiltyard.pyfunc.enforcement import tensors
 from tiltyard.pyfunc.enforcement.tensors import reshape_column
 from tiltyard.pyfunc.payload import dataframe_json, tf_serving
-from tiltyard.pyfunc.payload.casts.refusal import Coerce
+from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.data import Payload
 from tiltyard.pyfunc.payload.dataframe_json import table, table_of_columns
 from tiltyard.pyfunc.schema import Schema, TensorSpec

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.pyfunc.specs import to_input
 from tests.serving.saved_models import column, signature, tensor
 from tiltyard.errors import BadRequest, TiltyardError
 from tiltyard.pyfunc.data_types import Array, DataType, Map, Object, Property, Type
@@ -94,7 +95,7 @@ def test_what_a_row_lacks_is_no_text() -> None:
     rows = b'[{"q":"a","t":"x"},{"q":"b"}]'
     for form in (b"inputs", b"dataframe_records"):
         item = decoder.decode(b'{"%s":%s}' % (form, rows), "application/json", columns)
-        frame = decoder.to_input([item], columns)
+        frame = to_input([item])
         assert frame["t"][0] == "x"
         assert frame["t"].isna().tolist() == [False, True]
 
@@ -106,9 +107,7 @@ def test_a_null_is_no_integer(coerce: Any) -> None:
     body = b'{"dataframe_records":[{"a":1,"n":null}]}'
     with pytest.raises(TiltyardError, match="'n'"):
         decoder.decode(body, "application/json", columns, coerce=coerce)
-    assert list(decoder.to_input([decoder.decode(b'{"inputs":[{"a":1}]}', "application/json", columns)], columns)) == [
-        "a"
-    ]
+    assert list(to_input([decoder.decode(b'{"inputs":[{"a":1}]}', "application/json", columns)])) == ["a"]
 
 
 def test_lists_stay_lists_and_absent_objects_are_none() -> None:
@@ -121,6 +120,6 @@ def test_lists_stay_lists_and_absent_objects_are_none() -> None:
         ]
     )
     body = b'{"inputs":[{"v":[1.5,2],"o":{"x":1}},{"v":[0.5,1]}]}'
-    frame = decoder.to_input([decoder.decode(body, "application/json", columns)], columns)
+    frame = to_input([decoder.decode(body, "application/json", columns)])
     assert frame["v"].tolist() == [[1.5, 2.0], [0.5, 1.0]]
     assert frame["o"].tolist() == [{"x": 1}, None]

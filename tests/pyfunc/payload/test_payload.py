@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pyfunc import peer
+from tests.pyfunc.specs import to_input
 from tiltyard.errors import TiltyardError
 from tiltyard.pyfunc import Signature
 from tiltyard.pyfunc.data_types import DataType
@@ -52,7 +53,7 @@ def decoded(fields: dict[str, Any], schema: Schema, coerce: Any = "strict") -> A
         one = decoder.decode(json.dumps(fields).encode(), "application/json", signature, coerce=coerce)
     except TiltyardError:
         return peer.REFUSED
-    return decoder.to_input([one], signature)
+    return to_input([one])
 
 
 @settings(max_examples=300)
@@ -182,7 +183,7 @@ def test_any_bytes_are_a_payload_or_a_refusal(body: bytes, content_type: str | N
     except TiltyardError as error:
         assert len(error.message) < 5000
         return
-    decoder.to_input([one], signature)
+    to_input([one])
 
 
 def test_merged_payloads_are_one_input_in_order() -> None:
@@ -196,7 +197,7 @@ def test_merged_payloads_are_one_input_in_order() -> None:
         decoder.decode(text, "application/json", signature) for text in (body([1, "x"]), body([2.5, None], [3, "z"]))
     ]
     assert parts[0].merge_key == parts[1].merge_key is not None
-    merged = decoder.to_input(parts, signature)
+    merged = to_input(parts)
     assert merged.to_dict("list") == {"a": [1.0, 2.5, 3.0], "s": ["x", None, "z"]}
 
 
@@ -210,7 +211,7 @@ def test_a_wide_row_is_read_in_milliseconds() -> None:
     body = json.dumps({"dataframe_split": {"columns": names, "data": [[0.5] * 600]}}).encode()
 
     def read() -> pd.DataFrame:
-        frame: pd.DataFrame = decoder.to_input([decoder.decode(body, "application/json", signature)], signature)
+        frame: pd.DataFrame = to_input([decoder.decode(body, "application/json", signature)])
         return frame
 
     assert np.array_equal(read().to_numpy(), np.full((1, 600), 0.5))

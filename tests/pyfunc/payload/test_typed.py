@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 
 from tests.pyfunc.payload.test_generated_forms import COLUMN_SCHEMAS, bodies
+from tests.pyfunc.specs import to_input
 from tiltyard.errors import BadRequest
 from tiltyard.pyfunc import Signature
 from tiltyard.pyfunc.data_types import DataType
 from tiltyard.pyfunc.payload import decoder as payload
-from tiltyard.pyfunc.payload.casts.refusal import Coerce
+from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.data import Payload
 from tiltyard.pyfunc.payload.typed_json import typed_decoder
 from tiltyard.pyfunc.schema import ColSpec, Schema
@@ -62,7 +63,7 @@ def test_what_is_read_in_one_parse_is_what_the_general_route_reads(case: tuple[S
 
 def frame(read: Payload) -> Any:
     """What the model would get."""
-    return payload.to_input([read], None)
+    return to_input([read])
 
 
 KINDS = [DataType.double, DataType.string, DataType.long, DataType.boolean]

@@ -207,4 +207,4 @@ def test_a_position_comes_back_from_its_token(position: Any) -> None:
 def test_an_empty_page_has_no_next(databases: SearchedDatabases) -> None:
     """A page of nothing, or of no size, ends the listing."""
     assert databases.page("sqlite", RUNS, max_results=5, filter="run_id = 'none'") == ([], None)
-    assert databases.page("sqlite", RUNS, max_results=0) == ([], None)
+    assert databases.page("sqlite", RUNS, at_most=0) == ([], None)

@@ -82,7 +82,9 @@ class Doubler:
 
 
 def submit(batcher: Batcher[Any, Any], item: Sequence[int], key: object = "same") -> "asyncio.Future[tuple[int, ...]]":
-    return batcher.submit(item, rows=len(item), merge_key=key)
+    future: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
+    batcher.submit(future, item, rows=len(item), merge_key=key)
+    return future
 
 
 async def outcome(future: "asyncio.Future[Any]") -> Any:
@@ -230,7 +232,7 @@ async def test_a_waiter_that_raises_costs_nobody_else_an_answer() -> None:
             raise RuntimeError("the connection is odd")
 
     batcher = Batcher("doubler", Doubler().steps(), LIMITS, merging=True)
-    batcher.submit_for(Waiter(), [1], rows=1, merge_key="same")
+    batcher.submit(Waiter(), [1], rows=1, merge_key="same")
     assert await submit(batcher, [2]) == (4,)
     assert batcher.queue.requests == 0
     batcher.close()

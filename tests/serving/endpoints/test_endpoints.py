@@ -24,7 +24,7 @@ from tiltyard.client import Client
 from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists
 from tiltyard.models.logged import upload_model
 from tiltyard_serving.endpoints.config import read_file, read_request
-from tiltyard_serving.endpoints.shadow import IN_FLIGHT
+from tiltyard_serving.endpoints.shadow import IN_FLIGHT, Shadow
 from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.settings import ServingSettings
 
@@ -77,6 +77,12 @@ def registry(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator
     service.terminate()
 
 
+async def compared(shadow: Shadow, copies: int) -> None:
+    """Returns once so many copies have come to an end."""
+    counts = shadow.counts
+    await until(lambda: counts.agreed + counts.disagreed + counts.failed + counts.dropped == copies)
+
+
 def _fails_but_for_setosa(frame: Any) -> Any:
     if frame.iloc[0, 0] > 6:
         raise ValueError("the model's secret")
@@ -121,7 +127,7 @@ async def test_traffic_is_shared_by_percentage(folder: Path, tmp_path: Path, req
         shadow = app.app.state.endpoints.named("tumor").shadow
         await until(lambda: shadow.served.ready)
         counts = Counter(await many(app, requests))
-        await shadow.idle()
+        await compared(shadow, requests)
         assert counts[1] + counts[2] == requests
         # Five standard deviations.
         assert abs(counts[2] - requests / 10) < 5 * (requests * 0.1 * 0.9) ** 0.5
@@ -230,7 +236,7 @@ async def test_a_shadow_is_compared_and_never_returned(folder: Path, tmp_path: P
             endpoints = app.app.state.endpoints
             await until(lambda endpoints=endpoints: endpoints.named("tumor").shadow.served.ready)
             assert set(await many(app, 300)) == {1}
-            await endpoints.named("tumor").shadow.idle()
+            await compared(endpoints.named("tumor").shadow, 300)
             state = (await app.request("GET", f"{API}/tumor")).json["shadow"]
             assert state[outcome] + state["dropped"] == 300
             assert state[outcome] > 0
@@ -254,7 +260,7 @@ async def test_a_shadow_hears_the_open_inference_protocol_too(folder: Path, tmp_
             await until(lambda shadowed=shadowed: shadowed.served.ready)
             for _ in range(5):
                 assert (await app.request("POST", "/v2/models/tumor/infer", body)).status == 200
-            await shadowed.idle()
+            await compared(shadowed, 5)
             assert getattr(shadowed.counts, outcome) == 5
 
 

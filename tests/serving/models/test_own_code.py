@@ -56,7 +56,7 @@ async def test_a_promotion_and_its_rollback_run_their_own_files(tmp_path: Path) 
         served.want(target)
         await until(lambda target=target: served.current == target)
         with served.slot.lease() as model:
-            answer = await model.submit(model.decode(json.dumps(BODY).encode(), "application/json"))
+            answer = await model.answer(model.decode(json.dumps(BODY).encode(), "application/json"))
         assert json.loads(answer)["predictions"] == [[version, version]]
     supply.end(served)
     supply.close()

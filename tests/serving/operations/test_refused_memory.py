@@ -11,8 +11,7 @@ import pytest
 
 from tests.serving import saved_models
 from tests.serving.in_process import running
-from tiltyard.telemetry.line_formatter import LineFormatter
-from tiltyard.telemetry.log_style import LogStyle
+from tiltyard.telemetry.log_lines import LineFormatter, LogStyle
 from tiltyard_serving.scoring.replies import error_reply
 
 # Large enough to be read in a thread.

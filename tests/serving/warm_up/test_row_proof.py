@@ -13,7 +13,7 @@ from tests.serving.in_process import running
 from tests.serving.saved_models import column, signature, tensor
 from tiltyard import pyfunc
 from tiltyard.pyfunc import MLModel, PyFunc
-from tiltyard.pyfunc.estimators.row_wise import is_row_wise
+from tiltyard.pyfunc.estimators import is_row_wise
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.payload import decoder, output
 from tiltyard_serving.batching.batch import Limits
@@ -49,7 +49,8 @@ async def answers(loaded: PyFunc, layout: Layout | None, rows: Sequence[Sequence
     futures = []
     for one in rows:
         item = request(one, loaded)
-        futures.append(batcher.submit(item, rows=item.rows, merge_key=item.merge_key))
+        futures.append(asyncio.get_running_loop().create_future())
+        batcher.submit(futures[-1], item, rows=item.rows, merge_key=item.merge_key)
     try:
         return list(await asyncio.gather(*futures))
     finally:

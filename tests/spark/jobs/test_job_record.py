@@ -100,7 +100,7 @@ def test_a_registry_that_is_away_fails_no_job(
     assert "could not be told that the batch job is SUCCEEDED" in caplog.text
     # Back again, it takes a whole record from one message: a job's end needs no start before it.
     service.start()
-    with tiltyard.Client(service.url), JobRecord.of(job.function, input="s3a://KEY:SECRET@lake/in") as record:
+    with tiltyard.Client(service.url), JobRecord(job.function.reference, input="s3a://KEY:SECRET@lake/in") as record:
         record.row_count = 7
     [told] = jobs_of(service.url)
     assert (told.status, told.row_count, told.input) == ("SUCCEEDED", 7, "s3a://lake/in")

@@ -13,7 +13,7 @@ from tests.spark.conftest import NUMBERS
 from tiltyard.cli.score import score
 from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists
 from tiltyard.spark.jobs.failures import last_words
-from tiltyard.spark.jobs.path_job import prepare_job, score_path
+from tiltyard.spark.jobs.path_job import prepare_job
 from tiltyard.spark.jobs.staged_output import StagedOutput
 from tiltyard.spark.jobs.summary import spread
 
@@ -25,6 +25,10 @@ def source(flowers: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> s
     path = tmp_path_factory.mktemp("source") / "in.parquet"
     flowers.assign(day=np.where(np.arange(len(flowers)) % 2, "mon", "tue")).to_parquet(path)
     return str(path)
+
+
+def score_path(*places: Any, **options: Any) -> Any:
+    return prepare_job(*places, **options).run()
 
 
 def left_beside(target: Path) -> list[str]:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -18,12 +19,34 @@ from tiltyard.cli import options
 from tiltyard.cli.demo.callers import Callers, post
 from tiltyard.cli.demo.patients import Patients, load_patients, write_patients
 from tiltyard.cli.demo.services import free_port, service, tiltyard_command, wait_until_healthy
-from tiltyard.cli.demo.story import Story
 from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
 
 MODEL = "main.clinic.tumor"
 CHAMPION_URI = f"models:/{MODEL}@champion"
 NIGHTLY_ROWS = 1_000_000
+
+
+@dataclass
+class Story:
+    """What happened, printed as it happens and as a table at the end."""
+
+    started: float = field(default_factory=time.perf_counter)
+    lines: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def note(self, step: str, text: str) -> None:
+        """Keeps a line for the table."""
+        self.lines.append((time.perf_counter() - self.started, step, text))
+
+    def tell(self, step: str, text: str) -> None:
+        """Prints a line and keeps it."""
+        self.note(step, text)
+        click.echo(f"  {step:<10} {text}")
+
+    def print_table(self) -> None:
+        """Everything again, with the seconds at which it happened."""
+        click.echo("\n  seconds  step       what happened")
+        for seconds, step, text in self.lines:
+            click.echo(f"  {seconds:7.1f}  {step:<10} {text}")
 
 
 @click.command()

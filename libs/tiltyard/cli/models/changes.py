@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tiltyard.cli.options import option
+from tiltyard.cli.options import key_values, option
 from tiltyard.cli.printing import Show, asking
 from tiltyard.uri import STAGES
 
@@ -48,7 +48,7 @@ def tag_model(
     client: "Client", show: Show, name: str, version: str | None, tags: tuple[str, ...], keys: tuple[str, ...]
 ) -> None:
     """Set and remove tags of the model NAME, or of its VERSION."""
-    wanted = parse_tags(tags, "--set")
+    wanted = key_values(tags, "--set")
     if not wanted and not keys:
         raise click.UsageError("Give at least one --set KEY=VALUE or --delete KEY.")
     for key, value in wanted.items():
@@ -96,15 +96,3 @@ def copy_version(client: "Client", show: Show, uri: str, name: str) -> None:
         f"Version {version.version} of '{version.name}' is a copy of {uri}.",
         {"name": version.name, "version": int(version.version), "source": uri},
     )
-
-
-def parse_tags(texts: tuple[str, ...], parameter: str) -> dict[str, str]:
-    """The tags that `KEY=VALUE` texts spell.
-
-    Raises:
-        click.BadParameter: one is spelled otherwise.
-    """
-    for text in texts:
-        if not text.partition("=")[0] or "=" not in text:
-            raise click.BadParameter(f"'{text}' is not KEY=VALUE.", param_hint=parameter)
-    return dict(text.split("=", 1) for text in texts)

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tiltyard.cli.models.changes import copy_version, delete_model, parse_tags, rename_model, stage_version, tag_model
+from tiltyard.cli.models.changes import copy_version, delete_model, rename_model, stage_version, tag_model
 from tiltyard.cli.models.diff import diff_versions
-from tiltyard.cli.options import option
+from tiltyard.cli.options import key_values, option
 from tiltyard.cli.printing import Show, asking, max_results, pages, time_of
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def register_model(
     """
     from tiltyard.models import register_model as register
 
-    version: ModelVersion = register(uri, name, tags=parse_tags(tags, "--tag"), description=description, client=client)
+    version: ModelVersion = register(uri, name, tags=key_values(tags, "--tag"), description=description, client=client)
     if alias is not None:
         client.set_alias(name, alias, version.version)
     said = f"Registered version {version.version} of '{version.name}'."

@@ -1,132 +1,30 @@
 """Every call of the registry's API as a function from plain values to a `Call`: no I/O, no state.
 
-A function's name is the method's name on both clients.
+A function's name is the method's name on both clients. Here is what the calls are built from.
 """
 
-from tiltyard.client.calls.artifacts import artifact_path, delete_artifacts, list_artifacts, server_info
-from tiltyard.client.calls.batch_jobs import list_batch_jobs, record_batch_job
-from tiltyard.client.calls.logged_models import (
-    create_logged_model,
-    delete_logged_model,
-    finalize_logged_model,
-    get_logged_model,
-    search_logged_models,
-    set_logged_model_tags,
-)
-from tiltyard.client.calls.model_versions import (
-    create_model_version,
-    delete_model_version,
-    delete_model_version_tag,
-    get_model_version,
-    get_model_version_download_uri,
-    search_model_versions,
-    set_model_version_tag,
-    transition_model_version_stage,
-    update_model_version,
-)
-from tiltyard.client.calls.registered_models import (
-    create_registered_model,
-    delete_registered_model,
-    delete_registered_model_tag,
-    get_latest_versions,
-    get_model_version_by_alias,
-    get_registered_model,
-    rename_registered_model,
-    search_registered_models,
-    set_registered_model_tag,
-    update_registered_model,
-)
-from tiltyard.client.calls.registry import (
-    Resolution,
-    alias_history,
-    apply_changes,
-    delete_alias,
-    events,
-    get_alias,
-    get_aliases,
-    manifest,
-    resolve,
-    rollback_alias,
-    set_alias,
-)
-from tiltyard.client.calls.runs import (
-    create_experiment,
-    create_run,
-    delete_experiment,
-    delete_run,
-    delete_runs,
-    get_experiment,
-    get_experiment_by_name,
-    get_run,
-    log_batch,
-    log_outputs,
-    rename_experiment,
-    restore_experiment,
-    restore_run,
-    restore_runs,
-    search_experiments,
-    search_runs,
-    update_run,
-)
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
 
-__all__ = [
-    "Resolution",
-    "alias_history",
-    "apply_changes",
-    "artifact_path",
-    "create_experiment",
-    "create_logged_model",
-    "create_model_version",
-    "create_registered_model",
-    "create_run",
-    "delete_alias",
-    "delete_artifacts",
-    "delete_experiment",
-    "delete_logged_model",
-    "delete_model_version",
-    "delete_model_version_tag",
-    "delete_registered_model",
-    "delete_registered_model_tag",
-    "delete_run",
-    "delete_runs",
-    "events",
-    "finalize_logged_model",
-    "get_alias",
-    "get_aliases",
-    "get_experiment",
-    "get_experiment_by_name",
-    "get_latest_versions",
-    "get_logged_model",
-    "get_model_version",
-    "get_model_version_by_alias",
-    "get_model_version_download_uri",
-    "get_registered_model",
-    "get_run",
-    "list_artifacts",
-    "list_batch_jobs",
-    "log_batch",
-    "log_outputs",
-    "manifest",
-    "record_batch_job",
-    "rename_experiment",
-    "rename_registered_model",
-    "resolve",
-    "restore_experiment",
-    "restore_run",
-    "restore_runs",
-    "rollback_alias",
-    "search_experiments",
-    "search_logged_models",
-    "search_model_versions",
-    "search_registered_models",
-    "search_runs",
-    "server_info",
-    "set_alias",
-    "set_logged_model_tags",
-    "set_model_version_tag",
-    "set_registered_model_tag",
-    "transition_model_version_stage",
-    "update_model_version",
-    "update_registered_model",
-    "update_run",
-]
+from tiltyard.wire.tags import Tag
+
+MLFLOW = "/api/2.0/mlflow"
+OWN = "/api/tiltyard/v1"
+
+Tags = Mapping[str, str]
+
+
+def tag_list(tags: Tags | None) -> list[Tag]:
+    """Tags, or params, as they travel."""
+    return [Tag(key, str(value)) for key, value in (tags or {}).items()]
+
+
+def given(**query: Any) -> dict[str, Any]:
+    """The parameters that have a value."""
+    return {key: value for key, value in query.items() if value not in (None, [], ())}
+
+
+def quoted(text: str) -> str:
+    """`text` as one segment of a path."""
+    return quote(text, safe="")

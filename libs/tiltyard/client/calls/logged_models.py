@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tiltyard.client.call import Call, nothing, reply
-from tiltyard.client.calls.parts import MLFLOW, Tags, quoted, tag_list
+from tiltyard.client.calls import MLFLOW, Tags, quoted, tag_list
 from tiltyard.wire.mlflow.logged_models import (
     CreateLoggedModel,
     DeleteLoggedModel,
@@ -14,6 +14,8 @@ from tiltyard.wire.mlflow.logged_models import (
     SearchLoggedModels,
     SetLoggedModelTags,
 )
+
+_MODEL = reply(LoggedModelReply, "model")
 
 
 def create_logged_model(
@@ -27,20 +29,18 @@ def create_logged_model(
 ) -> Call[LoggedModel]:
     """A new logged model, PENDING until it is finalized."""
     request = CreateLoggedModel(experiment_id, name, model_type, source_run_id, tag_list(params), tag_list(tags))
-    read = reply(LoggedModelReply, "model")
-    return Call("POST", f"{MLFLOW}/logged-models", read, request, creates=True)
+    return Call("POST", f"{MLFLOW}/logged-models", _MODEL, request, creates=True)
 
 
 def get_logged_model(model_id: str) -> Call[LoggedModel]:
     """One logged model."""
-    return Call("GET", f"{MLFLOW}/logged-models/{quoted(model_id)}", reply(LoggedModelReply, "model"))
+    return Call("GET", f"{MLFLOW}/logged-models/{quoted(model_id)}", _MODEL)
 
 
 def finalize_logged_model(model_id: str, status: str = "READY") -> Call[LoggedModel]:
     """Says that a logged model is complete (`READY`), or will never be (`UPLOAD_FAILED`)."""
     request = FinalizeLoggedModel(model_id, f"LOGGED_MODEL_{status}")
-    read = reply(LoggedModelReply, "model")
-    return Call("PATCH", f"{MLFLOW}/logged-models/{quoted(model_id)}", read, request)
+    return Call("PATCH", f"{MLFLOW}/logged-models/{quoted(model_id)}", _MODEL, request)
 
 
 def delete_logged_model(model_id: str) -> Call[None]:

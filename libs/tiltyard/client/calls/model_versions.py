@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tiltyard.client.call import Call, nothing, reply
-from tiltyard.client.calls.parts import MLFLOW, OWN, Tags, given, quoted, tag_list
+from tiltyard.client.calls import MLFLOW, OWN, Tags, given, quoted, tag_list
 from tiltyard.wire.mlflow.model_versions import (
     CreateModelVersion,
     DeleteModelVersion,
@@ -16,6 +16,8 @@ from tiltyard.wire.mlflow.model_versions import (
     TransitionModelVersionStage,
     UpdateModelVersion,
 )
+
+_VERSION = reply(ModelVersionReply, "model_version")
 
 
 def create_model_version(
@@ -30,15 +32,13 @@ def create_model_version(
 ) -> Call[ModelVersion]:
     """Registers what lies at `source` as the next version of `name`."""
     request = CreateModelVersion(name, source, run_id, tag_list(tags), run_link, description, model_id)
-    read = reply(ModelVersionReply, "model_version")
-    return Call("POST", f"{MLFLOW}/model-versions/create", read, request, creates=True)
+    return Call("POST", f"{MLFLOW}/model-versions/create", _VERSION, request, creates=True)
 
 
 def get_model_version(name: str, version: int | str) -> Call[ModelVersion]:
     """One version of a model."""
-    read = reply(ModelVersionReply, "model_version")
     query = {"name": name, "version": str(version)}
-    return Call("GET", f"{MLFLOW}/model-versions/get", read, query=query)
+    return Call("GET", f"{MLFLOW}/model-versions/get", _VERSION, query=query)
 
 
 def get_model_version_download_uri(name: str, version: int | str) -> Call[str]:
@@ -63,8 +63,7 @@ def search_model_versions(
 def update_model_version(name: str, version: int | str, description: str) -> Call[ModelVersion]:
     """Sets the description of a version."""
     request = UpdateModelVersion(name, str(version), description)
-    read = reply(ModelVersionReply, "model_version")
-    return Call("PATCH", f"{MLFLOW}/model-versions/update", read, request)
+    return Call("PATCH", f"{MLFLOW}/model-versions/update", _VERSION, request)
 
 
 def transition_model_version_stage(
@@ -72,8 +71,7 @@ def transition_model_version_stage(
 ) -> Call[ModelVersion]:
     """Moves a version to a stage."""
     request = TransitionModelVersionStage(name, str(version), stage, archive_existing_versions)
-    read = reply(ModelVersionReply, "model_version")
-    return Call("POST", f"{MLFLOW}/model-versions/transition-stage", read, request)
+    return Call("POST", f"{MLFLOW}/model-versions/transition-stage", _VERSION, request)
 
 
 def delete_model_version(name: str, version: int | str, *, force: bool = False) -> Call[None]:

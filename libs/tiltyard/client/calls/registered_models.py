@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tiltyard.client.call import Call, nothing, reply
-from tiltyard.client.calls.parts import MLFLOW, OWN, Tags, given, quoted, tag_list
+from tiltyard.client.calls import MLFLOW, OWN, Tags, given, quoted, tag_list
 from tiltyard.wire.mlflow.model_versions import ModelVersion, ModelVersionReply
 from tiltyard.wire.mlflow.registered_models import (
     CreateRegisteredModel,
@@ -19,6 +19,8 @@ from tiltyard.wire.mlflow.registered_models import (
     UpdateRegisteredModel,
 )
 
+_MODEL = reply(RegisteredModelReply, "registered_model")
+
 
 def create_registered_model(
     name: str, *, tags: Tags | None = None, description: str | None = None
@@ -29,14 +31,12 @@ def create_registered_model(
         ResourceAlreadyExists: the name is taken.
     """
     request = CreateRegisteredModel(name, tag_list(tags), description)
-    read = reply(RegisteredModelReply, "registered_model")
-    return Call("POST", f"{MLFLOW}/registered-models/create", read, request, creates=True)
+    return Call("POST", f"{MLFLOW}/registered-models/create", _MODEL, request, creates=True)
 
 
 def get_registered_model(name: str) -> Call[RegisteredModel]:
     """The registered model `name`."""
-    read = reply(RegisteredModelReply, "registered_model")
-    return Call("GET", f"{MLFLOW}/registered-models/get", read, query={"name": name})
+    return Call("GET", f"{MLFLOW}/registered-models/get", _MODEL, query={"name": name})
 
 
 def search_registered_models(
@@ -54,15 +54,13 @@ def search_registered_models(
 def update_registered_model(name: str, description: str) -> Call[RegisteredModel]:
     """Sets the description of a registered model."""
     request = UpdateRegisteredModel(name, description)
-    read = reply(RegisteredModelReply, "registered_model")
-    return Call("PATCH", f"{MLFLOW}/registered-models/update", read, request)
+    return Call("PATCH", f"{MLFLOW}/registered-models/update", _MODEL, request)
 
 
 def rename_registered_model(name: str, new_name: str) -> Call[RegisteredModel]:
     """Gives a registered model another name; versions, tags and aliases go with it."""
     request = RenameRegisteredModel(name, new_name)
-    read = reply(RegisteredModelReply, "registered_model")
-    return Call("POST", f"{MLFLOW}/registered-models/rename", read, request, creates=True)
+    return Call("POST", f"{MLFLOW}/registered-models/rename", _MODEL, request, creates=True)
 
 
 def delete_registered_model(name: str, *, force: bool = False) -> Call[None]:

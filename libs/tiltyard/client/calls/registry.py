@@ -1,4 +1,4 @@
-"""Our own additions: aliases with their memory, manifests, events, and what a URI names."""
+"""Our own additions: aliases with their memory, manifests, batch jobs, events, and what a URI names."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from tiltyard.client.call import Answer, Call, decode, nothing, reply
-from tiltyard.client.calls.parts import OWN, given, quoted
+from tiltyard.client.calls import OWN, given, quoted
 from tiltyard.errors import InternalError
 from tiltyard.wire.v1.aliases import AliasesReply, AliasHistoryPage, AliasState, Change, Changes, SetAlias
+from tiltyard.wire.v1.batch_jobs import BatchJob, BatchJobsPage, RecordBatchJob
 from tiltyard.wire.v1.events import EventsPage
 from tiltyard.wire.v1.manifests import Manifest
 from tiltyard.wire.v1.resolution import Resolved, ResolveReply, Unresolved
@@ -16,6 +17,10 @@ from tiltyard.wire.v1.resolution import Resolved, ResolveReply, Unresolved
 
 def _model(name: str) -> str:
     return f"{OWN}/models/{quoted(name)}"
+
+
+def _version(name: str, version: int | str) -> str:
+    return f"{_model(name)}/versions/{quoted(str(version))}"
 
 
 def _expecting(version: int | str | None) -> dict[str, str]:
@@ -88,7 +93,24 @@ def apply_changes(changes: Sequence[Change]) -> Call[None]:
 
 def manifest(name: str, version: int | str) -> Call[Manifest]:
     """The files of a version with their hashes, and where they are read."""
-    return Call("GET", f"{_model(name)}/versions/{quoted(str(version))}/manifest", reply(Manifest))
+    return Call("GET", f"{_version(name, version)}/manifest", reply(Manifest))
+
+
+def record_batch_job(name: str, version: int | str, job_id: str, record: RecordBatchJob) -> Call[BatchJob]:
+    """Records that a job scores with a version, or how it ended; repeating it is safe.
+
+    Raises:
+        ResourceConflict: the job ended otherwise before.
+    """
+    return Call("PUT", f"{_version(name, version)}/batch-jobs/{quoted(job_id)}", reply(BatchJob), record)
+
+
+def list_batch_jobs(
+    name: str, version: int | str, *, max_results: int | None = None, page_token: str | None = None
+) -> Call[BatchJobsPage]:
+    """One page of the jobs that scored with a version, newest first."""
+    query = given(max_results=max_results, page_token=page_token)
+    return Call("GET", f"{_version(name, version)}/batch-jobs", reply(BatchJobsPage), query=query)
 
 
 def events(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tiltyard.client.call import Call, nothing, reply
-from tiltyard.client.calls.parts import MLFLOW, Tags, given, tag_list
+from tiltyard.client.calls import MLFLOW, Tags, given, tag_list
 from tiltyard.wire.mlflow.bulk_runs import DeleteRuns, RestoreRuns, RunsDeleted, RunsRestored
 from tiltyard.wire.mlflow.experiments import (
     CreateExperiment,

@@ -6,13 +6,11 @@ numbers. Rows that it cannot vouch for, those with nulls and infinities, still g
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-Matrix: TypeAlias = np.ndarray[Any, Any]
-Answer: TypeAlias = Callable[[Matrix], Any]
+from tiltyard.pyfunc.acceleration.compiled_trees import Answer, Matrix
 
 _PROBE_ROWS = 1000
 _CLASSIFIERS = ("LinearClassifierMixin", "_RidgeClassifierMixin")

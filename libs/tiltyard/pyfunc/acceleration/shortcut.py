@@ -14,7 +14,7 @@ import numpy as np
 from tiltyard.pyfunc.acceleration.boosted_trees import answer_of, compile_boosted, is_boosted
 from tiltyard.pyfunc.acceleration.compiled_trees import CompiledTrees, NotCompiled, compile_trees, is_ensemble, same
 from tiltyard.pyfunc.acceleration.linear import identical, linear_answer
-from tiltyard.pyfunc.estimators.text_input import reads_texts
+from tiltyard.pyfunc.estimators import TooManyParts, parts_of, reads_texts
 from tiltyard.pyfunc.payload.data import Payload
 from tiltyard.pyfunc.schema import Schema
 
@@ -22,7 +22,6 @@ NAMES = "feature_names_in_"
 METHODS = ("predict", "predict_proba")
 
 _PROBE_ROWS = 32
-_MAX_PARTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -200,27 +199,10 @@ def _copy(estimator: Any, **changes: Any) -> Any:
 
 def _asks_for_names(value: Any) -> bool:
     """Whether a fitted estimator within `value` knows column names."""
-    seen: set[int] = set()
-    pending = [value]
-    while pending:
-        part = pending.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        if len(seen) > _MAX_PARTS:
-            return True
-        if isinstance(part, dict):
-            pending.extend(part.values())
-        elif isinstance(part, list | tuple):
-            pending.extend(part)
-        elif isinstance(part, np.ndarray):
-            if part.dtype == object:
-                pending.extend(item for item in part.flat if hasattr(item, "get_params"))
-        elif hasattr(part, "get_params") and not isinstance(part, type):
-            if hasattr(part, NAMES):
-                return True
-            pending.append(vars(part))
-    return False
+    try:
+        return any(hasattr(part, "get_params") and hasattr(part, NAMES) for part in parts_of(value))
+    except TooManyParts:
+        return True
 
 
 def _agrees_bare(native: Callable[[Any], Any], bare: Callable[[Any], Any], inputs: Schema, example: Any | None) -> bool:

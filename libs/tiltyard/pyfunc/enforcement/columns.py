@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import SchemaEnforcementFailed
+from tiltyard.errors import SchemaEnforcementFailed, quote
 from tiltyard.pyfunc.data_types import DataType
-from tiltyard.pyfunc.error_text import quote
 
 _NUMPY: dict[DataType, "np.dtype[Any]"] = {
     kind: np.dtype({DataType.string: "str", DataType.binary: "bytes"}.get(kind, kind.dtype)) for kind in DataType

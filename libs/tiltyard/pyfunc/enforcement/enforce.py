@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import SchemaEnforcementFailed
+from tiltyard.errors import SchemaEnforcementFailed, name_list, quote
 from tiltyard.pyfunc.data_types import Array, DataType, Object
 from tiltyard.pyfunc.enforcement.columns import enforce_column
 from tiltyard.pyfunc.enforcement.tensors import enforce_tensors
 from tiltyard.pyfunc.enforcement.values import enforce_value
-from tiltyard.pyfunc.error_text import name_list, quote
 from tiltyard.pyfunc.schema import ColSpec, Schema
 
 
@@ -52,6 +51,16 @@ def check_missing(have: set[Any], schema: Schema) -> None:
     extra = sorted((name for name in have if name not in known), key=str)
     note = f" Note that there were extra inputs: {name_list(extra)}." if extra else ""
     raise SchemaEnforcementFailed(f"Model is missing inputs {name_list(missing)}.{note}")
+
+
+def check_count(count: int, schema: Schema) -> None:
+    """Nothing, if so many columns are enough for a signature that names none. Raises: SchemaEnforcementFailed."""
+    if count < len(schema.columns):
+        raise SchemaEnforcementFailed(
+            f"Model inference is missing inputs. The model signature declares {len(schema.columns)} inputs  but the "
+            f"provided value only has {count} inputs. Note: the inputs were not named in the signature so we can only "
+            "verify their count."
+        )
 
 
 def _enforce(data: Any, schema: Schema) -> Any:
@@ -150,12 +159,7 @@ def _select(frame: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, tuple[Co
     labels = list(frame.columns)
     specs = schema.columns
     if not schema.is_named:
-        if len(labels) < len(specs):
-            raise SchemaEnforcementFailed(
-                f"Model inference is missing inputs. The model signature declares {len(specs)} inputs  but the "
-                f"provided value only has {len(labels)} inputs. Note: the inputs were not named in the signature so "
-                "we can only verify their count."
-            )
+        check_count(len(labels), schema)
         if len(labels) > len(specs):
             frame = frame.iloc[:, : len(specs)]
         _refuse_duplicates(labels[: len(specs)], set(labels[: len(specs)]))

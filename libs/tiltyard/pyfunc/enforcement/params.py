@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tiltyard.errors import InvalidParameterValue, TiltyardError
+from tiltyard.errors import InvalidParameterValue, TiltyardError, quote
 from tiltyard.pyfunc.data_types import DataType, Object, load_list, type_from_dict, type_to_dict
-from tiltyard.pyfunc.error_text import quote
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import InvalidParameterValue, SchemaEnforcementFailed
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.errors import InvalidParameterValue, SchemaEnforcementFailed, quote
 from tiltyard.pyfunc.schema import Schema, TensorSpec
 
 

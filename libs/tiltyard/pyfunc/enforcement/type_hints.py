@@ -12,8 +12,7 @@ import re
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from tiltyard.errors import InvalidModelInput
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.errors import InvalidModelInput, quote
 
 # The hint that asks for the input in the form of the input example.
 TypeFromExample = TypeVar("TypeFromExample")

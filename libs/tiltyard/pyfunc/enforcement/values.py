@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tiltyard.errors import SchemaEnforcementFailed
+from tiltyard.errors import SchemaEnforcementFailed, name_list, quote
 from tiltyard.pyfunc.data_types import AnyType, Array, DataType, Map, Object, Type
-from tiltyard.pyfunc.error_text import name_list, quote
 
 _EXACT: dict[DataType, type] = {
     DataType.boolean: bool,

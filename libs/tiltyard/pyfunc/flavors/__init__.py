@@ -1,7 +1,8 @@
 """How a model directory becomes something that predicts: one row per loader.
 
-A loader module of this package has `load(directory, metadata) -> Predictor`. A `loader_module` that the table
-does not name is imported as the author wrote it, from the model's `code` directory first.
+A loader module of this package has `load(directory, metadata) -> Predictor`, which raises what `load_predictor` says.
+A `loader_module` that the table does not name is imported as the author wrote it, from the model's `code` directory
+first.
 """
 
 from collections.abc import Callable

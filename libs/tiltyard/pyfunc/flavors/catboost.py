@@ -5,24 +5,17 @@ Source: mlflow/catboost/__init__.py (_load_model, _CatboostModelWrapper) at v3.1
 
 from pathlib import Path
 
-from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.errors import InvalidParameterValue, quote
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.format.mlmodel import MLModel
-from tiltyard.pyfunc.format.model_file import model_file
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 _KINDS = ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker")
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of a CatBoost model. As upstream, params are not handed on.
-
-    Raises:
-        MissingPackage: catboost is not installed.
-        ResourceDoesNotExist, InvalidParameterValue: there is no CatBoost model in the file.
-    """
+    """The predictor of a CatBoost model. As upstream, params are not handed on."""
     flavor = metadata.flavors.get("catboost", {})
-    path = model_file(directory, metadata, flavor)
+    path = model_file(directory, flavor.get("data") or metadata.pyfunc.get("data"))
     kind = str(flavor.get("model_type"))
     if kind not in _KINDS:
         raise InvalidParameterValue(f"Invalid 'model_type': {quote(kind)}. Expected one of {', '.join(_KINDS)}.")

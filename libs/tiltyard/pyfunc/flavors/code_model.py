@@ -28,12 +28,7 @@ _running = threading.RLock()
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of the model that the file registers. Runs the author's code.
-
-    Raises:
-        MissingPackage: a module that the file imports is not installed.
-        InvalidParameterValue: the file is missing, fails, or registers nothing.
-    """
+    """The predictor of the model that the file registers. Runs the author's code."""
     settings = metadata.pyfunc
     recorded = str(settings.get("model_code_path") or "")
     # The author's own absolute path; only its last part is in the model.

@@ -11,12 +11,7 @@ from tiltyard.uri import contain
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of a pickled function or object. Unpickling runs the author's code.
-
-    Raises:
-        MissingPackage: a module that the pickle names is not installed.
-        InvalidParameterValue: the file is not a whole pickle, or its object cannot predict.
-    """
+    """The predictor of a pickled function or object. Unpickling runs the author's code."""
     settings = metadata.pyfunc
     path = contain(directory, str(settings.get("data") or ""), parameter="data")
     from tiltyard.pyfunc.flavors.python_function import FILE_NAME, Function

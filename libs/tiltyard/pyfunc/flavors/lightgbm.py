@@ -5,11 +5,10 @@ Source: mlflow/lightgbm/__init__.py (_load_model, _LGBModelWrapper) at v3.17.2.
 
 from pathlib import Path
 
-from tiltyard.pyfunc.estimators.row_wise import is_row_wise
+from tiltyard.pyfunc.estimators import is_row_wise
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.sklearn import load_estimator
-from tiltyard.pyfunc.format.mlmodel import MLModel
-from tiltyard.pyfunc.format.model_file import model_file
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 _BOOSTER = "lightgbm.basic.Booster"
 
@@ -23,15 +22,9 @@ _TRUSTED = (
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of a booster or an estimator. As upstream, params are not handed on.
-
-    Raises:
-        MissingPackage: lightgbm, or a module that a pickle names, is not installed.
-        PermissionDenied: a skops file holds types that are not trusted.
-        ResourceDoesNotExist, InvalidParameterValue: there is no model in the file.
-    """
+    """The predictor of a booster or an estimator. As upstream, params are not handed on."""
     flavor = metadata.flavors.get("lightgbm", {})
-    path = model_file(directory, metadata, flavor)
+    path = model_file(directory, flavor.get("data") or metadata.pyfunc.get("data"))
     import lightgbm
 
     if str(flavor.get("model_class") or _BOOSTER) == _BOOSTER:

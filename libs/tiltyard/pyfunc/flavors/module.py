@@ -15,12 +15,7 @@ from tiltyard.uri import contain
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor that the loader module's `_load_pyfunc` returns. Runs the author's code.
-
-    Raises:
-        MissingPackage: the module, or one that it imports, is not installed.
-        InvalidParameterValue: it has no `_load_pyfunc`, or what that returns cannot predict.
-    """
+    """The predictor that the loader module's `_load_pyfunc` returns. Runs the author's code."""
     settings = metadata.pyfunc
     name = settings["loader_module"]
     data = settings.get("data")

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import InvalidModelInput, InvalidParameterValue
-from tiltyard.pyfunc.error_text import name_list, quote
+from tiltyard.errors import InvalidModelInput, InvalidParameterValue, name_list, quote
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.format.mlmodel import MLModel
-from tiltyard.pyfunc.format.model_file import model_file
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _CPU = "CPUExecutionProvider"
@@ -27,13 +25,9 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     """The predictor of an ONNX graph: arrays by output name, or a DataFrame of them for a DataFrame.
 
     Not row-wise: a graph may do anything with its rows.
-
-    Raises:
-        MissingPackage: onnxruntime is not installed.
-        ResourceDoesNotExist, InvalidParameterValue: there is no ONNX model in the file, or its options are wrong.
     """
     flavor = metadata.flavors.get("onnx", {})
-    path = model_file(directory, metadata, flavor)
+    path = model_file(directory, flavor.get("data") or metadata.pyfunc.get("data"))
     import onnxruntime
 
     session = _session(onnxruntime, path, flavor)

@@ -42,12 +42,7 @@ class Unpickler(pickles.Unpickler):
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of a pickled PythonModel. Unpickling runs the author's code.
-
-    Raises:
-        MissingPackage: a module that the pickle names is not installed.
-        InvalidParameterValue: no such file, or not a pickle.
-    """
+    """The predictor of a pickled PythonModel. Unpickling runs the author's code."""
     settings = metadata.pyfunc
     name = settings.get("python_model")
     if not isinstance(name, str):

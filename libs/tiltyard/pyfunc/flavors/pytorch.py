@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import InvalidModelInput, InvalidParameterValue, ResourceDoesNotExist
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.errors import InvalidModelInput, InvalidParameterValue, ResourceDoesNotExist, quote
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.format.mlmodel import MLModel
 from tiltyard.uri import contain
@@ -33,10 +32,6 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
 
     It runs on the device of the model's configuration, else that of MLFLOW_DEFAULT_PREDICTION_DEVICE, else on a GPU
     if there is one. Not row-wise: a module may do anything with its rows.
-
-    Raises:
-        MissingPackage: torch, or a module that a pickle names, is not installed.
-        ResourceDoesNotExist, InvalidParameterValue: there is no module in the files, or it is for another device.
     """
     data = metadata.pyfunc.get("data")
     folder = contain(directory, str(data or ""), parameter="data")

@@ -8,34 +8,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
-from tiltyard.pyfunc.estimators.row_wise import is_row_wise
-from tiltyard.pyfunc.estimators.text_input import of_one_column, reads_texts
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.estimators import is_row_wise, of_one_column, reads_texts
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.module import predictor_of
-from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 from tiltyard.pyfunc.own_code.pickles import Unpickler
-from tiltyard.uri import contain
 
 FORMATS = ("skops", "cloudpickle", "pickle")
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of an estimator. A pickle runs its author's code; a skops file does not.
-
-    Raises:
-        MissingPackage: scikit-learn, skops or cloudpickle, or a module that a pickle names, is not installed.
-        PermissionDenied: a skops file holds types that are not trusted.
-        InvalidParameterValue: unknown format, or a file that is not in it.
-    """
+    """The predictor of an estimator. A pickle runs its author's code; a skops file does not."""
     settings = metadata.pyfunc
     flavor = metadata.flavors.get("sklearn", {})
     name = settings.get("model_path") or flavor.get("pickled_model")
-    if not isinstance(name, str):
-        raise InvalidParameterValue("The MLmodel file does not say where the scikit-learn model is ('model_path').")
-    path = contain(directory, name, parameter="model_path")
-    if not path.is_file():
-        raise ResourceDoesNotExist(f"The model's file '{name[:80]}' is missing.")
+    path = model_file(directory, name, parameter="model_path")
     estimator = load_estimator(path, str(flavor.get("serialization_format") or "pickle"))
     method = str(settings.get("predict_fn") or "predict")
     predictor = predictor_of(estimator, method)
@@ -49,7 +37,8 @@ def load_estimator(path: Path, serialization_format: str, *, trusted_types: Iter
     """The estimator in a file of the format; `trusted_types` are what a skops file may hold besides our own list.
 
     Raises:
-        PermissionDenied, InvalidParameterValue: as `load`.
+        PermissionDenied: a skops file holds types that are not trusted.
+        InvalidParameterValue: unknown format, or a file that is not in it.
     """
     if serialization_format == "skops":
         from tiltyard.pyfunc.format.skops_file import load_skops

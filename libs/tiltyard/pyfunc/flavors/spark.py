@@ -45,12 +45,7 @@ _starting = threading.Lock()
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of a pipeline: a list of what its column `prediction` holds. It takes DataFrames.
-
-    Raises:
-        MissingPackage: pyspark is not installed, or there is no Java; says both at once.
-        ResourceDoesNotExist, InvalidParameterValue: there is no pipeline in the files.
-    """
+    """The predictor of a pipeline: a list of what its column `prediction` holds. It takes DataFrames."""
     path = contain(directory, str(metadata.pyfunc.get("data") or ""), parameter="data")
     if not path.is_dir():
         raise ResourceDoesNotExist("The model's directory of Spark files is missing ('data').")
@@ -124,11 +119,7 @@ class _Pipeline:
 
 
 def _session() -> Any:
-    """The process's session, started if there is none.
-
-    Raises:
-        MissingPackage: there is no pyspark, or no Java.
-    """
+    """The process's session, started if there is none. Raises: MissingPackage: there is no pyspark, or no Java."""
     java: MissingPackage | None = None
     try:
         home = java_home()

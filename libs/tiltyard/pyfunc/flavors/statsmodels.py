@@ -8,20 +8,16 @@ from typing import Any
 
 from tiltyard.errors import InvalidModelInput, InvalidParameterValue
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.format.mlmodel import MLModel
-from tiltyard.pyfunc.format.model_file import model_file
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
     """The predictor of fitted results; of a time series it takes one row, the `start` and `end` of a forecast.
 
     Not row-wise: a formula may look at the whole column, and a series is of one row.
-
-    Raises:
-        MissingPackage: statsmodels, or a module that the pickle names, is not installed.
-        ResourceDoesNotExist, InvalidParameterValue: there are no results in the file.
     """
-    path = model_file(directory, metadata, metadata.flavors.get("statsmodels", {}))
+    flavor = metadata.flavors.get("statsmodels", {})
+    path = model_file(directory, flavor.get("data") or metadata.pyfunc.get("data"))
     from statsmodels.iolib.api import load_pickle
     from statsmodels.tsa.base.tsa_model import TimeSeriesModel
 

@@ -9,23 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.estimators.row_wise import is_row_wise
+from tiltyard.pyfunc.estimators import is_row_wise
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.format.mlmodel import MLModel
-from tiltyard.pyfunc.format.model_file import model_file
+from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 _BOOSTER = "xgboost.core.Booster"
 
 
 def load(directory: Path, metadata: MLModel) -> Predictor:
-    """The predictor of a booster or an estimator, which sees the features of its fit or refuses.
-
-    Raises:
-        MissingPackage: xgboost, or the module of the model's class, is not installed.
-        ResourceDoesNotExist, InvalidParameterValue: there is no model in the file.
-    """
+    """The predictor of a booster or an estimator, which sees the features of its fit or refuses."""
     flavor = metadata.flavors.get("xgboost", {})
-    path = model_file(directory, metadata, flavor)
+    path = model_file(directory, flavor.get("data") or metadata.pyfunc.get("data"))
     import xgboost
 
     module, _, name = str(flavor.get("model_class") or _BOOSTER).rpartition(".")

@@ -16,6 +16,7 @@ import yaml
 from tiltyard.errors import BadRequest, InvalidParameterValue, ModelUnreadable, ResourceDoesNotExist
 from tiltyard.model_yaml import MAX_FILE_BYTES, read_yaml
 from tiltyard.pyfunc.format.signature import Signature
+from tiltyard.uri import contain
 
 FILE_NAME = "MLmodel"
 PYFUNC = "python_function"
@@ -146,32 +147,21 @@ class MLModel:
         """The logged model's id, `m-…`; None for a model that was only saved."""
         return self._text(self.fields.get("model_id"))
 
-    @property
-    def model_uuid(self) -> str | None:
-        """The model id of a logged model, else a random id of this file."""
-        return self._text(self.fields.get("model_uuid"))
-
-    @property
-    def artifact_path(self) -> str | None:
-        """Where the model was logged to."""
-        return self._text(self.fields.get("artifact_path"))
-
-    @property
-    def utc_time_created(self) -> str | None:
-        """When the model was saved, `YYYY-MM-DD HH:MM:SS.ffffff` in UTC."""
-        return self._text(self.fields.get("utc_time_created"))
-
-    @property
-    def mlflow_version(self) -> str | None:
-        """The release whose format the file has."""
-        return self._text(self.fields.get("mlflow_version"))
-
-    @property
-    def model_size_bytes(self) -> int | None:
-        """The size of the model's files without MLmodel."""
-        size = self.fields.get("model_size_bytes")
-        return size if isinstance(size, int) else None
-
     @staticmethod
     def _text(value: Any) -> str | None:
         return None if value is None else str(value)
+
+
+def model_file(directory: Path, name: Any, *, parameter: str = "data") -> Path:
+    """The file that an entry of the MLmodel file names as `parameter`.
+
+    Raises:
+        InvalidParameterValue: it names none, or one that lies outside the directory.
+        ResourceDoesNotExist: it is missing.
+    """
+    if not isinstance(name, str):
+        raise InvalidParameterValue(f"The MLmodel file does not say where the model is ('{parameter}').")
+    path = contain(directory, name, parameter=parameter)
+    if not path.is_file():
+        raise ResourceDoesNotExist(f"The model's file '{name[:80]}' is missing.")
+    return path

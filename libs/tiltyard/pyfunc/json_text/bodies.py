@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tiltyard.pyfunc.body import Body
+from tiltyard.pyfunc.json_text import Body
 from tiltyard.pyfunc.json_text.nesting import is_deeper
 from tiltyard.pyfunc.json_text.pieces import parse_in_pieces
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tiltyard.pyfunc.body import Body
+from tiltyard.pyfunc.json_text import Body
 
 _STEPS = np.zeros(256, dtype=np.int8)
 _STEPS[[ord("["), ord("{")]] = 1

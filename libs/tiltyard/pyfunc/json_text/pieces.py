@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tiltyard.pyfunc.body import Body
+from tiltyard.pyfunc.json_text import Body
 from tiltyard.pyfunc.json_text.nesting import BLOCK_BYTES, blocks
 
 _COMMA = ord(",")

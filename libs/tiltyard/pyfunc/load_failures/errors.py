@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tiltyard.errors import InvalidParameterValue, MissingPackage, ModelUnreadable, TiltyardError
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.errors import InvalidParameterValue, MissingPackage, ModelUnreadable, TiltyardError, quote
 from tiltyard.pyfunc.format.mlmodel import PYFUNC, MLModel
 from tiltyard.pyfunc.load_failures.installed_packages import other_releases
 from tiltyard.pyfunc.load_failures.missing_packages import ISOLATION, listed, told

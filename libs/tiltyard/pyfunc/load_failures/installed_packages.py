@@ -1,11 +1,10 @@
 """What a model says of the packages it was made with, against what is installed here."""
 
 import platform
-from importlib import metadata as distributions
 from pathlib import Path
 from typing import NamedTuple
 
-from tiltyard.environments.requirements import Requirement, requirements_file, specifiers
+from tiltyard.environments.requirements import Requirement, installed_version, requirements_file, specifiers
 from tiltyard.pyfunc.format.mlmodel import MLModel
 
 # One library under several names; each brings the same module.
@@ -68,12 +67,7 @@ def other_releases(directory: Path, metadata: MLModel) -> list[Release]:
 def installed_release(distribution: str) -> str | None:
     """The release of a distribution, or of one that brings the same module; None if there is none."""
     alike = next((names for names in _ALIKE if distribution in names), (distribution,))
-    for name in (distribution, *alike):
-        try:
-            return distributions.version(name)
-        except distributions.PackageNotFoundError:
-            continue
-    return None
+    return next(filter(None, map(installed_version, (distribution, *alike))), None)
 
 
 def minor(release: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tiltyard.environments.requirement_lines import normal_name
 from tiltyard.environments.requirements import Requirement
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.errors import quote
 from tiltyard.pyfunc.format.mlmodel import MLModel
 from tiltyard.pyfunc.load_failures.installed_packages import (
     Release,

@@ -15,12 +15,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 ROOT = "tiltyard_model_"
@@ -71,15 +71,24 @@ _installed = threading.Lock()
 _plain_import_module = importlib.import_module
 
 
-@contextmanager
-def on_behalf_of(modules: Modules) -> Iterator[None]:
+def on_behalf_of(modules: Modules) -> AbstractContextManager[None]:
     """Within the block this thread asks for that model."""
-    before = getattr(_asking, "modules", None)
-    _asking.modules = modules
+    return _asking_with("modules", modules)
+
+
+def started_by(modules: "weakref.ref[Modules]") -> AbstractContextManager[None]:
+    """Within the block this thread asks for that model while it is there, unless another's function is on its stack."""
+    return _asking_with("starter", modules)
+
+
+@contextmanager
+def _asking_with(name: str, value: object) -> Iterator[None]:
+    before = getattr(_asking, name, None)
+    setattr(_asking, name, value)
     try:
         yield
     finally:
-        _asking.modules = before
+        setattr(_asking, name, before)
 
 
 def asking() -> Modules | None:
@@ -100,14 +109,16 @@ def ask_always(modules: Modules) -> None:
 
 
 @contextmanager
-def started_by(modules: "weakref.ref[Modules]") -> Iterator[None]:
-    """Within the block this thread asks for that model while it is there, unless another's function is on its stack."""
-    before = getattr(_asking, "starter", None)
-    _asking.starter = modules
+def public_names(root: str) -> Iterator[None]:
+    """A module below `root` that is missing is missing by the name that the model's code knows."""
     try:
         yield
-    finally:
-        _asking.starter = before
+    except ModuleNotFoundError as error:
+        prefix = f"{root}."
+        if error.name is None or not error.name.startswith(prefix):
+            raise
+        message = str(error).replace(prefix, "")
+        raise ModuleNotFoundError(message, name=error.name.removeprefix(prefix), path=error.path) from None
 
 
 @contextmanager
@@ -249,10 +260,6 @@ def _is_shared_statement(modules: Modules) -> bool:
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename.startswith(_IMPORT_MACHINERY):
         frame = frame.f_back
-    if frame is None or frame.f_lasti < 0 or not _imports(frame.f_code, frame.f_lasti):
+    if frame is None or frame.f_lasti < 0 or frame.f_code.co_code[frame.f_lasti] != _IMPORT_STATEMENT:
         return False
     return frame.f_builtins.get(OWNER) is not modules and not modules.holds(frame.f_code.co_filename)
-
-
-def _imports(code: CodeType, at: int) -> bool:
-    return code.co_code[at] == _IMPORT_STATEMENT

@@ -11,7 +11,6 @@ code is calling (`imports`). What does not lie in the model's directory is share
 
 import builtins
 import contextlib
-import importlib
 import itertools
 import os
 import sys
@@ -29,8 +28,13 @@ from typing import Any
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.format.mlmodel import MLModel
 from tiltyard.pyfunc.own_code import imports, pickles, threads
-from tiltyard.pyfunc.own_code.shared_libraries import check_libraries
-from tiltyard.pyfunc.own_code.sources import ALWAYS_PYTHONS, Source, is_namespace, with_builtins
+from tiltyard.pyfunc.own_code.sources import (
+    ALWAYS_PYTHONS,
+    check_libraries,
+    is_namespace,
+    run_file,
+    with_builtins,
+)
 from tiltyard.uri import contain
 
 _numbers = itertools.count(1)
@@ -71,11 +75,7 @@ class ModelModules:
         self.alone = alone
         self.key = key or uuid.uuid4().hex
         living[self.key] = self
-        self.builtins: dict[str, Any] = {
-            **vars(builtins),
-            imports.OWNER: self,
-            "__import__": self._import,
-        }
+        self.builtins: dict[str, Any] = {**vars(builtins), imports.OWNER: self, "__import__": self._import}
         self.directory = str(directory.resolve())
         self._modules: dict[str, ModuleType] = {}
         self._owned: dict[str, bool] = {}
@@ -140,7 +140,6 @@ class ModelModules:
             self._seen_count = len(sys.modules)
 
     def install(self) -> None:
-        """Has whoever looks something up in this process ask for whom."""
         imports.install()
         if self.alone:
             imports.ask_always(self)
@@ -158,7 +157,6 @@ class ModelModules:
         self._drop_listings()
 
     def owns(self, name: str) -> bool:
-        """Whether the name is that of a module of the model, or below one."""
         if sys.path != self._seen_path:
             self._take_path()
         top = name.partition(".")[0]
@@ -168,7 +166,6 @@ class ModelModules:
         return found
 
     def load(self, name: str) -> ModuleType:
-        """The model's module of that name. Raises: ModuleNotFoundError."""
         found = self._modules.get(name)
         if found is None:
             # With a name to take from it, the innermost module is what comes back.
@@ -177,12 +174,10 @@ class ModelModules:
         return found
 
     def publish(self, module: ModuleType) -> None:
-        """Called before the code of one of the model's modules runs."""
         if self.alone:
             sys.modules.setdefault(module.__name__.removeprefix(f"{self.root}."), module)
 
     def find(self, private_name: str, path: Sequence[str]) -> ModuleSpec | None:
-        """Where the module with a name below `root` is, for Python's import."""
         self._stand()
         spec = PathFinder.find_spec(private_name, path)
         if spec is not None and spec.origin is not None:
@@ -191,19 +186,10 @@ class ModelModules:
         return spec
 
     def run(self, path: Path, name: str) -> ModuleType:
-        """The module that comes of running a file of the model. Raises: what the file raises."""
-        private_name = f"{self.root}.{name}"
-        loader = Source(private_name, str(path), self.builtins)
-        spec = importlib.util.spec_from_loader(private_name, loader, origin=str(path))
-        if spec is None:
-            raise InvalidParameterValue("The model's code file is not a Python file.")
-        spec.has_location = True
-        module = sys.modules[private_name] = importlib.util.module_from_spec(spec)
-        loader.exec_module(module)
-        return module
+        return run_file(path, f"{self.root}.{name}", self.builtins)
 
     def holds(self, file: str) -> bool:
-        """Whether a file is one of the model's, and not of an environment that happens to lie below it."""
+        # Not those of an environment that happens to lie below it.
         return self._is_below(file) and not any(
             file.startswith(f"{entry}{os.sep}") for entry in self._shared_path if self._is_below(entry)
         )
@@ -226,7 +212,7 @@ class ModelModules:
                 name = resolve_name("." * level + name, package)
             else:
                 self._stand()
-                with self._public_names():
+                with imports.public_names(self.root):
                     return builtins.__import__(name, globals, locals, fromlist or (), level)
         found = self._modules.get(name)
         if found is not None:
@@ -242,7 +228,7 @@ class ModelModules:
         self._stand()
         private_name = f"{self.root}.{name}"
         try:
-            with self._public_names():
+            with imports.public_names(self.root):
                 found = builtins.__import__(private_name, None, None, fromlist or (), 0)
         except ModuleNotFoundError as error:
             if error.name is None or not self._continues_elsewhere(error.name):
@@ -261,19 +247,6 @@ class ModelModules:
     def _top(self, name: str) -> ModuleType:
         top = name.partition(".")[0]
         return self._modules.get(top) or sys.modules[f"{self.root}.{top}"]
-
-    @contextmanager
-    def _public_names(self) -> Iterator[None]:
-        """A module that is missing is missing by the name that the model's code knows."""
-        try:
-            yield
-        except ModuleNotFoundError as error:
-            prefix = f"{self.root}."
-            if error.name is None or not error.name.startswith(prefix):
-                raise
-            name = error.name.removeprefix(prefix)
-            message = str(error).replace(prefix, "")
-            raise ModuleNotFoundError(message, name=name, path=error.path) from None
 
     def _continues_elsewhere(self, missing: str) -> bool:
         parent = sys.modules.get(f"{self.root}.{missing.rpartition('.')[0]}")

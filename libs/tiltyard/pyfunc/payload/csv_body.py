@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import BadRequest
-from tiltyard.pyfunc.body import Body
+from tiltyard.errors import BadRequest, quote
 from tiltyard.pyfunc.data_types import DataType
 from tiltyard.pyfunc.enforcement.enforce import enforce
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.pyfunc.json_text import Body
 from tiltyard.pyfunc.payload import bounds as default
 from tiltyard.pyfunc.payload.bounds import Bounds
-from tiltyard.pyfunc.payload.casts.refusal import Coerce
+from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.data import Payload
 from tiltyard.pyfunc.schema import ColSpec, Schema
 

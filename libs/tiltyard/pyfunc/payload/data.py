@@ -111,23 +111,20 @@ def _frame_of_matrix(parts: list[Any], names: tuple[Name, ...], index: Any) -> A
 
 
 def _frame_of_columns(parts: list[list[Any]], names: tuple[Name, ...], rows: int, index: Any) -> Any:
-    import pandas as pd
-
-    arrays = [_concatenate(list(column)) for column in zip(*parts, strict=True)]
-    if not arrays:
-        return pd.DataFrame(index=pd.RangeIndex(rows) if index is None else index)
-    frame = pd.DataFrame(dict(enumerate(arrays)), index=index)
-    frame.columns = _labels(names)
-    return frame
+    return _frame([_concatenate(list(column)) for column in zip(*parts, strict=True)], names, rows, index)
 
 
 def _frame_inferred(parts: list[list[list[Any]]], names: tuple[Name, ...], rows: int, index: Any) -> Any:
+    columns = parts[0] if len(parts) == 1 else [list(chain(*column)) for column in zip(*parts, strict=True)]
+    return _frame(list(map(numbers_of, columns)), names, rows, index)
+
+
+def _frame(arrays: list[Any], names: tuple[Name, ...], rows: int, index: Any) -> Any:
     import pandas as pd
 
-    columns = parts[0] if len(parts) == 1 else [list(chain(*column)) for column in zip(*parts, strict=True)]
-    if not columns:
+    if not arrays:
         return pd.DataFrame(index=pd.RangeIndex(rows) if index is None else index)
-    frame = pd.DataFrame(dict(enumerate(map(numbers_of, columns))), index=index)
+    frame = pd.DataFrame(dict(enumerate(arrays)), index=index)
     frame.columns = _labels(names)
     return frame
 

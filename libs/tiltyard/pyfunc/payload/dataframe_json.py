@@ -7,11 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tiltyard.errors import BadRequest, SchemaEnforcementFailed
+from tiltyard.errors import BadRequest, SchemaEnforcementFailed, name_list
 from tiltyard.pyfunc.data_types import Name
-from tiltyard.pyfunc.error_text import name_list
+from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.casts.columns import cast_column, cast_columns, cast_matrix
-from tiltyard.pyfunc.payload.casts.refusal import Coerce
 from tiltyard.pyfunc.payload.casts.tensors import cast_tensor
 from tiltyard.pyfunc.payload.chunks import columns_of, lengths_of, types_of
 from tiltyard.pyfunc.payload.data import Payload
@@ -198,27 +197,24 @@ def _select(
     labels: Sequence[Name], schema: Schema, extra: Sequence[Name]
 ) -> tuple[Sequence[ColSpec], tuple[Name, ...], list[int] | None]:
     """The specs and names of the columns the model will see, and where they are (None: as they come)."""
-    from tiltyard.pyfunc.enforcement.enforce import check_missing
+    from tiltyard.pyfunc.enforcement.enforce import check_count, check_missing
 
     specs = schema.columns
-    if not schema.is_named:
-        if len(labels) < len(specs):
-            raise SchemaEnforcementFailed(
-                f"Failed to enforce schema of data with schema '{schema}'. Error: Model inference is missing inputs. "
-                f"The model signature declares {len(specs)} inputs  but the provided value only has {len(labels)} "
-                "inputs. Note: the inputs were not named in the signature so we can only verify their count."
-            )
-        surplus = len(labels) > len(specs)
-        return specs, tuple(labels[: len(specs)]), list(range(len(specs))) if surplus else None
-    if labels == schema.names:
+    if schema.is_named and labels == schema.names:
         return specs, schema.name_tuple, None
     where = {label: i for i, label in enumerate(labels)}
     try:
-        check_missing({*where, *extra}, schema)
+        if schema.is_named:
+            check_missing({*where, *extra}, schema)
+        else:
+            check_count(len(labels), schema)
     except SchemaEnforcementFailed as error:
         raise SchemaEnforcementFailed(
             f"Failed to enforce schema of data with schema '{schema}'. Error: {error.message}"
         ) from None
+    if not schema.is_named:
+        surplus = len(labels) > len(specs)
+        return specs, tuple(labels[: len(specs)]), list(range(len(specs))) if surplus else None
     present = [spec for spec in specs if spec.name in where]
     names = tuple(spec.name for spec in present if spec.name is not None)
     return present, names, [where[name] for name in names]

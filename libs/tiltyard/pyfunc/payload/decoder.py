@@ -1,29 +1,27 @@
-"""The bodies of a scoring request: bytes in, a checked and typed payload out, several payloads to one input.
+"""The bodies of a scoring request: bytes in, a checked and typed payload out.
 
-`decode` parses, casts (stage 1) and enforces (stage 2) without building a DataFrame; `to_input` builds the one
-DataFrame, array or dict for one payload or for several that share a merge key. Its result is what the
-model takes: it needs no further enforcement, and passes it unchanged.
+`decode` parses, casts (stage 1) and enforces (stage 2) without building a DataFrame; a payload builds the one
+DataFrame, array or dict for itself, or for several that share a merge key. That is what the model takes: it needs no
+further enforcement, and passes it unchanged.
 
 Source: mlflow/pyfunc/scoring_server/__init__.py at v3.17.2.
 """
 
 import time
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from tiltyard.errors import BadRequest, InvalidParameterValue, TiltyardError, UnsupportedMediaType
-from tiltyard.pyfunc.body import Body
+from tiltyard.errors import BadRequest, InvalidParameterValue, UnsupportedMediaType, name_list
 from tiltyard.pyfunc.data_types import Array, DataType, Map, Object, Type
 from tiltyard.pyfunc.enforcement.params import validate_params
-from tiltyard.pyfunc.error_text import name_list
 from tiltyard.pyfunc.format.signature import Signature
+from tiltyard.pyfunc.json_text import Body
 from tiltyard.pyfunc.json_text.bodies import decode_json
 from tiltyard.pyfunc.payload import bounds as default
 from tiltyard.pyfunc.payload.bounds import CSV_SEPARATORS, JSON_SEPARATORS, Bounds
-from tiltyard.pyfunc.payload.casts.refusal import Coerce
+from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.columnar.arrow import ARROW_STREAM, read_arrow, read_arrow_at_once
 from tiltyard.pyfunc.payload.columnar.parquet import read_parquet
 from tiltyard.pyfunc.payload.csv_body import read_csv
@@ -147,8 +145,6 @@ def decode(
             payload = read_csv(body, inputs, coerce, bounds)
         else:
             payload = (read_arrow if kind == ARROW_STREAM else read_parquet)(body, inputs, bounds)
-    except TiltyardError:
-        raise
     except RecursionError:
         raise bounds.too_deep() from None
     if kind != "application/json" and signature is not None and signature.from_type_hint:
@@ -178,17 +174,6 @@ def _is_converted_within(kind: Type) -> bool:
         # A list may be as short as a value.
         return _is_converted_within(kind.items)
     return kind in _CONVERTED
-
-
-def to_input(payloads: Sequence[Payload], signature: Signature | None) -> Any:
-    """One model input from payloads that have one merge key, or from a single payload of any kind.
-
-    Row order is that of the payloads. A column signature gives a DataFrame, tensors an ndarray or a dict.
-    """
-    del signature  # the payloads are enforced already; the signature is part of what made them
-    if not payloads:
-        raise ValueError("to_input needs at least one payload")
-    return payloads[0].build([payload.data for payload in payloads])
 
 
 def _decode_json(body: Body, signature: Signature | None, coerce: Coerce, bounds: Bounds) -> Payload:
@@ -260,4 +245,4 @@ def _media_type(content_type: str) -> str:
     return kind.lower()
 
 
-__all__ = ["CONTENT_TYPES", "Body", "Decoder", "Payload", "decode", "to_input"]
+__all__ = ["CONTENT_TYPES", "Body", "Decoder", "Payload", "decode"]

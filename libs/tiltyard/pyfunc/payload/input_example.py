@@ -13,10 +13,9 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import BadRequest, InvalidParameterValue
+from tiltyard.errors import BadRequest, InvalidParameterValue, quote
 from tiltyard.pyfunc.enforcement.tensors import is_sparse
 from tiltyard.pyfunc.enforcement.values import is_missing
-from tiltyard.pyfunc.error_text import quote
 from tiltyard.pyfunc.format.mlmodel import MLModel
 from tiltyard.pyfunc.payload.dataframe_json import read_split
 from tiltyard.pyfunc.payload.output import to_jsonable

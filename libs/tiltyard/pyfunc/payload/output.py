@@ -16,13 +16,35 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tiltyard.errors import InternalError
-from tiltyard.pyfunc.error_text import quote
+from tiltyard.errors import InternalError, quote
 from tiltyard.pyfunc.payload.chunks import CHUNK_VALUES, cells_of
-from tiltyard.pyfunc.payload.plain import plain
 
+_BASES = (bool, int, float, str, bytes, type(None))
 _PLAIN = {str, bool, float, type(None)}
 _SCALARS = (bool, int, float, str, enum.Enum)
+
+
+def plain(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of value
+    """The text, number or bytes that `value` holds, whatever its class makes of it; other values as they are.
+
+    A member of any enum is its value, a scalar of numpy is Python's; times stay what they are.
+    """
+    if type(value) in _BASES:
+        return value
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
+    if isinstance(value, np.generic):
+        return value.item() if value.dtype.kind in "biufUSO" else value
+    # The methods of the plain types: those of the subclass may say something else, such as the member's name.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, bytes):
+        return bytes(memoryview(value))
+    return value
 
 
 class Unsayable(TypeError):

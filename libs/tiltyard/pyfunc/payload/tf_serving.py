@@ -8,7 +8,7 @@ from typing import Any
 
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed
 from tiltyard.pyfunc.data_types import AnyType, Array, Map, Name, Object
-from tiltyard.pyfunc.payload.casts.refusal import Coerce
+from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.casts.tensors import cast_tensor
 from tiltyard.pyfunc.payload.chunks import array_of, types_of
 from tiltyard.pyfunc.payload.data import Payload

@@ -16,10 +16,10 @@ import msgspec
 import numpy as np
 
 from tiltyard.errors import BadRequest
-from tiltyard.pyfunc.body import Body
 from tiltyard.pyfunc.data_types import DataType
+from tiltyard.pyfunc.json_text import Body
+from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.casts.columns import cast_column, object_array
-from tiltyard.pyfunc.payload.casts.refusal import Coerce
 from tiltyard.pyfunc.payload.data import Payload
 from tiltyard.pyfunc.schema import ColSpec, Schema
 

@@ -11,7 +11,7 @@ from typing import Any
 from tiltyard.environments import files as environment
 from tiltyard.errors import InvalidParameterValue, TiltyardError
 from tiltyard.pyfunc.format.mlmodel import PYFUNC, MLModel
-from tiltyard.pyfunc.saving.files import dump_pickle
+from tiltyard.pyfunc.saving.python_models import dump_pickle
 
 _PREDICT_FUNCTIONS = ("predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba", "score")
 

@@ -10,7 +10,6 @@ from typing import Any
 from tiltyard.environments import files as environment
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 from tiltyard.pyfunc.format.mlmodel import PYFUNC, MLModel
-from tiltyard.pyfunc.saving.files import dump_pickle
 
 LOADER_MODULE = "tiltyard_python_function"
 
@@ -60,3 +59,15 @@ def is_python_model(model: Any) -> bool:
         base.__name__ == "PythonModel" and base.__module__.startswith(("mlflow.", "tiltyard."))
         for base in type(model).__mro__
     )
+
+
+def dump_pickle(module: Any, model: Any, path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            # The default protocol, so that older Pythons can read it.
+            module.dump(model, file, protocol=4)
+    except Exception as error:
+        # Author's code may raise anything.
+        raise InvalidParameterValue(
+            f"Failed to serialize the Python model: {type(error).__name__}: {str(error)[:200]}"
+        ) from error

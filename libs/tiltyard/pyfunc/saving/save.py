@@ -8,17 +8,17 @@ Source: mlflow/sklearn/__init__.py and mlflow/pyfunc/__init__.py (save_model) at
 
 import copy
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from tiltyard.environments import files as environment
-from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.mlmodel import MLModel
+from tiltyard.errors import InvalidParameterValue, ResourceAlreadyExists
+from tiltyard.pyfunc.format.mlmodel import FILE_NAME, MLModel
 from tiltyard.pyfunc.format.signature import Signature
 from tiltyard.pyfunc.payload.input_example import save_example, split_params
 from tiltyard.pyfunc.saving.estimators import is_estimator, save_estimator
-from tiltyard.pyfunc.saving.files import copy_code, new_directory
 from tiltyard.pyfunc.saving.python_models import save_python
 
 _log = logging.getLogger(__name__)
@@ -63,10 +63,10 @@ def save_model(
         InvalidParameterValue: the model cannot predict or cannot be serialized, or an argument is wrong.
         PermissionDenied: skops was asked for, and the estimator holds types that are not trusted.
     """
-    directory = new_directory(Path(path))
+    directory = _new_directory(Path(path))
     description = MLModel.new(mlflow_version=environment.mlflow_version())
     fields = description.fields
-    code = copy_code(code_paths, directory)
+    code = _copy_code(code_paths, directory)
     if input_example is not None:
         fields["saved_input_example_info"] = save_example(input_example, directory)
     if metadata is not None:
@@ -123,3 +123,28 @@ def _infer(predict: Callable[..., Any], example: Any) -> Signature | None:
         # One answer per row is a column.
         answer = pd.Series(answer)
     return Signature(inputs, infer_signature(model_output=answer).outputs, declared)
+
+
+def _new_directory(directory: Path) -> Path:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ResourceAlreadyExists(f"Path '{directory.name}' already exists and is not empty.")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _copy_code(paths: Sequence[Path | str], directory: Path) -> str | None:
+    """Copies sources into the model's `code` directory; returns its name, or None if there is none."""
+    if isinstance(paths, str | Path):
+        raise InvalidParameterValue("Parameter 'code_paths' must be a list of paths.")
+    for path in map(Path, paths):
+        target = directory / "code" / path.name
+        if not path.exists():
+            raise InvalidParameterValue(f"Parameter 'code_paths' names a path that does not exist: '{path}'.")
+        if (directory / FILE_NAME).parent.resolve().is_relative_to(path.resolve()):
+            raise InvalidParameterValue("Parameter 'code_paths' names a directory that holds the model's own path.")
+        target.parent.mkdir(exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        else:
+            shutil.copyfile(path, target)
+    return "code" if paths else None

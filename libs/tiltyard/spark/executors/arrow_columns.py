@@ -12,9 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tiltyard.errors import InvalidParameterValue, SchemaEnforcementFailed
+from tiltyard.errors import InvalidParameterValue, SchemaEnforcementFailed, quote
 from tiltyard.pyfunc.data_types import DataType, Name
-from tiltyard.pyfunc.error_text import quote
 from tiltyard.pyfunc.schema import Schema
 from tiltyard.spark.executors.column_names import match_names
 from tiltyard.spark.executors.tensor_columns import to_tensor

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.data_types import Array, Object, Type
-from tiltyard.pyfunc.payload.plain import plain
+from tiltyard.pyfunc.payload.output import plain
 from tiltyard.pyfunc.schema import Schema
 from tiltyard.spark.executors.output_table import (
     Columns,

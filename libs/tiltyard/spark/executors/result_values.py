@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.payload.plain import plain
+from tiltyard.pyfunc.payload.output import plain
 
 _NUMPY_KINDS = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "U": "text", "M": "time"}
 _ARROW_KINDS = (

@@ -7,9 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tiltyard.errors import SchemaEnforcementFailed
+from tiltyard.errors import SchemaEnforcementFailed, quote
 from tiltyard.pyfunc.enforcement.tensors import check_frame_shape, clean_dtype, reshape_column, tensor_dtype
-from tiltyard.pyfunc.error_text import quote
 from tiltyard.pyfunc.schema import TensorSpec
 
 

@@ -81,7 +81,7 @@ class ExperimentReader(DataSourceReader):
             TiltyardError: the registry refuses: no such experiment, a filter that it cannot read.
             TransportError: the registry does not answer.
         """
-        with _client(self._question) as client:
+        with Client(self._question.url, credentials=self._question.credentials) as client:
             for experiment_id in self._question.experiment_ids:
                 client.get_experiment(experiment_id)
             named = [client.get_experiment_by_name(name) for name in self._question.experiment_names]
@@ -101,7 +101,7 @@ class ExperimentReader(DataSourceReader):
         # What the names meant when the parts were planned.
         question = replace(self._question.narrowed(*part.clauses), experiment_ids=part.experiment_ids)
         token: str | None = None
-        with _client(question) as client:
+        with Client(question.url, credentials=question.credentials) as client:
             while True:
                 page = client.search_runs(
                     question.experiment_ids,
@@ -116,10 +116,6 @@ class ExperimentReader(DataSourceReader):
                 token = page.next_page_token
                 if not token:
                     return
-
-
-def _client(question: Question) -> Client:
-    return Client(question.url, credentials=question.credentials)
 
 
 def _began(client: Client, question: Question, direction: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.spark.jobs.job_record import JobRecord
-from tiltyard.spark.jobs.row_counter import RowCounter
+from tiltyard.spark.jobs.summary import RowCounter
 from tiltyard.spark.scoring.score import apply
 from tiltyard.spark.scoring.scoring_function import ScoringFunction
 from tiltyard.spark.scoring.udf import spark_udf
@@ -62,7 +62,7 @@ def batch_job(
         InvalidParameterValue: see `tiltyard.spark_udf`; nothing has been started.
     """
     function = spark_udf(spark, model_uri, **options)
-    with JobRecord.of(function, input=input, output=output) as record:
+    with JobRecord(function.reference, input=input, output=output) as record:
         job = BatchJob(function, record)
         yield job
         job.count(wait_s=_COUNT_WAIT_S)

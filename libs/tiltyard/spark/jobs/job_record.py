@@ -3,8 +3,7 @@
 import logging
 import time
 import uuid
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from tiltyard.client import Client
 from tiltyard.client.address import without_credentials
@@ -12,9 +11,6 @@ from tiltyard.errors import EndpointNotFound
 from tiltyard.models import ModelReference
 from tiltyard.spark.jobs.failures import last_words
 from tiltyard.wire.v1.batch_jobs import RecordBatchJob, Status
-
-if TYPE_CHECKING:
-    from tiltyard.spark.scoring.scoring_function import ScoringFunction
 
 logger = logging.getLogger("tiltyard.spark")
 
@@ -44,19 +40,12 @@ class JobRecord:
         has_version = reference.name is not None and reference.version is not None
         self.job_id = uuid.uuid4().hex if has_version and reference.registry_url else None
 
-    @classmethod
-    def of(cls, function: "ScoringFunction", *, input: str | None = None, output: str | None = None) -> Self:
-        """The record of a job that scores with `function`."""
-        return cls(function.reference, input=input, output=output)
-
     def __enter__(self) -> Self:
         self._start_time_ms = _now_ms()
         self._tell("RUNNING", retry_s=START_RETRY_S)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._tell(
             "SUCCEEDED" if error is None else "FAILED",
             end_time_ms=max(_now_ms(), self._start_time_ms),

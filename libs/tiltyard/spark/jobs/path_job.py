@@ -11,9 +11,8 @@ from tiltyard.spark.jobs.failures import first_words, quiet
 from tiltyard.spark.jobs.formats import TRANSACTIONAL, check_available, format_of
 from tiltyard.spark.jobs.job_record import JobRecord
 from tiltyard.spark.jobs.progress import Progress
-from tiltyard.spark.jobs.row_counter import RowCounter
 from tiltyard.spark.jobs.staged_output import DirectTarget, StagedOutput, TableTarget, check_mode, qualified, table_name
-from tiltyard.spark.jobs.summary import JobSummary, spread
+from tiltyard.spark.jobs.summary import JobSummary, RowCounter, spread
 from tiltyard.spark.scoring.batch_size import unmeasured
 from tiltyard.spark.scoring.score import apply, need_not_measure
 from tiltyard.spark.scoring.scoring_function import ScoringFunction
@@ -54,7 +53,7 @@ class PathJob:
         started = time.perf_counter()
         counter = RowCounter(self.scored, self.output_col)
         staged = isinstance(self.target, StagedOutput)
-        with JobRecord.of(self.function, input=self.source, output=self.target.location) as record:
+        with JobRecord(self.function.reference, input=self.source, output=self.target.location) as record:
             self._describe(f"Score with {self.function.model_uri} ({self.function.digest[:19]})")
             try:
                 quickly = unmeasured(self.spark) if self.unmeasured else nullcontext()
@@ -165,8 +164,3 @@ def _read(spark: "SparkSession", place: str, read_as: str | None) -> "DataFrame"
     if read_as is None:
         return spark.table(str(table_name(place)))
     return spark.read.format(read_as).options(header=True, inferSchema=True).load(place)
-
-
-def score_path(spark: "SparkSession", model_uri: str, input_path: str, output_path: str, **options: Any) -> JobSummary:
-    """Scores what lies at `input_path` into `output_path`; options as `prepare_job` takes them."""
-    return prepare_job(spark, model_uri, input_path, output_path, **options).run()

@@ -7,11 +7,10 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tiltyard.environments.requirements import specifiers
+from tiltyard.environments.requirements import installed_version, specifiers
 from tiltyard.errors import InvalidParameterValue, MissingPackage
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def check_environment(
 def describe(names: Sequence[str]) -> Executor:
     """The Python of this process."""
     # A worker's parent is the daemon of its executor.
-    versions = {name: _version(name) for name in names}
+    versions = {name: installed_version(name) for name in names}
     return Executor(socket.gethostname(), str(os.getppid()), platform.python_version(), versions, sys.prefix)
 
 
@@ -130,9 +129,7 @@ def _ask(spark: "SparkSession", names: tuple[str, ...]) -> list[Executor]:
                 answered = True
                 time.sleep(_HOLD_S)
                 here = describe(names)
-                row: dict[str, Any] = {"host": here.host, "executor": here.executor, "python": here.python}
-                row["prefix"] = here.prefix
-                row["versions"] = list(here.versions.values())
+                row = asdict(here) | {"versions": list(here.versions.values())}
                 yield pa.RecordBatch.from_pylist([row], schema=fields)
 
     fields = pa.schema([(name, pa.string()) for name in ("host", "executor", "python", "prefix")])
@@ -147,13 +144,6 @@ def _ask(spark: "SparkSession", names: tuple[str, ...]) -> list[Executor]:
         for row in asked.collect()
     }
     return list(found.values())
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _minor(python: str) -> str:

@@ -62,9 +62,5 @@ class CreateSchema(Struct):
     properties: dict[str, str] = {}
 
 
-class UpdateSchema(Struct):
-    """`properties` replace those that were there, all of them."""
-
-    comment: str | None = None
-    new_name: str | None = None
-    properties: dict[str, str] | None = None
+class UpdateSchema(UpdateCatalog):
+    """The same of a schema."""

@@ -8,7 +8,7 @@ from tiltyard_registry.search.compile import Dataset, Dialect, compile_filter
 from tiltyard_registry.search.field import Scope
 from tiltyard_registry.search.fields import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS, RUNS, SCOPES
 from tiltyard_registry.search.order import OrderBy, compile_order
-from tiltyard_registry.search.page import Page
+from tiltyard_registry.search.page import Asked, Page
 from tiltyard_registry.search.tokens import PageToken, query_digest
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "REGISTERED_MODELS",
     "RUNS",
     "SCOPES",
+    "Asked",
     "Dataset",
     "Dialect",
     "OrderBy",

@@ -79,6 +79,9 @@ class Scope:
     default_order: tuple[Sort, ...]
     # Put behind every order, unless the key is in it already.
     tie_break: tuple[Sort, ...]
+    # How many are found at once when nobody says, and the most that may be asked for.
+    default_page: int
+    max_page: int
     # The tag that marks a prompt: prompts live among the models, and are no models to a search.
     prompts: Child | None = None
 

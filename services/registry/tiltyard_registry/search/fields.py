@@ -121,6 +121,8 @@ RUNS = Scope(
     ),
     default_order=(),
     tie_break=(Sort("start_time", False), Sort("run_id", True)),
+    default_page=1000,
+    max_page=50_000,
 )
 
 # --- experiments ------------------------------------------------------------------------------------------
@@ -140,6 +142,8 @@ EXPERIMENTS = Scope(
     ),
     default_order=(Sort("creation_time", False), Sort("experiment_id", True)),
     tie_break=(Sort("experiment_id", False),),
+    default_page=1000,
+    max_page=50_000,
 )
 
 # --- registered models ------------------------------------------------------------------------------------
@@ -158,6 +162,8 @@ REGISTERED_MODELS = Scope(
     default_order=(),
     tie_break=(Sort("name", True),),
     prompts=_marks_of_prompt(_model_tags, t.registered_model_tags),
+    default_page=100,
+    max_page=1000,
 )
 
 # --- model versions ---------------------------------------------------------------------------------------
@@ -186,6 +192,9 @@ MODEL_VERSIONS = Scope(
         _pairs(t.model_version_tags, _of_model, _version_tag.version == _version.version),
         t.model_version_tags,
     ),
+    # Source: mlflow/store/model_registry/__init__.py, tag v3.17.2.
+    default_page=200_000,
+    max_page=200_000,
 )
 
 # --- logged models ----------------------------------------------------------------------------------------
@@ -218,6 +227,8 @@ LOGGED_MODELS = Scope(
     ),
     default_order=(),
     tie_break=(Sort("creation_timestamp", False), Sort("model_id", True)),
+    default_page=50,
+    max_page=50_000,
 )
 
 SCOPES = (RUNS, EXPERIMENTS, REGISTERED_MODELS, MODEL_VERSIONS, LOGGED_MODELS)

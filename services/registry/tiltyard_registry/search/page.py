@@ -1,14 +1,24 @@
 """One page of a search: what it adds to a statement, and how it reads what came back."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Select, String, and_, or_
 
+from tiltyard_registry.rules.limits import page_size
 from tiltyard_registry.search.compile import Dataset, Dialect, bound, compile_filter
 from tiltyard_registry.search.field import Scope
 from tiltyard_registry.search.order import Item, order_terms
 from tiltyard_registry.search.tokens import PageToken, query_digest
+
+
+class Asked(TypedDict, total=False):
+    """What whoever searches may ask for beside the filter."""
+
+    order_by: Sequence[Item] | None
+    max_results: int | None
+    page_token: str | None
+
 
 R = TypeVar("R", bound=Mapping[Any, Any])
 
@@ -20,10 +30,11 @@ _SHORT: dict[tuple[str, int] | None, None] = {}
 class Page:
     """A filter, an order and a place in it.
 
-        page = Page(RUNS, filter=…, order_by=…, page_token=…, max_results=100, dialect=…, within=experiment_ids)
-        rows, next_page_token = page.split(await session.all(page.of(select(runs).where(…))))
+        page = Page(RUNS, filter=…, order_by=…, page_token=…, max_results=100, dialect=…, within=ids)
+        rows, next_page_token = await page.read(select(runs).where(…), session.all)
 
-    `within` is what else narrows the statement and makes the query what it is: a token is good only for the same.
+    A page has as many rows as the scope says when `max_results` is None, and never more than `at_most`. `within` is
+    what else narrows the statement and makes the query what it is: a token is good only for the same.
     Any JSON value will do.
     """
 
@@ -31,21 +42,23 @@ class Page:
         self,
         scope: Scope,
         *,
-        max_results: int,
         dialect: Dialect,
         filter: str | None = None,
         order_by: Sequence[Item] | None = None,
+        max_results: int | None = None,
         page_token: str | None = None,
+        at_most: int | None = None,
         within: object = None,
         datasets: Sequence[Dataset] = (),
     ) -> None:
         """Checks everything.
 
         Raises:
-            InvalidParameterValue: the filter, the order or the token is not right.
+            InvalidParameterValue: the filter, the order, the page size or the token is not right.
         """
         self._scope = scope
-        self._max_results = max_results
+        asked = page_size(max_results, default=scope.default_page, maximum=scope.max_page)
+        self._max_results = asked if at_most is None else min(asked, at_most)
         self._clause = compile_filter(scope, filter, dialect=dialect, datasets=datasets)
         self._terms = order_terms(scope, order_by, dialect=dialect)
         self._query = query_digest(scope.name, filter, list(order_by or ()), list(datasets), within)

@@ -1,6 +1,8 @@
 """What the OpenAPI document says of the scoring protocols, whose raw routes the framework knows nothing about."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from litestar import Request
@@ -50,31 +52,22 @@ class Document(JsonRenderPlugin):
 def scoring_paths() -> Iterator[tuple[str, PathItem]]:
     """Every path of the scoring protocols."""
     invoke = _scoring("An MLflow scoring request in one of its five forms.", _bodies(), _answers())
-    yield "/invocations", _post("invocations", "Predictions of the only or default model", invoke)
-    yield (
-        "/serving-endpoints/{name}/invocations",
-        _post("endpointInvocations", "Predictions of a named endpoint", invoke, "name"),
-    )
-    yield (
-        "/model/{name}/{selector}/invocations",
-        _post(
-            "modelInvocations", "Predictions of a version, alias or stage of a served model", invoke, "name", "selector"
-        ),
-    )
     infer = _scoring(
         "An inference request, with binary tensors after `Inference-Header-Content-Length` bytes of JSON.",
         {kind: _media(_tensor_request(), _TENSORS) for kind in ("application/json", "application/octet-stream")},
         {kind: OpenAPIMediaType() for kind in ("application/json", "application/octet-stream")},
     )
-    yield "/v2/models/{name}/infer", _post("infer", "Inference by the Open Inference Protocol", infer, "name")
-    yield (
-        "/v2/models/{name}/versions/{version}/infer",
-        _post("inferVersion", "Inference with one version", infer, "name", "version"),
-    )
-    yield (
-        "/v1/models/{name}:predict",
-        _post("predict", "Predictions by KServe's V1 protocol", invoke, "name"),
-    )
+    of_any = "Predictions of a version, alias or stage of a served model"
+    for path, operation, summary, like in (
+        ("/invocations", "invocations", "Predictions of the only or default model", invoke),
+        ("/serving-endpoints/{name}/invocations", "endpointInvocations", "Predictions of a named endpoint", invoke),
+        ("/model/{name}/{selector}/invocations", "modelInvocations", of_any, invoke),
+        ("/v2/models/{name}/infer", "infer", "Inference by the Open Inference Protocol", infer),
+        ("/v2/models/{name}/versions/{version}/infer", "inferVersion", "Inference with one version", infer),
+        ("/v1/models/{name}:predict", "predict", "Predictions by KServe's V1 protocol", invoke),
+    ):
+        scoring = replace(like, summary=summary, operation_id=operation, parameters=_parameters(path))
+        yield path, PathItem(post=scoring)
     for path, operation, summary in (
         ("/v1/models", "v1Models", "The names of the models"),
         ("/v1/models/{name}", "v1Model", "Whether a model is loaded"),
@@ -89,13 +82,12 @@ def scoring_paths() -> Iterator[tuple[str, PathItem]]:
         ("/v2/models/{name}/versions/{version}", "v2Version", "What a version takes and gives"),
         ("/v2/models/{name}/versions/{version}/ready", "v2VersionReady", "Whether a version is loaded"),
     ):
-        names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
         answers: Responses = {"200": OpenAPIResponse(summary, content={"application/json": OpenAPIMediaType()})}
         about = Operation(
             ["Open Inference Protocol" if path.startswith("/v2") else "KServe V1"],
             summary,
             operation_id=operation,
-            parameters=_parameters(*names),
+            parameters=_parameters(path),
             responses=answers | _refusals("404", "503"),
         )
         yield path, PathItem(get=about)
@@ -125,22 +117,8 @@ def _refusals(*statuses: str) -> Responses:
     return {status: OpenAPIResponse(_REFUSALS[status]) for status in statuses}
 
 
-def _post(operation_id: str, summary: str, like: Operation, *names: str) -> PathItem:
-    return PathItem(
-        post=Operation(
-            like.tags,
-            summary,
-            like.description,
-            operation_id=operation_id,
-            parameters=_parameters(*names),
-            request_body=like.request_body,
-            responses=like.responses,
-        )
-    )
-
-
-def _parameters(*names: str) -> list[Parameter | Reference]:
-    return [Parameter(name, "path", schema=_text(), required=True) for name in names]
+def _parameters(path: str) -> list[Parameter | Reference]:
+    return [Parameter(name, "path", schema=_text(), required=True) for name in re.findall(r"{(\w+)}", path)]
 
 
 def _bodies() -> dict[str, OpenAPIMediaType]:
@@ -184,7 +162,9 @@ def _tensor_request() -> Schema:
 
 
 def _endpoint_body() -> RequestBody:
-    entity = _object(required=["model", "traffic_percentage"], model=_text(), traffic_percentage=_number())
+    entity = _object(
+        required=["model", "traffic_percentage"], model=_text(), traffic_percentage=Schema(type=OpenAPIType.NUMBER)
+    )
     told = _object(
         required=["served_entities"],
         served_entities=_list(entity),
@@ -200,10 +180,6 @@ def _media(schema: Schema, example: object) -> OpenAPIMediaType:
 
 def _text() -> Schema:
     return Schema(type=OpenAPIType.STRING)
-
-
-def _number() -> Schema:
-    return Schema(type=OpenAPIType.NUMBER)
 
 
 def _list(items: Schema | None = None) -> Schema:

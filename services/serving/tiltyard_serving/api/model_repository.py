@@ -135,11 +135,7 @@ class ModelRepository:
 
 
 def read_index_request(body: bytes) -> IndexRequest:
-    """What of the index is asked for; an empty body asks for all of it.
-
-    Raises:
-        BadRequest: the body is malformed.
-    """
+    """What of the index is asked for; an empty body asks for all of it. Raises: BadRequest: the body is malformed."""
     try:
         return msgspec.json.decode(body, type=IndexRequest) if body.strip() else IndexRequest()
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

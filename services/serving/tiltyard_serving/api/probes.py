@@ -43,11 +43,11 @@ def live() -> Response[bytes]:
 def health(state: State) -> Response[bytes]:
     """200 with an empty line once every configured model is loaded, else 503."""
     endpoints: EndpointTable = state.endpoints
-    if state.draining.is_set():
-        return _not_ready("This process is stopping.")
-    if missing := endpoints.missing:
-        names = ", ".join(served.label for served in missing[:10])
-        return _not_ready(f"Not every configured model is loaded yet: {names}.")
+    try:
+        endpoints.check_ready(stopping=state.draining.is_set())
+    except TemporarilyUnavailable as error:
+        headers = {"Retry-After": "1"}
+        return Response(error_body(error), status_code=503, media_type="application/json", headers=headers)
     return Response(b"\n", media_type="application/json")
 
 
@@ -85,11 +85,6 @@ def served_models(state: State) -> ModelsReply:
             for model in [served.slot.current]
         ]
     )
-
-
-def _not_ready(why: str) -> Response[bytes]:
-    error = TemporarilyUnavailable(why)
-    return Response(error_body(error), status_code=503, media_type="application/json", headers={"Retry-After": "1"})
 
 
 HANDLERS = (live, health, server_version, metrics, served_models)

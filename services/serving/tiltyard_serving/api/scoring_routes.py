@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from tiltyard_serving.api.kserve_v1 import V1
-from tiltyard_serving.api.open_inference import V2
+from tiltyard_serving.api.inference_protocols import V1, V2
 from tiltyard_serving.endpoints.endpoint_table import EndpointTable
 from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.scoring.asgi import AsgiScoring

@@ -34,11 +34,9 @@ class Everybody:
     _ANYBODY = Caller("anonymous")
 
     def of(self, headers: Headers) -> Caller:
-        """Anybody."""
         del headers
         return self._ANYBODY
 
     def may_score(self, caller: Caller, model: ServedModel) -> bool:
-        """They may."""
         del caller, model
         return True

@@ -100,20 +100,6 @@ class Batcher(Generic[Item, Result]):
 
     def submit(
         self,
-        item: Item,
-        *,
-        rows: int,
-        merge_key: Hashable | None,
-        encode: Callable[[Any], Result] | None = None,
-        times: Times | None = None,
-    ) -> "asyncio.Future[Result]":
-        """A future of the item's result; otherwise as `submit_for`."""
-        future: asyncio.Future[Result] = self._loop.create_future()
-        self.submit_for(future, item, rows=rows, merge_key=merge_key, encode=encode, times=times)
-        return future
-
-    def submit_for(
-        self,
         waiter: Waiter[Result],
         item: Item,
         *,

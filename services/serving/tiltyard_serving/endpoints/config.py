@@ -40,11 +40,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     shadow: str | None = None
 
     def check(self, where: str) -> None:
-        """Nothing, if it can be served.
-
-        Raises:
-            InvalidParameterValue: names what is wrong, below `where`.
-        """
+        """Nothing, if it can be served. Raises: InvalidParameterValue: names what is wrong, below `where`."""
         if not 1 <= len(self.served_entities) <= _MAX_ENTITIES:
             raise InvalidParameterValue(
                 f"{where}.served_entities must hold 1 to {_MAX_ENTITIES} entities, got {len(self.served_entities)}."

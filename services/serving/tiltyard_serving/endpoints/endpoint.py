@@ -11,8 +11,7 @@ from tiltyard.uri import ModelUri
 from tiltyard_serving.endpoints.config import EndpointConfig, ServedEntity
 from tiltyard_serving.endpoints.shadow import Shadow
 from tiltyard_serving.models.served_model import ServedModel
-from tiltyard_serving.operations.loop_tick import LoopTick
-from tiltyard_serving.operations.metrics import Telemetry
+from tiltyard_serving.operations.metrics import LoopTick, Telemetry
 
 _KEY_SPACE = 2**64
 

@@ -7,7 +7,7 @@ callers name: that one is loaded on demand.
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from tiltyard.errors import ResourceDoesNotExist
+from tiltyard.errors import ResourceDoesNotExist, TemporarilyUnavailable
 from tiltyard.uri import ModelUri, RegisteredUri, VersionUri
 from tiltyard_serving.endpoints.endpoint import Endpoint
 from tiltyard_serving.endpoints.entities import DEFAULT, asked_for, full_name, full_pattern, named_by_alias
@@ -69,6 +69,14 @@ class EndpointTable:
         endpoints = (*self._unnamed, *self._by_name.values())
         return [served for endpoint in endpoints for served in endpoint.missing]
 
+    def check_ready(self, *, stopping: bool) -> None:
+        """Nothing, if every configured model is loaded and the process goes on. Raises: TemporarilyUnavailable."""
+        if stopping:
+            raise TemporarilyUnavailable("This process is stopping.", retry_after_s=1)
+        if missing := self.missing:
+            names = ", ".join(served.label for served in missing[:10])
+            raise TemporarilyUnavailable(f"Not every configured model is loaded yet: {names}.", retry_after_s=1)
+
     def default(self) -> Endpoint:
         """The endpoint of plain `/invocations`: the one named `default`, else the first.
 
@@ -84,11 +92,7 @@ class EndpointTable:
         raise ResourceDoesNotExist("No model is served here: start the service with --model URI.")
 
     def named(self, name: str) -> Endpoint:
-        """The endpoint `name`.
-
-        Raises:
-            ResourceDoesNotExist: there is no such endpoint.
-        """
+        """The endpoint `name`. Raises: ResourceDoesNotExist: there is no such endpoint."""
         endpoint = self._by_name.get(name)
         if endpoint is None:
             raise ResourceDoesNotExist(f"There is no serving endpoint '{name[:300]}'.")

@@ -104,11 +104,7 @@ def asked_for(name: str, selector: str) -> RegisteredUri | None:
 
     A selector is a version, a stage or `latest`, and otherwise an alias.
     """
-    try:
-        full = parse_model_name(name).full
-    except InvalidParameterValue:
-        return None
-    return _of(full, f"models:/{full}/{selector}") or _of(full, f"models:/{full}@{selector}")
+    return _of(name, f"/{selector}") or named_by_alias(name, selector)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -117,16 +113,13 @@ def named_by_alias(name: str, alias: str) -> RegisteredUri | None:
 
     An alias may be called as a stage or a version is.
     """
+    return _of(name, f"@{alias}")
+
+
+def _of(name: str, rest: str) -> RegisteredUri | None:
     try:
         full = parse_model_name(name).full
-    except InvalidParameterValue:
-        return None
-    return _of(full, f"models:/{full}@{alias}")
-
-
-def _of(full: str, text: str) -> RegisteredUri | None:
-    try:
-        parsed = parse_model_uri(text)
+        parsed = parse_model_uri(f"models:/{full}{rest}")
     except InvalidParameterValue:
         return None
     return parsed if isinstance(parsed, RegisteredUri) and parsed.name == full else None

@@ -95,19 +95,12 @@ class OnDemand:
             raise ResourceDoesNotExist(f"The model {uri} does not exist.") from None
         except TiltyardError as error:
             raise TemporarilyUnavailable(f"The model {uri} cannot be found now.", retry_after_s=1) from error
-        served = self._supply.serve(Entity(uri, asked, None))
         try:
             async with self._loading:
-                served.want(target)
-                await served.settled()
+                served = await self._supply.settled(Entity(uri, asked, None), target, forget=True)
         except TemporarilyUnavailable as error:
-            served.close(forget=True)
-            why = served.problem or error.message
-            self._note_failure(asked, why)
-            raise TemporarilyUnavailable(why, retry_after_s=_RETRY_AFTER_S) from None
-        except BaseException:
-            served.close(forget=True)
-            raise
+            self._note_failure(asked, error.message)
+            raise TemporarilyUnavailable(error.message, retry_after_s=_RETRY_AFTER_S) from None
         self._served[asked] = served
         if not isinstance(asked, VersionUri):
             self._supply.follow(asked, served)

@@ -66,11 +66,6 @@ class Shadow:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
-    async def idle(self) -> None:
-        """Returns once every copy is answered."""
-        while self._asking:
-            await asyncio.wait(self._asking)
-
     async def _ask(self, ask: Ask, answer: Callable[[], bytes]) -> None:
         try:
             expected = answer()

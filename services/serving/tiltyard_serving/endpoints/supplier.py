@@ -82,16 +82,26 @@ class ModelSupplier:
             raise
         except TiltyardError as error:
             raise InvalidParameterValue(f"{place}: {error.message}") from None
+        try:
+            return await self.settled(entity, target)
+        except TemporarilyUnavailable as error:
+            raise InvalidParameterValue(f"{place}: {error.message}") from None
+
+    async def settled(self, entity: Entity, target: ModelTarget, *, forget: bool = False) -> ServedModel:
+        """The entity with that version loaded, and not followed yet; `forget` as in `end`, if it cannot be.
+
+        Raises:
+            TemporarilyUnavailable: it cannot be loaded now; says why.
+        """
         served = self.serve(entity)
         try:
             served.want(target)
             await served.settled()
         except TemporarilyUnavailable as error:
-            problem = served.problem or error.message
-            served.close()
-            raise InvalidParameterValue(f"{place}: {problem}") from None
+            served.close(forget=forget)
+            raise TemporarilyUnavailable(served.problem or error.message) from None
         except BaseException:
-            served.close()
+            served.close(forget=forget)
             raise
         return served
 

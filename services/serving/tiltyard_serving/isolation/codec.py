@@ -1,12 +1,15 @@
 """Model inputs and outputs as msgpack: read by another Python with other versions of numpy and pandas.
 
-Nothing is pickled, so neither side can make the other run code. Values keep their types; a value that no answer
-could say arrives as one that cannot be encoded either, with the name of its type.
+They travel as whole messages over a connected socket. Nothing is pickled, so neither side can make the other run code.
+Values keep their types; a value that no answer could say arrives as one that cannot be encoded either, with the name of
+its type.
 """
 
 import datetime as dt
 import decimal
 import enum
+import socket
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +17,9 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from tiltyard.pyfunc.payload.plain import plain
+from tiltyard.pyfunc.payload.output import plain
+
+_LENGTH = struct.Struct("!Q")
 
 _PLAIN = {str, bytes, bool, float, type(None)}
 _BASES = (int, float, str, bytes, enum.Enum)
@@ -238,3 +243,31 @@ _READ: dict[int, Any] = {
 }
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ext_hook=_unpack)
+
+
+def send(connection: socket.socket, message: bytes) -> None:
+    """Sends one message. Raises: OSError when the other side is gone or the socket's time is over."""
+    connection.sendall(_LENGTH.pack(len(message)))
+    connection.sendall(message)
+
+
+def receive(connection: socket.socket) -> bytearray:
+    """The next message.
+
+    Raises:
+        EOFError: the other side is gone.
+        OSError: the socket's time is over, among others.
+    """
+    [length] = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+    return _exactly(connection, length)
+
+
+def _exactly(connection: socket.socket, size_bytes: int) -> bytearray:
+    data = bytearray(size_bytes)
+    left = memoryview(data)
+    while left:
+        came = connection.recv_into(left)
+        if not came:
+            raise EOFError("the other side has closed the connection")
+        left = left[came:]
+    return data

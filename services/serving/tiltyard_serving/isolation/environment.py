@@ -4,12 +4,11 @@ import logging
 import re
 import subprocess
 import sys
-from importlib import metadata as distributions
 from pathlib import Path
 from typing import NamedTuple
 
 from tiltyard.environments.build import environment
-from tiltyard.environments.requirements import of_model, own_python
+from tiltyard.environments.requirements import installed_version, of_model, own_python
 from tiltyard.errors import InternalError, InvalidParameterValue
 from tiltyard.pyfunc import MLModel
 from tiltyard.pyfunc.flavors import FLAVORS
@@ -45,7 +44,7 @@ def environment_of(directory: Path, cache: Path) -> Environment:
     asked = of_model(directory)
     if MLModel.load(directory).pyfunc["loader_module"] in WITHOUT_MLFLOW:
         asked.leave_out_mlflow()
-    if asked.python == own_python() and asked.lines.are_met_by(_version_here):
+    if asked.python == own_python() and asked.lines.are_met_by(installed_version):
         return Environment(Path(sys.executable), _SERVER)
     if tuple(map(int, asked.python.split("."))) < LOWEST_PYTHON:
         raise InvalidParameterValue(f"The model asks for Python {asked.python}; 3.11 is the first that is served.")
@@ -58,13 +57,6 @@ def environment_of(directory: Path, cache: Path) -> Environment:
             "The environment that the model asks for could not be built; the server's log says why."
         ) from None
     return Environment(whole / "bin" / "python", asked.digest[:12])
-
-
-def _version_here(distribution: str) -> str | None:
-    try:
-        return distributions.version(distribution)
-    except distributions.PackageNotFoundError:
-        return None
 
 
 def _runtime(directory: Path, names: set[str]) -> list[str]:

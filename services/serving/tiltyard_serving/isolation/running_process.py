@@ -11,7 +11,7 @@ import tiltyard
 import tiltyard_serving
 from tiltyard.errors import InternalError, InvalidModelInput, InvalidParameterValue, ModelUnreadable, TiltyardError
 from tiltyard_serving.isolation import codec, start, worker
-from tiltyard_serving.isolation.channel import receive, send
+from tiltyard_serving.isolation.codec import receive, send
 
 # These are for the server's Python, and mean nothing to another one or mislead it.
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PROMETHEUS_MULTIPROC_DIR")

@@ -18,7 +18,7 @@ from typing import Any
 from tiltyard.errors import InvalidModelInput, MissingPackage, TiltyardError
 from tiltyard.pyfunc import PyFunc, load
 from tiltyard_serving.isolation import codec
-from tiltyard_serving.isolation.channel import receive, send
+from tiltyard_serving.isolation.codec import receive, send
 
 OK, FAILED = "ok", "failed"
 # The number of the first message, which says that the model is loaded.
@@ -66,17 +66,13 @@ def main(directory: str, fd: str, memory_bytes: str) -> int:
         send(connection, answer)
 
 
-def _predict(model: PyFunc, data: Any, params: dict[str, Any] | None) -> Any:
-    return model.predict_enforced(data, params)
-
-
 def _take_shortcut(model: PyFunc, example: Any, compiled: bool) -> dict[str, Any]:
     model.take_shortcut(example, compiled=compiled)
     shortcut = model.shortcut
     return {"taken": False} if shortcut is None else {"taken": True, "key": shortcut.key, "trees": shortcut.trees}
 
 
-_VERBS: dict[str, Callable[..., Any]] = {"predict": _predict, "take_shortcut": _take_shortcut}
+_VERBS: dict[str, Callable[..., Any]] = {"predict": PyFunc.predict_enforced, "take_shortcut": _take_shortcut}
 
 
 def outcome_of(number: int, work: Callable[[], Any]) -> bytes:

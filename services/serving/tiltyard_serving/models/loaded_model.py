@@ -128,21 +128,20 @@ class LoadedModel:
         left_by(payload.rows * _ROW_BYTES)
         return payload
 
-    def submit(
-        self, item: Payload, encode: Encode | None = None, times: Times | None = None
-    ) -> "asyncio.Future[bytes]":
-        """A future of the answer's body, in JSON or by `encode`; `times` is filled in.
+    def submit(self, waiter: Waiter[bytes], item: Payload, encode: Encode | None, times: Times | None) -> None:
+        """Gives `waiter` the answer's body, in JSON or by `encode`; `times` is filled in.
 
         Raises:
             RequestLimitExceeded: too much is waiting.
         """
         write = None if encode is None else _within(encode, self.bounds)
-        return self._batcher.submit(item, rows=item.rows, merge_key=_merge_key(item), encode=write, times=times)
+        self._batcher.submit(waiter, item, rows=item.rows, merge_key=_merge_key(item), encode=write, times=times)
 
-    def submit_for(self, waiter: Waiter[bytes], item: Payload, encode: Encode | None, times: Times) -> None:
-        """Gives `waiter` what `submit` promises. Raises: as `submit`."""
-        write = None if encode is None else _within(encode, self.bounds)
-        self._batcher.submit_for(waiter, item, rows=item.rows, merge_key=_merge_key(item), encode=write, times=times)
+    async def answer(self, item: Payload) -> bytes:
+        """The answer's body, in JSON. Raises: as `submit`."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.submit(answer, item, None, None)
+        return await answer
 
     def hold(self) -> None:
         """One more user, who will `close` it too."""

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from prometheus_client import Counter as CounterMetric
 
 from tiltyard_serving.batching.batch import Batch
-from tiltyard_serving.operations.loop_tick import LoopTick
-from tiltyard_serving.operations.metrics import Telemetry
+from tiltyard_serving.operations.metrics import LoopTick, Telemetry
 
 # A prediction in the event loop that took longer has held up everybody else.
 SLOW_INLINE_S = 0.01

@@ -117,11 +117,7 @@ class ServedModel:
         self._telemetry.model_stale.labels(self.label).set(1 if problem else 0)
 
     async def settled(self) -> None:
-        """Returns once a version is loaded.
-
-        Raises:
-            TemporarilyUnavailable: the first try to load one failed.
-        """
+        """Returns once a version is loaded. Raises: TemporarilyUnavailable: the first try to load one failed."""
         await self._settled.wait()
         if not self.ready:
             raise TemporarilyUnavailable(f"The model {self.label} could not be loaded.", retry_after_s=5)

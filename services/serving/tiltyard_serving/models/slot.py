@@ -1,7 +1,6 @@
 """What is current for one served model, and the leases that keep it alive while it answers."""
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from tiltyard.errors import TemporarilyUnavailable
@@ -21,9 +20,7 @@ class Lease(Generic[T]):
         self._held.leases += 1
         return self._held.value
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _kind: object, _error: object, _trace: object) -> None:
         self._held.leases -= 1
         self._held.retire_if_free()
 

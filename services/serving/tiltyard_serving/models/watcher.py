@@ -18,8 +18,8 @@ from urllib.parse import quote_plus
 
 import httpx2
 
-from tiltyard.client import calls, http
-from tiltyard.client.calls import Resolution
+from tiltyard.client import http
+from tiltyard.client.calls.registry import Resolution, resolve
 from tiltyard.errors import (
     BadRequest,
     EndpointNotFound,
@@ -191,7 +191,7 @@ class Watcher:
         self, client: httpx2.AsyncClient, group: _Group, uris: list[str], etag: str | None
     ) -> Resolution | None:
         """The answer to one blocking query; None when the followers changed before it came."""
-        call = calls.resolve(uris, wait_s=self._settings.watch_wait_s, etag=etag)
+        call = resolve(uris, wait_s=self._settings.watch_wait_s, etag=etag)
 
         async def once() -> Resolution:
             with http.faults() as outcome:

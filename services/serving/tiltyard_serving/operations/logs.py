@@ -4,8 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tiltyard.telemetry.line_formatter import LineFormatter
-from tiltyard.telemetry.log_style import LogStyle
+from tiltyard.telemetry.log_lines import LineFormatter, LogStyle
 
 
 @contextmanager

@@ -52,11 +52,6 @@ def share_memory_with_arrow() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
-def collect_young() -> None:
-    """Collects what the last requests left in cycles: few objects, but those of a large request may be large."""
-    gc.collect(0)
-
-
 @contextmanager
 def _turn(size_bytes: int) -> Iterator[None]:
     with _turns:
@@ -72,7 +67,8 @@ def decoding(size_bytes: int) -> AbstractContextManager[object]:
     """
     if size_bytes <= LARGE_BYTES:
         return _no_turn
-    collect_young()
+    # What the last requests left in cycles: few objects, but those of a large request may be large.
+    gc.collect(0)
     return _turn(size_bytes)
 
 

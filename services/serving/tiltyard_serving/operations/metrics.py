@@ -1,15 +1,18 @@
 """What the process counts and times, as Prometheus text."""
 
+import asyncio
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
 from tiltyard.telemetry.metrics import Metric, MetricSet
 from tiltyard.telemetry.multiprocess import is_shared, together
+
+T = TypeVar("T", bound=Histogram)
 
 # How what was loaded on demand and has gone is named in counters.
 EVICTED = "evicted"
@@ -33,6 +36,11 @@ class Durations(Histogram):
             self._buckets[bucket].inc(times)
 
 
+def _timing(kind: type[T], name: str, help: str) -> Metric[T]:
+    """A histogram of seconds of each model version."""
+    return Metric(kind, name, help, _MODEL, buckets=_SECONDS)
+
+
 class Telemetry(MetricSet):
     """The metrics of one scoring process."""
 
@@ -42,12 +50,8 @@ class Telemetry(MetricSet):
         "Scoring requests answered, by model, version and HTTP status.",
         (*_MODEL, "status"),
     )
-    request_seconds = Metric(
-        Durations,
-        "tiltyard_serving_request_seconds",
-        "Seconds from the start of a scoring request to its answer.",
-        _MODEL,
-        buckets=_SECONDS,
+    request_seconds = _timing(
+        Durations, "tiltyard_serving_request_seconds", "Seconds from the start of a scoring request to its answer."
     )
     failed_request_seconds = Metric(
         Counter,
@@ -59,40 +63,24 @@ class Telemetry(MetricSet):
     batch_requests = Metric(
         Histogram, "tiltyard_serving_batch_requests", "Requests answered by one prediction.", _MODEL, buckets=_COUNTS
     )
-    predict_seconds = Metric(
-        Histogram,
-        "tiltyard_serving_predict_seconds",
-        "Seconds of one prediction, of however many requests.",
-        _MODEL,
-        buckets=_SECONDS,
+    predict_seconds = _timing(
+        Histogram, "tiltyard_serving_predict_seconds", "Seconds of one prediction, of however many requests."
     )
-    queue_seconds = Metric(
+    queue_seconds = _timing(
         Histogram,
         "tiltyard_serving_queue_seconds",
         "Seconds that the first request of a batch waited for its prediction.",
-        _MODEL,
-        buckets=_SECONDS,
     )
-    parse_seconds = Metric(
-        Durations,
-        "tiltyard_serving_parse_seconds",
-        "Seconds to make values of the body of a request.",
-        _MODEL,
-        buckets=_SECONDS,
+    parse_seconds = _timing(
+        Durations, "tiltyard_serving_parse_seconds", "Seconds to make values of the body of a request."
     )
-    validate_seconds = Metric(
+    validate_seconds = _timing(
         Durations,
         "tiltyard_serving_validate_seconds",
         "Seconds to cast and check the values of a request; 0 where the parse does that too.",
-        _MODEL,
-        buckets=_SECONDS,
     )
-    encode_seconds = Metric(
-        Histogram,
-        "tiltyard_serving_encode_seconds",
-        "Seconds to write the answers of one prediction.",
-        _MODEL,
-        buckets=_SECONDS,
+    encode_seconds = _timing(
+        Histogram, "tiltyard_serving_encode_seconds", "Seconds to write the answers of one prediction."
     )
     slow_inline = Metric(
         Counter,
@@ -241,3 +229,26 @@ def _move(counter: Counter, labels: dict[str, str]) -> None:
         if labels.items() <= named.items():
             gone = named | dict.fromkeys(labels, EVICTED)
             counter.labels(**gone).inc(child._value.get())
+
+
+class LoopTick:
+    """Has `count` called at the end of the turn of the event loop in which something was noted.
+
+    A metric is locked for each change, and changing those of one request costs as much as decoding it: what
+    belongs to requests is noted, and counted for all of them at once. Used in the event loop.
+    """
+
+    __slots__ = ("_count", "noted")
+
+    def __init__(self, count: Callable[[], object]) -> None:
+        self.noted = False
+        self._count = count
+
+    def note(self) -> None:
+        """To be called when nothing is `noted` yet."""
+        self.noted = True
+        asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        self.noted = False
+        self._count()

@@ -58,7 +58,6 @@ class Folder:
         self._directory = directory
 
     def open(self) -> None:
-        """Makes the directory. Raises: OSError."""
         # Requests and answers are nobody else's to read.
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -92,7 +91,6 @@ class Objects:
         """Nothing: a store has no folders."""
 
     def put(self, name: str, data: bytes) -> None:
-        """Uploads a file. Raises: TiltyardError."""
         asyncio.run(self._upload(name, data))
 
     async def _upload(self, name: str, data: bytes) -> None:

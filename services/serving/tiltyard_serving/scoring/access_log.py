@@ -3,7 +3,7 @@
 import logging
 
 from tiltyard_serving.models.loaded_model import LoadedModel
-from tiltyard_serving.operations.loop_tick import LoopTick
+from tiltyard_serving.operations.metrics import LoopTick
 
 _log = logging.getLogger("tiltyard_serving.access")
 

@@ -99,7 +99,6 @@ class AsgiCall(ScoringCall):
         self._watch: asyncio.Task[None] | None = None
 
     def reply(self, reply: Reply | None) -> None:
-        """Gives the answer to the task."""
         if self.is_reading and self._task is not None and asyncio.current_task() is not self._task:
             self.is_interrupted = True
             self._task.cancel()

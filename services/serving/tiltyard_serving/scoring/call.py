@@ -143,7 +143,7 @@ class ScoringCall(ABC):
         self._parse_s, self._validate_s = parsed_s - self._reading_since_s, read_s - parsed_s
         model.meter.read(self._parse_s, self._validate_s)
         self._times = times = Times()
-        model.submit_for(self, payload, decoded[1].encode, times)
+        model.submit(self, payload, decoded[1].encode, times)
 
     def expire(self, limit_s: float) -> None:
         """Ends it because its time is over: the server's fault only once the server has the body."""

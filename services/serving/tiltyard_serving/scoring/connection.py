@@ -107,7 +107,6 @@ class DirectCall(ScoringCall):
             self.end(error)
 
     def take(self, body: Body) -> None:
-        """Begins, now that the body is there."""
         self.has_body = True
         try:
             reading = self.begin(self.head.find(self.head.headers), body)
@@ -123,14 +122,12 @@ class DirectCall(ScoringCall):
             self.end(error)
 
     def leave(self) -> None:
-        """Nobody waits for an answer any more."""
         self.end(ClientDisconnected())
 
     def watch(self) -> None:
         """The server tells at once of a caller who leaves."""
 
     def reply(self, reply: Reply | None) -> None:
-        """Sends the answer in one write."""
         cycle, self._cycle = self._cycle, None
         if cycle is not None:
             cycle.answer(reply)

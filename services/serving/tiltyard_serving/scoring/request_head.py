@@ -3,7 +3,7 @@
 import math
 
 from tiltyard.server.direct import Header
-from tiltyard.telemetry.request_id import REQUEST_ID_HEADER, valid_request_id
+from tiltyard.telemetry.log_lines import REQUEST_ID_HEADER, valid_request_id
 from tiltyard_serving.auth.callers import Caller, Headers
 from tiltyard_serving.scoring.formats import wanted
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from tiltyard.pyfunc import load
 from tiltyard_serving.isolation import codec
-from tiltyard_serving.isolation.channel import send
+from tiltyard_serving.isolation.codec import send
 from tiltyard_serving.isolation.worker import LOADED, outcome_of
 from tiltyard_serving.warm_up.generated_rows import generated
 from tiltyard_serving.warm_up.warm_up import warm_up

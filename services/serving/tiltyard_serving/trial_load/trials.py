@@ -19,7 +19,7 @@ from tiltyard.pyfunc.flavors import NATIVE
 from tiltyard.pyfunc.load_failures.errors import unread
 from tiltyard.pyfunc.load_failures.installed_packages import installed_release
 from tiltyard_serving.isolation import codec, worker
-from tiltyard_serving.isolation.channel import receive
+from tiltyard_serving.isolation.codec import receive
 from tiltyard_serving.isolation.process import signal_name
 from tiltyard_serving.trial_load import fork_server
 
@@ -140,7 +140,8 @@ class Trials:
             with contextlib.suppress(ImportError):
                 # Meanwhile, as this process will want it too.
                 importlib.import_module(library)
-            timeout_s = self._timeout_s + _size_bytes(directory) / READ_BYTES_PER_S
+            size_bytes = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+            timeout_s = self._timeout_s + size_bytes / READ_BYTES_PER_S
             ours.settimeout(timeout_s)
             try:
                 _, outcome, *content = codec.decode(receive(ours))
@@ -190,10 +191,6 @@ def _started() -> _Running:
             process_group=0,
         )
     return _Running(process, ours)
-
-
-def _size_bytes(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 def _releases(library: str) -> str:

@@ -43,7 +43,7 @@ def warm_up(model: PyFunc, directory: Path, coerce: Literal["strict", "lenient"]
     warning: str | None = None
     if example is not None:
         try:
-            data = decoder.to_input([example], model.signature)
+            data = model.to_input([example])
             model.predict_enforced(data, example.params)
         except (MissingPackage, ImportError):
             raise

@@ -108,7 +108,7 @@ async def test_a_commit_that_fails_is_no_success(embedded_api: Api, monkeypatch:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("kind", [row.error for row in errors.TABLE], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", list(errors.WIRE), ids=lambda kind: kind.__name__)
 async def test_every_error_of_the_table_reaches_the_client_as_itself(
     laptop_api: Api, monkeypatch: pytest.MonkeyPatch, kind: type[errors.TiltyardError]
 ) -> None:

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from tiltyard.errors import BadRequest, SchemaEnforcementFailed
+from tiltyard.errors import BadRequest, SchemaEnforcementFailed, quote
 from tiltyard.pyfunc.data_types import AnyType, DataType, Name, Type
 from tiltyard.pyfunc.enforcement.values import enforce_value, is_missing
-from tiltyard.pyfunc.error_text import quote
-from tiltyard.pyfunc.payload.casts.refusal import Coerce, Refused, Vector
+from tiltyard.pyfunc.payload.casts import Coerce, Refused, Vector
 from tiltyard.pyfunc.payload.casts.tensors import EXACT_DOUBLE
 from tiltyard.pyfunc.payload.casts.times import cast_times, check_times, has_times
 from tiltyard.pyfunc.payload.chunks import array_of, numbers_of, range_of, types_of

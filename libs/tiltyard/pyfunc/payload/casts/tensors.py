@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tiltyard.errors import BadRequest
+from tiltyard.errors import BadRequest, quote
 from tiltyard.pyfunc.data_types import Name
-from tiltyard.pyfunc.error_text import quote
-from tiltyard.pyfunc.payload.casts.refusal import Coerce, Refused, Vector
+from tiltyard.pyfunc.payload.casts import Coerce, Refused, Vector
 from tiltyard.pyfunc.payload.casts.times import cast_times
 from tiltyard.pyfunc.payload.chunks import array_of
 

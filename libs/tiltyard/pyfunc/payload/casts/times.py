@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tiltyard.errors import SchemaEnforcementFailed
+from tiltyard.errors import SchemaEnforcementFailed, quote
 from tiltyard.pyfunc.data_types import Array, DataType, Map, Object, Type
 from tiltyard.pyfunc.enforcement.values import is_missing
-from tiltyard.pyfunc.error_text import quote
-from tiltyard.pyfunc.payload.casts.refusal import Refused, Vector
+from tiltyard.pyfunc.payload.casts import Refused, Vector
 
 # What pandas raises; the last when numbers stand among texts with and without an offset.
 _UNREADABLE = (ValueError, TypeError, OverflowError, RuntimeError)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tiltyard.errors import BadRequest, MissingPackage, PayloadTooLarge, TiltyardError
-from tiltyard.pyfunc.body import Body
 from tiltyard.pyfunc.enforcement.enforce import enforce
+from tiltyard.pyfunc.json_text import Body
 from tiltyard.pyfunc.payload import bounds as default
 from tiltyard.pyfunc.payload.bounds import Bounds
 from tiltyard.pyfunc.payload.columnar.footprint import footprint

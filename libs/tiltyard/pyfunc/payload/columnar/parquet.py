@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tiltyard.errors import BadRequest, TiltyardError
-from tiltyard.pyfunc.body import Body
 from tiltyard.pyfunc.enforcement.enforce import enforce
+from tiltyard.pyfunc.json_text import Body
 from tiltyard.pyfunc.payload import bounds as default
 from tiltyard.pyfunc.payload.bounds import Bounds
 from tiltyard.pyfunc.payload.columnar.arrow import read_frame

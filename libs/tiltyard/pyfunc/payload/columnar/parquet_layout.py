@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tiltyard.errors import BadRequest
-from tiltyard.pyfunc.body import Body
+from tiltyard.pyfunc.json_text import Body
 from tiltyard.pyfunc.payload.bounds import Bounds
 from tiltyard.pyfunc.payload.columnar.thrift import LIST, STRUCT, Damaged, Reader, Steps
 

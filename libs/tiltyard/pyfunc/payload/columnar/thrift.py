@@ -6,7 +6,7 @@ Source: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-pr
 from collections.abc import Iterator
 
 from tiltyard.errors import BadRequest, PayloadTooLarge
-from tiltyard.pyfunc.body import Body
+from tiltyard.pyfunc.json_text import Body
 
 # Each is about a microsecond's work.
 _MAX_STEPS = 4_000_000

@@ -7,6 +7,7 @@ from tiltyard.wire.tags import Text
 from tiltyard_registry.api.framework.replies import entries, replies, reply
 from tiltyard_registry.api.framework.routes import get, post
 from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.search import EXPERIMENTS
 from tiltyard_registry.store.experiments import experiments as store
 from tiltyard_registry.store.runs import inputs
 from tiltyard_registry.store.sql.session import Session
@@ -53,7 +54,7 @@ async def search_experiments(
 async def search_experiments_by_query(
     read_session: Session,
     who: Principal,
-    max_results: int = store.DEFAULT_PAGE,
+    max_results: int = EXPERIMENTS.default_page,
     page_token: str | None = None,
     filter: str | None = None,
     order_by: list[str] | None = None,

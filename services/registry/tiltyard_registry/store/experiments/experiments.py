@@ -1,7 +1,7 @@
 """Experiments: the doors to create, find, rename, tag, delete and restore them."""
 
 from collections.abc import Sequence
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict, Unpack, cast
 
 from sqlalchemy import RowMapping, bindparam, insert, select, text, update
 from sqlalchemy import delete as delete_from
@@ -20,8 +20,8 @@ from tiltyard_registry.rules.experiments import (
 )
 from tiltyard_registry.rules.keys import brief
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, lifecycle_stages
-from tiltyard_registry.rules.limits import check_entries, page_size
-from tiltyard_registry.search import EXPERIMENTS, Page
+from tiltyard_registry.rules.limits import check_entries
+from tiltyard_registry.search import EXPERIMENTS, Asked, Page
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events.outbox import deletion_time
 from tiltyard_registry.store.experiments.quotas import limited
@@ -29,8 +29,6 @@ from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.experiments import experiment_tags, experiments
 from tiltyard_registry.tables.runs import runs
-
-DEFAULT_PAGE, MAX_PAGE = 1000, 50_000
 
 # SQLite would number on from the greatest id there is, also from one that came with an import.
 _NEXT_OF_SQLITE = text(
@@ -137,9 +135,7 @@ async def search_experiments(
     *,
     view_type: str | int | None = None,
     filter: str | None = None,
-    order_by: Sequence[str] = (),
-    max_results: int | None = None,
-    page_token: str | None = None,
+    **asked: Unpack[Asked],
 ) -> tuple[list[ExperimentRow], str | None]:
     """One page of experiments, and the token of the next.
 
@@ -147,15 +143,7 @@ async def search_experiments(
         InvalidParameterValue: the filter, the order, the token, the view or the page size is not right.
     """
     shown = lifecycle_stages(view_type)
-    page = Page(
-        EXPERIMENTS,
-        filter=filter,
-        order_by=order_by,
-        page_token=page_token,
-        max_results=page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
-        dialect=session.dialect,
-        within=shown,
-    )
+    page = Page(EXPERIMENTS, dialect=session.dialect, filter=filter, within=shown, **asked)
     seen = access.visible(who, access.EXPERIMENTS, Privilege.READ)
     query = select(experiments).where(experiments.c.lifecycle_stage.in_(shown), *seen)
     rows, next_page_token = await page.read(query, session.all)

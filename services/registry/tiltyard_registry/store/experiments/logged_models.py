@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 
@@ -25,9 +25,9 @@ from tiltyard_registry.rules.experiments import (
 )
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, logged_model_status
-from tiltyard_registry.rules.limits import check_entries, page_size
+from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.rules.run_names import invent
-from tiltyard_registry.search import LOGGED_MODELS, Dataset, OrderBy, Page
+from tiltyard_registry.search import LOGGED_MODELS, Asked, Dataset, Page
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events.outbox import deletion_time
 from tiltyard_registry.store.experiments.experiments import find_active_experiment
@@ -38,8 +38,6 @@ from tiltyard_registry.tables.experiments import logged_model_params, logged_mod
 
 REGISTRATIONS_TAG = "mlflow.modelVersions"
 PENDING = "LOGGED_MODEL_PENDING"
-
-DEFAULT_PAGE, MAX_PAGE = 50, 50_000
 
 _BY_ID = select(logged_models).where(logged_models.c.model_id == bindparam("model_id"))
 
@@ -107,9 +105,7 @@ async def search_logged_models(
     *,
     filter: str | None = None,
     datasets: Sequence[Dataset] = (),
-    order_by: Sequence[OrderBy] = (),
-    max_results: int | None = None,
-    page_token: str | None = None,
+    **asked: Unpack[Asked],
 ) -> tuple[list[LoggedModelRow], str | None]:
     """One page of the active logged models of these experiments, and the token of the next.
 
@@ -122,16 +118,7 @@ async def search_logged_models(
             "about request parameters."
         )
     wanted = sorted({parse_experiment_id(experiment_id) for experiment_id in experiment_ids})
-    page = Page(
-        LOGGED_MODELS,
-        filter=filter,
-        order_by=order_by,
-        page_token=page_token,
-        max_results=page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
-        dialect=session.dialect,
-        within=wanted,
-        datasets=datasets,
-    )
+    page = Page(LOGGED_MODELS, dialect=session.dialect, filter=filter, within=wanted, datasets=datasets, **asked)
     query = select(logged_models).where(
         rowsets.among(session, logged_models.c.experiment_id, wanted),
         logged_models.c.lifecycle_stage == ACTIVE,

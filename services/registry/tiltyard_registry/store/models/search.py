@@ -1,13 +1,11 @@
 """Searches and lists of registered models and of versions."""
 
-from collections.abc import Sequence
-from typing import cast
+from typing import Unpack, cast
 
 from sqlalchemy import select
 
-from tiltyard_registry.rules import limits
 from tiltyard_registry.rules.access import SEE, Principal
-from tiltyard_registry.search import MODEL_VERSIONS, REGISTERED_MODELS, Page
+from tiltyard_registry.search import MODEL_VERSIONS, REGISTERED_MODELS, Asked, Page
 from tiltyard_registry.store import access
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.model_rows import find_model
@@ -16,36 +14,22 @@ from tiltyard_registry.store.namespaces import schemas
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.models import model_versions, registered_models
 
-DEFAULT_PAGE = 100
-MAX_PAGE = 1000
-MAX_VERSIONS = 200_000
-"""What a client may ask for. Source: mlflow/store/model_registry/__init__.py, tag v3.17.2."""
 PAGE_VERSIONS = 10_000
-"""What it gets at most, with the token of the next page: one request shall not hold everybody's memory."""
+"""What a client gets at most, with the token of the next page: one request shall not hold everybody's memory."""
 
 
 async def search_registered_models(
     session: Session,
     who: Principal,
     filter: str | None = None,
-    *,
-    order_by: Sequence[str] = (),
-    max_results: int | None = None,
-    page_token: str | None = None,
+    **asked: Unpack[Asked],
 ) -> tuple[list[ModelRow], str | None]:
     """One page of the models that match, and the token of the next page.
 
     Raises:
         InvalidParameterValue: the filter, the order, the page size or the token is not right.
     """
-    page = Page(
-        REGISTERED_MODELS,
-        filter=filter,
-        order_by=order_by,
-        page_token=page_token,
-        max_results=limits.page_size(max_results, default=DEFAULT_PAGE, maximum=MAX_PAGE),
-        dialect=session.dialect,
-    )
+    page = Page(REGISTERED_MODELS, dialect=session.dialect, filter=filter, **asked)
     seen = select(registered_models).where(*access.visible(who, access.MODELS))
     rows, next_page_token = await page.read(seen, session.all)
     return await related_rows.model_rows(session, rows), next_page_token
@@ -77,24 +61,14 @@ async def search_model_versions(
     session: Session,
     who: Principal,
     filter: str | None = None,
-    *,
-    order_by: Sequence[str] = (),
-    max_results: int | None = None,
-    page_token: str | None = None,
+    **asked: Unpack[Asked],
 ) -> tuple[list[VersionRow], str | None]:
     """One page of the versions that match, with tags and aliases, and the token of the next page.
 
     Raises:
         InvalidParameterValue: the filter, the order, the page size or the token is not right.
     """
-    page = Page(
-        MODEL_VERSIONS,
-        filter=filter,
-        order_by=order_by,
-        page_token=page_token,
-        max_results=min(limits.page_size(max_results, default=MAX_VERSIONS, maximum=MAX_VERSIONS), PAGE_VERSIONS),
-        dialect=session.dialect,
-    )
+    page = Page(MODEL_VERSIONS, dialect=session.dialect, filter=filter, at_most=PAGE_VERSIONS, **asked)
     seen = related_rows.VERSIONS.where(*access.visible(who, access.MODELS))
     rows, next_page_token = await page.read(seen, session.all)
     return await related_rows.version_rows(session, rows), next_page_token

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import RowMapping, delete, select, update
 
-from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.errors import BadRequest, InvalidParameterValue, ResourceDoesNotExist
 from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.entries import (
     Entry,
@@ -16,15 +16,20 @@ from tiltyard_registry.rules.entries import (
     params_changed,
 )
 from tiltyard_registry.rules.keys import brief
-from tiltyard_registry.rules.metrics import Point, check_batch
+from tiltyard_registry.rules.metrics import Point, check_batch, newest
 from tiltyard_registry.rules.runs import RUN_NAME_TAG
 from tiltyard_registry.store.experiments.quotas import limited
-from tiltyard_registry.store.runs.metrics import add_points
 from tiltyard_registry.store.runs.runs import find_active_run, set_tag_rows
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.tables.experiments import logged_model_metrics, logged_models
+from tiltyard_registry.tables.runs import latest_metrics, run_tags, runs
+from tiltyard_registry.tables.runs import metrics as metric_rows
 from tiltyard_registry.tables.runs import params as param_rows
-from tiltyard_registry.tables.runs import run_tags, runs
+
+_POINT = ("key", "timestamp", "step", "value", "is_nan")
+_AGE = ("step", "timestamp", "value", "is_nan")
+_OF_MODEL = ("model_id", *_POINT, "dataset_name", "dataset_digest")
 
 
 async def log_batch(
@@ -119,9 +124,44 @@ async def _add_params(session: Session, run: int, params: Sequence[Entry]) -> li
 
 
 async def _add_points(session: Session, run: RowMapping, points: Sequence[Point]) -> None:
-    if points:
-        async with limited(session, "metric_points", run["id"]):
-            await add_points(session, run["id"], run["run_id"], points)
+    """Adds the points to the history, moves the newest of each key, and mirrors those of logged models.
+
+    Points that are there already are left alone. Nothing is read first, so writers do not wait for each other
+    except for the rows of a key they both write.
+
+    Raises:
+        BadRequest: a point names a logged model that does not exist.
+    """
+    if not points:
+        return
+    async with limited(session, "metric_points", run["id"]):
+        await _write_points(session, run["id"], run["run_id"], points)
+
+
+async def _write_points(session: Session, run: int, run_id: str, points: Sequence[Point]) -> None:
+    # One order for all, so that two batches with the same keys cannot wait for each other in a circle.
+    ordered = sorted(points, key=lambda point: (point.key, point.timestamp, point.step, point.value, point.is_nan))
+    await rowsets.insert_missing(session, metric_rows, {"run": run, **_columns(ordered, _POINT)})
+    await rowsets.keep_newer(session, latest_metrics, {"run": run, **_columns(newest(points), _POINT)}, by=_AGE)
+    of_models = sorted(point for point in points if point.model_id)
+    if of_models:
+        await _check_models(session, {point.model_id for point in of_models})
+        await rowsets.insert_missing(
+            session, logged_model_metrics, {"run_id": run_id, **_columns(of_models, _OF_MODEL)}
+        )
+
+
+def _columns(points: Sequence[Point], names: tuple[str, ...]) -> dict[str, list[object]]:
+    return {name: [getattr(point, name) for point in points] for name in names}
+
+
+async def _check_models(session: Session, model_ids: set[str]) -> None:
+    statement = select(logged_models.c.model_id).where(
+        rowsets.among(session, logged_models.c.model_id, sorted(model_ids))
+    )
+    missing = model_ids - set((await session.execute(statement)).scalars())
+    if missing:
+        raise BadRequest(f"Logged model with ID '{min(missing)[:80]}' not found; a metric names it as 'model_id'.")
 
 
 async def _set_tags(session: Session, run: int, tags: Sequence[Entry]) -> None:

@@ -50,4 +50,4 @@ async def ask(protocol: ScoringProtocol, body: Body, head: RequestHead, model: L
     decoded = protocol.at_once(model, body, head)
     if decoded is None:
         decoded = await asyncio.to_thread(protocol.decode, model, body, head)
-    return await model.submit(decoded[0])
+    return await model.answer(decoded[0])

@@ -7,11 +7,10 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import SchemaEnforcementFailed
+from tiltyard.errors import SchemaEnforcementFailed, quote
 from tiltyard.pyfunc.data_types import AnyType, DataType, Name
 from tiltyard.pyfunc.enforcement.enforce import check_missing, enforce
 from tiltyard.pyfunc.enforcement.params import validate_params
-from tiltyard.pyfunc.error_text import quote
 from tiltyard.pyfunc.format.signature import Signature
 from tiltyard.pyfunc.json_text.bodies import decode_json
 from tiltyard.pyfunc.payload.casts.columns import cast_column, object_array

@@ -11,14 +11,12 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from tiltyard.errors import BadRequest, InternalError
+from tiltyard.errors import BadRequest, InternalError, quote
 from tiltyard.pyfunc.enforcement.values import is_missing
-from tiltyard.pyfunc.error_text import quote
-from tiltyard.pyfunc.payload.casts.refusal import Refused
+from tiltyard.pyfunc.payload.casts import Refused
 from tiltyard.pyfunc.payload.casts.tensors import check_exact
 from tiltyard.pyfunc.payload.chunks import array_of, types_of
-from tiltyard.pyfunc.payload.output import Unsayable, to_jsonable
-from tiltyard.pyfunc.payload.plain import plain
+from tiltyard.pyfunc.payload.output import Unsayable, plain, to_jsonable
 
 DTYPES = {
     "BOOL": "bool",

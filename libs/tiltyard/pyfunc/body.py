@@ -1,6 +1,0 @@
-"""The body of a scoring request."""
-
-from typing import TypeAlias
-
-# What was sent. A large body is received where it stays, in memory that is not that of a `bytes`.
-Body: TypeAlias = bytes | memoryview
