@@ -39,48 +39,45 @@ class Point(NamedTuple):
 class GivenPoint(Protocol):
     """A point as a request spells it."""
 
-    key: str
-    value: float
-    timestamp: int
-    step: int
-    model_id: str | None
-    dataset_name: str | None
-    dataset_digest: str | None
+    @property
+    def key(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def model_id(self) -> str | None: ...
+    @property
+    def dataset_name(self) -> str | None: ...
+    @property
+    def dataset_digest(self) -> str | None: ...
 
 
-def check_point(
-    key: str,
-    value: float,
-    timestamp: int,
-    step: int = 0,
-    *,
-    model_id: str | None = None,
-    dataset_name: str | None = None,
-    dataset_digest: str | None = None,
-    path: str = "",
-) -> Point:
+def check_point(given: GivenPoint, path: str = "") -> Point:
     """The point as it is stored.
 
     Raises:
         InvalidParameterValue: a key that `check_key` refuses, a negative time, or a number over 64 bits.
     """
     prefix = f"{path}." if path else ""
-    check_key(key, parameter=f"{prefix}name", noun="Metric name")
-    if timestamp < 0:
+    check_key(given.key, parameter=f"{prefix}name", noun="Metric name")
+    if given.timestamp < 0:
         raise InvalidParameterValue(
-            f"Invalid value {str(timestamp)[:80]} for parameter '{prefix}timestamp' supplied: metric '{key}' "
-            f"(value={value}). Timestamp must be a nonnegative long (64-bit integer) "
+            f"Invalid value {str(given.timestamp)[:80]} for parameter '{prefix}timestamp' supplied: "
+            f"metric '{given.key}' (value={given.value}). Timestamp must be a nonnegative long (64-bit integer) "
         )
-    is_nan = math.isnan(value)
+    is_nan = math.isnan(given.value)
     return Point(
-        key,
-        0.0 if is_nan else float(value),
-        check_int64(timestamp, parameter=f"{prefix}timestamp"),
-        check_int64(step, parameter=f"{prefix}step"),
+        given.key,
+        0.0 if is_nan else float(given.value),
+        check_int64(given.timestamp, parameter=f"{prefix}timestamp"),
+        check_int64(given.step, parameter=f"{prefix}step"),
         is_nan,
-        model_id or "",
-        check_length(dataset_name or "", MAX_DATASET_NAME_CHARS, f"{prefix}dataset_name"),
-        check_length(dataset_digest or "", MAX_DATASET_DIGEST_CHARS, f"{prefix}dataset_digest"),
+        given.model_id or "",
+        check_length(given.dataset_name or "", MAX_DATASET_NAME_CHARS, f"{prefix}dataset_name"),
+        check_length(given.dataset_digest or "", MAX_DATASET_DIGEST_CHARS, f"{prefix}dataset_digest"),
     )
 
 
@@ -102,18 +99,7 @@ def check_points(given: Iterable[GivenPoint]) -> list[Point]:
         ):
             points.append(Point(one.key, one.value, one.timestamp, one.step, False))
             continue
-        points.append(
-            check_point(
-                one.key,
-                one.value,
-                one.timestamp,
-                one.step,
-                model_id=one.model_id,
-                dataset_name=one.dataset_name,
-                dataset_digest=one.dataset_digest,
-                path=f"metrics[{index}]",
-            )
-        )
+        points.append(check_point(one, f"metrics[{index}]"))
         keys.add(one.key)
     return points
 

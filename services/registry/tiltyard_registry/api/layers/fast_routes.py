@@ -24,7 +24,6 @@ from tiltyard_registry.api.framework.replies import entries, reply
 from tiltyard_registry.auth.layer import principal_of
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.limits import UNLIMITED
-from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.one_statement import log_batch as batches
 from tiltyard_registry.store.one_statement.reads import read_run, read_version
@@ -101,8 +100,7 @@ async def _log_metric(database: Database, who: Principal, body: bytes) -> bytes 
     data = _METRIC.decode(body)
     if data.model_id or data.dataset_name or data.dataset_digest:
         return None
-    point = check_point(data.key, data.value, data.timestamp, data.step)
-    return _done(await batches.log_metric(database, who, either_run_id(data.run_id, data.run_uuid), point))
+    return _done(await batches.log_metric(database, who, either_run_id(data.run_id, data.run_uuid), data))
 
 
 async def _log_param(database: Database, who: Principal, body: bytes) -> bytes | None:

@@ -9,7 +9,6 @@ from tiltyard_registry.api.framework.encoded_lists import document
 from tiltyard_registry.api.framework.replies import replies
 from tiltyard_registry.api.framework.routes import get, post
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.runs import chart_histories, log_batch, metric_history
 from tiltyard_registry.store.sql.session import Session
@@ -18,16 +17,7 @@ from tiltyard_registry.store.sql.session import Session
 @post("/runs/log-metric")
 async def log_metric(session: Session, who: Principal, data: LogMetric) -> None:
     """Logs one point of a metric."""
-    point = check_point(
-        data.key,
-        data.value,
-        data.timestamp,
-        data.step,
-        model_id=data.model_id,
-        dataset_name=data.dataset_name,
-        dataset_digest=data.dataset_digest,
-    )
-    await log_batch.log_metric(session, who, either_run_id(data.run_id, data.run_uuid), point)
+    await log_batch.log_metric(session, who, either_run_id(data.run_id, data.run_uuid), data)
 
 
 @get("/metrics/get-history")

@@ -9,7 +9,6 @@ from tiltyard_registry.api.framework.encoded_lists import document
 from tiltyard_registry.api.framework.replies import entries, reply
 from tiltyard_registry.api.framework.routes import get, post
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.rules.metrics import check_points
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.runs import inputs, legacy_model_log, run_json, run_search
 from tiltyard_registry.store.runs import log_batch as batches
@@ -90,7 +89,7 @@ async def log_batch(session: Session, who: Principal, data: wire.LogBatch) -> No
         session,
         who,
         data.run_id,
-        metrics=check_points(data.metrics),
+        metrics=data.metrics,
         params=entries(data.params),
         tags=entries(data.tags),
     )

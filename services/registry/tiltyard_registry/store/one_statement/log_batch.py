@@ -21,7 +21,7 @@ from tiltyard_registry.rules.entries import (
     check_run_tags,
     last_of_each,
 )
-from tiltyard_registry.rules.metrics import GivenPoint, Point, check_batch, check_points, newest
+from tiltyard_registry.rules.metrics import GivenPoint, Point, check_batch, check_point, check_points, newest
 from tiltyard_registry.rules.runs import RUN_NAME_TAG
 from tiltyard_registry.store import access
 from tiltyard_registry.store.sql.availability import unknown_when_lost
@@ -107,9 +107,9 @@ async def log_batch(
     return await _log(database, who, run_id, check_points(metrics), check_params(params), check_run_tags(tags))
 
 
-async def log_metric(database: Database, who: Principal, run_id: str, point: Point) -> bool:
-    """Whether a checked point is stored; otherwise as `log_batch`."""
-    return await _log(database, who, run_id, metrics=[point])
+async def log_metric(database: Database, who: Principal, run_id: str, point: GivenPoint) -> bool:
+    """Whether the point is stored; otherwise as `log_batch`."""
+    return await _log(database, who, run_id, metrics=[check_point(point)])
 
 
 async def log_param(database: Database, who: Principal, run_id: str, key: str, value: str) -> bool:

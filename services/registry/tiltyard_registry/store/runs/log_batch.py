@@ -16,7 +16,7 @@ from tiltyard_registry.rules.entries import (
     params_changed,
 )
 from tiltyard_registry.rules.keys import brief
-from tiltyard_registry.rules.metrics import Point, check_batch, newest
+from tiltyard_registry.rules.metrics import GivenPoint, Point, check_batch, check_point, check_points, newest
 from tiltyard_registry.rules.runs import RUN_NAME_TAG
 from tiltyard_registry.store.experiments.quotas import limited
 from tiltyard_registry.store.runs.runs import find_active_run, set_tag_rows
@@ -37,13 +37,11 @@ async def log_batch(
     who: Principal,
     run_id: str,
     *,
-    metrics: Sequence[Point] = (),
+    metrics: Sequence[GivenPoint] = (),
     params: Sequence[Entry] = (),
     tags: Sequence[Entry] = (),
 ) -> None:
     """Stores all of it, or nothing; repeating it changes nothing.
-
-    `metrics` come checked (`rules.metrics.check_point`); params and tags are checked here.
 
     Raises:
         ResourceDoesNotExist: there is no such run.
@@ -52,19 +50,24 @@ async def log_batch(
         ResourceLimitExceeded: the run would hold more than its quotas let it.
     """
     check_batch(len(metrics), len(params), len(tags))
-    new_params, new_tags = check_params(params), check_run_tags(tags)
+    points, new_params, new_tags = check_points(metrics), check_params(params), check_run_tags(tags)
     run = await find_active_run(session, who, Privilege.EDIT, run_id)
     changed = await _add_params(session, run["id"], new_params)
     if changed:
         raise params_changed(changed, f"run ID='{run_id}'")
-    await _add_points(session, run, metrics)
+    await _add_points(session, run, points)
     await _set_tags(session, run["id"], new_tags)
 
 
-async def log_metric(session: Session, who: Principal, run_id: str, point: Point) -> None:
-    """Stores one checked point; the same point again changes nothing."""
+async def log_metric(session: Session, who: Principal, run_id: str, point: GivenPoint) -> None:
+    """Stores one point; the same point again changes nothing.
+
+    Raises:
+        InvalidParameterValue: as `log_batch`.
+    """
+    checked = check_point(point)
     run = await find_active_run(session, who, Privilege.EDIT, run_id)
-    await _add_points(session, run, [point])
+    await _add_points(session, run, [checked])
 
 
 async def log_param(session: Session, who: Principal, run_id: str, key: str, value: str) -> None:
