@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.wire.mlflow.runs import LogMetric
+from tiltyard.wire.mlflow.runs import MetricIn
 from tiltyard_registry.rules import entries, experiments, keys, lifecycle, metrics, run_names
 
 numbers = st.floats(allow_nan=True, allow_infinity=True)
 points = st.builds(
-    LogMetric,
+    MetricIn,
     st.sampled_from(["a", "b", "c"]),
     st.one_of(st.sampled_from([0.0, 1.0, math.inf, -math.inf, math.nan]), numbers),
     st.integers(0, 3),
@@ -35,7 +35,7 @@ def test_the_newest_point_does_not_depend_on_batches(first: list[metrics.Point],
 @given(numbers)
 def test_a_value_is_shown_as_it_was_logged(value: float) -> None:
     """Every double comes back: finite ones as numbers, the others as the texts the protocol has for them."""
-    point = metrics.check_point(LogMetric("k", value, 0))
+    point = metrics.check_point(MetricIn("k", value, 0))
     shown = metrics.shown(point.value, point.is_nan)
     assert math.isnan(float(shown)) if math.isnan(value) else float(shown) == value
     assert isinstance(shown, float) == math.isfinite(value)
@@ -70,7 +70,7 @@ def test_bad_keys(key: str) -> None:
 def test_bad_keys_are_named_in_upstreams_words() -> None:
     """The text of the refusal is the one that clients know."""
     with pytest.raises(InvalidParameterValue) as refused:
-        metrics.check_point(LogMetric("a$b", 1.0, 0))
+        metrics.check_point(MetricIn("a$b", 1.0, 0))
     assert refused.value.message == (
         "Invalid value \"a$b\" for parameter 'name' supplied: Names may only contain alphanumerics, underscores (_), "
         "dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)."

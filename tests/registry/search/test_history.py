@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.registry.store_house import House
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.wire.mlflow.runs import LogMetric
+from tiltyard.wire.mlflow.runs import MetricIn
 from tiltyard_registry.search import EXPERIMENTS, LOGGED_MODELS, RUNS, compile_filter, compile_order
 from tiltyard_registry.store.experiments import experiments
 from tiltyard_registry.store.models import search
@@ -32,7 +32,7 @@ async def experiment_of(house: House, histories: dict[str, list[float]]) -> str:
     experiment_id = await house.do(experiments.create_experiment, uuid.uuid4().hex)
     for start, (name, values) in enumerate(histories.items()):
         run = await house.do(runs.create_run, experiment_id, run_name=name, start_time=start)
-        points = [LogMetric("my loss", value, 0, step=step) for step, value in enumerate(values)]
+        points = [MetricIn("my loss", value, 0, step) for step, value in enumerate(values)]
         await house.do(log_batch.log_batch, run["info"]["run_id"], metrics=points)
     return experiment_id
 

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from tests.registry.store_house import House
+from tiltyard.wire.mlflow.runs import MetricIn
 from tiltyard_registry.rules.entries import Entry
-from tiltyard_registry.rules.metrics import check_point
 from tiltyard_registry.store.events import history
 from tiltyard_registry.store.models import aliases, batch_jobs, model_versions, registered_models, resolution, search
 from tiltyard_registry.store.models import search as searches
@@ -91,7 +91,7 @@ async def test_hot_statements_use_an_index(sqlite_url: str, tmp_path: Any) -> No
     await house.do(
         log_batch.log_batch,
         run_id,
-        metrics=[check_point("m", 1.0, 1)],
+        metrics=[MetricIn("m", 1.0, 1)],
         params=[Entry("p", "1")],
         tags=[Entry("t", "1")],
     )

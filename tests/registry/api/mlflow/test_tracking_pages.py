@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from tests.registry.api_app import MLFLOW, MODELS, VERSIONS, Api, opened
 from tests.registry.store_house import House
-from tiltyard.wire.mlflow.runs import LogMetric
+from tiltyard.wire.mlflow.runs import MetricIn
 from tiltyard_registry.store.runs import chart_histories, log_batch
 from tiltyard_registry.tables.runs import runs
 
@@ -101,7 +101,7 @@ async def test_a_sampled_history_keeps_the_ends_and_an_interval(api: Api) -> Non
 async def test_samples_are_spaced_evenly(house: House, steps: set[int], count: int) -> None:
     """What the database picks is what the arithmetic of even spacing picks."""
     run_id, _ = await house.run()
-    await house.do(log_batch.log_batch, run_id, metrics=[LogMetric("m", 1.0, 0, step=step) for step in steps])
+    await house.do(log_batch.log_batch, run_id, metrics=[MetricIn("m", 1.0, 0, step) for step in steps])
     rows = await house.see(chart_histories.get_sampled_histories, [run_id], "m", max_results=count)
     ordered = sorted(steps)
     spaced = {ordered[math.floor(index * len(ordered) / count)] for index in range(min(count, len(ordered)))}
@@ -113,7 +113,7 @@ async def test_points_of_one_step_are_thinned_out_too(house: House) -> None:
     """A run that never says its step has at most 2,500 points and one, the last among them."""
     run_id, _ = await house.run()
     for start in range(0, 3000, 1000):
-        points = [LogMetric("m", float(time), time) for time in range(start, start + 1000)]
+        points = [MetricIn("m", float(time), time) for time in range(start, start + 1000)]
         await house.do(log_batch.log_batch, run_id, metrics=points)
     rows = await house.see(chart_histories.get_sampled_histories, [run_id], "m")
     assert len(rows) in (2500, 2501)

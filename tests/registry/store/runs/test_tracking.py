@@ -9,9 +9,10 @@ import pytest_asyncio
 from sqlalchemy import func, select, update
 
 from tiltyard.errors import BadRequest, InvalidParameterValue, ResourceAlreadyExists, ResourceDoesNotExist
+from tiltyard.wire.mlflow.runs import MetricIn
 from tiltyard_registry.rules.access import SYSTEM
 from tiltyard_registry.rules.entries import Entry
-from tiltyard_registry.rules.metrics import Point, check_point
+from tiltyard_registry.rules.metrics import Point
 from tiltyard_registry.store.experiments import experiments, logged_models
 from tiltyard_registry.store.runs import inputs, log_batch, runs
 from tiltyard_registry.store.sql.database import Database
@@ -326,7 +327,7 @@ async def test_special_values_survive_exactly(database: Database, run_id: str) -
         "largest": 1.7976931348623157e308,
         "third": 1 / 3,
     }
-    points = [check_point(key, value, 0) for key, value in values.items()]
+    points = [MetricIn(key, value, 0) for key, value in values.items()]
     await _log(database, run_id, metrics=points)
     shown = _metrics(await _run(database, run_id))
     assert (shown.pop("inf"), shown.pop("minus_inf"), shown.pop("nan")) == ("Infinity", "-Infinity", "NaN")
@@ -443,8 +444,8 @@ async def test_a_metric_of_a_logged_model_shows_on_run_and_model(database: Datab
     async with database.write() as session:
         model_id = (await logged_models.create_logged_model(session, SYSTEM, "0"))["info"]["model_id"]
     points = [
-        check_point("acc", 0.5, 1, 0, model_id=model_id),
-        check_point("acc", math.inf, 2, 1, model_id=model_id, dataset_name="train", dataset_digest="d1"),
+        MetricIn("acc", 0.5, 1, 0, model_id=model_id),
+        MetricIn("acc", math.inf, 2, 1, model_id=model_id, dataset_name="train", dataset_digest="d1"),
     ]
     for _ in range(2):
         await _log(database, run_id, metrics=points)
