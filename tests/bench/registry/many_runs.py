@@ -1,9 +1,11 @@
 """Runs by the ten thousand, put into a database by SQL: ten metrics, ten params and a name each."""
 
-from tests.fixtures.postgres import Postgres
+from tests.bench.registry.databases import Databases
 
-_NUMBERS = "generate_series(1, {count}) AS n"
-_KEYS = "generate_series(0, 9) AS at"
+# As both databases count.
+_COUNT = "(WITH RECURSIVE c(n) AS (SELECT {} UNION ALL SELECT n + 1 FROM c WHERE n < {}) SELECT n AS {} FROM c) AS {}"
+_NUMBERS = _COUNT.format(1, "{count}", "n", "numbers")
+_KEYS = _COUNT.format(0, 9, "at", "keys")
 _ID = "md5('{experiment}-' || n)"
 _VALUE = "(n * 7919 + at) % 97 / 97.0"
 
@@ -11,7 +13,8 @@ _TILTYARD = f"""
 INSERT INTO runs (run_id, experiment_id, run_name, user_id, status, start_time, artifact_uri)
   SELECT {_ID}, {{experiment}}, 'run-' || n, 'ann', 'FINISHED', 1700000000000 + n, 'mlflow-artifacts:/x'
   FROM {_NUMBERS};
-INSERT INTO params SELECT runs.id, 'p' || at, (n % 7 + at)::text FROM {_NUMBERS} JOIN runs ON run_id = {_ID}, {_KEYS};
+INSERT INTO params SELECT runs.id, 'p' || at, CAST(n % 7 + at AS text)
+  FROM {_NUMBERS} JOIN runs ON run_id = {_ID}, {_KEYS};
 INSERT INTO latest_metrics (run, key, timestamp, step, value)
   SELECT runs.id, 'm' || at, n, at, {_VALUE} FROM {_NUMBERS} JOIN runs ON run_id = {_ID}, {_KEYS};
 INSERT INTO run_tags SELECT runs.id, 'mlflow.runName', run_name FROM {_NUMBERS} JOIN runs ON run_id = {_ID};
@@ -22,7 +25,7 @@ INSERT INTO runs (run_uuid, experiment_id, name, user_id, status, start_time, ar
   source_type, source_name, entry_point_name, source_version)
   SELECT {_ID}, {{experiment}}, 'run-' || n, 'ann', 'FINISHED', 1700000000000 + n, 'mlflow-artifacts:/x', 'active',
   'UNKNOWN', '', '', '' FROM {_NUMBERS};
-INSERT INTO params (key, value, run_uuid) SELECT 'p' || at, (n % 7 + at)::text, {_ID} FROM {_NUMBERS}, {_KEYS};
+INSERT INTO params (key, value, run_uuid) SELECT 'p' || at, CAST(n % 7 + at AS text), {_ID} FROM {_NUMBERS}, {_KEYS};
 INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid)
   SELECT 'm' || at, {_VALUE}, n, at, false, {_ID} FROM {_NUMBERS}, {_KEYS};
 INSERT INTO tags (key, value, run_uuid) SELECT 'mlflow.runName', 'run-' || n, {_ID} FROM {_NUMBERS};
@@ -31,7 +34,6 @@ ANALYZE;
 SCHEMAS = {"Tiltyard": _TILTYARD, "MLflow": _MLFLOW}
 
 
-def add_runs(postgres: Postgres, url: str, server: str, experiment_id: str, count: int) -> None:
+def add_runs(databases: Databases, server: str, experiment_id: str, count: int) -> None:
     """Puts so many runs into an experiment of a server's database."""
-    statements = SCHEMAS[server].format(experiment=int(experiment_id), count=count)
-    postgres.execute(statements, url.rsplit("/", 1)[1])
+    databases.execute(server, SCHEMAS[server].format(experiment=int(experiment_id), count=count))

@@ -1,4 +1,4 @@
-"""The tracking server beside its peers, on one PostgreSQL, the same work on each in turn; prints ratios.
+"""The tracking server beside its peers, on PostgreSQL and on SQLite, the same work on each in turn; prints ratios.
 
 `TILTYARD_BENCH_SECONDS` (2) is the length of a round, `TILTYARD_BENCH_ROUNDS` (3) their number, of which the
 median counts; `TILTYARD_BENCH_RUNS` (1000) how many runs there are, `TILTYARD_BENCH_MANY_RUNS` (100000) how many in
@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from tests.bench.load import Measured, Target, Turn, body_of, post, run
+from tests.bench.registry.databases import NAMES, Databases
 from tests.bench.registry.many_runs import add_runs
 from tests.bench.registry.tracking import ALIAS, API, Runs, asks, page, register, search
-from tests.fixtures.postgres import Postgres
 from tests.fixtures.processes import GuardedProcess, unused_port
 
 SECONDS = float(os.environ.get("TILTYARD_BENCH_SECONDS", "2"))
@@ -33,7 +33,6 @@ FASTTRACKML = "fasttrackml==0.6.0"  # needs an MLflow below 3, so it has an envi
 PSYCOPG = "psycopg[binary]==3.3.9"  # the driver that MLflow takes for PostgreSQL
 _BUILD = Path(__file__).parents[3] / ".build"
 _FML, _PSYCOPG = _BUILD / "fasttrackml", _BUILD / "psycopg"
-NAMES = ("Tiltyard", "FastTrackML", "MLflow")
 
 
 def _built(place: Path, *install: object) -> Path:
@@ -53,27 +52,28 @@ def _works(command: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
-def databases(postgres_server: Postgres) -> dict[str, str]:
-    """The URL of each server's database."""
-    return {name: postgres_server.create_database(migrated=name == "Tiltyard") for name in NAMES}
+@pytest.fixture(scope="module", params=["postgresql", "sqlite"])
+def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """A database for each server, of both kinds in turn."""
+    postgres = request.getfixturevalue("postgres_server") if request.param == "postgresql" else None
+    return Databases(postgres, tmp_path_factory.mktemp("databases"))
 
 
 @pytest.fixture(scope="module")
-def targets(databases: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Target]]:
+def targets(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Target]]:
     """The three servers, each on a database of its own."""
-    folder, port = tmp_path_factory.mktemp("bench"), iter([unused_port() for _ in range(3)])
-    plain = {name: url.replace("+asyncpg", "") for name, url in databases.items()}
-    python, ports = sys.executable, {name: next(port) for name in NAMES}
+    folder, python = tmp_path_factory.mktemp("bench"), sys.executable
+    ports = {name: unused_port() for name in NAMES}
+    urls, workers = {name: databases.url(name) for name in NAMES}, databases.workers
     server = _built(_FML / "bin" / "fml", "--python", _FML / "bin" / "python", FASTTRACKML)
     driver = _built(_PSYCOPG, "--python", python, "--target", _PSYCOPG, PSYCOPG)
     commands: dict[str, str] = {
-        "Tiltyard": f"{python} -m tiltyard.cli registry --workers 2 --port {ports['Tiltyard']}"
-        f" --database-url {databases['Tiltyard']} --data-dir {folder}/own",
+        "Tiltyard": f"{python} -m tiltyard.cli registry --workers {workers} --port {ports['Tiltyard']}"
+        f" --database-url {urls['Tiltyard']} --data-dir {folder}/own",
         "FastTrackML": f"{server} server -a 127.0.0.1:{ports['FastTrackML']} --log-level error"
-        f" -d {plain['FastTrackML']}?sslmode=disable --default-artifact-root {folder}/fast",
-        "MLflow": f"{python} -m mlflow server --workers 2 --port {ports['MLflow']}"
-        f" --backend-store-uri {plain['MLflow']} --artifacts-destination {folder}/stock",
+        f" -d {urls['FastTrackML']} --default-artifact-root {folder}/fast",
+        "MLflow": f"{python} -m mlflow server --workers {workers} --port {ports['MLflow']}"
+        f" --backend-store-uri {urls['MLflow']} --artifacts-destination {folder}/stock",
     }
     running: dict[str, GuardedProcess] = {}
     for name, command in commands.items():
@@ -159,18 +159,16 @@ class Table:
         return speed["Tiltyard"]
 
 
-def _versions(postgres: Postgres) -> str:
+def _versions(databases: Databases) -> str:
     fast = subprocess.run([_FML / "bin" / "fml", "--version"], capture_output=True, text=True, check=True)
     own, stock = (version(name) for name in ("tiltyard", "mlflow"))
-    return f"Tiltyard {own}, {fast.stdout.strip()}, MLflow {stock}, {postgres.version}"
+    return f"Tiltyard {own}, {fast.stdout.strip()}, MLflow {stock}, {databases.kind}"
 
 
 @pytest.mark.bench
-def test_tracking_beside_its_peers(
-    targets: dict[str, Target], databases: dict[str, str], postgres_server: Postgres
-) -> None:
+def test_tracking_beside_its_peers(targets: dict[str, Target], databases: Databases) -> None:
     """No request of ours is refused; the ratios are for the reader."""
-    print(f"\n{_versions(postgres_server)}")
+    print(f"\n{_versions(databases)}")
     table = Table(targets)
     fast, stock = "FastTrackML", "MLflow"
     runs = Runs(targets)
@@ -179,9 +177,9 @@ def test_tracking_beside_its_peers(
     )
     table.add("log-batch of 1,000 metrics, one client", runs.log(1000), {fast: 1, stock: 5})
     table.add("log-batch of 100 metrics, 16 clients", runs.log(100), {fast: 1, stock: 5}, connections=16)
-    for url in databases.values():
-        # As the database does by itself a minute after such a load: it plans by counts.
-        postgres_server.execute("ANALYZE", url.rsplit("/", 1)[1])
+    for name in NAMES:
+        # As PostgreSQL does by itself a minute after such a load: it plans by counts.
+        databases.execute(name, "ANALYZE")
     table.add("get run, 16 connections", runs.get, {fast: 1.2, stock: 20}, connections=16)
     at_few = table.add(
         "search, metric and param clause, by a metric, 100 rows", lambda _name: search(), {fast: 1, stock: 10}
@@ -194,14 +192,14 @@ def test_tracking_beside_its_peers(
         run(targets[name], register, connections=1, turns=1)
     table.add("get by alias, 16 connections", lambda _name: asks(ALIAS), {stock: 15}, connections=16)
     large = _experiment(targets["Tiltyard"], "large")
-    add_runs(postgres_server, databases["Tiltyard"], "Tiltyard", large, MANY_RUNS)
+    add_runs(databases, "Tiltyard", large, MANY_RUNS)
     at_many = table.add(f"the same search at {MANY_RUNS:,} runs", lambda _name: search(experiment_ids=[large]), {})
     slower = at_few / at_many
     print(f"    {slower:.2f} x the time at {RUNS:,} runs (goal 3: {'held' if slower <= 3 else 'MISSED'})")
 
 
 @pytest.mark.bench
-def test_a_frame_of_many_runs(targets: dict[str, Target], databases: dict[str, str], postgres_server: Postgres) -> None:
+def test_a_frame_of_many_runs(targets: dict[str, Target], databases: Databases) -> None:
     """`mlflow.search_runs` of the stock client gives every run, from either server; the times are for the reader."""
     import mlflow
 
@@ -209,13 +207,13 @@ def test_a_frame_of_many_runs(targets: dict[str, Target], databases: dict[str, s
     took: dict[str, float] = {}
     for name in ("Tiltyard", "MLflow"):
         experiment_id = _experiment(targets[name], "frame")
-        add_runs(postgres_server, databases[name], name, experiment_id, FRAME_RUNS)
+        add_runs(databases, name, experiment_id, FRAME_RUNS)
         mlflow.set_tracking_uri(f"http://127.0.0.1:{targets[name].port}")
         started = time.perf_counter()
         frame = mlflow.search_runs([experiment_id], max_results=2 * FRAME_RUNS)
         took[name] = time.perf_counter() - started
         assert (len(frame), frame["metrics.m3"].notna().sum(), frame["run_id"].nunique()) == (FRAME_RUNS,) * 3
-        print(f"mlflow.search_runs over {FRAME_RUNS:,} runs: {name} {took[name]:.1f} s", flush=True)
+        print(f"mlflow.search_runs over {FRAME_RUNS:,} runs, {databases.kind}: {name} {took[name]:.1f} s", flush=True)
     print(f"    {took['MLflow'] / took['Tiltyard']:.2f} x faster, the client's own work counted in")
 
 
