@@ -2,6 +2,7 @@
 
 import functools
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
@@ -135,10 +136,11 @@ def logging(command: Callable[..., Any]) -> Any:
 
     @functools.wraps(command)
     def gathered(*, log_format: str, log_level: str, **rest: Any) -> Any:
-        from tiltyard.telemetry.log_lines import LogStyle, format_for_standard_error
+        from tiltyard.telemetry.log_lines import LogStyle
 
-        style = format_for_standard_error() if log_format == "auto" else log_format
-        return command(logs=msgspec.convert({"format": style, "level": log_level.upper()}, LogStyle), **rest)
+        if log_format == "auto":
+            log_format = "text" if sys.stderr.isatty() else "json"
+        return command(logs=msgspec.convert({"format": log_format, "level": log_level.upper()}, LogStyle), **rest)
 
     return _log_format(_log_level(gathered))
 

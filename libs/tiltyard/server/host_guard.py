@@ -36,7 +36,6 @@ class HostGuard:
         self._exempt = exempt
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """The ASGI application."""
         if scope["type"] == "http" and scope["path"].rstrip("/") not in self._exempt:
             refusal = self._origins.refusal(scope["method"], scope["headers"])
             if refusal is not None:

@@ -8,7 +8,6 @@ means that the supervisor is gone, however that happened.
 
 import asyncio
 import gc
-import importlib
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from types import FrameType, MappingProxyType
 from typing import IO, Any, cast
 
@@ -70,16 +70,10 @@ def work(
     )
 
 
-def load(path: str) -> Any:
-    """The object that `module:name` names."""
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
 def create_app(job: Work) -> Any:
     """The ASGI application of `job`."""
-    settings = msgspec.json.decode(job.settings, type=load(job.settings_type), dec_hook=_decode_path)
-    return load(job.factory)(settings)
+    settings = msgspec.json.decode(job.settings, type=resolve_name(job.settings_type), dec_hook=_decode_path)
+    return resolve_name(job.factory)(settings)
 
 
 def serve(

@@ -4,7 +4,7 @@
 of its scheme is first opened, so a plain install carries no object-store library.
 """
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -37,8 +37,7 @@ def open_store(uri: str) -> ArtifactStore:
     if target is None:
         known = ", ".join(sorted(name for name in SCHEMES if name))
         raise InvalidParameterValue(f"No artifact store serves '{scheme}://': expected a path or one of {known}.")
-    module, _, name = target.partition(":")
-    return cast(ArtifactStore, getattr(import_module(module), name)(uri))
+    return cast(ArtifactStore, resolve_name(target)(uri))
 
 
 __all__ = [

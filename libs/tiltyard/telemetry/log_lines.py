@@ -5,7 +5,6 @@ A caller finds their request again in them by its id.
 
 import logging
 import re
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -79,11 +78,6 @@ class LogStyle(msgspec.Struct, frozen=True):
     def write_line(self) -> WriteLine:
         """What makes a line of a record's fields."""
         return _WRITERS[self.format]
-
-
-def format_for_standard_error() -> LogFormat:
-    """`text` where a person looks at standard error, else `json`."""
-    return "text" if sys.stderr.isatty() else "json"
 
 
 class LineFormatter(logging.Formatter):

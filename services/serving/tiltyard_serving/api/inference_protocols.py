@@ -31,7 +31,6 @@ class ModelRoutes(ABC):
         self._scoring = scoring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application."""
         request: Any = scope
         words, method = words_of(request["path"])[1:], request["method"]
         scores = self.scores(words)

@@ -26,7 +26,6 @@ class ScoringRoutes:
         self._apps = apps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application."""
         words = words_of(scope["path"])
         app = self._apps.get(words[0]) if words else None
         if app is None or (words[0] == _INVOCATIONS and len(words) > 1):

@@ -28,7 +28,6 @@ class AsgiScoring:
         self._protocol = protocol
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application."""
         request = cast("HTTPScope", scope)
         if request["method"] != "POST":
             await respond(send, method_not_allowed(request["method"], "POST"))
