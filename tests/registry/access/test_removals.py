@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 import tiltyard_registry.store
+from tests.fixtures.databases import migrated_sqlite
 from tests.registry.access import scene, test_doors
 from tests.registry.access.checks import FAST_PATHS, Registry, check, running
 from tests.registry.access.table import LAST, TABLE
@@ -139,26 +140,34 @@ def noted(codes: set[CodeType]) -> Iterator[None]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Registry]:
-    """One application over PostgreSQL, which has both ways."""
+async def registries(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Registry, Registry]]:
+    """The application over PostgreSQL and over SQLite."""
     url = request.getfixturevalue("postgres_server").create_database()
-    async with running(tmp_path_factory.mktemp("removals"), database_url=url) as registry:
-        yield registry
+    folder = tmp_path_factory.mktemp("removals")
+    migrated_sqlite(folder / "tiltyard.db")
+    async with running(folder / "p", database_url=url) as postgres, running(folder) as sqlite:
+        yield postgres, sqlite
 
 
-def checks(registry: Registry, new_house: Callable[[], House]) -> Iterator[Check]:
-    """Every row of the table, by the ways that it has, and every check of doors."""
+def checks(registries: tuple[Registry, Registry], new_house: Callable[[], House]) -> Iterator[Check]:
+    """Every row of the table, by the ways that it has, and every check of doors; over SQLite what it has of its own."""
+    postgres, sqlite = registries
     for row in TABLE:
-        for care in (False, True) if row.route.partition(" ")[2] in FAST_PATHS else (False,):
+        is_fast = row.route.partition(" ")[2] in FAST_PATHS
+        for registry, care in (
+            [(postgres, False), (postgres, True), (sqlite, False)] if is_fast else [(postgres, False)]
+        ):
 
-            async def ask(row: Any = row, care: bool = care) -> None:
+            async def ask(registry: Registry = registry, row: Any = row, care: bool = care) -> None:
                 await check(registry, row, await scene.build(registry.api), prefix="/api/", care=care)
 
             yield ask
     for row in LAST:
 
         async def remove(row: Any = row) -> None:
-            await check(registry, row, await scene.build(registry.api), prefix="/api/", care=False, last=True)
+            await check(postgres, row, await scene.build(postgres.api), prefix="/api/", care=False, last=True)
 
         yield remove
     for name, test in vars(test_doors).items():
@@ -177,7 +186,7 @@ def checks(registry: Registry, new_house: Callable[[], House]) -> Iterator[Check
 @pytest.mark.bench
 @pytest.mark.asyncio(loop_scope="module")
 async def test_no_place_asks_in_vain(
-    registry: Registry, emptied_postgres_url: Callable[[], str], tmp_path: Path
+    registries: tuple[Registry, Registry], emptied_postgres_url: Callable[[], str], tmp_path: Path
 ) -> None:
     """For each place a check fails when it asks for somebody who may do everything, or records nothing."""
 
@@ -185,7 +194,7 @@ async def test_no_place_asks_in_vain(
         return House(emptied_postgres_url(), (tmp_path / "artifacts").as_uri())
 
     runs: list[tuple[Check, set[CodeType]]] = []
-    for one in checks(registry, new_house):
+    for one in checks(registries, new_house):
         codes: set[CodeType] = set()
         with noted(codes):
             await one()
