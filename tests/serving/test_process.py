@@ -185,7 +185,7 @@ def test_a_body_that_never_ends_is_refused_in_time(server: Service) -> None:
     response = connection.getresponse()
     assert response.status == 400
     assert "did not arrive in time" in response.read().decode()
-    assert time.monotonic() - began >= 3
+    assert time.monotonic() - began > 1.5
     connection.close()
 
 

@@ -463,7 +463,7 @@ def test_a_request_over_its_time_is_504(port: int, server: Service, tmp_path: Pa
     began = time.monotonic()
     answer = score(port, one(f"until {tmp_path / 'go'}", "do"), endpoint("obedient"))
     assert answer.refusal() == (504, "DEADLINE_EXCEEDED")
-    assert time.monotonic() - began >= 3
+    assert time.monotonic() - began > 1.5
     # The prediction was under way all the time.
     (tmp_path / "go").touch()
     assert score(port, SPLIT).predictions == [0, 2]

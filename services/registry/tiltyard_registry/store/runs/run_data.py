@@ -1,13 +1,11 @@
 """What hangs on runs: metrics, params, tags, inputs and outputs, one statement per kind for a whole page."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any, NamedTuple, NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
-    Executable,
     RowMapping,
     Select,
     Table,
@@ -16,6 +14,7 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
+    text,
     union_all,
 )
 
@@ -96,17 +95,20 @@ async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[RunRow
     found = {row["id"]: _empty(row) for row in rows}
     if found:
         parameters = rowsets.named(session, "runs", list(found))
-        statements: Iterable[Executable] = _statements(session.is_sqlite)
-        for add, statement in zip(_ADD, statements, strict=True):
-            add(found, await session.execute(statement, parameters))
+        if session.is_sqlite:
+            for add, sql in zip(_ADD, _OF_MANY_IN_SQLITE, strict=True):
+                add(found, await session.plain_rows(sql, list(parameters.values())))
+        else:
+            for add, statement in zip(_ADD, _OF_MANY, strict=True):
+                add(found, await session.execute(statement, parameters))
     return list(found.values())
 
 
 def shown_run(row: Mapping[str, Any], execute: Callable[[str, Sequence[Any]], Iterable[Any]]) -> RunRow:
     """One run as `with_data` shows it; `execute` asks SQLite."""
     found = {row["id"]: _empty(row)}
-    for add, text in zip(_ADD, _TEXTS, strict=True):
-        add(found, execute(text, [row["id"]]))
+    for add, statement in zip(_ADD, _OF_ONE_IN_SQLITE, strict=True):
+        add(found, execute(statement, [row["id"]]))
     return found[row["id"]]
 
 
@@ -119,42 +121,29 @@ def _empty(row: Mapping[str, Any] | RowMapping) -> RunRow:
     }
 
 
-class _Statements(NamedTuple):
-    """One per kind, over the runs in the parameter `runs`; built once, for building costs more than asking."""
+def _statements(among: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> list[Select[Any] | CompoundSelect[Any]]:
+    """One per kind, in the order of `_ADD`, over the runs whose ids are `among` them."""
 
-    metrics: Select[Any]
-    params: Select[Any]
-    tags: Select[Any]
-    datasets: Select[Any]
-    models: CompoundSelect[Any]
-
-
-@cache
-def _statements(is_sqlite: bool) -> _Statements:
-    return _statements_of(lambda column: rowsets.among_named(is_sqlite, column, "runs"))
-
-
-def _statements_of(among: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> _Statements:
     def entries(table: Table, fields: Fields) -> Select[Any]:
         return select(table.c.run, *fields.values()).where(among(table.c.run)).order_by(table.c.run, table.c.key)
 
     point, used, tag = latest_metrics.c, dataset_inputs.c, dataset_input_tags.c
     ins, outs = model_inputs.c, model_outputs.c
-    return _Statements(
-        metrics=select(point.run, point.is_nan, *POINT.values()).where(among(point.run)).order_by(point.run, point.key),
-        params=entries(params, PARAM),
-        tags=entries(run_tags, TAG),
-        datasets=select(used.run, datasets.c.id, *DATASET.values(), *DATASET_TAG.values())
+    return [
+        select(point.run, point.is_nan, *POINT.values()).where(among(point.run)).order_by(point.run, point.key),
+        entries(params, PARAM),
+        entries(run_tags, TAG),
+        select(used.run, datasets.c.id, *DATASET.values(), *DATASET_TAG.values())
         .select_from(dataset_inputs)
         .join(datasets, datasets.c.id == used.dataset_id)
         .outerjoin(dataset_input_tags, and_(tag.run == used.run, tag.dataset_id == used.dataset_id))
         .where(among(used.run))
         .order_by(used.run, used.position, used.dataset_id, tag.key),
-        models=union_all(
+        union_all(
             select(literal(0).label("is_output"), ins.run, ins.model_id, null().label("step")).where(among(ins.run)),
             select(literal(1), outs.run, outs.model_id, outs.step).where(among(outs.run)),
         ).order_by("is_output", "run", "step", "model_id"),
-    )
+    ]
 
 
 def _add_metrics(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
@@ -195,8 +184,12 @@ def _add_models(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
 
 
 _ADD = (_add_metrics, _add_params, _add_tags, _add_datasets, _add_models)
-# Of one run, as SQLite's driver takes them.
-_TEXTS = [
-    str(statement.compile(compile_kwargs={"literal_binds": True}))
-    for statement in _statements_of(lambda column: column == literal_column("?1"))
-]
+# Built once, for building costs more than asking; for SQLite as its driver takes them.
+_OF_MANY = _statements(lambda column: rowsets.among_named(False, column, "runs"))
+_OF_MANY_IN_SQLITE, _OF_ONE_IN_SQLITE = (
+    [str(statement.compile(compile_kwargs={"literal_binds": True})) for statement in _statements(among)]
+    for among in (
+        lambda column: column.in_(text("SELECT value FROM json_each(?1)")),
+        lambda column: column == literal_column("?1"),
+    )
+)

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,15 @@ _LOG_EVERY_S = 5.0
 _PASSING_STATES = ("08", "40", "53", "57")
 _DISK_FULL_STATE = "53100"
 _SQLITE_FULL = "SQLITE_FULL"
+
+_OUTAGES = (
+    PoolTimeoutError,
+    DisconnectionError,
+    InterfaceError,
+    OperationalError,
+    sqlite3.OperationalError,
+    OSError,
+)
 
 DISK_FULL = "The disk of the registry's database is full, so nothing can be written. Free some space on it."
 
@@ -103,7 +113,7 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(cause, ValueError):
         # The driver refused a value before it asked the server: our mistake, whatever class it gives it.
         return False
-    if isinstance(error, PoolTimeoutError | DisconnectionError | InterfaceError | OperationalError | OSError):
+    if isinstance(error, _OUTAGES):
         return True
     if isinstance(error, PendingRollbackError):
         # The connection was lost before, and whoever heard of it went on.

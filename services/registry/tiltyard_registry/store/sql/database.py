@@ -164,8 +164,13 @@ class Database:
     async def ping(self, *, timeout_s: float = 1.5) -> bool:
         """Whether the database answers within `timeout_s`."""
         try:
-            async with asyncio.timeout(timeout_s), self.read() as session:
-                await session.scalar(text("SELECT 1"))
+            async with asyncio.timeout(timeout_s):
+                if self.is_sqlite:
+                    with unavailable_when_lost():
+                        await self.sqlite(lambda connection: connection.execute("SELECT 1"), is_read=True)
+                    return True
+                async with self.read() as session:
+                    await session.scalar(text("SELECT 1"))
         except (TemporarilyUnavailable, TimeoutError):
             return False
         return True

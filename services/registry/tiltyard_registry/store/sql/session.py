@@ -94,6 +94,15 @@ class Session:
         """What a plain function asks of the connection; bounds and errors are those of `execute`."""
         return await self._asked(self.connection.run_sync(work))
 
+    async def plain_rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        """The rows of a statement of SQLite as its driver gives them: for so many that each layer counts."""
+
+        def rows(connection: Connection) -> list[Any]:
+            cursor: Any = connection.connection.cursor()
+            return list(cursor.execute(sql, values).fetchall())
+
+        return await self.run_sync(rows)
+
     async def _asked(self, work: Awaitable[T]) -> T:
         try:
             if self._limit_s is None:
