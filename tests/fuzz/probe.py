@@ -1,4 +1,4 @@
-"""The program that watches one service from a process of its own: `probe.py PORT PID`, until its input ends.
+"""Watches one service from a process of its own: `probe.py PORT PID EACH_S TOLD_S`, until its input ends.
 
 It asks /livez again and again, and writes a JSON object a line: `began_s`, `ended_s` and `stall_s` of each answer that
 took long, `failure` when none came, and now and then `memory_bytes` with `at_s`. All times are of the monotonic clock.
@@ -30,13 +30,13 @@ LIVE_TIMEOUT_S = 60.0
 TOLD_S = 0.05
 
 
-def main(port: int, pid: int) -> None:
-    """Watches until the standard input ends."""
+def main(port: int, pid: int, each_s: float, told_s: float) -> None:
+    """Watches until the standard input ends: asks after each pause of `each_s`, and tells of what takes `told_s`."""
     # Before the services in turn, where that is allowed: what is measured is them.
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
     next_memory_s = 0.0
-    while not select.select([sys.stdin], [], [], EACH_S)[0]:
+    while not select.select([sys.stdin], [], [], each_s)[0]:
         began_s, lost_s, others, loop_s = time.monotonic(), _lost_s(pid), _others(pid), _loop(pid)[0]
         try:
             failure = ask(port)
@@ -47,7 +47,7 @@ def main(port: int, pid: int) -> None:
         if failure is not None:
             _tell(failure=failure, at_s=began_s)
             time.sleep(0.5)
-        elif ended_s - began_s > TOLD_S:
+        elif ended_s - began_s > told_s:
             busy_s, turns_s = busiest(others, _others(pid))
             spent = {"turns_s": turns_s, "busy_s": busy_s, "loop_s": _loop(pid)[0] - loop_s}
             _tell(began_s=began_s, ended_s=ended_s, stall_s=max(0.0, stall_s), **spent)
@@ -132,4 +132,4 @@ def _tell(**what: object) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))

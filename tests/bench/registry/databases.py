@@ -49,6 +49,11 @@ class Databases:
             connection.create_function("md5", 1, _md5, deterministic=True)
             connection.executescript(f"BEGIN IMMEDIATE; {statements}; COMMIT;")
 
+    def log_bytes(self, name: str) -> int:
+        """What the write-ahead log of a SQLite file takes; 0 when it is gone."""
+        log = self._files[name].with_name(f"{self._files[name].name}-wal")
+        return log.stat().st_size if log.exists() else 0
+
 
 def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

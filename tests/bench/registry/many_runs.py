@@ -31,9 +31,18 @@ INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid)
 INSERT INTO tags (key, value, run_uuid) SELECT 'mlflow.runName', 'run-' || n, {_ID} FROM {_NUMBERS};
 ANALYZE;
 """
+_POINTS = f"""
+INSERT INTO metrics (run, key, timestamp, step, value, is_nan)
+  SELECT runs.id, 'm0', n, n, n / 7.0, false FROM {_NUMBERS}, runs WHERE run_id = '{{run_id}}';
+"""
 SCHEMAS = {"Tiltyard": _TILTYARD, "MLflow": _MLFLOW}
 
 
 def add_runs(databases: Databases, server: str, experiment_id: str, count: int) -> None:
     """Puts so many runs into an experiment of a server's database."""
     databases.execute(server, SCHEMAS[server].format(experiment=int(experiment_id), count=count))
+
+
+def lengthen(databases: Databases, run_id: str, count: int) -> None:
+    """Gives a run of Tiltyard's so many points of the metric `m0`."""
+    databases.execute("Tiltyard", _POINTS.format(run_id=run_id, count=count))
