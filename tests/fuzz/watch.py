@@ -36,9 +36,7 @@ class Slow(NamedTuple):
 class Watch:
     """A probe of one service, and what it has told."""
 
-    def __init__(
-        self, port: int, pid: int, *, each_s: float = probe.EACH_S, told_s: float = probe.TOLD_S
-    ) -> None:
+    def __init__(self, port: int, pid: int, *, each_s: float = probe.EACH_S, told_s: float = probe.TOLD_S) -> None:
         self.slow: list[Slow] = []
         self.memory: list[tuple[float, int]] = []
         self.failures: list[str] = []

@@ -7,6 +7,7 @@ key), so that no two writers wait for each other in a circle.
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
+from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -61,7 +62,8 @@ class _Insert(NamedTuple):
 _INTO_POSTGRESQL = "INSERT INTO {} (run, {}) SELECT run.id, new.* FROM run, unnest({}) AS new WHERE {} {}"
 _INTO_SQLITE = "INSERT INTO {} (run, {}) VALUES (?{}) {}"
 _PAIR = (("key", "text"), ("value", "text"))
-_POINT = (("key", "text"), ("timestamp", "bigint"), ("step", "bigint"), ("value", "float8"), ("is_nan", "bool"))
+# As the fields of `Point` begin.
+_POINT = (("key", "text"), ("value", "float8"), ("timestamp", "bigint"), ("step", "bigint"), ("is_nan", "bool"))
 _PARAMS = _Insert(
     "params", _PAIR, "ON CONFLICT (run, key) DO UPDATE SET value = NULL WHERE params.value <> excluded.value"
 )
@@ -135,17 +137,13 @@ async def _log(
         return False
     batch: list[tuple[_Insert, Rows]] = [
         (_PARAMS, sorted(params)),
-        (_METRICS_NOT_THERE, [_row(point) for point in sorted(set(metrics), key=_BY_PLACE)]),
-        (_LATEST, [_row(point) for point in newest(metrics)]),
+        (_METRICS_NOT_THERE, sorted(set(metrics), key=_BY_PLACE)),
+        (_LATEST, newest(metrics)),
         (_TAGS, last_of_each(tags)),
     ]
     batch = [(insert, rows) for insert, rows in batch if rows]
     store = _store_in_sqlite if database.is_sqlite else _store_in_postgresql
     return await store(database, who, run_id, batch)
-
-
-def _row(point: Point) -> tuple[object, ...]:
-    return point.key, point.timestamp, point.step, point.value, point.is_nan
 
 
 async def _store_in_sqlite(database: Database, who: Principal, run_id: str, batch: Batch) -> bool:
@@ -155,7 +153,8 @@ async def _store_in_sqlite(database: Database, who: Principal, run_id: str, batc
         with connection.transaction():
             run = connection.execute(_RUN.format("?", allowed), [run_id, *grantees]).fetchone()
             for insert, rows in batch if run else ():
-                connection.executemany(insert.of_sqlite, [(*run, *row) for row in rows])
+                width = len(insert.columns)
+                connection.executemany(insert.of_sqlite, [(*run, *row[:width]) for row in rows])
         return run is not None
 
     is_brief = sum(len(rows) for _, rows in batch) <= _MOST_AT_ONCE
@@ -167,7 +166,9 @@ async def _store_in_sqlite(database: Database, who: Principal, run_id: str, batc
 
 
 async def _store_in_postgresql(database: Database, who: Principal, run_id: str, batch: Batch) -> bool:
-    values: list[Any] = [run_id, *(column for _, rows in batch for column in zip(*rows, strict=True))]
+    values: list[Any] = [run_id]
+    for insert, rows in batch:
+        values += islice(zip(*rows, strict=True), len(insert.columns))
     allowed, grantees = access.visible_sql(who, runs, Privilege.EDIT, len(values) + 1, is_sqlite=False)
     inserts = tuple(insert for insert, _ in batch)
     ways = [inserts]
