@@ -1,5 +1,6 @@
-"""Doors that are one statement: the same arguments and the same rules as the doors of their names, in one round trip.
+"""Doors of one visit: one statement of PostgreSQL, or one transaction of SQLite in one go.
 
-Only what goes well is done here. What finds anything amiss changes nothing and answers with nothing; then the
-ordinary door does the work step by step, and says what is wrong.
+They have the arguments and the rules of the doors of their names. Only what goes well is done here. What finds
+anything amiss changes nothing and answers with nothing; then the ordinary door does the work step by step, and says
+what is wrong.
 """

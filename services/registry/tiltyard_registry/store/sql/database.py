@@ -115,8 +115,8 @@ class Database:
         """What `work` does on a connection to SQLite: on the event loop if it is brief, else in a thread, in one go.
 
         Raises:
-            TemporarilyUnavailable: the database is locked for too long, or every connection stayed busy.
-            sqlite3.Error: as `work`, which then has changed nothing.
+            TemporarilyUnavailable: every connection stayed busy.
+            sqlite3.Error: as `work`, which then has changed nothing; or the database was locked for too long.
         """
         try:
             if not is_brief:

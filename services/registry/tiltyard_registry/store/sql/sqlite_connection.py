@@ -15,7 +15,7 @@ A thread has the connection until it is done: the statement of a caller who is c
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
@@ -46,7 +46,6 @@ _ASK_AGAIN_S = 0.05
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|CREATE|DROP|ALTER)\b", re.IGNORECASE)
 
 Work = Callable[[], T]
-Rows = Sequence[Any]
 
 
 class _Known:
@@ -283,7 +282,7 @@ class StreamCursor(sqlite3.Cursor):
         return await_(self.connection.aside(super().fetchall))
 
 
-def _rows_of(cursor: sqlite3.Cursor, sql: str, parameters: Any) -> Rows:
+def _rows_of(cursor: sqlite3.Cursor, sql: str, parameters: Any) -> list[Any]:
     sqlite3.Cursor.execute(cursor, sql, parameters)
     return sqlite3.Cursor.fetchall(cursor)
 
