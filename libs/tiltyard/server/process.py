@@ -34,6 +34,11 @@ EXIT_GRACE_S = 10.0
 # How long those who have begun to connect when the process stops may take for it.
 _HANDSHAKE_S = 0.05
 
+# How many objects more than before make a collection of the young ones, and how many collections of the middle
+# generation come before one of all that there is.
+_YOUNG_OBJECTS = 10_000
+_MIDDLE_COLLECTIONS = 1000
+
 _PATIENT = ConnectionTimeouts()
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -109,6 +114,9 @@ def serve(
     # What was loaded stays loaded: the collector need not walk through it again and again.
     gc.collect()
     gc.freeze()
+    # A full collection stops everybody. With hundreds of requests, or long lists of rows, on their way there would be
+    # several a second.
+    gc.set_threshold(_YOUNG_OBJECTS, gc.get_threshold()[1], _MIDDLE_COLLECTIONS)
     # uvicorn raises a signal again once it has ended. Handled here, it ends in status 0 and not in 143.
     for sig in _SIGNALS:
         signal.signal(sig, server.handle_exit)

@@ -100,7 +100,8 @@ def create_app(settings: RegistrySettings) -> Litestar:
         ),
     )
     schema: Schema = app.state.schema
-    fast = FastRoutes(app.asgi_handler, database, schema, max_body_bytes=settings.max_body_bytes)
+    draining: asyncio.Event = app.state.draining
+    fast = FastRoutes(app.asgi_handler, database, schema, draining, max_body_bytes=settings.max_body_bytes)
     plain = NulBytes(HeadRequests(QueryInBody(AjaxPrefix(HeldBodies(fast, settings.max_arriving_bytes)))))
     guarded = HostGuard(plain, Origins(settings.host, settings.allowed_hosts), _keep_away)
     known = Authentication(guarded, load_providers(settings.auth))

@@ -14,6 +14,7 @@ from tiltyard.pyfunc.data_types import AnyType, Array, DataType, Map, Object, Pr
 from tiltyard.pyfunc.format.signature import Signature
 from tiltyard.pyfunc.payload.bounds import DEFAULT
 from tiltyard.pyfunc.payload.decoder import AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES, Decoder
+from tiltyard.pyfunc.payload.typed_json import AT_ONCE_BYTES as LARGEST_BYTES
 from tiltyard.pyfunc.schema import ColSpec, Schema, TensorSpec
 from tiltyard_serving.scoring.protocols import open_inference, tensor_payload
 
@@ -107,7 +108,7 @@ def is_brief(run: Callable[[], object]) -> bool:
     signature=st.sampled_from(SIGNATURES),
     form=st.sampled_from(list(FORMS)),
     value=VALUES,
-    size_bytes=st.sampled_from([1024, AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES]),
+    size_bytes=st.sampled_from([1024, AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES, LARGEST_BYTES]),
 )
 def test_what_the_event_loop_decodes_is_little_work(
     signature: Signature | None, form: str, value: Any, size_bytes: int
@@ -134,11 +135,27 @@ def test_what_is_valid_and_fits_is_little_work(kind: Any) -> None:
 
     decoder = Decoder(Signature(Schema((ColSpec(kind, "a"),))))
     for form in ("rows", "records"):
-        for size_bytes in (AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES):
+        for size_bytes in (AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES, LARGEST_BYTES):
             body = text(FORMS[form], value(kind), size_bytes)
             assert is_brief(lambda body=body: decoder.at_once(body, "application/json"))  # type: ignore[misc]
     small = json.dumps(FORMS["rows"](value(kind), 1)).encode()
     assert decoder.at_once(small, "application/json") is not None
+
+
+@pytest.mark.parametrize("kind", [DataType.double, DataType.string])
+def test_a_large_body_of_few_values_needs_no_thread(kind: DataType) -> None:
+    """How many values it has counts, not how many characters each of them takes."""
+    decoder = Decoder(Signature(Schema(tuple(ColSpec(kind, f"c{at}") for at in range(16)))))
+    names = [f"c{at}" for at in range(16)]
+
+    def body(value: Any, rows: int) -> bytes:
+        return json.dumps({"dataframe_split": {"columns": names, "data": [[value] * 16] * rows}}).encode()
+
+    few, many = (0.1234567890123456, 1) if kind is DataType.double else ("a" * 18, "a")
+    assert len(body(few, 1000)) > 4 * TYPED_AT_ONCE_BYTES
+    assert decoder.at_once(body(few, 1000), "application/json") is not None
+    assert len(body(many, 5000)) < LARGEST_BYTES
+    assert decoder.at_once(body(many, 5000), "application/json") is None
 
 
 @settings(max_examples=30, suppress_health_check=list(HealthCheck))

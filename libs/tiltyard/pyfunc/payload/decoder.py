@@ -36,8 +36,9 @@ CONTENT_TYPES = ("text/csv", "application/json", "application/vnd.apache.parquet
 _JSON_TYPES = ("application/json", "application/json; charset=utf-8")
 
 # Bodies of fewer bytes are decoded within 5 ms whatever they hold: so the event loop may do it. A decoder made for the
-# signature takes them by its types alone, so that they may be larger where all columns are of plain types. They must be
-# smaller where values hold others, and above all where those are of types that are converted one by one.
+# signature takes them by its types alone, so that they may be larger where all columns are of plain types, and larger
+# still where few values are seen in them. They must be smaller where values hold others, and above all where those are
+# of types that are converted one by one.
 AT_ONCE_BYTES = 16 * 1024
 TYPED_AT_ONCE_BYTES = 64 * 1024
 NESTED_AT_ONCE_BYTES = 8 * 1024
@@ -87,9 +88,9 @@ class Decoder:
         if content_type in _JSON_TYPES:
             if size_bytes <= AT_ONCE_BYTES and size_bytes <= self._at_once_bytes:
                 return self(body, content_type)
-            if size_bytes <= self._at_once_bytes and self._typed is not None:
-                return self._typed(body)
-            return None
+            typed = self._typed
+            is_brief = typed is not None and (size_bytes <= self._at_once_bytes or typed.is_brief(body))
+            return typed(body) if typed is not None and is_brief else None
         kind = _media_type(content_type or "")
         if kind == ARROW_STREAM:
             signature = self._signature

@@ -26,20 +26,6 @@ _no_turn = nullcontext()
 AT_ONCE = 2
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
-# How many objects more than before make a collection of the young ones, and how many collections of the middle
-# generation come before one of all that there is.
-_YOUNG_OBJECTS = 10_000
-_MIDDLE_COLLECTIONS = 1000
-
-
-def collect_seldom() -> None:
-    """Makes collections of garbage rare: full ones stop everybody while they walk through all that is loaded.
-
-    With hundreds of requests on their way there would be several a second. What models and large requests leave
-    behind is collected when they go.
-    """
-    gc.set_threshold(_YOUNG_OBJECTS, gc.get_threshold()[1], _MIDDLE_COLLECTIONS)
-
 
 def share_memory_with_arrow() -> None:
     """Makes Arrow take its memory from the C library, unless the environment names a pool.

@@ -147,3 +147,15 @@ async def test_they_are_guarded_and_measured(api: Api, monkeypatch: pytest.Monke
     assert (await api.ask("GET", f"{RUN}?run_id={run_id}")).headers["x-request-id"]
     assert asked == [run_id]
     assert f'method="GET",route="{RUN}",status="200"' in (await api.ask("GET", "/metrics")).text
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_probe_is_answered_the_same_by_both_ways(api: Api) -> None:
+    """Content type and text, and that the server stops."""
+    fast, route = await api.ask("GET", "/health"), await api.ask("GET", "/readyz")
+    assert (fast.status_code, fast.text, fast.headers["content-type"]) == (200, "OK", route.headers["content-type"])
+    api.app.state.draining.set()
+    try:
+        assert (await api.ask("GET", "/health")).status_code == 503
+    finally:
+        api.app.state.draining.clear()

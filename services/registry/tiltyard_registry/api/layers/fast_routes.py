@@ -1,10 +1,11 @@
-"""The requests that are sent most, past the framework: the start of a run, what is logged to one, a run, a version.
+"""The requests that are sent most, past the framework: a run's start, what is logged, a run, a version, a probe.
 
 A fast route is a door too: `store.one_statement` asks and checks as the ordinary doors do. Only what goes well is
 answered here, in the bytes that the routes would send. Everything else goes on to the routes, body and all, so
 refusals and unusual spellings have one home.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -22,7 +23,6 @@ from tiltyard_registry.api.framework.errors import refuse
 from tiltyard_registry.api.framework.raw import Response
 from tiltyard_registry.api.framework.replies import entries, reply
 from tiltyard_registry.auth.layer import principal_of
-from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.limits import UNLIMITED
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.one_statement import log_batch as batches
@@ -33,6 +33,7 @@ from tiltyard_registry.store.sql.database import Database
 logger = logging.getLogger(__name__)
 
 _JSON = [(b"content-type", b"application/json")]
+_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 _DONE = b"{}"
 # Larger bodies are decoded by their routes, in a thread. This is decoded in a few milliseconds, whatever it holds.
 _MAX_BYTES = 256 * 1024
@@ -58,29 +59,31 @@ class FastRoute(NamedTuple):
     Attributes:
         answer: the reply to a query, or to a body of JSON; None when the route shall answer.
         writes: whether it takes a body, and changes something.
+        headers: of the reply.
     """
 
-    answer: Callable[[Database, Principal, bytes], Awaitable[bytes | None]]
-    writes: bool
+    answer: Callable[[Database, Scope, bytes], Awaitable[bytes | None]]
+    writes: bool = False
+    headers: list[tuple[bytes, bytes]] = _JSON
 
 
-async def _get_run(database: Database, who: Principal, query: bytes) -> bytes | None:
+async def _get_run(database: Database, scope: Scope, query: bytes) -> bytes | None:
     asked = _RUN_ID.fullmatch(query)
-    return None if asked is None else await read_run(database, who, asked[2].decode())
+    return None if asked is None else await read_run(database, principal_of(scope), asked[2].decode())
 
 
-async def _get_version(database: Database, who: Principal, query: bytes) -> bytes | None:
+async def _get_version(database: Database, scope: Scope, query: bytes) -> bytes | None:
     asked = parse_qsl(query.decode(), keep_blank_values=True) if query.isascii() else []
     if sorted(key for key, _ in asked) != ["alias", "name"]:
         return None
-    return await read_version(database, who, **dict(asked))
+    return await read_version(database, principal_of(scope), **dict(asked))
 
 
-async def _create_run(database: Database, who: Principal, body: bytes) -> bytes | None:
+async def _create_run(database: Database, scope: Scope, body: bytes) -> bytes | None:
     data = _RUN.decode(body)
     row = await start_run(
         database,
-        who,
+        principal_of(scope),
         data.experiment_id,
         user_id=data.user_id,
         run_name=data.run_name,
@@ -90,34 +93,42 @@ async def _create_run(database: Database, who: Principal, body: bytes) -> bytes 
     return None if row is None else msgspec.json.encode(wire.RunReply(reply(row, wire.Run)))
 
 
-async def _log_batch(database: Database, who: Principal, body: bytes) -> bytes | None:
+async def _log_batch(database: Database, scope: Scope, body: bytes) -> bytes | None:
     data = _BATCH.decode(body)
     params, tags = entries(data.params), entries(data.tags)
-    return _done(await batches.log_batch(database, who, data.run_id, data.metrics, params, tags))
+    return _done(await batches.log_batch(database, principal_of(scope), data.run_id, data.metrics, params, tags))
 
 
-async def _log_metric(database: Database, who: Principal, body: bytes) -> bytes | None:
+async def _log_metric(database: Database, scope: Scope, body: bytes) -> bytes | None:
     data = _METRIC.decode(body)
     if data.model_id or data.dataset_name or data.dataset_digest:
         return None
-    return _done(await batches.log_metric(database, who, either_run_id(data.run_id, data.run_uuid), data))
+    run_id = either_run_id(data.run_id, data.run_uuid)
+    return _done(await batches.log_metric(database, principal_of(scope), run_id, data))
 
 
-async def _log_param(database: Database, who: Principal, body: bytes) -> bytes | None:
+async def _log_param(database: Database, scope: Scope, body: bytes) -> bytes | None:
     data = _PARAM.decode(body)
     run_id = either_run_id(data.run_id, data.run_uuid)
-    return _done(await batches.log_param(database, who, run_id, data.key, data.value))
+    return _done(await batches.log_param(database, principal_of(scope), run_id, data.key, data.value))
 
 
-async def _set_tag(database: Database, who: Principal, body: bytes) -> bytes | None:
+async def _set_tag(database: Database, scope: Scope, body: bytes) -> bytes | None:
     data = _TAG.decode(body)
     run_id = either_run_id(data.run_id, data.run_uuid)
-    return _done(await batches.set_tag(database, who, run_id, data.key, data.value))
+    return _done(await batches.set_tag(database, principal_of(scope), run_id, data.key, data.value))
+
+
+async def _health(database: Database, _scope: Scope, _query: bytes) -> bytes | None:
+    # Another database may be silent, or its disk full: the route waits for it, and says what is wrong.
+    is_well = database.is_sqlite and not database.is_full and await database.ping()
+    return b"OK" if is_well else None
 
 
 FAST: dict[str, FastRoute] = {
-    "/api/2.0/mlflow/runs/get": FastRoute(_get_run, writes=False),
-    "/api/2.0/mlflow/registered-models/alias": FastRoute(_get_version, writes=False),
+    "/health": FastRoute(_health, headers=_TEXT),
+    "/api/2.0/mlflow/runs/get": FastRoute(_get_run),
+    "/api/2.0/mlflow/registered-models/alias": FastRoute(_get_version),
     "/api/2.0/mlflow/runs/create": FastRoute(_create_run, writes=True),
     "/api/2.0/mlflow/runs/log-batch": FastRoute(_log_batch, writes=True),
     "/api/2.0/mlflow/runs/log-metric": FastRoute(_log_metric, writes=True),
@@ -129,8 +140,12 @@ FAST: dict[str, FastRoute] = {
 class FastRoutes:
     """Answers plain requests by one visit to the database; hands every other one on."""
 
-    def __init__(self, app: ASGIApp, database: Database, schema: Schema, *, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, database: Database, schema: Schema, draining: asyncio.Event, *, max_body_bytes: int
+    ) -> None:
+        """`draining` says that the server is told to stop: then the routes answer everything."""
         self._app = app
+        self._draining = draining
         self._database = database
         self._schema = schema
         self._max_body_bytes = min(max_body_bytes, _MAX_BYTES)
@@ -140,7 +155,8 @@ class FastRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._routes.get(scope.get("path", ""))
-        if route is None or scope.get("method") != ("POST" if route.writes else "GET"):
+        method = scope.get("method")
+        if route is None or method != ("POST" if route.writes else "GET") or self._draining.is_set():
             await self._app(scope, receive, send)
             return
         asked: bytes | None
@@ -154,7 +170,7 @@ class FastRoutes:
         try:
             if asked is not None:
                 await self._schema.check(self._database)
-                answer = await route.answer(self._database, principal_of(scope), asked)
+                answer = await route.answer(self._database, scope, asked)
         except (TemporarilyUnavailable, OutcomeUnknown) as error:
             # Not handed on: the caller has waited for a connection already, or it might be done twice.
             if isinstance(error, OutcomeUnknown):
@@ -170,7 +186,7 @@ class FastRoutes:
             await self._app(scope, receive, send)
             return
         scope["path_template"] = scope["path"]
-        await Response(send, head=False).whole(200, _JSON, answer)
+        await Response(send, head=False).whole(200, route.headers, answer)
 
     async def _received(self, receive: Receive) -> tuple[Receive, bytes | None]:
         """What gives the messages that came once more, and the whole body.

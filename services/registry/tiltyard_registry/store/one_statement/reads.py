@@ -8,7 +8,7 @@ import msgspec
 from tiltyard.names import MAX_ALIAS_CHARS, is_latest, parse_model_name
 from tiltyard_registry.rules.access import SEE, Principal, Privilege
 from tiltyard_registry.store import access
-from tiltyard_registry.store.runs.run_data import shown_run
+from tiltyard_registry.store.runs.run_data import in_sqlite
 from tiltyard_registry.store.runs.run_json import RUN
 from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.database import Database
@@ -75,7 +75,7 @@ def _run(statement: str, values: list[object], connection: InlineConnection) -> 
         row = connection.execute(statement, values).fetchone()
         if row is None:
             return None
-        run = shown_run(dict(zip(runs.c.keys(), row, strict=True)), connection.execute)
+        (run,) = in_sqlite([dict(zip(runs.c.keys(), row, strict=True))], connection)
     return msgspec.json.encode({"run": run})
 
 

@@ -1,9 +1,9 @@
 """The history of a metric of one run: every point, oldest first, part by part, whatever its length."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, select, tuple_
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules.access import Principal, Privilege
@@ -14,10 +14,13 @@ from tiltyard_registry.store.runs.runs import find_run
 from tiltyard_registry.store.sql.encoded_json import EncodedJson
 from tiltyard_registry.store.sql.json_text import object_sql, select_sql
 from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.runs import metrics
 
 MAX_PAGE = 1_000_000
 PART_POINTS = 10_000
+# Of SQLite: more of them are read, and made a text, in a thread.
+_MOST_AT_ONCE = 200
 
 _POINT = {name: metrics.c[name] for name in POINT}
 
@@ -31,25 +34,13 @@ class _Place(NamedTuple):
     is_nan: bool
 
 
-_PLACE = tuple(metrics.c[name] for name in _Place._fields)
 _BEFORE_ALL = _Place(-1, 0, 0.0, False)
 
-_POINTS = (
-    select(metrics.c.is_nan, *_POINT.values())
-    .where(
-        metrics.c.run == bindparam("run"),
-        metrics.c.key == bindparam("key"),
-        tuple_(*_PLACE) > tuple_(*(bindparam(column.name, type_=column.type) for column in _PLACE)),
-    )
-    .order_by(*_PLACE)
-    .limit(bindparam("count"))
-)
 _NAMES = ", ".join(_Place._fields)
+_BEHIND = "metrics WHERE run = {0}1 AND key = {0}2 AND ({1}) > ({0}3, {0}4, {0}5, {0}6) ORDER BY {1} LIMIT {0}7 + 1"
+_POINTS = select_sql(_NAMES, _BEHIND.format("?", _NAMES))
 # The text of so many points, and the place of the last of them if others follow it.
-_FOUND = select_sql(
-    "*",
-    f"metrics WHERE run = $1 AND key = $2 AND ({_NAMES}) > ($3, $4, $5, $6) ORDER BY {_NAMES} LIMIT $7 + 1",
-)
+_FOUND = select_sql("*", _BEHIND.format("$", _NAMES))
 _TEXT = (
     """
 WITH found AS MATERIALIZED ($found), page AS MATERIALIZED (SELECT * FROM found LIMIT $7)
@@ -98,7 +89,7 @@ class _History(NamedTuple):
     async def part(self, session: Session, behind: _Place, left: int | None) -> EncodedJson:
         """The points behind a place: no more than are `left` on the caller's page, nor than one part holds."""
         count = PART_POINTS if left is None else min(left, PART_POINTS)
-        text, last = await (self._encoded if session.is_sqlite else self._text)(session, behind, count)
+        text, last = await (self._points if session.is_sqlite else self._text)(session, behind, count)
         if last is None:
             return EncodedJson(text)
         if count == left:
@@ -113,20 +104,19 @@ class _History(NamedTuple):
         )
         return (text or "").encode(), None if last[0] is None else _Place(*last)
 
-    async def _encoded(self, session: Session, behind: _Place, count: int) -> tuple[bytes, _Place | None]:
-        asked = {"run": self.run, "key": self.key, "count": count + 1, **behind._asdict()}
-        found = (await session.execute(_POINTS, asked)).all()
-        text = msgspec.json.encode([_point(*row) for row in found[:count]])[1:-1]
-        if len(found) <= count:
-            return text, None
-        last = found[count - 1]
-        return text, _Place(last.timestamp, last.step, last.value, last.is_nan)
+    async def _points(self, session: Session, behind: _Place, count: int) -> tuple[bytes, _Place | None]:
+        points = partial(_points, (self.run, self.key, *behind, count))
+        return await session.sqlite(points, is_brief=count <= _MOST_AT_ONCE)
 
 
-def _point(is_nan: bool, *values: Any) -> dict[str, Any]:
-    point = dict(zip(_POINT, values, strict=True))
-    point["value"] = shown(point["value"], is_nan)
-    return point
+def _points(asked: tuple[Any, ...], connection: InlineConnection) -> tuple[bytes, _Place | None]:
+    _, key, *_, count = asked
+    found = connection.execute(_POINTS, asked).fetchall()
+    points = [
+        {"key": key, "value": shown(value, is_nan), "timestamp": timestamp, "step": step}
+        for timestamp, step, value, is_nan in found[:count]
+    ]
+    return msgspec.json.encode(points)[1:-1], _Place(*found[count - 1]) if len(found) > count else None
 
 
 def _read_place(token: str, query: str) -> _Place:

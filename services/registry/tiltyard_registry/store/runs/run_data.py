@@ -1,15 +1,20 @@
 """What hangs on runs: metrics, params, tags, inputs and outputs, one statement per kind for a whole page."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NotRequired, TypedDict, cast
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     CompoundSelect,
     RowMapping,
     Select,
     Table,
     and_,
+    any_,
+    bindparam,
     literal,
     literal_column,
     null,
@@ -17,11 +22,12 @@ from sqlalchemy import (
     text,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from tiltyard_registry.rules.metrics import shown
-from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.json_text import Fields
 from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.runs import (
     dataset_input_tags,
     dataset_inputs,
@@ -33,6 +39,9 @@ from tiltyard_registry.tables.runs import (
     run_tags,
     runs,
 )
+
+# Of SQLite: the data of more runs is read, and made a text, in a thread.
+MOST_AT_ONCE = 10
 
 # What the wire shows, field by field, and the columns it is read from; both ways of answering are made of these.
 INFO = {
@@ -92,24 +101,22 @@ def _filled(fields: Fields, values: Sequence[Any]) -> dict[str, Any]:
 
 async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[RunRow]:
     """The runs as the wire shows them, in the order of `rows`."""
+    if session.is_sqlite:
+        return await session.sqlite(partial(in_sqlite, rows), is_brief=len(rows) <= MOST_AT_ONCE)
     found = {row["id"]: _empty(row) for row in rows}
     if found:
-        parameters = rowsets.named(session, "runs", list(found))
-        if session.is_sqlite:
-            for add, sql in zip(_ADD, _OF_MANY_IN_SQLITE, strict=True):
-                add(found, await session.plain_rows(sql, list(parameters.values())))
-        else:
-            for add, statement in zip(_ADD, _OF_MANY, strict=True):
-                add(found, await session.execute(statement, parameters))
+        for add, statement in zip(_ADD, _OF_MANY, strict=True):
+            add(found, await session.execute(statement, {"runs": list(found)}))
     return list(found.values())
 
 
-def shown_run(row: Mapping[str, Any], execute: Callable[[str, Sequence[Any]], Iterable[Any]]) -> RunRow:
-    """One run as `with_data` shows it; `execute` asks SQLite."""
-    found = {row["id"]: _empty(row)}
-    for add, statement in zip(_ADD, _OF_ONE_IN_SQLITE, strict=True):
-        add(found, execute(statement, [row["id"]]))
-    return found[row["id"]]
+def in_sqlite(rows: Sequence[Mapping[str, Any] | RowMapping], connection: InlineConnection) -> list[RunRow]:
+    """The runs as `with_data` shows them; on the connection itself, for so many rows that each layer counts."""
+    found = {row["id"]: _empty(row) for row in rows}
+    asked = [rows[0]["id"]] if len(rows) == 1 else [json.dumps([*found])]
+    for add, statement in zip(_ADD, _OF_ONE_IN_SQLITE if len(rows) == 1 else _OF_MANY_IN_SQLITE, strict=True):
+        add(found, connection.execute(statement, asked))
+    return list(found.values())
 
 
 def _empty(row: Mapping[str, Any] | RowMapping) -> RunRow:
@@ -185,7 +192,7 @@ def _add_models(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
 
 _ADD = (_add_metrics, _add_params, _add_tags, _add_datasets, _add_models)
 # Built once, for building costs more than asking; for SQLite as its driver takes them.
-_OF_MANY = _statements(lambda column: rowsets.among_named(False, column, "runs"))
+_OF_MANY = _statements(lambda column: column == any_(bindparam("runs", type_=ARRAY(BigInteger))))
 _OF_MANY_IN_SQLITE, _OF_ONE_IN_SQLITE = (
     [str(statement.compile(compile_kwargs={"literal_binds": True})) for statement in _statements(among)]
     for among in (

@@ -1,6 +1,7 @@
 """Runs as JSON text: where it can, the database writes the text and this process passes it on."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from sqlalchemy import RowMapping
@@ -11,14 +12,16 @@ from tiltyard_registry.store.runs.run_data import (
     INFO,
     MODEL_INPUT,
     MODEL_OUTPUT,
+    MOST_AT_ONCE,
     PARAM,
     POINT,
     TAG,
-    with_data,
+    in_sqlite,
 )
 from tiltyard_registry.store.sql.encoded_json import EncodedJson
 from tiltyard_registry.store.sql.json_text import list_sql, nested_sql, object_sql, select_sql
 from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 
 PART_RUNS = 1000
 
@@ -61,7 +64,7 @@ async def runs_part(session: Session, rows: Sequence[RowMapping], next_page_toke
     """The runs of these rows as the wire shows them, in their order."""
     now, later = rows[:PART_RUNS], rows[PART_RUNS:]
     if session.is_sqlite:
-        text = msgspec.json.encode(await with_data(session, now))[1:-1]
+        text = await session.sqlite(partial(_in_sqlite, now), is_brief=len(now) <= MOST_AT_ONCE)
     else:
         ids = [row["id"] for row in now]
         found = await session.ask(lambda connection: connection.fetch(_BY_IDS, ids))
@@ -69,3 +72,8 @@ async def runs_part(session: Session, rows: Sequence[RowMapping], next_page_toke
     if not later:
         return EncodedJson(text, next_page_token=next_page_token)
     return EncodedJson(text, lambda session: runs_part(session, later, next_page_token))
+
+
+def _in_sqlite(rows: Sequence[RowMapping], connection: InlineConnection) -> bytes:
+    # One by one: a call of the encoder holds the interpreter's lock.
+    return b",".join(map(msgspec.json.encode, in_sqlite(rows, connection)))

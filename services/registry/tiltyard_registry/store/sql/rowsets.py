@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Insert, Table, Text, any_, bindparam, column, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Insert, Table, any_, bindparam, column, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.types import TypeEngine
 
 from tiltyard_registry.store.sql.session import Session
 
@@ -44,31 +43,9 @@ def among(session: Session, member: ColumnElement[Any], values: Sequence[Any]) -
     if len(values) == 1:
         # The one spelling for which an index that begins with `member` gives an order.
         return cast(ColumnElement[bool], member == values[0])
-    return _among(member, literal(_packed(session, values), _packed_type(session.is_sqlite, member)), session.is_sqlite)
-
-
-def among_named(is_sqlite: bool, member: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """`member` is one of the values of the parameter `name`, for a statement that is built once; see `named`."""
-    return _among(member, bindparam(name, type_=_packed_type(is_sqlite, member)), is_sqlite)
-
-
-def named(session: Session, name: str, values: Sequence[Any]) -> dict[str, Any]:
-    """The parameter `name` of a statement built with `among_named`."""
-    return {name: _packed(session, values)}
-
-
-def _among(member: ColumnElement[Any], values: ColumnElement[Any], is_sqlite: bool) -> ColumnElement[bool]:
-    if is_sqlite:
-        return member.in_(select(func.json_each(values).table_valued("value").c.value))
-    return member == any_(values)
-
-
-def _packed(session: Session, values: Sequence[Any]) -> Any:
-    return json.dumps(list(values)) if session.is_sqlite else list(values)
-
-
-def _packed_type(is_sqlite: bool, member: ColumnElement[Any]) -> TypeEngine[Any]:
-    return Text() if is_sqlite else ARRAY(member.type)
+    if session.is_sqlite:
+        return member.in_(select(func.json_each(json.dumps(list(values))).table_valued("value").c.value))
+    return member == any_(literal(list(values), ARRAY(member.type)))
 
 
 async def _run(session: Session, table: Table, columns: Columns, mode: str, by: tuple[str, ...]) -> None:

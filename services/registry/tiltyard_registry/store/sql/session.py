@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tiltyard_registry.rules.limits import UNLIMITED, Quotas
 from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.engines import abandon
+from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 
 Row = dict[str, Any]
 """A row on its way out: names as the wire has them, plus the lists that hang on it."""
@@ -94,14 +95,12 @@ class Session:
         """What a plain function asks of the connection; bounds and errors are those of `execute`."""
         return await self._asked(self.connection.run_sync(work))
 
-    async def plain_rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        """The rows of a statement of SQLite as its driver gives them: for so many that each layer counts."""
+    async def sqlite(self, work: Callable[[InlineConnection], T], *, is_brief: bool) -> T:
+        """What `work` reads on the connection to SQLite: on the event loop if it is brief, else in a thread.
 
-        def rows(connection: Connection) -> list[Any]:
-            cursor: Any = connection.connection.cursor()
-            return list(cursor.execute(sql, values).fetchall())
-
-        return await self.run_sync(rows)
+        All of it in one go, with what is made of the rows: for so many of them that each layer counts.
+        """
+        return await self._asked((await self.driver()).read(work, is_brief=is_brief))
 
     async def _asked(self, work: Awaitable[T]) -> T:
         try:
@@ -127,7 +126,7 @@ class Session:
         return (await self.execute(statement, parameters)).scalar()
 
     async def driver(self) -> Any:
-        """PostgreSQL's own connection below the session's, for the few statements where each layer counts."""
+        """The database's own connection below the session's, for the few statements where each layer counts."""
         return (await self.connection.get_raw_connection()).driver_connection
 
     async def lock(self, scope: str) -> None:

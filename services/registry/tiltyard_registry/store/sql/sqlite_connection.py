@@ -170,6 +170,13 @@ class InlineConnection(sqlite3.Connection):
         finally:
             self._until = inf
 
+    async def read(self, work: Callable[["InlineConnection"], T], *, is_brief: bool) -> T:
+        """What `work` reads on this connection: on the event loop if it is brief, else in the connection's thread."""
+        if is_brief:
+            with suppress(NotAtOnce):
+                return self.at_once(work, is_read=True)
+        return await self.aside(partial(work, self))
+
     @contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
         """One transaction: committed on leaving, rolled back on an exception."""
