@@ -26,7 +26,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "a metric and a param, newest first": {"order_by": []},
     "a rare value of a tag": {"filter": "tags.mlflow.runName = 'run-77'", "order_by": []},
     "a rare value, by a metric": {"filter": "tags.mlflow.runName = 'run-77'"},
-    "a metric over a rare value": {"filter": "metrics.m1 > 0.985", "order_by": []},
+    "a metric over a rare value": {"filter": "metrics.m1 > 0.985", "order_by": [], "max_results": 10},
     "a pattern of a name": {"filter": "attributes.run_name LIKE '%77%'", "order_by": []},
     "a pattern that few names have": {"filter": "attributes.run_name ILIKE '%un-777'", "order_by": []},
     "the first page": {"filter": "", "order_by": []},
@@ -44,7 +44,7 @@ def test_searches_grow_little(kind: str, request: pytest.FixtureRequest, tmp_pat
         folder.mkdir()
         databases = Databases(postgres, folder)
         took_ms[count] = _times_ms(databases, folder, count)
-    print(f"\n{databases.kind}: searches of 100 runs")
+    print(f"\n{databases.kind}: searches of runs")
     for name in SEARCHES:
         few, many = (took_ms[count][name] for count in (FEW_RUNS, MANY_RUNS))
         held = many <= (MOST_FIRST_PAGE_MS if name == "the first page" else MOST_TIMES * few)

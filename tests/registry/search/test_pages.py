@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, update
 
+from tests.registry.search import filters as f
 from tests.registry.search.databases import SearchedDatabases, searched_databases
 from tests.registry.search.rows import random_world
 from tiltyard.errors import InvalidParameterValue
@@ -84,6 +85,14 @@ def test_pages_are_the_whole_cut_up(
         assert [row for page in cut for row in page] == whole
         assert [len(page) for page in cut[:-1]] == [size] * (len(cut) - 1)
         assert 0 < len(cut[-1]) <= size
+
+
+@given(text=f.RUN_FILTERS, order=f.RUN_ORDERS, size=st.integers(1, 40))
+def test_a_page_is_where_the_whole_begins(databases: SearchedDatabases, text: str, order: list[str], size: int) -> None:
+    """Whatever is asked, and by whichever way the rows are found."""
+    whole = databases.listing(RUNS, text, order)
+    for dialect in DIALECTS:
+        assert databases.page(dialect, RUNS, filter=text, order_by=order, max_results=size)[0] == whole[dialect][:size]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -51,9 +51,16 @@ class Dataset(NamedTuple):
 
 
 def compile_filter(
-    scope: Scope, text: str | None, *, dialect: Dialect, datasets: Sequence[Dataset] = ()
+    scope: Scope,
+    text: str | None,
+    *,
+    dialect: Dialect,
+    datasets: Sequence[Dataset] = (),
+    first: int | None = None,
 ) -> ColumnElement[bool] | None:
     """The clause that `text` means for a statement over `scope.tables`, or None when nothing is restricted.
+
+    `first` is the place of a term, of those that `few_rows` counts, that says by itself which rows to look at.
 
     Prompts live among the registered models; a filter that does not name their tag leaves them out.
     `datasets` is for logged models only.
@@ -65,24 +72,43 @@ def compile_filter(
     """
     # Programs ask the same again and again; a clause never changes, so one serves them all.
     known = _compiled if len(text or "") <= MAX_KEPT_CHARS else _compiled.__wrapped__
-    return known(scope, text, dialect, tuple(datasets))
+    return known(scope, text, dialect, tuple(datasets), first)
 
 
 @lru_cache(maxsize=256)
 def _compiled(
-    scope: Scope, text: str | None, dialect: Dialect, datasets: tuple[Dataset, ...]
+    scope: Scope, text: str | None, dialect: Dialect, datasets: tuple[Dataset, ...], first: int | None
 ) -> ColumnElement[bool] | None:
     tree = check(scope, parse(text)) if text else None
     # PostgreSQL plans every EXISTS as one more table to join, in time that explodes with their number. OFFSET
     # keeps it from that: each is then looked up row by row.
     fenced = dialect == "postgresql" and len(leaves(tree)) > MAX_JOINED
-    clauses = [_Compiler(scope, dialect, datasets, fenced).clause(tree)] if tree is not None else []
+    leading = None if tree is None or first is None else _terms(tree)[first]
+    clauses = [_Compiler(scope, dialect, datasets, fenced, leading).clause(tree)] if tree is not None else []
     if scope.prompts is not None and not any(_is_prompt_tag(clause) for clause in leaves(tree)):
         clauses.append(not_(_exists(scope, scope.prompts)))
     if datasets and not any(clause.field.entity == "metric" for clause in leaves(tree)):
         link = logged_model_metrics.c.model_id == scope.tables[0].c.model_id
         clauses.append(_exists(scope, Child(logged_model_metrics, link, literal_column("1")), on_datasets(datasets)))
     return and_(*clauses) if clauses else None
+
+
+@lru_cache(maxsize=256)
+def few_rows(scope: Scope, text: str, dialect: Dialect, most: int) -> Select[Any] | None:
+    """How many rows each term of a filter leaves, each by its place, and no more than `most` and one are counted.
+
+    Only terms are counted that an index answers; None if there is none.
+    """
+    counts = []
+    for place, term in enumerate(_terms(check(scope, parse(text)))):
+        if isinstance(term, Clause) and (rows := _Compiler(scope, dialect).indexed(term)) is not None:
+            counts.append(select(func.count()).select_from(rows.limit(most + 1).subquery()).label(str(place)))
+    return select(*counts) if counts else None
+
+
+def _terms(tree: Tree[Clause]) -> Sequence[Tree[Clause]]:
+    """What must all be true, for the tree to be."""
+    return tree.terms if isinstance(tree, And) else (tree,)
 
 
 def leaves(tree: Tree[Clause] | None) -> list[Clause]:
@@ -127,11 +153,19 @@ _COMPARATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class _Compiler:
-    def __init__(self, scope: Scope, dialect: Dialect, datasets: Sequence[Dataset], fenced: bool) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        dialect: Dialect,
+        datasets: Sequence[Dataset] = (),
+        fenced: bool = False,
+        leading: Tree[Clause] | None = None,
+    ) -> None:
         self._scope = scope
         self._dialect = dialect
         self._datasets = datasets
         self._fenced = fenced
+        self._leading = leading
 
     def clause(self, tree: Tree[Clause]) -> ColumnElement[bool]:
         match tree:
@@ -178,7 +212,21 @@ class _Compiler:
                 different = clause.operator == "!="
                 compared = or_(compared, child.is_nan) if different else and_(compared, not_(child.is_nan))
             conditions.append(compared)
+        if clause is self._leading and child.row is not None:
+            return self._scope.tables[0].c.id.in_(select(child.row).where(*conditions))
         return _exists(self._scope, child, *conditions, fenced=self._fenced)
+
+    def indexed(self, clause: Clause) -> Select[Any] | None:
+        """The child rows that a clause is about, read off an index alone; None where there is none for it."""
+        child = clause.field.place
+        if not isinstance(child, Child) or child.row is None or child.key is None:
+            return None
+        value = child.value if child.head is None else child.head
+        if child.head is not None and not (clause.operator in {"=", "IN"} and _is_short(clause.value)):
+            return None
+        if child.head is None and clause.operator not in {"=", "<", "<=", ">", ">="}:
+            return None
+        return select(child.row).where(child.key == clause.key, self._compare(value, clause.operator, clause.value))
 
     def _summed_up(
         self, clause: Clause, child: Child, conditions: Sequence[ColumnElement[bool]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Table
+from sqlalchemy import Column, ColumnElement, FromClause, Table
 
 
 class Kind(Enum):
@@ -24,7 +24,8 @@ class Child(NamedTuple):
     `link` ties a child row to its parent; `key` is the column of the name (None: the name is fixed by `link`);
     `is_nan` is the flag that stands for NaN; `recency` puts the newest of several points first. `is_summed_up`
     says that `value` is an aggregate over all points, null when each of them is NaN. `head` is the start of a text
-    `value`, where there is an index of it.
+    `value`, where there is an index of it. `row` is the column that holds the parent's id, where an index leads from a
+    key and a value, or its `head`, to it.
     """
 
     source: FromClause
@@ -35,6 +36,7 @@ class Child(NamedTuple):
     recency: tuple[ColumnElement[Any], ...] = ()
     is_summed_up: bool = False
     head: ColumnElement[str] | None = None
+    row: Column[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, case, func, null
+from sqlalchemy import Column, ColumnElement, Table, and_, case, func, null
 
 from tiltyard.names import DEFAULT_CATALOG, DEFAULT_SCHEMA
 from tiltyard_registry.search.field import Child, Field, Kind, Scope, Sort
@@ -50,8 +50,8 @@ def _pairs(table: Table, *link: ColumnElement[bool]) -> Child:
     return Child(table, and_(*link), table.c.value, key=table.c.key)
 
 
-def _indexed(table: Table, *link: ColumnElement[bool]) -> Child:
-    return _pairs(table, *link)._replace(head=t.value_head(table))
+def _indexed(table: Table, parent: Column[Any]) -> Child:
+    return _pairs(table, table.c.run == parent)._replace(head=t.value_head(table), row=table.c.run)
 
 
 def _marks_of_prompt(tags: Child, table: Table) -> Child:
@@ -80,6 +80,7 @@ def _dataset(key: str, child: Child) -> Field:
 _run = t.runs.c
 _latest = t.latest_metrics.c
 _point_of_run = t.metrics.c
+_newest = _pairs(t.latest_metrics, _latest.run == _run.id)._replace(is_nan=_latest.is_nan, row=_latest.run)
 _history = _pairs(t.metrics, _point_of_run.run == _run.id)._replace(is_summed_up=True)
 _number_or_null = case((_point_of_run.is_nan, null()), else_=_point_of_run.value)
 _input_tag = t.dataset_input_tags.c
@@ -106,15 +107,15 @@ RUNS = Scope(
         _number("start_time", _run.start_time, "created", "Created"),
         _number("end_time", _run.end_time),
         _metrics(
-            _pairs(t.latest_metrics, _latest.run == _run.id)._replace(is_nan=_latest.is_nan),
+            _newest,
             {
                 "MIN": _history._replace(value=func.min(_number_or_null)),
                 "MAX": _history._replace(value=func.max(_number_or_null)),
-                "LATEST": _pairs(t.latest_metrics, _latest.run == _run.id)._replace(is_nan=_latest.is_nan),
+                "LATEST": _newest,
             },
         ),
-        _texts("parameter", _indexed(t.params, t.params.c.run == _run.id), orderable=True),
-        _texts("tag", _indexed(t.run_tags, t.run_tags.c.run == _run.id), orderable=True),
+        _texts("parameter", _indexed(t.params, _run.id), orderable=True),
+        _texts("tag", _indexed(t.run_tags, _run.id), orderable=True),
         _dataset("name", Child(_inputs, _input_of_run, t.datasets.c.name)),
         _dataset("digest", Child(_inputs, _input_of_run, t.datasets.c.digest)),
         _dataset("context", Child(t.dataset_input_tags, _context_of_run, _input_tag.value)),

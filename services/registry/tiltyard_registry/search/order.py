@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, FromClause, and_, case, func, literal_column, not_, null, select
+from sqlalchemy import Column, ColumnElement, case, func, literal_column, null, select
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.check import resolve
 from tiltyard_registry.search.compile import MAX_KEPT_CHARS, Dataset, Dialect, on_datasets
 from tiltyard_registry.search.field import Child, Field, Scope
 from tiltyard_registry.search.grammar import Identifier, is_text, parse_order
+from tiltyard_registry.search.lead import Lead, lead_of
 
 MAX_ORDER_ITEMS = 20
 
@@ -43,15 +44,7 @@ class Term(NamedTuple):
     clause: ColumnElement[Any]
     ascending: bool
     column: Column[Any] | None
-    lead: "Lead | None" = None
-
-
-class Lead(NamedTuple):
-    """A join that leaves the rows with a number, at most once each, and the number to order them by."""
-
-    source: FromClause
-    on: ColumnElement[bool]
-    clause: ColumnElement[Any]
+    lead: Lead | None = None
 
 
 def compile_order(scope: Scope, order_by: Sequence[Item] | None, *, dialect: Dialect) -> list[ColumnElement[Any]]:
@@ -131,9 +124,7 @@ def _term(scope: Scope, field: Field, key: str, ascending: bool, dataset: Datase
         value = case((func.count() == 0, null()), (value.is_(None), nan), else_=value if ascending else -value)
         ascending = True
     elif child.is_nan is not None:
-        if child.key is not None and not child.recency:
-            has_number = and_(child.link, child.key == key, not_(child.is_nan))
-            lead = Lead(child.source, has_number, value.asc() if ascending else value.desc())
+        lead = lead_of(child, key, ascending, dialect)
         # One look-up for all three ranks. NaN sorts behind numbers on PostgreSQL as a number, on SQLite as text;
         # a descending order ascends over the negated value, which keeps NaN there.
         value = case((child.is_nan, nan), else_=value if ascending else -value)

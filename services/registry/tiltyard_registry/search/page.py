@@ -1,13 +1,15 @@
 """One page of a search: what it adds to a statement, and how it reads what came back."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypedDict, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Select, String, and_, or_
 
 from tiltyard_registry.rules.limits import page_size
-from tiltyard_registry.search.compile import Dataset, Dialect, bound, compile_filter
+from tiltyard_registry.search.compile import Dataset, Dialect, bound, compile_filter, few_rows
 from tiltyard_registry.search.field import Scope
+from tiltyard_registry.search.lead import MOST_LED
 from tiltyard_registry.search.order import Item, order_terms
 from tiltyard_registry.search.tokens import PageToken, query_digest
 
@@ -22,9 +24,14 @@ class Asked(TypedDict, total=False):
 
 R = TypeVar("R", bound=Mapping[Any, Any])
 
-MAX_SHORT = 1000
-_SHORT: dict[tuple[str, int] | None, None] = {}
-"""Searches whose first page was not filled when they were last asked: a shorter way to it would be for nothing."""
+FEW_ROWS = 1000
+"""Of SQLite, up to how many rows that a term of a filter leaves are looked at, instead of all in their order."""
+MAX_KEPT = 1000
+ASK_AGAIN = 16
+_SHORT: dict[object, int] = {}
+"""Searches to whose page no shorter way led when they were last asked: to try it would be for nothing."""
+_COMMON: dict[object, int] = {}
+"""Filters none of whose terms leaves few rows, and how many more times that is taken for granted."""
 
 
 class Page:
@@ -59,6 +66,9 @@ class Page:
         self._scope = scope
         asked = page_size(max_results, default=scope.default_page, maximum=scope.max_page)
         self._max_results = asked if at_most is None else min(asked, at_most)
+        self._dialect = dialect
+        self._filter = filter
+        self._datasets = datasets
         self._clause = compile_filter(scope, filter, dialect=dialect, datasets=datasets)
         self._terms = order_terms(scope, order_by, dialect=dialect)
         self._query = query_digest(scope.name, filter, list(order_by or ()), list(datasets), within)
@@ -88,13 +98,36 @@ class Page:
         self, statement: Select[Any], read_all: Callable[[Select[Any]], Awaitable[Sequence[R]]]
     ) -> tuple[list[R], str | None]:
         """`split` of what `read_all` finds by `of`, or by a statement that gives the same rows and reads fewer."""
-        question = (self._query, self._max_results) if self._position is None else None
-        lead = self._lead_of(statement) if question not in _SHORT else None
+        question = (self._query, self._max_results)
+        lead = None
+        if not await self._begins_with_few(read_all) and question not in _SHORT:
+            lead = self._lead_of(statement)
         rows = await read_all(lead) if lead is not None else ()
         if len(rows) <= self._max_results:
+            if lead is not None:
+                _keep(_SHORT, question)
             rows = await read_all(self.of(statement))
-            _remember(question, short=len(rows) <= self._max_results)
         return self.split(rows)
+
+    async def _begins_with_few(self, read_all: Callable[[Select[Any]], Awaitable[Sequence[R]]]) -> bool:
+        """Whether a term of the filter leaves so few rows that only they are looked at; SQLite has to be told."""
+        if self._dialect != "sqlite" or not self._filter:
+            return False
+        if (left := _COMMON.get((self._scope.name, self._filter), 0)) > 0:
+            _COMMON[self._scope.name, self._filter] = left - 1
+            return False
+        counting = few_rows(self._scope, self._filter, self._dialect, FEW_ROWS)
+        if counting is None:
+            return False
+        (counts,) = await read_all(counting)
+        place, count = min(counts.items(), key=itemgetter(1))
+        if count > FEW_ROWS:
+            _keep(_COMMON, (self._scope.name, self._filter))
+            return False
+        self._clause = compile_filter(
+            self._scope, self._filter, dialect=self._dialect, datasets=self._datasets, first=int(place)
+        )
+        return True
 
     def split(self, rows: Sequence[R]) -> tuple[list[R], str | None]:
         """The rows of the page, and the token of the next page if there is one."""
@@ -113,9 +146,10 @@ class Page:
         An index gives such rows in order, and those behind the page are never read. None where no index does.
         """
         lead = self._terms[0].lead
-        if lead is None:
+        before = self._position if isinstance(self._position, int) else 0
+        if lead is None or (lead.within is not None and before + self._max_results > MOST_LED):
             return None
-        statement = self._narrowed(statement).join_from(self._scope.tables[0], lead.source, lead.on)
+        statement = lead.to(self._scope.tables[0], self._narrowed(statement))
         return self._cut(statement, lead.clause, *(term.clause for term in self._terms[1:]))
 
     def _narrowed(self, statement: Select[Any]) -> Select[Any]:
@@ -127,14 +161,11 @@ class Page:
         return statement.order_by(*order).limit(self._max_results + 1)
 
 
-def _remember(question: tuple[str, int] | None, *, short: bool) -> None:
-    if question is None:
-        return
-    _SHORT.pop(question, None)
-    if short:
-        _SHORT[question] = None
-        if len(_SHORT) > MAX_SHORT:
-            del _SHORT[next(iter(_SHORT))]
+def _keep(memory: dict[object, int], question: object) -> None:
+    memory.pop(question, None)
+    memory[question] = ASK_AGAIN
+    if len(memory) > MAX_KEPT:
+        del memory[next(iter(memory))]
 
 
 def behind(keys: Sequence[tuple[Column[Any], bool]], values: Sequence[str | int]) -> ColumnElement[bool]:
