@@ -64,7 +64,8 @@ class LocalStore:
             yield writer
         finally:
             # Also of a cancelled upload no bytes are left behind.
-            await uninterrupted(asyncio.to_thread(writer.discard))
+            if writer.is_begun:
+                await uninterrupted(asyncio.to_thread(writer.discard))
 
     async def get(
         self, path: str, start: int = 0, end: int | None = None, *, etag: str | None = None
@@ -256,7 +257,14 @@ class LocalWriter:
 
     async def commit(self) -> Entry:
         await self.seal()
-        return await in_thread(self._path, self._store.publish, self._temporary, self._target)
+        entry = await in_thread(self._path, self._store.publish, self._temporary, self._target)
+        self._file = None
+        return entry
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there may be bytes of it that are not published."""
+        return self._file is not None
 
     def _append(self, data: bytearray) -> IO[bytes]:
         if self._file is None:

@@ -29,6 +29,9 @@ ROUNDS = int(os.environ.get("TILTYARD_BENCH_ROUNDS", "3"))
 RUNS = int(os.environ.get("TILTYARD_BENCH_RUNS", "1000"))
 MANY_RUNS = int(os.environ.get("TILTYARD_BENCH_MANY_RUNS", "100000"))
 FRAME_RUNS = 20_000
+FILES, FILE_BYTES = 300, 4096
+LARGE_FILE_MB = int(os.environ.get("TILTYARD_BENCH_FILE_MB", "300"))
+FILES_GOAL = 1.2
 FASTTRACKML = "fasttrackml==0.6.0"  # needs an MLflow below 3, so it has an environment of its own
 PSYCOPG = "psycopg[binary]==3.3.9"  # the driver that MLflow takes for PostgreSQL
 _BUILD = Path(__file__).parents[3] / ".build"
@@ -215,6 +218,42 @@ def test_a_frame_of_many_runs(targets: dict[str, Target], databases: Databases) 
         assert (len(frame), frame["metrics.m3"].notna().sum(), frame["run_id"].nunique()) == (FRAME_RUNS,) * 3
         print(f"mlflow.search_runs over {FRAME_RUNS:,} runs, {databases.kind}: {name} {took[name]:.1f} s", flush=True)
     print(f"    {took['MLflow'] / took['Tiltyard']:.2f} x faster, the client's own work counted in")
+
+
+@pytest.mark.bench
+def test_files_of_the_stock_client(targets: dict[str, Target], databases: Databases, tmp_path: Path) -> None:
+    """Many small files and a large one reach either server, and come back; the times are for the reader."""
+    from mlflow import MlflowClient
+
+    small, large, back = tmp_path / "small", tmp_path / "large.bin", tmp_path / "back"
+    for folder in (small, back):
+        folder.mkdir()
+    for number in range(FILES):
+        (small / f"{number}.bin").write_bytes(os.urandom(FILE_BYTES))
+    large.write_bytes(os.urandom(1_000_000) * LARGE_FILE_MB)
+    clients = {name: MlflowClient(f"http://127.0.0.1:{targets[name].port}") for name in ("Tiltyard", "MLflow")}
+    took: dict[str, dict[str, list[float]]] = {}
+
+    def timed(work: str, name: str, do: Callable[[], object]) -> None:
+        began = time.perf_counter()
+        do()
+        took.setdefault(work, {}).setdefault(name, []).append(time.perf_counter() - began)
+
+    for _ in range(ROUNDS):
+        for name, client in clients.items():
+            run_id = client.create_run("0").info.run_id
+            timed(f"{FILES} files of {FILE_BYTES} bytes up", name, lambda: client.log_artifacts(run_id, small))  # noqa: B023
+            timed(f"a file of {LARGE_FILE_MB} MB up", name, lambda: client.log_artifact(run_id, large))  # noqa: B023
+            timed("and down", name, lambda: client.download_artifacts(run_id, large.name, back))  # noqa: B023
+            assert len(client.list_artifacts(run_id)) == FILES + 1
+            assert (back / large.name).stat().st_size == large.stat().st_size
+    print(f"\n{databases.kind}: files of the stock client")
+    for work, by_server in took.items():
+        own, stock = (statistics.median(by_server[name]) for name in ("Tiltyard", "MLflow"))
+        held = "held" if stock >= FILES_GOAL * own else "MISSED"
+        print(
+            f"    {work}: Tiltyard {own:.2f} s, MLflow {stock:.2f} s: {stock / own:.2f} x (goal {FILES_GOAL:g}: {held})"
+        )
 
 
 def _experiment(target: Target, name: str) -> str:
