@@ -1,6 +1,7 @@
 """What hangs on runs: metrics, params, tags, inputs and outputs, one statement per kind for a whole page."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NotRequired, TypedDict, cast
 
 from sqlalchemy import (
@@ -153,14 +154,9 @@ def _add_metrics(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
         runs[run]["data"]["metrics"].append(point)
 
 
-def _add_params(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
+def _add_entries(kind: str, runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     for run, key, value in found:
-        runs[run]["data"]["params"].append({"key": key, "value": value})
-
-
-def _add_tags(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
-    for run, key, value in found:
-        runs[run]["data"]["tags"].append({"key": key, "value": value})
+        runs[run]["data"][kind].append({"key": key, "value": value})
 
 
 def _add_datasets(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
@@ -183,7 +179,13 @@ def _add_models(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
             runs[run]["inputs"]["model_inputs"].append({"model_id": model_id})
 
 
-_ADD = (_add_metrics, _add_params, _add_tags, _add_datasets, _add_models)
+_ADD: tuple[Callable[[Mapping[int, RunRow], Iterable[Any]], None], ...] = (
+    _add_metrics,
+    partial(_add_entries, "params"),
+    partial(_add_entries, "tags"),
+    _add_datasets,
+    _add_models,
+)
 # Built once, for building costs more than asking; for SQLite as its driver takes them.
 _OF_MANY = _statements(lambda column: rowsets.among_named(False, column, "runs"))
 _OF_MANY_IN_SQLITE, _OF_ONE_IN_SQLITE = (
