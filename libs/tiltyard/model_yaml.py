@@ -4,6 +4,7 @@ libyaml builds nested nodes by recursion in C, and an alias stands for all that 
 events of a file, which come one after the other, are counted before anything is built of them.
 """
 
+from io import BytesIO
 from typing import Any
 
 import yaml
@@ -35,24 +36,11 @@ def read_yaml(text: str | bytes, *, file_name: str) -> Any:
     try:
         content = text.encode() if isinstance(text, str) else text
         _check(content, file_name)
-        # A subclass of SafeLoader: it builds plain values only.
-        return yaml.load(_Pieces(content), Loader=_Loader)  # noqa: S506
+        # A subclass of SafeLoader: it builds plain values only. It reads a stream piece by piece; libyaml, given all of
+        # it, would let no other thread run meanwhile.
+        return yaml.load(BytesIO(content), Loader=_Loader)  # noqa: S506
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError):
         raise InvalidParameterValue(f"The file {file_name} is not valid YAML.") from None
-
-
-class _Pieces:
-    """A file that is read piece by piece. libyaml, given all of it, would let no other thread run meanwhile."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._at = 0
-
-    def read(self, size: int = MAX_FILE_BYTES, /) -> bytes:
-        """The next bytes, `size` at most; none at the end."""
-        piece = self._content[self._at : self._at + size]
-        self._at += len(piece)
-        return piece
 
 
 def _check(content: bytes, file_name: str) -> None:
@@ -60,7 +48,7 @@ def _check(content: bytes, file_name: str) -> None:
     # What an anchor stands for, in nodes; and where each open list or mapping began, with its anchor.
     sizes: dict[str, int] = {}
     open_at: list[tuple[int, str | None]] = []
-    for event in yaml.parse(_Pieces(content), Loader=_Loader):
+    for event in yaml.parse(BytesIO(content), Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             open_at.append((total, event.anchor))
             total += 1

@@ -28,6 +28,6 @@ def test_what_python_env_says_comes_before_the_requirements(tmp_path: Path) -> N
     """Its Python, and its lines; MLflow can be left out, and what else there is tells environments apart."""
     files = {"python_env.yaml": "python: 3.12.1\ndependencies: [mlflow==3.1, numpy]\n", "requirements.txt": "pandas\n"}
     asked = of_model(write(tmp_path, files))
-    asked.leave_out_mlflow()
+    asked.lines.leave_out_mlflow()
     assert (asked.python, asked.lines.requirements) == ("3.12", ["numpy"])
     assert asked.digest != asked._replace(python="3.11").digest != asked._replace(beside=("x",)).digest

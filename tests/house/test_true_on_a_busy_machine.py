@@ -48,7 +48,7 @@ DURATIONS = {
 
 PRIVATE = {
     "environments/test_build.py": 1,
-    "names/test_model_yaml.py": 5,
+    "names/test_model_yaml.py": 2,
     "registry/api/framework/test_body_cost.py": 2,
     "registry/api/layers/test_fast_writes.py": 2,
     "registry/store/sql/test_outages.py": 3,

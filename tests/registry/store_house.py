@@ -1,12 +1,11 @@
 """A registry without its web: a database, an artifact root, and the doors."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tiltyard.storage import open_store
 from tiltyard_registry.rules.access import SYSTEM, Principal
 from tiltyard_registry.store.artifacts import files as artifacts
-from tiltyard_registry.store.artifacts import hashes
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.events import history
 from tiltyard_registry.store.experiments import logged_models
@@ -22,6 +21,11 @@ T = TypeVar("T")
 
 ALICE = Principal("alice", is_admin=True)
 MODEL_FILES = {"MLmodel": b"flavors: {}\n", "model.pkl": b"\x80\x04."}
+
+
+async def once(body: bytes) -> AsyncIterator[bytes]:
+    """`body` as a request that comes in one piece."""
+    yield body
 
 
 class House:
@@ -48,11 +52,7 @@ class House:
 
     async def upload(self, path: str, body: bytes) -> None:
         """Stores one file as the artifact proxy does."""
-        async with self.artifacts.store.open_writer(path) as writer:
-            upload = hashes.HashedUpload(writer)
-            await upload.write(body)
-            await upload.seal()
-            await artifacts.publish(self.database, SYSTEM, path, upload)
+        await artifacts.store(self.database, SYSTEM, self.artifacts.store, path, once(body))
 
     async def upload_all(self, prefix: str, files: Mapping[str, bytes] = MODEL_FILES) -> None:
         """Stores files below a prefix."""

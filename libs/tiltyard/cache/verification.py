@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 from tiltyard.cache.download import each
-from tiltyard.storage.artifact_store import CHUNK_BYTES
 from tiltyard.storage.manifest import Manifest, ManifestFile
 
 Stat = tuple[int, int, int, int]
@@ -33,12 +32,10 @@ def holds(entry: Path, manifest: Manifest) -> bool:
 
 
 def _is(path: Path, file: ManifestFile) -> bool:
-    hashed = hashlib.sha256()
     try:
         with path.open("rb") as stored:
-            while chunk := stored.read(CHUNK_BYTES):
-                hashed.update(chunk)
-            return (stored.tell(), hashed.hexdigest()) == (file.size_bytes, file.sha256)
+            digest = hashlib.file_digest(stored, "sha256").hexdigest()
+            return (stored.tell(), digest) == (file.size_bytes, file.sha256)
     except OSError:
         return False
 

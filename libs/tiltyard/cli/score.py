@@ -33,10 +33,6 @@ def _names(_context: click.Context, _option: click.Parameter, values: tuple[str,
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
-def _settings(_context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    return key_values(values, option.opts[0])
-
-
 @click.command(
     epilog="Exit status: 0 done; 1 refused before the job started, nothing was written; 2 wrong usage; 3 the job "
     "failed, and the output is as it was before. Rows are written beside the output path and put in place when the job "
@@ -115,7 +111,7 @@ def _settings(_context: click.Context, option: click.Parameter, values: tuple[st
     "--conf",
     "conf",
     multiple=True,
-    callback=_settings,
+    callback=lambda _context, option, values: key_values(values, option.opts[0]),
     metavar="KEY=VALUE",
     help="A Spark setting; may be given several times.",
 )

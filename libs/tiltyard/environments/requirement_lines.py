@@ -23,6 +23,7 @@ _NAMED_FILE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*\s*(?:\[[^\]]*\])?\s*@\s*)
 _ARCHIVE = re.compile(r"[^\s:@]+\.(whl|zip|tar\.gz|tar\.bz2|tgz)(\[[^\]]*\])?")
 # What follows a path: extras, a marker, or options.
 _PATH_END = re.compile(r"(\[[^\]]*\])?(\s+;.*|\s*;\s.*|\s+--.*)?$")
+_MLFLOW = re.compile(r"mlflow(-skinny)?\b(?!-)", re.IGNORECASE)
 _LONG = {"--requirement": "r", "--constraint": "c", "--editable": "e", "--find-links": "f"}
 
 
@@ -67,9 +68,9 @@ class RequirementLines:
         """Asks for more."""
         self._requirements += [_Line(line, line) for line in lines]
 
-    def leave_out(self, pattern: re.Pattern[str]) -> None:
-        """Asks no more for what matches."""
-        self._requirements = [line for line in self._requirements if not pattern.match(line.text)]
+    def leave_out_mlflow(self) -> None:
+        """Asks no more for what every model that MLflow saved names, and few need in order to run."""
+        self._requirements = [line for line in self._requirements if not _MLFLOW.match(line.text)]
 
     @property
     def keys(self) -> tuple[list[str], list[str]]:

@@ -17,7 +17,6 @@ _LINE = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*(?P<specifier>[=<>!~][^;@]*)?(?:;(?P<marker>.*))?"
 )
 _PIN = re.compile(r"===?\s*([^,\s*]+)")
-_MLFLOW = re.compile(r"mlflow(-skinny)?\b(?!-)", re.IGNORECASE)
 _PYTHON = re.compile(r"(\d+)\.(\d+)(\.\d+)?")
 
 
@@ -32,10 +31,6 @@ class EnvironmentSpec(NamedTuple):
     def digest(self) -> str:
         """What tells it from all others."""
         return hashlib.sha256(json.dumps([self.python, *self.lines.keys, *self.beside]).encode()).hexdigest()
-
-    def leave_out_mlflow(self) -> None:
-        """Asks no more for what every model that MLflow saved names, and few need in order to run."""
-        self.lines.leave_out(_MLFLOW)
 
 
 class Requirement(NamedTuple):

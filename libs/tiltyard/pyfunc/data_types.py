@@ -1,5 +1,6 @@
 """The types of values in a signature, and the JSON that says them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -117,6 +118,17 @@ Type: TypeAlias = DataType | Array | Object | Map | AnyType
 
 # Frames without column names give integer names, and upstream writes them as they are.
 Name: TypeAlias = str | int
+
+
+def scalars_of(kind: Type) -> Iterator[Type]:
+    """The type itself, or those of the values in it that hold no others."""
+    if isinstance(kind, Object):
+        for entry in kind.properties:
+            yield from scalars_of(entry.type)
+    elif isinstance(kind, Array | Map):
+        yield from scalars_of(kind.items if isinstance(kind, Array) else kind.values)
+    else:
+        yield kind
 
 
 def type_to_dict(kind: Type) -> dict[str, Any]:

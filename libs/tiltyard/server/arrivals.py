@@ -80,10 +80,6 @@ class Arrivals:
         """Ends that: the request is there, or the connection has gone."""
         self._arriving.pop(connection, None)
 
-    def _last_s(self, arrival: _Arrival) -> float:
-        """Since when its client has been silent while the process stops."""
-        return max(arrival.came_s, self._stopped_s)
-
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._sweeping = None
         now_s = time.monotonic()
@@ -95,7 +91,9 @@ class Arrivals:
             if now_s - arrival.began_s > self._request_s + bytes_s:
                 self.forget(connection)
                 connection.cut(HTTPStatus.REQUEST_TIMEOUT, self._too_slow)
-            elif self.stopping and not connection.has_head and now_s - self._last_s(arrival) > LAST_HEAD_S:
+            elif (
+                self.stopping and not connection.has_head and now_s - max(arrival.came_s, self._stopped_s) > LAST_HEAD_S
+            ):
                 # Nothing was asked yet that could be lost.
                 self.forget(connection)
                 connection.cut(HTTPStatus.REQUEST_TIMEOUT, _STOPPED)

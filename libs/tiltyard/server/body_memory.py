@@ -13,13 +13,9 @@ class BodyMemory:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
 
-    def hold(self) -> "Held":
-        """What one body will take: nothing yet."""
-        return Held(self)
-
 
 class Held:
-    """What one body takes, until it is given back."""
+    """What one body takes, nothing at first, until it is given back."""
 
     __slots__ = ("_memory", "size_bytes")
 

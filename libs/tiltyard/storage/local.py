@@ -94,9 +94,7 @@ class LocalStore:
         while pending:
             directory = pending.pop()
             for entry in await in_thread(prefix, self._scan, directory):
-                if not recursive:
-                    yield entry
-                elif entry.is_dir:
+                if recursive and entry.is_dir:
                     pending.append(self.root / entry.path)
                 else:
                     yield entry

@@ -88,9 +88,9 @@ def translated(path: str) -> Iterator[None]:
     """Turns faults of the file system into errors that are safe to show."""
     try:
         yield
-    except (FileNotFoundError, PermissionError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise ResourceDoesNotExist(f"Artifact '{path}' does not exist.") from None
+    except FileNotFoundError:
+        raise ResourceDoesNotExist(f"Artifact '{path}' does not exist.") from None
+    except PermissionError:
         log.exception("the artifact directory refuses access")
         raise InternalError("The artifact store refuses access.") from None
     except OSError as error:

@@ -54,7 +54,7 @@ class S3Direct:
 
     async def create_upload(self, path: str, num_parts: int) -> tuple[str, list[str]]:
         place = await self._place(path)
-        _, text = await self._ask("POST", place, {"uploads": ""}, headers={"content-type": "application/octet-stream"})
+        text = await self._ask("POST", place, {"uploads": ""}, headers={"content-type": "application/octet-stream"})
         upload_id = _first(text, "UploadId")
         if not upload_id:
             raise TemporarilyUnavailable("The artifact store began no upload.", retry_after_s=5.0)
@@ -123,7 +123,7 @@ class S3Direct:
         query = {"uploads": "", "prefix": inside, "encoding-type": "url"}
         more: Mapping[str, str] | None = {}
         while more is not None:
-            _, text = await self._ask("GET", bucket, query | dict(more))
+            text = await self._ask("GET", bucket, query | dict(more))
             for key, upload_id, started_ms in uploads_in(text):
                 if key.startswith(inside):
                     path = key[len(inside) :]
@@ -139,7 +139,7 @@ class S3Direct:
         place, total, marker = await self._place(path), 0, "0"
         while marker:
             try:
-                _, text = await self._ask("GET", place, {"uploadId": upload_id, "part-number-marker": marker})
+                text = await self._ask("GET", place, {"uploadId": upload_id, "part-number-marker": marker})
             except ResourceDoesNotExist:
                 return total
             total += sum(map(int, re.findall(r"<Size>(\d+)</Size>", text)))
@@ -159,7 +159,7 @@ class S3Direct:
         body: bytes = b"",
         *,
         headers: Mapping[str, str] | None = None,
-    ) -> tuple[int, str]:
+    ) -> str:
         keys = await asyncio.to_thread(self._keys)
         signed = signed_headers(method, place.url, query, body, keys=keys, region=place.region, now=datetime.now(UTC))
         url = f"{place.url}?{encoded(query)}"
@@ -171,7 +171,7 @@ class S3Direct:
         # An upload is completed with 200 before it is known whether it can be; the error comes in the body.
         if answer.status_code >= 300 or "<Error>" in answer.text[:300]:
             raise refusal_of(answer.status_code, _first(answer.text, "Code"))
-        return answer.status_code, answer.text
+        return answer.text
 
 
 def s3_direct(store: Any, uri: str) -> S3Direct | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from tiltyard.telemetry.log_lines import REQUEST_ID_HEADER, valid_request_id
 from tiltyard.telemetry.metrics import Metric, MetricSet
@@ -32,10 +32,6 @@ class Metrics(MetricSet):
     in_flight = Metric(Gauge, "tiltyard_http_requests_in_flight", "Requests being answered.")
     errors = Metric(Counter, "tiltyard_http_errors", "Answers that say no, by class of status.", ("route", "status"))
     connections = Metric(Gauge, "tiltyard_database_connections_in_use", "Database connections that requests hold.")
-
-    def exposition(self) -> tuple[bytes, str]:
-        """The metrics as text, and its content type."""
-        return self.text(), CONTENT_TYPE_LATEST
 
 
 class Telemetry:

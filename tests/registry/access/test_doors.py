@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from tests.registry.access.callers import OWNER, READER, STRANGER, grant, revoke
-from tests.registry.store_house import ALICE, House
+from tests.registry.store_house import ALICE, House, once
 from tiltyard.errors import PermissionDenied, ResourceConflict, ResourceDoesNotExist, TiltyardError
 from tiltyard_registry.rules.access import Kind, Principal, Privilege
 from tiltyard_registry.store.artifacts import direct_transfers, files
-from tiltyard_registry.store.artifacts.hashes import HashedUpload
 from tiltyard_registry.store.events import history
 from tiltyard_registry.store.experiments import experiments, logged_models
 from tiltyard_registry.store.models import (
@@ -244,11 +243,8 @@ async def test_transfers_past_the_registry_take_the_same_rights(house: House) ->
     ):
         with pytest.raises(ResourceDoesNotExist, match="does not exist"):
             await asked()
-    async with house.artifacts.store.open_writer(path) as writer:
-        upload = HashedUpload(writer)
-        await upload.seal()
-        with pytest.raises(ResourceDoesNotExist, match="does not exist"):
-            await files.publish(house.database, STRANGER, path, upload)
+    with pytest.raises(ResourceDoesNotExist, match="does not exist"):
+        await files.store(house.database, STRANGER, house.artifacts.store, path, once(b""))
 
 
 async def test_events_are_those_of_the_models_that_one_sees(house: House) -> None:

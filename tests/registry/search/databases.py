@@ -19,7 +19,7 @@ from tiltyard_registry.search import (
     Page,
     Scope,
     compile_filter,
-    compile_order,
+    order_terms,
 )
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.tables import all_tables as t
@@ -63,7 +63,7 @@ class SearchedDatabases:
             clause = compile_filter(scope, text, dialect=dialect, **more)  # type: ignore[arg-type]
             if clause is not None:
                 statement = statement.where(clause)
-            ordered = statement.order_by(*compile_order(scope, order, dialect=dialect))  # type: ignore[arg-type]
+            ordered = statement.order_by(*(term.clause for term in order_terms(scope, order, dialect=dialect)))  # type: ignore[arg-type]
             rows = self._runner.run(_rows(database, ordered))
             found[dialect] = [_identity(scope, row) for row in rows]
         return found

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, update
 from sqlalchemy.orm import Session as PeerSession
 
-from tiltyard_registry.search.fields import DATASET_CONTEXT_TAG, PROMPT_TAG
+from tiltyard_registry.rules.prompts import PROMPT_TAG
+from tiltyard_registry.search.fields import DATASET_CONTEXT_TAG
 from tiltyard_registry.tables import all_tables as t
 
 TEXTS = (

@@ -21,7 +21,7 @@ from tiltyard_registry.search import (
     OrderBy,
     Scope,
     compile_filter,
-    compile_order,
+    order_terms,
 )
 from tiltyard_registry.search.check import check
 from tiltyard_registry.search.field import Child, Kind
@@ -120,7 +120,7 @@ ORDERS_REFUSED: list[tuple[Scope, list[Any], str]] = [
 def test_a_wrong_order_is_named(scope: Scope, order_by: list[Any], message: str) -> None:
     """Fields that cannot be ordered by, and fields named twice, are refused."""
     with pytest.raises(InvalidParameterValue) as refused:
-        compile_order(scope, order_by, dialect="sqlite")
+        order_terms(scope, order_by, dialect="sqlite")
     assert message in refused.value.message
 
 
@@ -155,7 +155,7 @@ def test_any_text_is_a_clause_or_refused(text: str, scope: Scope) -> None:
     for name, dialect in DIALECTS.items():
         for compiled in (
             lambda name=name: compile_filter(scope, text, dialect=name),
-            lambda name=name: compile_order(scope, [text], dialect=name),
+            lambda name=name: [term.clause for term in order_terms(scope, [text], dialect=name)],
         ):
             try:
                 clauses = compiled()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.registry.store_house import House
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.wire.mlflow.runs import MetricIn
-from tiltyard_registry.search import EXPERIMENTS, LOGGED_MODELS, RUNS, compile_filter, compile_order
+from tiltyard_registry.search import EXPERIMENTS, LOGGED_MODELS, RUNS, compile_filter, order_terms
 from tiltyard_registry.store.experiments import experiments
 from tiltyard_registry.store.models import search
 from tiltyard_registry.store.models import search as searches
@@ -111,7 +111,7 @@ def test_functions_take_a_metric(text: str) -> None:
     with pytest.raises(InvalidParameterValue):
         compile_filter(RUNS, text, dialect="sqlite")
     with pytest.raises(InvalidParameterValue):
-        compile_order(RUNS, [text.partition(" ")[0]], dialect="sqlite")
+        order_terms(RUNS, [text.partition(" ")[0]], dialect="sqlite")
 
 
 def test_functions_are_for_runs() -> None:
@@ -120,8 +120,8 @@ def test_functions_are_for_runs() -> None:
         with pytest.raises(InvalidParameterValue):
             compile_filter(scope, "MIN(metrics.m) > 1", dialect="sqlite")
     with pytest.raises(InvalidParameterValue, match="duplicate"):
-        compile_order(RUNS, ["MIN(metrics.m)", "min(metrics.m) desc"], dialect="sqlite")
-    assert len(compile_order(RUNS, ["MIN(metrics.m)", "MAX(metrics.m)", "metrics.m"], dialect="sqlite")) == 5
+        order_terms(RUNS, ["MIN(metrics.m)", "min(metrics.m) desc"], dialect="sqlite")
+    assert len(order_terms(RUNS, ["MIN(metrics.m)", "MAX(metrics.m)", "metrics.m"], dialect="sqlite")) == 5
 
 
 async def test_a_model_is_found_by_its_full_name(house: House) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -71,7 +70,7 @@ def demo(stay: bool, rows: int, data_dir: Path | None, registry_port: int, servi
     The ports are those of --stay; the whole demo takes free ones.
     """
     # Told to stop, it stops the services that it started.
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="tiltyard-demo-") as scratch:
         if stay:
             _stay(data_dir or Path("tiltyard-data"), registry_port or free_port(), serving_port or free_port())
@@ -100,10 +99,6 @@ def _whole_job(data_dir: Path, scratch: Path, rows: int) -> None:
             roll_back(story, client, scoring_url, patients)
             nightly_job(story, registry_url, scratch, patients, rows)
     story.print_table()
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _stay(data_dir: Path, registry_port: int, serving_port: int) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import click
+import httpx2
 import msgspec
 
 from tiltyard.cli.options import option
 from tiltyard.cli.printing import CONNECT_S
 from tiltyard.client.call import Answer, error_of
+from tiltyard.client.http import answer_of
 
 LOCAL_SERVING_URL = "http://127.0.0.1:5001"
 
@@ -22,8 +24,6 @@ class ScoringService:
     """A connection to one scoring service."""
 
     def __init__(self, url: str, *, timeout_s: float = 120.0) -> None:
-        import httpx2
-
         self.url = url.rstrip("/")
         timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
         try:
@@ -43,8 +43,6 @@ class ScoringService:
         Raises:
             click.ClickException: there is none.
         """
-        import httpx2
-
         sent = {} if content_type is None else {"Content-Type": content_type}
         try:
             response = self._http.request(method, path, content=body, headers=sent)
@@ -53,9 +51,7 @@ class ScoringService:
                 f"No scoring service answers at {self.url}. Start one with 'tiltyard up' or 'tiltyard serving', or "
                 "name another with --serving-url."
             ) from None
-        return Answer(
-            response.status_code, {key.lower(): value for key, value in response.headers.items()}, response.content
-        )
+        return answer_of(response)
 
     def ask(self, method: str, path: str, content: Any = None) -> Any:
         """The JSON of a good answer.

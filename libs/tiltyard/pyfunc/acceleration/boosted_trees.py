@@ -143,15 +143,11 @@ def _softmax(sums: Matrix) -> Any:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _largest(sums: Matrix) -> Any:
-    return np.argmax(sums, axis=1).astype(np.float32)
-
-
 _XGBOOST: dict[str, _Link] = {
     "reg:squarederror": _identity,
     "binary:logistic": _sigmoid,
     "multi:softprob": _softmax,
-    "multi:softmax": _largest,
+    "multi:softmax": lambda sums: np.argmax(sums, axis=1).astype(np.float32),
     "binary classes": lambda sums: (sums[:, 0] > 0).astype(np.int64),
     "multi classes": lambda sums: np.argmax(sums, axis=1),
 }

@@ -9,6 +9,7 @@ infinity, or a null where the estimator refuses nulls, still goes to the estimat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -84,7 +85,8 @@ def prove_trees(native: Answer, quick: Answer, trees: Any, features: int) -> Com
         NotCompiled: an answer differed, or nothing would be won.
     """
     probes = _probes(trees, features)
-    _compare(native, quick, probes)
+    if not same(native(probes), quick(probes)):
+        raise NotCompiled(f"it answered one of {len(probes)} generated rows differently")
     takes_nulls = _takes_nulls(native, quick, probes)
     max_rows = _crossover(native, quick, probes)
     if not max_rows:
@@ -130,16 +132,8 @@ def _forest(estimator: Any, method: str, trees: Any) -> Answer:
     return lambda data: classes.take(np.argmax(shares(data), axis=1), axis=0)
 
 
-def _gradient_boosting(estimator: Any, method: str, trees: Any) -> Answer:
-    return _boosting(estimator, method, _interpreter(trees, np.float32), lambda margin: margin >= 0)
-
-
-def _histogram_boosting(estimator: Any, method: str, trees: Any) -> Answer:
-    return _boosting(estimator, method, _interpreter(trees, np.float64), lambda margin: margin > 0)
-
-
-def _boosting(estimator: Any, method: str, margins: Answer, is_second: Callable[[Matrix], Matrix]) -> Answer:
-    loss = estimator._loss
+def _boosting(estimator: Any, method: str, trees: Any, *, dtype: Any, is_second: Callable[[Matrix], Matrix]) -> Answer:
+    loss, margins = estimator._loss, _interpreter(trees, dtype)
     if not hasattr(estimator, "classes_"):
         return lambda data: np.asarray(loss.link.inverse(margins(data).ravel()))
     classes = estimator.classes_
@@ -162,6 +156,8 @@ def _interpreter(trees: Any, dtype: Any) -> Answer:
     return run
 
 
+_gradient_boosting = partial(_boosting, dtype=np.float32, is_second=lambda margin: margin >= 0)
+_histogram_boosting = partial(_boosting, dtype=np.float64, is_second=lambda margin: margin > 0)
 _KINDS: dict[str, Callable[[Any, str, Any], Answer]] = {
     "RandomForestClassifier": _forest,
     "RandomForestRegressor": _forest,
@@ -196,11 +192,6 @@ def _probes(trees: Any, features: int) -> Matrix:
         far = random.choice([-1e30, -1e9, -1e6, 0.0, 1e6, 1e9, 1e30], PROBES)
         probes[:, feature] = np.choose(random.choice(4, PROBES, p=[0.2, 0.2, 0.55, 0.05]), [near, beside, between, far])
     return probes
-
-
-def _compare(native: Answer, quick: Answer, probes: Matrix) -> None:
-    if not same(native(probes), quick(probes)):
-        raise NotCompiled(f"it answered one of {len(probes)} generated rows differently")
 
 
 def _takes_nulls(native: Answer, quick: Answer, probes: Matrix) -> bool:

@@ -84,7 +84,10 @@ def find_shortcut(
     of_matrix, of_frame = getattr(bare, method), native
     if trees is not None:
         quick = _chain(before, trees)
-        if example is None or same(_try(native, example), _try(quick, _for(example, key, inputs))):
+        shown = example
+        if example is not None and key is not None and inputs is not None:
+            shown = np.ascontiguousarray(example, dtype=inputs.matrix_dtype)
+        if example is None or same(_try(native, example), _try(quick, shown)):
             of_matrix = quick
             # Steps that look at names need those they were fitted with.
             of_frame = _chain(_parts(estimator)[0], trees) if before else native
@@ -135,13 +138,6 @@ def _compiled(make: Callable[[], CompiledTrees]) -> tuple[CompiledTrees | None, 
         # An estimator that raises for generated rows still answers those of its callers.
         return None, f"not compiled: it could not be compared ({type(error).__name__})"
     return trees, f"compiled for up to {trees.max_rows} rows"
-
-
-def _for(example: Any, key: Hashable | None, inputs: Schema | None) -> Any:
-    """The example as the shorter way gets it."""
-    if key is None or inputs is None:
-        return example
-    return np.ascontiguousarray(example, dtype=inputs.matrix_dtype)
 
 
 def _fitted_on(estimator: Any, inputs: Schema) -> bool:

@@ -14,7 +14,7 @@ from tiltyard.pyfunc.data_types import DataType
 _NUMPY: dict[DataType, "np.dtype[Any]"] = {
     kind: np.dtype({DataType.string: "str", DataType.binary: "bytes"}.get(kind, kind.dtype)) for kind in DataType
 }
-_PANDAS: dict[DataType, "np.dtype[Any]"] = {kind: np.dtype(kind.dtype) for kind in DataType}
+DTYPES: dict[DataType, "np.dtype[Any]"] = {kind: np.dtype(kind.dtype) for kind in DataType}
 _OBJECT = np.dtype(object)
 _INT64 = np.dtype("int64")
 
@@ -34,7 +34,7 @@ def enforce_column(name: Any, values: "pd.Series[Any]", kind: DataType) -> "pd.S
     dtype: Any = values.dtype
     if isinstance(dtype, pd.StringDtype) and kind in (DataType.string, DataType.binary):
         return values
-    if dtype == _PANDAS[kind]:
+    if dtype == DTYPES[kind]:
         return values
     if kind is DataType.datetime:
         return _datetime(name, values)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from tiltyard.errors import SchemaEnforcementFailed, name_list, quote
 from tiltyard.pyfunc.data_types import Array, DataType, Object
-from tiltyard.pyfunc.enforcement.columns import enforce_column
+from tiltyard.pyfunc.enforcement.columns import DTYPES, enforce_column
 from tiltyard.pyfunc.enforcement.tensors import enforce_tensors
 from tiltyard.pyfunc.enforcement.values import enforce_value
 from tiltyard.pyfunc.schema import ColSpec, Schema
@@ -136,7 +136,7 @@ def _enforce_columns(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     for i, (dtype, spec) in enumerate(zip(dtypes, specs, strict=True)):
         if not isinstance(spec.type, DataType):
             nested.append(i)
-        elif dtype != _dtype(spec.type):
+        elif dtype != DTYPES[spec.type]:
             pending[dtype, spec.type].append(i)
     if not pending and not nested:
         return frame
@@ -180,13 +180,6 @@ def _refuse_duplicates(labels: list[Any], wanted: set[Any]) -> None:
         raise SchemaEnforcementFailed(f"Columns come more than once: {name_list(twice)}")
 
 
-def _dtype(kind: DataType) -> "np.dtype[Any]":
-    return _DTYPES[kind]
-
-
-_DTYPES = {kind: np.dtype(kind.dtype) for kind in DataType}
-
-
 def _enforce_block(frame: pd.DataFrame, positions: list[int], dtype: Any, kind: DataType) -> pd.DataFrame | None:
     """All columns of one numeric dtype converted at once; None if they must be looked at one by one."""
     if len(positions) < 2 or not isinstance(dtype, np.dtype) or dtype.kind not in "iuf":
@@ -219,19 +212,13 @@ def _assemble(
     frame: pd.DataFrame, pieces: dict[int, Any], groups: list[tuple[list[int], pd.DataFrame]]
 ) -> pd.DataFrame:
     changed = set(pieces).union(*(positions for positions, _ in groups))
-    parts: list[pd.DataFrame] = []
-    order: list[int] = []
     kept = [i for i in range(len(frame.columns)) if i not in changed]
     if kept:
-        parts.append(frame.iloc[:, kept])
-        order += kept
-    for positions, block in groups:
-        parts.append(block)
-        order += positions
+        groups = [(kept, frame.iloc[:, kept]), *groups]
     if pieces:
-        parts.append(pd.DataFrame(pieces, index=frame.index))
-        order += list(pieces)
-    result = parts[0] if len(parts) == 1 else pd.concat(parts, axis=1)
+        groups = [*groups, (list(pieces), pd.DataFrame(pieces, index=frame.index))]
+    order = [i for positions, _ in groups for i in positions]
+    result = groups[0][1] if len(groups) == 1 else pd.concat([block for _, block in groups], axis=1)
     if order != sorted(order):
         result = result.iloc[:, np.argsort(order)]
     return result.set_axis(frame.columns, axis=1)

@@ -114,9 +114,17 @@ def _items(data: Any, kind: DataType, json: bool) -> Any:  # noqa: PLR0911 - one
             # As below, without a column for each list.
             return _binary(data)
         exact = _EXACT.get(kind)
-        if exact is not None and set(map(type, data)) == {exact} and (exact is not int or _fits_int64(data)):
+        if (
+            exact is not None
+            and set(map(type, data)) == {exact}
+            and (exact is not int or (min(data) in _INT64 and max(data) in _INT64))
+        ):
             return list(data)
-        if json and kind is DataType.double and all(type(item) is float or _is_exact_double(item) for item in data):
+        if (
+            json
+            and kind is DataType.double
+            and all(type(item) is float or (type(item) is int and item in _EXACT_DOUBLES) for item in data)
+        ):
             return list(map(float, data))
         if json:
             numbers = [_json_number(item, kind) for item in data]
@@ -160,14 +168,6 @@ def _json_number(value: Any, kind: DataType) -> Any:
         return None
     exact = math.isfinite(number) and (type(value) is float or int(number) == value)
     return number if exact else None
-
-
-def _is_exact_double(item: Any) -> bool:
-    return type(item) is int and item in _EXACT_DOUBLES
-
-
-def _fits_int64(data: list[Any]) -> bool:
-    return min(data) in _INT64 and max(data) in _INT64
 
 
 def _binary(items: list[Any]) -> list[bytes]:

@@ -78,7 +78,9 @@ class _Graph:
 
 def _session(onnxruntime: Any, path: Path, flavor: Mapping[str, Any]) -> Any:
     options = _options(onnxruntime, flavor.get("onnx_session_options") or {})
-    wanted = _providers(flavor.get("providers"))
+    told = flavor.get("providers") or PROVIDERS
+    # Each is a name, or a name with options.
+    wanted = [tuple(one) if isinstance(one, list) else one for one in ([told] if isinstance(told, str) else told)]
     here = set(onnxruntime.get_available_providers())
     usable = [entry for entry in wanted if _provider_name(entry) in here] or [_CPU]
     absent = [_provider_name(entry) for entry in wanted if _provider_name(entry) not in here]
@@ -113,12 +115,6 @@ def _options(onnxruntime: Any, told: Mapping[str, Any]) -> Any:
     for key, value in (told.get("extra_session_config") or {}).items():
         options.add_session_config_entry(str(key), str(value))
     return options
-
-
-def _providers(told: Any) -> list[Any]:
-    """The execution providers to try, each a name or a name with options."""
-    entries = [told] if isinstance(told, str) else list(told or PROVIDERS)
-    return [tuple(entry) if isinstance(entry, list) else entry for entry in entries]
 
 
 def _provider_name(entry: Any) -> str:

@@ -98,7 +98,9 @@ def _convert(data: Any, hint: Any) -> Any:
     if not hasattr(data, "iloc"):
         return data
     if hint == list[str]:
-        texts = _texts(data)
+        # The first column whose first value is a text.
+        first = enumerate(data.iloc[0]) if len(data) else ()
+        texts = next((number for number, value in first if isinstance(value, str)), None)
         if texts is None and len(data):
             raise InvalidModelInput("Expected model input to contain at least one string column")
         return [] if texts is None else data.iloc[:, texts].tolist()
@@ -106,13 +108,6 @@ def _convert(data: Any, hint: Any) -> Any:
         # One column without a name holds the objects themselves.
         return data.iloc[:, 0].tolist() if list(data.columns) == [0] else data.to_dict(orient="records")
     return data
-
-
-def _texts(data: Any) -> int | None:
-    """The first column whose first value is a text."""
-    if not len(data):
-        return None
-    return next((number for number, value in enumerate(data.iloc[0]) if isinstance(value, str)), None)
 
 
 def _import(name: str) -> Any:

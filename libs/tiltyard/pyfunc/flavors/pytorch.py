@@ -102,17 +102,14 @@ class _Module:
 
 
 def _unpickled(torch: Any, path: Path, module: ModuleType) -> Any:
+    # Where no GPU is, what was saved on one is read all the same.
+    place = None if torch.cuda.is_available() else "cpu"
     # Whole modules are pickled classes: the caller trusts the directory, it is verified or named by them.
-    model = torch.load(str(path), weights_only=False, pickle_module=module, map_location=_map_location(torch))
+    model = torch.load(str(path), weights_only=False, pickle_module=module, map_location=place)
     if not hasattr(model, "eval"):
         raise InvalidParameterValue(f"The model's file holds a {type(model).__name__}, which is no torch module.")
     model.eval()
     return model
-
-
-def _map_location(torch: Any) -> str | None:
-    """Where no GPU is, what was saved on one is read all the same."""
-    return None if torch.cuda.is_available() else "cpu"
 
 
 def _pickle_module(folder: Path) -> ModuleType:

@@ -153,7 +153,7 @@ VARIABLE = "TILTYARD_SKOPS_TRUSTED_TYPES"
 
 def untrusted_types(path: Path, *, trusted_types: Iterable[str] = ()) -> list[str]:
     """The types in the file that neither skops, nor our list, nor the operator trusts."""
-    trusted = listed_types().union(trusted_types, _from_environment())
+    trusted = listed_types().union(trusted_types, map(str.strip, os.environ.get(VARIABLE, "").split(",")))
     return [name for name in types_beyond_skops(path) if name not in trusted]
 
 
@@ -185,7 +185,3 @@ def load_skops(path: Path, *, trusted_types: Iterable[str] = ()) -> Any:
     model = skops.io.load(path, trusted=types_beyond_skops(path))
     check_trees(model)
     return model
-
-
-def _from_environment() -> set[str]:
-    return {name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()}

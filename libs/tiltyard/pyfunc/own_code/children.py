@@ -35,16 +35,11 @@ def install() -> None:
     """Has the picklers that write for child processes of this machine know what is a model's."""
     writer = sys.modules.get("multiprocessing.reduction")
     if writer is not None and "reducer_override" not in vars(writer.ForkingPickler):
-        writer.ForkingPickler.reducer_override = _override
+        writer.ForkingPickler.reducer_override = lambda _pickler, value: _own(value)
     for name in _LOKY:
         pickler = getattr(sys.modules.get(name), "_LokyPickler", None)
         if pickler is not None and not hasattr(pickler.reducer_override, "__wrapped__"):
             pickler.reducer_override = _beside(pickler.reducer_override)
-
-
-def _override(pickler: Any, value: Any) -> Any:
-    del pickler
-    return _own(value)
 
 
 def _beside(plain: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

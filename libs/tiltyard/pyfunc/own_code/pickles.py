@@ -9,7 +9,7 @@ import pickle
 import re
 import sys
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from types import FunctionType
 from typing import IO, Any
 
@@ -75,25 +75,13 @@ def _own(modules: Modules, module: str, name: str) -> Any:
         if rebuild is not None:
             with import_turn():
                 plain = getattr(__import__(module, fromlist=(name,)), name, None)
-            return _Rebuild(modules, rebuild, plain)
+            return partial(rebuild, modules, plain)
     if module not in sys.modules and (private := _PRIVATE.fullmatch(module)):
         # Pickled from a model that this process had loaded.
         module = private[1]
     if not modules.owns(module):
         return None
     return reduce(getattr, name.split("."), modules.load(module))
-
-
-class _Rebuild:
-    """A function of cloudpickle that makes what a pickle brings along, for one model."""
-
-    def __init__(self, modules: Modules, rebuild: Callable[..., Any], plain: Any) -> None:
-        self._modules = modules
-        self._rebuild = rebuild
-        self._plain = plain
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._rebuild(self._modules, self._plain, *arguments)
 
 
 def _function(modules: Modules, plain: Any, code: Any, names: dict[str, Any], *rest: Any) -> Any:
@@ -130,6 +118,7 @@ def _made_module(modules: Modules, plain: Any, *arguments: Any) -> Any:
     return module
 
 
+# The functions of cloudpickle that make what a pickle brings along, for one model.
 _REBUILD: dict[str, Callable[..., Any]] = {
     "_make_function": _function,
     "_function_setstate": _function_state,

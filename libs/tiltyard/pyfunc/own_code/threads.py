@@ -29,8 +29,9 @@ def install() -> None:
 
 @wraps(_plain_start)
 def _start(thread: threading.Thread) -> None:
+    work = getattr(thread, "_target", None)
     # A pool's thread works for whoever submits, and not for who came first.
-    modules = None if _is_of_pool(thread) else asking()
+    modules = None if getattr(work, "__module__", None) == "concurrent.futures.thread" else asking()
     if modules is not None:
         vars(thread)["run"] = _run_of(thread, weakref.ref(modules))
     _plain_start(thread)
@@ -60,7 +61,3 @@ def _submit(pool: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **k
             return fn(*args, **kwargs)
 
     return _plain_submit(pool, run)
-
-
-def _is_of_pool(thread: threading.Thread) -> bool:
-    return getattr(getattr(thread, "_target", None), "__module__", None) == "concurrent.futures.thread"

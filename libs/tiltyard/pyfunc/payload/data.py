@@ -4,7 +4,7 @@ The data has one of a few forms. Numbers of one dtype are a matrix; other column
 tensors are arrays; anything else is kept raw and is never merged.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -66,7 +66,7 @@ class Payload:
             return cls(array, _only, rows=1)
         mergeable = array.dtype.kind in "biufM" and array.ndim > 0
         key = ("tensor", array.dtype.str, array.shape[1:]) if mergeable else None
-        return cls(array, _concatenate, rows=len(array), merge_key=key)
+        return cls(array, joined, rows=len(array), merge_key=key)
 
     @classmethod
     def tensors(cls, arrays: dict[Any, Any]) -> "Payload":
@@ -76,7 +76,7 @@ class Payload:
         if len(sizes) != 1 or rows < 0 or any(array.dtype.kind not in "biufM" for array in arrays.values()):
             return cls(arrays, _only, rows=max(rows, 1))
         key = ("tensors", tuple((name, array.dtype.str, array.shape[1:]) for name, array in arrays.items()))
-        return cls(arrays, _concatenate_named, rows=rows, merge_key=key)
+        return cls(arrays, _joined_by_name, rows=rows, merge_key=key)
 
     @classmethod
     def frame(cls, frame: Any) -> "Payload":
@@ -94,24 +94,25 @@ def _only(parts: list[Any]) -> Any:
     return part
 
 
-def _concatenate(parts: list[Any]) -> Any:
+def joined(parts: Sequence[Any]) -> Any:
+    """The parts of one array, as one."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _concatenate_named(parts: list[dict[Any, Any]]) -> dict[Any, Any]:
-    return {name: _concatenate([part[name] for part in parts]) for name in parts[0]}
+def _joined_by_name(parts: list[dict[Any, Any]]) -> dict[Any, Any]:
+    return {name: joined([part[name] for part in parts]) for name in parts[0]}
 
 
 def _frame_of_matrix(parts: list[Any], names: tuple[Name, ...], index: Any) -> Any:
     import pandas as pd
 
-    matrix = _concatenate(parts)
+    matrix = joined(parts)
     # A model may write into its DataFrame, which must not be what was sent.
     return pd.DataFrame(matrix, index=index, columns=_labels(names), copy=not matrix.flags.writeable)
 
 
 def _frame_of_columns(parts: list[list[Any]], names: tuple[Name, ...], rows: int, index: Any) -> Any:
-    return _frame([_concatenate(list(column)) for column in zip(*parts, strict=True)], names, rows, index)
+    return _frame([joined(list(column)) for column in zip(*parts, strict=True)], names, rows, index)
 
 
 def _frame_inferred(parts: list[list[list[Any]]], names: tuple[Name, ...], rows: int, index: Any) -> Any:

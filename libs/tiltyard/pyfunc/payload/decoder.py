@@ -9,12 +9,13 @@ Source: mlflow/pyfunc/scoring_server/__init__.py at v3.17.2.
 
 import time
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from tiltyard.errors import BadRequest, InvalidParameterValue, UnsupportedMediaType, name_list
-from tiltyard.pyfunc.data_types import Array, DataType, Map, Object, Type
+from tiltyard.pyfunc.data_types import DataType, scalars_of
 from tiltyard.pyfunc.enforcement.params import validate_params
 from tiltyard.pyfunc.format.signature import Signature
 from tiltyard.pyfunc.json_text import Body
@@ -161,20 +162,13 @@ def _at_once_bytes(schema: Schema | None) -> int:
     kinds = [spec.type for spec in schema.columns]
     nested = [kind for kind in kinds if not isinstance(kind, DataType)]
     if nested:
-        return CONVERTED_AT_ONCE_BYTES if any(map(_is_converted_within, nested)) else NESTED_AT_ONCE_BYTES
+        # The items of a list are converted together, but a list may be as short as a value.
+        return (
+            CONVERTED_AT_ONCE_BYTES
+            if any(kind in _CONVERTED for kind in chain.from_iterable(map(scalars_of, nested)))
+            else NESTED_AT_ONCE_BYTES
+        )
     return AT_ONCE_BYTES if any(kind in _CONVERTED for kind in kinds) else TYPED_AT_ONCE_BYTES
-
-
-def _is_converted_within(kind: Type) -> bool:
-    """Whether a value of this type is, or holds, one that is converted alone; the items of a list are so together."""
-    if isinstance(kind, Object):
-        return any(_is_converted_within(entry.type) for entry in kind.properties)
-    if isinstance(kind, Map):
-        return _is_converted_within(kind.values)
-    if isinstance(kind, Array):
-        # A list may be as short as a value.
-        return _is_converted_within(kind.items)
-    return kind in _CONVERTED
 
 
 def _decode_json(body: Body, signature: Signature | None, coerce: Coerce, bounds: Bounds) -> Payload:

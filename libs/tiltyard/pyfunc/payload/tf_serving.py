@@ -138,7 +138,6 @@ def _tensors(value: Any, schema: Schema, coerce: Coerce) -> Payload:
 def _array(value: Any) -> Any:
     """`value` as numpy reads it. Raises: BadRequest when the lists in it are ragged."""
     try:
-        array = array_of(value)
+        return array_of(value)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadRequest(f"Invalid input. {str(error)[:200]}") from None
-    return array

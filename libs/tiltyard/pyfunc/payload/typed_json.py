@@ -20,7 +20,7 @@ from tiltyard.pyfunc.data_types import DataType
 from tiltyard.pyfunc.json_text import Body
 from tiltyard.pyfunc.payload.casts import Coerce
 from tiltyard.pyfunc.payload.casts.columns import cast_column, object_array
-from tiltyard.pyfunc.payload.data import Payload
+from tiltyard.pyfunc.payload.data import Payload, joined
 from tiltyard.pyfunc.schema import ColSpec, Schema
 
 # Below, every integer is a float of the width; a number from there on is looked at by the general route.
@@ -184,11 +184,9 @@ class TypedDecoder:
 
     def _payload(self, parts: list[Any], rows: int) -> Payload | None:
         if self._matrix_dtype is not None:
-            return Payload.matrix(_joined(parts), self._name_tuple)
+            return Payload.matrix(joined(parts), self._name_tuple)
         if self._plain:
-            return Payload.columns(
-                [_joined(column) for column in zip(*parts, strict=True)], self._name_tuple, rows=rows
-            )
+            return Payload.columns([joined(column) for column in zip(*parts, strict=True)], self._name_tuple, rows=rows)
         try:
             arrays = self._arrays(list(chain.from_iterable(parts)))
         except BadRequest:
@@ -214,10 +212,6 @@ def _body_of(row: Any, record: Any) -> Any:
 
 def _tuples(records: Sequence[Any]) -> list[Any]:
     return [msgspec.structs.astuple(record) for record in records]
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def typed_decoder(schema: Schema | None, coerce: Coerce) -> TypedDecoder | None:

@@ -91,7 +91,8 @@ def infer_type(data: Any) -> Type | None:
     if is_missing(data) or (isinstance(data, list | dict) and not data):
         return AnyType()
     if isinstance(data, dict):
-        return Object(tuple(_property(name, value) for name, value in data.items()))
+        kinds = [(str(name), _known(infer_type(value))) for name, value in data.items()]
+        return Object(tuple(Property(name, kind, required=not isinstance(kind, AnyType)) for name, kind in kinds))
     if isinstance(data, list | np.ndarray):
         return _array(data)
     kind = _SCALARS.get(type(data))
@@ -195,11 +196,6 @@ def _known(kind: Type | None) -> Type:
     return kind
 
 
-def _property(name: Any, value: Any) -> Property:
-    kind = _known(infer_type(value))
-    return Property(str(name), kind, required=not isinstance(kind, AnyType))
-
-
 def _array(data: Any) -> Array | None:
     merged: Type | None = None
     for item in data:
@@ -210,9 +206,7 @@ def _array(data: Any) -> Array | None:
 
 
 def _required(value: Any) -> bool:
-    if isinstance(value, list):
-        return not any(is_missing(item) for item in value)
-    return not is_missing(value)
+    return not any(map(is_missing, value if isinstance(value, list) else [value]))
 
 
 def _param(name: str, value: Any) -> ParamSpec:

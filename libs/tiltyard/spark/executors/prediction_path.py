@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from tiltyard.pyfunc.acceleration.linear import identical
 from tiltyard.spark.executors.arrow_columns import Arguments, is_proven, to_matrix
 
 if TYPE_CHECKING:
@@ -64,14 +65,7 @@ class PredictionPath:
         # The names were compared here, once for all batches; the estimator would miss them in each.
         warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
         try:
-            answer = self._model.predict_enforced(matrix, self._params)
+            return identical(self._model.predict_enforced(matrix, self._params), expected)
         except Exception:
             # Whatever an estimator has against matrices, it gets DataFrames then.
             return False
-        if not isinstance(answer, np.ndarray) or not isinstance(expected, np.ndarray):
-            return False
-        if (answer.dtype, answer.shape) != (expected.dtype, expected.shape):
-            return False
-        return (
-            answer.tolist() == expected.tolist() if answer.dtype == object else answer.tobytes() == expected.tobytes()
-        )

@@ -88,10 +88,14 @@ class Scorer:
     ignore_case: bool = True
 
     def __call__(self, batches: Iterator[Any]) -> Iterator["pa.Array"]:
+        import pyarrow as pa
+
         answer = self.answering()
         for arrays in joined(batches):
             values, reasons = answer(arrays)
-            yield values if reasons is None else _beside(values, reasons)
+            if reasons is not None:
+                values = pa.StructArray.from_arrays([values, reasons], names=["value", "error"])
+            yield values
 
     def answering(self) -> "Callable[[Sequence[pa.Array]], tuple[pa.Array, pa.Array | None]]":
         """What gives the predictions of one batch of columns, and with `errors='column'` the reasons beside them."""
@@ -168,9 +172,3 @@ def joined(batches: Iterator[Any], useful_rows: int = USEFUL_ROWS) -> "Iterator[
             pending, rows = [], 0
     if pending:
         yield join()
-
-
-def _beside(values: "pa.Array", reasons: "pa.Array") -> "pa.Array":
-    import pyarrow as pa
-
-    return pa.StructArray.from_arrays([values, reasons], names=["value", "error"])

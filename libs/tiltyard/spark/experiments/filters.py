@@ -42,7 +42,8 @@ def clause_of(filter: Filter) -> str | None:
     if name in _TEXTS:
         return _text_clause(filter, f"attributes.{name}", value)
     if name in _TIMES and isinstance(value, datetime) and type(filter) in _COMPARED:
-        return f"attributes.{name} {_COMPARED[type(filter)]} {_milliseconds(value)}"
+        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+        return f"attributes.{name} {_COMPARED[type(filter)]} {int(aware.timestamp() * 1000 // 1)}"
     return None
 
 
@@ -64,8 +65,3 @@ def _is_plain(value: Any) -> bool:
 
 def _quoted(value: str) -> str:
     return f"'{value}'"
-
-
-def _milliseconds(time: datetime) -> int:
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return int(aware.timestamp() * 1000 // 1)

@@ -34,7 +34,7 @@ def packed_python(spark: "SparkSession", model: Path) -> str:
         InternalError: uv could not build it; the message has its last words.
     """
     asked = of_model(model)
-    asked.leave_out_mlflow()
+    asked.lines.leave_out_mlflow()
     asked.lines.add(f"{name}=={metadata.version(name)}" for name in _RUNTIME if name not in asked.lines.names)
     try:
         directory = packed(asked, ModelCache().root)

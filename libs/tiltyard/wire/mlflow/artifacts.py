@@ -59,19 +59,17 @@ class UploadPart(Struct, omit_defaults=True):
     url: str = ""
 
 
-class CompleteUpload(Struct, omit_defaults=True):
-    """All parts of an upload, in the order of their numbers."""
-
-    path: Text
-    upload_id: Text
-    parts: Annotated[list[UploadPart], Meta(min_length=1)]
-
-
 class AbortUpload(Struct, omit_defaults=True):
     """An upload that is given up."""
 
     path: Text
     upload_id: Text
+
+
+class CompleteUpload(AbortUpload, omit_defaults=True):
+    """All parts of an upload, in the order of their numbers."""
+
+    parts: Annotated[list[UploadPart], Meta(min_length=1)]
 
 
 class PresignedDownload(Struct):

@@ -70,12 +70,10 @@ class UpdateExperiment(Struct):
     new_name: Text
 
 
-class SetExperimentTag(Struct):
-    experiment_id: Text
-    key: Text
-    value: str = ""
-
-
 class DeleteExperimentTag(Struct):
     experiment_id: Text
     key: Text
+
+
+class SetExperimentTag(DeleteExperimentTag):
+    value: str = ""

@@ -67,14 +67,9 @@ class DeleteModelVersion(Struct):
     version: Text | int
 
 
-class SetModelVersionTag(Struct):
-    name: Text
-    version: Text | int
+class DeleteModelVersionTag(DeleteModelVersion):
     key: Text
+
+
+class SetModelVersionTag(DeleteModelVersionTag):
     value: str = ""
-
-
-class DeleteModelVersionTag(Struct):
-    name: Text
-    version: Text | int
-    key: Text

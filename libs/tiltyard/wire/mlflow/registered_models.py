@@ -63,23 +63,19 @@ class LatestVersionsReply(Struct):
     model_versions: list[ModelVersion]
 
 
-class SetRegisteredModelTag(Struct):
-    name: Text
-    key: Text
-    value: str = ""
-
-
 class DeleteRegisteredModelTag(Struct):
     name: Text
     key: Text
 
 
-class SetRegisteredModelAlias(Struct):
-    name: Text
-    alias: Text
-    version: Text | int
+class SetRegisteredModelTag(DeleteRegisteredModelTag):
+    value: str = ""
 
 
 class DeleteRegisteredModelAlias(Struct):
     name: Text
     alias: Text
+
+
+class SetRegisteredModelAlias(DeleteRegisteredModelAlias):
+    version: Text | int

@@ -147,21 +147,12 @@ class RunId(Struct):
     run_id: Text
 
 
-class LogMetric(Struct, omit_defaults=True):
-    key: Text
-    value: float
-    timestamp: int
+class LogMetric(MetricIn, omit_defaults=True):
     run_id: str = ""
     run_uuid: str = ""
-    step: int = 0
-    model_id: str | None = None
-    dataset_name: str | None = None
-    dataset_digest: str | None = None
 
 
-class LogParam(Struct):
-    key: Text
-    value: str = ""
+class LogParam(Tag):
     run_id: str = ""
     run_uuid: str = ""
 
@@ -173,11 +164,8 @@ class LogBatch(Struct, omit_defaults=True):
     tags: list[Tag] = []
 
 
-class SetRunTag(Struct):
-    key: Text
-    value: str = ""
-    run_id: str = ""
-    run_uuid: str = ""
+class SetRunTag(LogParam):
+    """The same of a tag."""
 
 
 class LogModel(Struct):

@@ -3,20 +3,15 @@
 from msgspec import Struct
 
 from tiltyard.wire.tags import Text
+from tiltyard.wire.unity.info import Info, OwnedInfo
 
 
-class RegisteredModelInfo(Struct):
+class RegisteredModelInfo(OwnedInfo):
     name: str
     catalog_name: str
     schema_name: str
     full_name: str
     storage_location: str
-    comment: str | None
-    owner: str | None
-    created_at: int
-    created_by: str | None
-    updated_at: int
-    updated_by: str | None
     id: str
 
 
@@ -32,12 +27,15 @@ class CreateModel(Struct):
     comment: str | None = None
 
 
-class UpdateModel(Struct):
+class UpdateVersion(Struct):
     comment: str | None = None
+
+
+class UpdateModel(UpdateVersion):
     new_name: str | None = None
 
 
-class ModelVersionInfo(Struct):
+class ModelVersionInfo(Info):
     model_name: str
     catalog_name: str
     schema_name: str
@@ -46,11 +44,6 @@ class ModelVersionInfo(Struct):
     run_id: str | None
     status: str
     storage_location: str
-    comment: str | None
-    created_at: int
-    created_by: str | None
-    updated_at: int
-    updated_by: str | None
     id: str
 
 
@@ -65,10 +58,6 @@ class CreateVersion(Struct):
     schema_name: Text
     source: Text
     run_id: str | None = None
-    comment: str | None = None
-
-
-class UpdateVersion(Struct):
     comment: str | None = None
 
 

@@ -3,17 +3,12 @@
 from msgspec import Struct
 
 from tiltyard.wire.tags import Text
+from tiltyard.wire.unity.info import OwnedInfo
 
 
-class CatalogInfo(Struct):
+class CatalogInfo(OwnedInfo):
     name: str
-    comment: str | None
     properties: dict[str, str]
-    owner: str | None
-    created_at: int
-    created_by: str | None
-    updated_at: int
-    updated_by: str | None
     id: str
 
 
@@ -36,17 +31,11 @@ class UpdateCatalog(Struct):
     properties: dict[str, str] | None = None
 
 
-class SchemaInfo(Struct):
+class SchemaInfo(OwnedInfo):
     name: str
     catalog_name: str
     full_name: str
-    comment: str | None
     properties: dict[str, str]
-    owner: str | None
-    created_at: int
-    created_by: str | None
-    updated_at: int
-    updated_by: str | None
     schema_id: str
 
 
@@ -55,11 +44,8 @@ class SchemasPage(Struct):
     next_page_token: str | None = None
 
 
-class CreateSchema(Struct):
-    name: Text
+class CreateSchema(CreateCatalog, kw_only=True):
     catalog_name: Text
-    comment: str | None = None
-    properties: dict[str, str] = {}
 
 
 class UpdateSchema(UpdateCatalog):

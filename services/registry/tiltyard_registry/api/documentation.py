@@ -76,17 +76,15 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     rows += [("body", kind, _type(body.get("schema", {})), "") for kind, body in content.items()]
     answers = operation.get("responses", {}).get("200", {}).get("content", {})
     rows += [("answer", kind, _type(body.get("schema", {})), "") for kind, body in answers.items()]
-    cells = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in map(_escaped, rows))
+    cells = "".join(
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(place)}</td><td>{kind}</td><td>{required}</td></tr>"
+        for name, place, kind, required in rows
+    )
     about = escape(operation.get("description") or "")
     return (
         f'<details><summary><span class="method">{escape(method.upper())}</span> <code>{escape(path)}</code>'
         f"</summary><p>{about}</p><table>{cells}</table></details>"
     )
-
-
-def _escaped(row: tuple[str, str, str, str]) -> tuple[str, str, str, str]:
-    name, place, kind, required = row
-    return f"<code>{escape(name)}</code>", escape(place), kind, required
 
 
 def _fields(schema: dict[str, Any]) -> str:

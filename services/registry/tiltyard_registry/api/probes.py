@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import MediaType, Request, Response
 from litestar.datastructures import State
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from tiltyard.errors import TemporarilyUnavailable
 from tiltyard.wire.mlflow.server import ServerInfo
@@ -87,8 +88,7 @@ def show_version() -> str:
 @get("/metrics", include_in_schema=False, sync_to_thread=False)
 def show_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Prometheus metrics of all processes that share the port."""
-    text, content_type = request.app.state.metrics.exposition()
-    return Response(text, media_type=content_type)
+    return Response(request.app.state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 @get("/api/3.0/mlflow/server-info")
@@ -104,7 +104,3 @@ async def show_server_info(request: Request[Any, Any, Any]) -> ServerInfo:
         multipart_uploads_enabled=direct is not None,
         multipart_downloads_enabled=direct is not None,
     )
-
-
-"""Mounted at the root."""
-"""Mounted under `/api/3.0/mlflow` and `/ajax-api/3.0/mlflow`."""

@@ -21,15 +21,13 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
             try:
-                scope["state"]["who"] = await authenticate(self._providers, _headers(scope))
+                # Of a header that came twice the first counts.
+                pairs = reversed(list(scope["headers"]))
+                headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+                scope["state"]["who"] = await authenticate(self._providers, headers)
             except TiltyardError as error:
                 scope["state"]["who"] = error
         await self._app(scope, receive, send)
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    # Of a header that came twice the first counts.
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(list(scope["headers"]))}
 
 
 def principal_of(scope: Any) -> Principal:

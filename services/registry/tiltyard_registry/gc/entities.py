@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, and_, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Table, and_, func, select, update
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules.experiments import DEFAULT_EXPERIMENT_ID, parse_experiment_id
@@ -113,8 +113,3 @@ def _check(noun: Entity, name: str, key: Any, row: Found | None, before_ms: int 
         raise InvalidParameterValue("The default experiment cannot be purged.")
     if before_ms is not None and row["deleted_ms"] >= before_ms:
         raise InvalidParameterValue(f"{shown} was deleted too recently for the age that was asked for.")
-
-
-def either(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Any of the conditions."""
-    return or_(*conditions)

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, tuple_
+from sqlalchemy import ColumnElement, delete, or_, select, tuple_
 
 from tiltyard.storage import Entry
-from tiltyard_registry.gc.entities import EXPERIMENTS, LOGGED_MODELS, RUNS, Entity, either, mark
+from tiltyard_registry.gc.entities import EXPERIMENTS, LOGGED_MODELS, RUNS, Entity, mark
 from tiltyard_registry.gc.layout import of_experiment
 from tiltyard_registry.gc.report import Amount, Report
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
+from tiltyard_registry.store.artifacts.listings import in_pages
 from tiltyard_registry.store.artifacts.paths import directories_above
 from tiltyard_registry.store.artifacts.pins import remove_unpinned, split_pinned
 from tiltyard_registry.store.sql import rowsets
@@ -59,13 +60,13 @@ class Purge:
 
     async def tree(self, prefix: str, counted: Amount) -> None:
         """Removes what lies below `prefix`, which the registry chose, and is not pinned; of the root nothing."""
-        async for page in self._pages_below(prefix):
+        async for page in in_pages(self._files_below(prefix), FILES_AT_ONCE):
             await self._remove(page, counted)
         self._trees.add(prefix)
 
     async def _leftovers(self, number: int, home: str) -> None:
         """Removes what is left of an experiment in its home, and leaves alone what never was of it."""
-        async for page in self._pages_below(home):
+        async for page in in_pages(self._files_below(home), FILES_AT_ONCE):
             async with self._database.read() as session:
                 own = await of_experiment(session, number, home, page)
             await self._remove(own, self._report.purged)
@@ -74,18 +75,12 @@ class Purge:
                 if entry.path not in stay:
                     self._report.foreign.add(entry.size_bytes)
 
-    async def _pages_below(self, prefix: str) -> AsyncIterator[list[Entry]]:
-        page: list[Entry] = []
+    async def _files_below(self, prefix: str) -> AsyncIterator[Entry]:
         if prefix:
             async for entry in self._artifacts.store.list(prefix, recursive=True):
                 # What stayed of a run, or would go with it, is counted there and not with its experiment.
                 if self._trees.isdisjoint(directories_above([entry.path])):
-                    page.append(entry)
-                if len(page) == FILES_AT_ONCE:
-                    yield page
-                    page = []
-        if page:
-            yield page
+                    yield entry
 
     async def _remove(self, page: list[Entry], counted: Amount) -> None:
         if self._report.dry_run:
@@ -100,7 +95,7 @@ class Purge:
     async def _each(self, noun: Entity, where: ColumnElement[bool]) -> AsyncIterator[Found]:
         """Each row once. When the caller asks for the next, the rows of the last are removed."""
         if self._report.dry_run:
-            async for row in self._pages(noun, either(where, noun.is_purging)):
+            async for row in self._pages(noun, or_(where, noun.is_purging)):
                 yield row
             return
         while True:

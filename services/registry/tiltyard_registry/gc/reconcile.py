@@ -1,6 +1,6 @@
 """The store held against the database: files that no row knows, and rows whose file is gone."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from sqlalchemy import and_, delete, select
@@ -11,6 +11,7 @@ from tiltyard_registry.gc.layout import homes_of, known_owners, owner_of
 from tiltyard_registry.gc.purge import Purge
 from tiltyard_registry.gc.report import MAX_NAMES, Amount, Report
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
+from tiltyard_registry.store.artifacts.listings import in_pages
 from tiltyard_registry.store.artifacts.paths import directories_above
 from tiltyard_registry.store.artifacts.pins import split_pinned
 from tiltyard_registry.store.sql.database import Database
@@ -40,7 +41,7 @@ class Reconciliation:
         the database of this store.
         """
         homes = await homes_of(self._database, self._artifacts)
-        async for page in _paged(self._artifacts.store.list("", recursive=True)):
+        async for page in in_pages(self._artifacts.store.list("", recursive=True), PAGE):
             self._seen.update(hash(entry.path) for entry in page)
             await self._sort(page, homes, before_ms)
         self._report.orphan_places = sorted(self._orphans)[:MAX_NAMES]
@@ -124,14 +125,3 @@ class Reconciliation:
             return not (await self._artifacts.store.head(path)).is_dir
         except ResourceDoesNotExist:
             return False
-
-
-async def _paged(entries: AsyncIterator[Entry]) -> AsyncIterator[list[Entry]]:
-    page: list[Entry] = []
-    async for entry in entries:
-        page.append(entry)
-        if len(page) == PAGE:
-            yield page
-            page = []
-    if page:
-        yield page

@@ -7,6 +7,7 @@ from sqlalchemy import func, or_, select
 from tiltyard.errors import ResourceConflict
 from tiltyard_registry.importing.copies.owners import Owner
 from tiltyard_registry.importing.copies.registered_models import IMPORTER, RegisteredModels
+from tiltyard_registry.importing.listed import listed
 from tiltyard_registry.importing.source import MLflowDatabase, Values
 from tiltyard_registry.rules.experiments import DEFAULT_EXPERIMENT_ID
 from tiltyard_registry.store.sql import rowsets
@@ -16,8 +17,6 @@ from tiltyard_registry.tables.events import events
 from tiltyard_registry.tables.experiments import experiment_tags, experiments, logged_models
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.runs import runs
-
-_MOST_SHOWN = 20
 
 
 async def check(
@@ -38,11 +37,9 @@ async def check(
         async for models in models_there.pages(source):
             found += await _models(session, {model.values[0]: model.values[1] for model in models})
     if found:
-        more = f"\n  … and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
         raise ResourceConflict(
             "The database holds what would be written over. Import into an empty one, or rename or delete:\n  "
-            + "\n  ".join(found[:_MOST_SHOWN])
-            + more
+            + listed(found)
         )
 
 

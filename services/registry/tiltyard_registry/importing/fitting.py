@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, ColumnElement, Integer, String, Table, Text, cast, func, select
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard_registry.importing.listed import listed
 from tiltyard_registry.importing.source import MLflowDatabase
 from tiltyard_registry.rules.experiments import MAX_EXPERIMENT_ID
-
-_MOST_SHOWN = 20
 
 
 class Fitted(NamedTuple):
@@ -31,11 +30,8 @@ async def check_fit(source: MLflowDatabase, tables: Iterable[Fitted]) -> None:
         if source.has(fitted.theirs):
             found += await _misfits(source, fitted)
     if found:
-        more = f"\n  … and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
         raise InvalidParameterValue(
-            "The source holds values that do not fit here. Nothing was written:\n  "
-            + "\n  ".join(found[:_MOST_SHOWN])
-            + more
+            f"The source holds values that do not fit here. Nothing was written:\n  {listed(found)}"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tiltyard.storage import Entry
 from tiltyard.storage.local import LocalStore
+from tiltyard.storage.local_files import is_text
 from tiltyard.uri import contain
 
 _NO_TEXT = "its name is not UTF-8 text"
@@ -59,9 +60,7 @@ class Folder(LocalStore):
 
     def _reason(self, child: "os.DirEntry[str]") -> str | None:
         """Why an entry of a directory cannot be copied, None if it can."""
-        try:
-            child.name.encode()
-        except UnicodeEncodeError:
+        if not is_text(child.name):
             return _NO_TEXT
         target = Path(child.path)
         if child.is_symlink():

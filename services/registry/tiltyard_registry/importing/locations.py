@@ -112,19 +112,10 @@ async def _has_folder(store: ArtifactStore, path: str) -> bool:
         return False
 
 
-def logged_model_of(source: str) -> str | None:
-    """The id of the logged model that a version's source names."""
+def named_by(source: str) -> LoggedModelUri | RunUri | None:
+    """The logged model, or the path below a run's artifacts, that a version's source names."""
     try:
         uri = parse_model_uri(source)
     except InvalidParameterValue:
         return None
-    return uri.model_id if isinstance(uri, LoggedModelUri) else None
-
-
-def run_path_of(source: str) -> tuple[str, str] | None:
-    """The run id and the path below its artifacts that a version's source names."""
-    try:
-        uri = parse_model_uri(source)
-    except InvalidParameterValue:
-        return None
-    return (uri.run_id, uri.path) if isinstance(uri, RunUri) else None
+    return uri if isinstance(uri, LoggedModelUri | RunUri) else None

@@ -30,7 +30,7 @@ def renamed(names: Iterable[str]) -> dict[str, str]:
             kept[name] = shown
             shown_names.add(shown)
         else:
-            other[name] = _one_part(name)
+            other[name] = _NOT_IN_A_PART.sub("_", name).strip()[:MAX_PART_CHARS].strip() or "_"
     taken = Counter([*kept.values(), *other.values()])
     for name, part in other.items():
         other[name] = part if taken[part] == 1 else _with_digits(name, part)
@@ -42,10 +42,6 @@ def _shown(name: str) -> str | None:
         return parse_model_name(name).shown
     except InvalidParameterValue:
         return None
-
-
-def _one_part(name: str) -> str:
-    return _NOT_IN_A_PART.sub("_", name).strip()[:MAX_PART_CHARS].strip() or "_"
 
 
 def _with_digits(name: str, part: str) -> str:

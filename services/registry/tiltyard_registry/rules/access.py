@@ -107,17 +107,19 @@ Clause = Mapping[Kind, Privilege]
 @cache
 def clauses(kind: Kind, wanted: Privilege) -> tuple[Clause, ...]:
     """What someone needs who wants a privilege on a securable of `kind`: something of every clause."""
-    if wanted == SEE:
-        given = {level: _gives_any(kind, is_above=level is not kind) for level in (kind, *ABOVE[kind])}
-        needs_use = True
-    else:
-        given = {level: _gives(wanted, is_above=level is not kind) for level in (kind, *ABOVE[kind])}
-        needs_use = not wanted & _WITHOUT_USE
-    if not needs_use:
-        return (given,)
+    levels = (kind, *ABOVE[kind])
+    if wanted != SEE:
+        given = {level: _gives(wanted, is_above=level is not kind) for level in levels}
+        return (given,) if wanted & _WITHOUT_USE else (given, *_ways(kind))
+    above = GRANTABLE[kind] | _P.ALL_PRIVILEGES | _P.OWNER
+    seen = {level: _ANY if level is kind else above for level in levels}
     # Seeing is let through by what needs no way in; everything else asks for the way in whatever it is.
-    free = {level: _free(is_above=level is not kind) for level in given} if wanted == SEE else {}
-    return given, *(_merged(way, free) for way in _ways(kind))
+    free = {
+        level: _gives(_P.BROWSE, is_above=level is not kind) | _gives(_P.MANAGE, is_above=level is not kind)
+        for level in levels
+    }
+    ways = ({level: way.get(level, Privilege(0)) | free[level] for level in {**way, **free}} for way in _ways(kind))
+    return seen, *ways
 
 
 def _gives(wanted: Privilege, *, is_above: bool) -> Privilege:
@@ -131,14 +133,6 @@ def _gives(wanted: Privilege, *, is_above: bool) -> Privilege:
     return given
 
 
-def _gives_any(kind: Kind, *, is_above: bool) -> Privilege:
-    return (GRANTABLE[kind] | _P.ALL_PRIVILEGES | _P.OWNER) if is_above else _ANY
-
-
-def _free(*, is_above: bool) -> Privilege:
-    return _gives(_P.BROWSE, is_above=is_above) | _gives(_P.MANAGE, is_above=is_above)
-
-
 def _ways(kind: Kind) -> list[Clause]:
     """What lets someone through the containers above: their privilege of use, or the management of one."""
     ways: list[Clause] = []
@@ -147,7 +141,3 @@ def _ways(kind: Kind) -> list[Clause]:
             through = use | _P.ALL_PRIVILEGES | _P.MANAGE | _P.OWNER
             ways.append(dict.fromkeys((container, *ABOVE[container]), through))
     return ways
-
-
-def _merged(one: Clause, other: Clause) -> Clause:
-    return {level: one.get(level, Privilege(0)) | other.get(level, Privilege(0)) for level in {**one, **other}}

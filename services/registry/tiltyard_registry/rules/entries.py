@@ -3,8 +3,9 @@
 Source: mlflow/utils/validation.py, tag v3.17.2.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules.keys import brief, check_key, check_length
@@ -115,6 +116,15 @@ def _cut(value: str, max_chars: int, path: str) -> str:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def list_in(text: str | None) -> list[Any]:
+    """The JSON list in a tag; what a client wrote there by hand and is no list is replaced."""
+    try:
+        found = json.loads(text or "[]")
+    except (ValueError, RecursionError):
+        return []
+    return found if isinstance(found, list) else []
 
 
 def params_changed(changed: Sequence[Mapping[str, str]], owner: str) -> InvalidParameterValue:

@@ -13,11 +13,12 @@ from tiltyard.errors import InvalidParameterValue
 MAX_ECHO_CHARS = 100
 MAX_KEY_CHARS = 250
 MAX_INT64 = 2**63 - 1
+SEE_DOCS = "See the API docs for more information about request parameters."
 
 _KEY = re.compile(r"[/\w.\- :]*")
 
 
-def check_key(key: str, *, parameter: str = "key", noun: str | None = None, max_chars: int = MAX_KEY_CHARS) -> str:
+def check_key(key: str, *, parameter: str = "key", noun: str | None = None) -> str:
     """`key` if it may be used. `noun` names it in the message about its length ('Param key').
 
     Raises:
@@ -25,14 +26,12 @@ def check_key(key: str, *, parameter: str = "key", noun: str | None = None, max_
             or it would mean another path when read as one.
     """
     if not key:
-        raise InvalidParameterValue(
-            f"Missing value for required parameter '{parameter}'. See the API docs for more information "
-            "about request parameters."
-        )
+        raise missing(parameter)
     reason = (_reason_against if len(key) <= MAX_KEY_CHARS else _reason_against.__wrapped__)(key)
     if reason:
-        raise _refused(key, parameter, reason)
-    return check_length(key, max_chars, noun or parameter)
+        shown = json.dumps(key[:MAX_KEY_CHARS], ensure_ascii=False).encode(errors="replace").decode()
+        raise InvalidParameterValue(f"Invalid value {shown} for parameter '{parameter}' supplied: {reason}")
+    return check_length(key, MAX_KEY_CHARS, noun or parameter)
 
 
 # A run's keys come again with every batch. Long ones are not kept: they are refused soon after.
@@ -51,6 +50,11 @@ def _reason_against(key: str) -> str:
             f"such. This name would resolve to '{resolved[:MAX_KEY_CHARS]}'"
         )
     return ""
+
+
+def missing(parameter: str) -> InvalidParameterValue:
+    """The error that says that a parameter has no value."""
+    return InvalidParameterValue(f"Missing value for required parameter '{parameter}'. {SEE_DOCS}")
 
 
 def brief(value: str) -> str:
@@ -89,8 +93,3 @@ def check_int64(value: int, *, parameter: str) -> int:
             f"Invalid value {str(value)[:80]} for parameter '{parameter}' supplied: over 64 bits."
         )
     return value
-
-
-def _refused(key: str, parameter: str, reason: str) -> InvalidParameterValue:
-    shown = json.dumps(key[:MAX_KEY_CHARS], ensure_ascii=False).encode(errors="replace").decode()
-    return InvalidParameterValue(f"Invalid value {shown} for parameter '{parameter}' supplied: {reason}")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules.entries import MAX_RUN_TAG_VALUE_CHARS, Entry, check_run_tag, last_of_each
-from tiltyard_registry.rules.keys import check_int64, check_length
+from tiltyard_registry.rules.keys import check_int64, check_length, missing
 from tiltyard_registry.rules.run_names import invent
 
 RUN_NAME_TAG = "mlflow.runName"
@@ -24,10 +24,7 @@ def either_run_id(run_id: str, run_uuid: str) -> str:
         InvalidParameterValue: both are empty.
     """
     if not run_id and not run_uuid:
-        raise InvalidParameterValue(
-            "Missing value for required parameter 'run_id'. See the API docs for more information about "
-            "request parameters."
-        )
+        raise missing("run_id")
     return run_id or run_uuid
 
 

@@ -7,7 +7,7 @@
 from tiltyard_registry.search.compile import Dataset, Dialect, compile_filter
 from tiltyard_registry.search.field import Scope
 from tiltyard_registry.search.fields import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS, RUNS, SCOPES
-from tiltyard_registry.search.order import OrderBy, compile_order
+from tiltyard_registry.search.order import OrderBy, order_terms
 from tiltyard_registry.search.page import Asked, Page
 from tiltyard_registry.search.tokens import PageToken, query_digest
 
@@ -26,6 +26,6 @@ __all__ = [
     "PageToken",
     "Scope",
     "compile_filter",
-    "compile_order",
+    "order_terms",
     "query_digest",
 ]

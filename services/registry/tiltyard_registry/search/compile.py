@@ -27,9 +27,9 @@ from sqlalchemy import (
 )
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard_registry.rules.prompts import PROMPT_TAG
 from tiltyard_registry.search.check import MAX_WHOLE, CheckedValue, Clause, check
 from tiltyard_registry.search.field import Child, Scope
-from tiltyard_registry.search.fields import PROMPT_TAG
 from tiltyard_registry.search.grammar import And, Not, Or, Tree, is_text, parse
 from tiltyard_registry.search.patterns import to_glob, to_like
 from tiltyard_registry.tables.columns import VALUE_HEAD_CHARS
@@ -190,7 +190,9 @@ class _Compiler:
         return and_(column.is_not(None), compared) if getattr(column, "nullable", False) else compared
 
     def _below(self, clause: Clause, child: Child) -> ColumnElement[bool]:
-        if self._scope.prompts is not None and _is_prompt_tag(clause) and _excludes_prompts(clause):
+        excludes = (clause.operator, str(clause.value).lower()) in {("!=", "true"), ("=", "false")}
+        if self._scope.prompts is not None and _is_prompt_tag(clause) and excludes:
+            # Models that are no prompts lack the tag, and must match all the same.
             return not_(_exists(self._scope, self._scope.prompts))
         conditions = []
         if child.key is not None:
@@ -268,12 +270,6 @@ def _exists(scope: Scope, child: Child, *conditions: ColumnElement[bool], fenced
 
 def _is_prompt_tag(clause: Clause) -> bool:
     return clause.field.entity == "tag" and clause.key == PROMPT_TAG
-
-
-def _excludes_prompts(clause: Clause) -> bool:
-    # Models that are no prompts lack the tag, and must match all the same.
-    value = str(clause.value).lower()
-    return (clause.operator, value) in {("!=", "true"), ("=", "false")}
 
 
 def _is_short(value: CheckedValue) -> bool:

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Table, and_, case, func, null
 
 from tiltyard.names import DEFAULT_CATALOG, DEFAULT_SCHEMA
+from tiltyard_registry.rules.prompts import PROMPT_TAG
 from tiltyard_registry.search.field import Child, Field, Kind, Scope, Sort
 from tiltyard_registry.tables import all_tables as t
 
 DATASET_CONTEXT_TAG = "mlflow.data.context"
-PROMPT_TAG = "mlflow.prompt.is_prompt"
 
 
 def _spellings(**entities: str) -> dict[str, str]:
@@ -171,6 +171,7 @@ REGISTERED_MODELS = Scope(
 _version = t.model_versions.c
 _version_tag = t.model_version_tags.c
 _of_model = _version_tag.registered_model_id == _version.registered_model_id
+_tags_of_version = _pairs(t.model_version_tags, _of_model, _version_tag.version == _version.version)
 
 MODEL_VERSIONS = Scope(
     name="model versions",
@@ -184,15 +185,12 @@ MODEL_VERSIONS = Scope(
         _number("version_number", _version.version, kind=Kind.COUNT),
         _order_only("creation_timestamp", _version.creation_timestamp),
         _order_only("last_updated_timestamp", _version.last_updated_timestamp),
-        _texts("tag", _pairs(t.model_version_tags, _of_model, _version_tag.version == _version.version)),
+        _texts("tag", _tags_of_version),
     ),
     default_order=(Sort("last_updated_timestamp", False),),
     tie_break=(Sort("name", True), Sort("version_number", False)),
     # Each by its own tag: one version that is tagged hides no other.
-    prompts=_marks_of_prompt(
-        _pairs(t.model_version_tags, _of_model, _version_tag.version == _version.version),
-        t.model_version_tags,
-    ),
+    prompts=_marks_of_prompt(_tags_of_version, t.model_version_tags),
     # Source: mlflow/store/model_registry/__init__.py, tag v3.17.2.
     default_page=200_000,
     max_page=200_000,
@@ -220,10 +218,7 @@ LOGGED_MODELS = Scope(
                 is_nan=_point.is_nan, recency=(_point.timestamp.desc(), _point.step.desc(), _point.run_id)
             )
         ),
-        _texts(
-            "parameter",
-            _pairs(t.logged_model_params, t.logged_model_params.c.model_id == _logged.model_id),
-        ),
+        _texts("parameter", _pairs(t.logged_model_params, t.logged_model_params.c.model_id == _logged.model_id)),
         _texts("tag", _pairs(t.logged_model_tags, t.logged_model_tags.c.model_id == _logged.model_id)),
     ),
     default_order=(),

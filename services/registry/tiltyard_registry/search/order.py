@@ -47,17 +47,12 @@ class Term(NamedTuple):
     lead: Lead | None = None
 
 
-def compile_order(scope: Scope, order_by: Sequence[Item] | None, *, dialect: Dialect) -> list[ColumnElement[Any]]:
+def order_terms(scope: Scope, order_by: Sequence[Item] | None, *, dialect: Dialect) -> tuple[Term, ...]:
     """The whole ORDER BY: what the caller asked for, else the scope's default, then its tie-break.
 
     Raises:
         InvalidParameterValue: an item that is no order of this scope, or a field named twice.
     """
-    return [term.clause for term in order_terms(scope, order_by, dialect=dialect)]
-
-
-def order_terms(scope: Scope, order_by: Sequence[Item] | None, *, dialect: Dialect) -> tuple[Term, ...]:
-    """`compile_order`, term by term."""
     items = tuple(order_by or ())
     if len(items) > MAX_ORDER_ITEMS:
         raise InvalidParameterValue(f"Invalid order_by: {len(items)} items, at most {MAX_ORDER_ITEMS} are allowed.")
@@ -76,7 +71,8 @@ def _compiled(scope: Scope, items: tuple[Item, ...], dialect: Dialect) -> tuple[
         if identifier.function in {"MIN", "MAX"}:
             name = (field.entity, f"{identifier.function}({identifier.key})")
         if name in seen:
-            raise InvalidParameterValue(f"`order_by` contains duplicate fields: '{_shown(item)}'.")
+            shown = (item if isinstance(item, str) else item.field_name)[:80]
+            raise InvalidParameterValue(f"`order_by` contains duplicate fields: '{shown}'.")
         seen.add(name)
         terms.append(_term(scope, field, identifier.key, ascending, dataset, dialect))
     for key, ascending in (*(() if items else scope.default_order), *scope.tie_break):
@@ -104,10 +100,6 @@ def _read(item: Item) -> tuple[Identifier, bool, Dataset | None]:
             f"Invalid order by field name: {item.field_name[:80]}. Only attributes and metrics are orderable."
         )
     return Identifier(entity, key), item.ascending, dataset
-
-
-def _shown(item: Item) -> str:
-    return (item if isinstance(item, str) else item.field_name)[:80]
 
 
 def _term(scope: Scope, field: Field, key: str, ascending: bool, dataset: Dataset | None, dialect: Dialect) -> Term:

@@ -133,19 +133,17 @@ def _bodies() -> dict[str, OpenAPIMediaType]:
         _object(required=["inputs"], inputs=anything, params=params),
     ]
     bodies = {"application/json": _media(Schema(one_of=forms), _ROWS)}
-    raw = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-    for kind in ("text/csv", "application/vnd.apache.parquet", ARROW_STREAM):
-        bodies[kind] = OpenAPIMediaType(schema=raw)
-    return bodies
+    return bodies | _raw("text/csv", "application/vnd.apache.parquet", ARROW_STREAM)
 
 
 def _answers() -> dict[str, OpenAPIMediaType]:
     predictions = _object(required=["predictions"], predictions=Schema(description="What the model gave."))
-    raw = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-    return {
-        "application/json": OpenAPIMediaType(schema=predictions),
-        **{kind: OpenAPIMediaType(schema=raw) for kind in ("text/csv", ARROW_STREAM)},
-    }
+    return {"application/json": OpenAPIMediaType(schema=predictions)} | _raw("text/csv", ARROW_STREAM)
+
+
+def _raw(*kinds: str) -> dict[str, OpenAPIMediaType]:
+    binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+    return {kind: OpenAPIMediaType(schema=binary) for kind in kinds}
 
 
 def _tensor_request() -> Schema:

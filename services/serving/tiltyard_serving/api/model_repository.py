@@ -181,13 +181,9 @@ def _members(endpoints: EndpointTable) -> Iterator[tuple[str, Member]]:
             yield name, member
     for endpoint in endpoints.unnamed:
         for member in endpoint.members:
-            if isinstance(member.names, RegisteredUri):
-                yield _name_of(member.names), member
-
-
-def _name_of(names: RegisteredUri) -> str:
-    shown = parse_model_name(names.name).shown
-    return f"{shown}@{names.alias}" if isinstance(names, AliasUri) else shown
+            if isinstance(names := member.names, RegisteredUri):
+                shown = parse_model_name(names.name).shown
+                yield f"{shown}@{names.alias}" if isinstance(names, AliasUri) else shown, member
 
 
 def _entry(name: str, member: Member) -> IndexEntry:

@@ -12,12 +12,10 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
+from filelock import AsyncFileLock
 
 from tiltyard_serving.endpoints.config import EndpointConfig
 
@@ -93,19 +91,9 @@ class SharedEndpoints:
             return None
         return status.st_ino, status.st_mtime_ns
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Holds all others off making a change."""
-        lock = FileLock(self._lock, mode=0o600, thread_local=False)
-        while not lock.is_locked:
-            with suppress(Timeout):
-                lock.acquire(timeout=0)
-                break
-            await asyncio.sleep(LOOK_S)
-        try:
-            yield
-        finally:
-            lock.release()
+    def turn(self) -> AsyncFileLock:
+        """Holds all others off making a change, for an `async with`."""
+        return AsyncFileLock(self._lock, mode=0o600, run_in_executor=False)
 
     def publish(self, name: str, config: EndpointConfig | None) -> Changes:
         """Makes a change known to all; only in one's `turn`."""

@@ -115,7 +115,8 @@ class OnDemand:
 
     def _make_room(self) -> None:
         """Ends the longest unused ones until the rest is within the bounds. The newest stays in any case."""
-        sizes = {asked: _size_bytes(served) for asked, served in self._served.items()}
+        loaded = {asked: served.slot.current for asked, served in self._served.items()}
+        sizes = {asked: 0 if model is None else model.size_bytes for asked, model in loaded.items()}
         total_bytes = sum(sizes.values())
         while len(self._served) > 1 and (
             (self._models and len(self._served) > self._models)
@@ -126,8 +127,3 @@ class OnDemand:
             self._supply.end(longest_unused, forget=True)
             self._evicted.inc()
         self._loaded_bytes.set(total_bytes)
-
-
-def _size_bytes(served: ServedModel) -> int:
-    current = served.slot.current
-    return 0 if current is None else current.size_bytes

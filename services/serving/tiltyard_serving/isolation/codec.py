@@ -61,7 +61,7 @@ def _pack(value: Any) -> Any:  # noqa: PLR0911, PLR0912 - one return per kind of
     if isinstance(value, pd.DataFrame):
         return _pack_frame(value)
     if isinstance(value, pd.Series):
-        return _ext(_SERIES, [_pack(value.name), _pack_index(value.index), _pack_column(value)])
+        return _ext(_SERIES, [_pack(value.name), _pack_index(value.index), _pack(_values(value))])
     if isinstance(value, pd.Index):
         return _ext(_INDEX, _pack_index(value))
     if isinstance(value, pd.api.extensions.ExtensionArray):
@@ -119,7 +119,7 @@ def _pack_frame(frame: pd.DataFrame) -> Any:
     dtypes = set(frame.dtypes)
     if len(dtypes) == 1 and isinstance(dtype := dtypes.pop(), np.dtype) and dtype.kind in "biuf":
         return _ext(_FRAME, [labels, index, _pack_array(frame.to_numpy()), None])
-    return _ext(_FRAME, [labels, index, None, [_pack_column(frame.iloc[:, i]) for i in range(frame.shape[1])]])
+    return _ext(_FRAME, [labels, index, None, [_pack(_values(frame.iloc[:, i])) for i in range(frame.shape[1])]])
 
 
 def _pack_index(index: "pd.Index[Any]") -> Any:
@@ -128,10 +128,6 @@ def _pack_index(index: "pd.Index[Any]") -> Any:
     if isinstance(index, pd.MultiIndex):
         return [[_pack(name) for name in index.names], None, [_pack(label) for label in index.tolist()]]
     return [_pack(index.name), None, _pack(_values(index))]
-
-
-def _pack_column(column: "pd.Series[Any]") -> Any:
-    return _pack(_values(column))
 
 
 def _values(column: Any) -> Any:
@@ -147,10 +143,6 @@ def _pack_extension(array: Any) -> Any:
 
 def _ext(code: int, content: Any) -> msgspec.msgpack.Ext:
     return msgspec.msgpack.Ext(code, _encoder.encode(content))
-
-
-def _unpack(code: int, data: memoryview) -> Any:
-    return _READ[code](_decoder.decode(data))
 
 
 def _array(content: list[Any]) -> Any:
@@ -189,19 +181,9 @@ def _series(content: list[Any]) -> Any:
     return pd.Series(values, index=_index(index), name=name)
 
 
-def _extension(content: list[Any]) -> Any:
-    dtype, values = content
-    return pd.array(values, dtype=dtype)
-
-
 def _date(content: list[Any]) -> Any:
     timed, text = content
     return dt.datetime.fromisoformat(text) if timed else dt.date.fromisoformat(text)
-
-
-def _masked(content: list[Any]) -> Any:
-    data, mask = content
-    return np.ma.MaskedArray(data, mask)
 
 
 def _records(content: list[Any]) -> Any:
@@ -217,16 +199,12 @@ def _categories(content: list[Any]) -> Any:
     return pd.Categorical.from_codes(codes, categories=_index(categories), ordered=ordered)
 
 
-def _opaque(name: str) -> Any:
-    return type(name, (), {})()
-
-
 _READ: dict[int, Any] = {
     _ARRAY: _array,
     _FRAME: _frame,
     _SERIES: _series,
     _INDEX: _index,
-    _EXTENSION: _extension,
+    _EXTENSION: lambda content: pd.array(content[1], dtype=content[0]),
     _SCALAR: lambda array: array[()],
     _BIG: int,
     _TUPLE: tuple,
@@ -235,14 +213,16 @@ _READ: dict[int, Any] = {
     _STAMP: pd.Timestamp,
     _DECIMAL: decimal.Decimal,
     _MISSING: lambda is_time: pd.NaT if is_time else pd.NA,
-    _OPAQUE: _opaque,
+    _OPAQUE: lambda name: type(name, (), {})(),
     _PAIRS: dict,
-    _MASKED: _masked,
+    _MASKED: lambda content: np.ma.MaskedArray(*content),
     _RECORDS: _records,
     _CATEGORIES: _categories,
 }
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(ext_hook=_unpack)
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
+    ext_hook=lambda code, data: _READ[code](_decoder.decode(data))
+)
 
 
 def send(connection: socket.socket, message: bytes) -> None:

@@ -43,7 +43,7 @@ def environment_of(directory: Path, cache: Path) -> Environment:
     """
     asked = of_model(directory)
     if MLModel.load(directory).pyfunc["loader_module"] in WITHOUT_MLFLOW:
-        asked.leave_out_mlflow()
+        asked.lines.leave_out_mlflow()
     if asked.python == own_python() and asked.lines.are_met_by(installed_version):
         return Environment(Path(sys.executable), _SERVER)
     if tuple(map(int, asked.python.split("."))) < LOWEST_PYTHON:

@@ -173,7 +173,7 @@ class Process:
         try:
             running = self._start()
         except Exception as error:
-            self._last_end = f"could not be started: {_shown(error)}"
+            self._last_end = f"could not be started: {getattr(error, 'message', None) or type(error).__name__}"
             return None
         if self._ending.is_set():
             self._kill(running)
@@ -221,7 +221,3 @@ def signal_name(number: int) -> str:
     except ValueError:
         # A real-time signal has no name.
         return f"signal {number}"
-
-
-def _shown(error: Exception) -> str:
-    return getattr(error, "message", None) or type(error).__name__

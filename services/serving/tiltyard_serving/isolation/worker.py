@@ -48,10 +48,12 @@ def main(directory: str, fd: str, memory_bytes: str) -> int:
         model = load(Path(directory), alone=True)
         return {"row_wise": model.row_wise, "takes_params": model.takes_params}
 
-    answer = outcome_of(LOADED, loaded)
-    if os.getpid() != own_pid:
-        os._exit(0)
-    send(connection, answer)
+    def tell(answer: bytes) -> None:
+        if os.getpid() != own_pid:
+            os._exit(0)
+        send(connection, answer)
+
+    tell(outcome_of(LOADED, loaded))
     if model is None:
         return 1
     served = model
@@ -60,10 +62,7 @@ def main(directory: str, fd: str, memory_bytes: str) -> int:
             number, verb, *arguments = codec.decode(receive(connection))
         except (EOFError, ConnectionError):
             return 0
-        answer = outcome_of(number, lambda: _VERBS[verb](served, *arguments))  # noqa: B023 - called at once
-        if os.getpid() != own_pid:
-            os._exit(0)
-        send(connection, answer)
+        tell(outcome_of(number, lambda: _VERBS[verb](served, *arguments)))  # noqa: B023 - called at once
 
 
 def _take_shortcut(model: PyFunc, example: Any, compiled: bool) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """One loaded version of a model, ready to answer."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -135,7 +135,9 @@ class LoadedModel:
             RequestLimitExceeded: too much is waiting.
         """
         write = None if encode is None else _within(encode, self.bounds)
-        self._batcher.submit(waiter, item, rows=item.rows, merge_key=_merge_key(item), encode=write, times=times)
+        # Alone, a model may refuse an empty input; merged it would go unnoticed.
+        key = item.merge_key if item.rows else None
+        self._batcher.submit(waiter, item, rows=item.rows, merge_key=key, encode=write, times=times)
 
     async def answer(self, item: Payload) -> bytes:
         """The answer's body, in JSON. Raises: as `submit`."""
@@ -167,11 +169,6 @@ class LoadedModel:
             give_back_soon()
 
 
-def _merge_key(item: Payload) -> Hashable | None:
-    # Alone, a model may refuse an empty input; merged it would go unnoticed.
-    return item.merge_key if item.rows else None
-
-
 def _within(encode: Encode, bounds: Bounds) -> Encode:
     """`encode`, that writes no answer over the bounds."""
     answer_bytes = bounds.answer_bytes
@@ -192,8 +189,8 @@ def steps(
 ) -> Steps[Payload, bytes]:
     """How payloads become answers of `model`, with every failure as the error that a caller may see.
 
-    The cause stays on the error for the log. Without a `layout` nothing can be merged; with `openmp`, several
-    predictions may be made at once.
+    The cause stays on the error for the log. Without a `layout`, which tells the parts of an output, nothing can be
+    merged; with `openmp`, several predictions may be made at once.
     """
     # A type hint's or a loader's refusal of the input is in words of ours.
     passed = (InvalidModelInput, *(_FAULTS if isinstance(model, IsolatedModel) else ()))
@@ -207,24 +204,15 @@ def steps(
         return model.predict_enforced(data, params)
 
     plain: Steps[Payload, bytes] = Steps(
-        merge=_or_else(merge, InternalError, "The input could not be given to the model.", passed=(TiltyardError,)),
+        merge=_or_else(merge, "The input could not be given to the model."),
         predict=_evaluating(
             predict, passed, checked=model.signature is not None and model.signature.inputs is not None
         ),
-        split=_never if layout is None else layout.split,
-        encode=_or_else(
-            _within(output.encode, bounds),
-            InternalError,
-            "The model's output cannot be written as JSON.",
-            passed=(TiltyardError,),
-        ),
+        split=(lambda _output, _counts: None) if layout is None else layout.split,
+        encode=_or_else(_within(output.encode, bounds), "The model's output cannot be written as JSON."),
         brief=model.shortcut is not None and model.shortcut.brief,
     )
     return plain if openmp is None else replace(plain, at_once=openmp.at_once, share=openmp.share)
-
-
-def _never(_output: Any, _counts: Sequence[int]) -> None:
-    """No part of an output is known to be that of one request."""
 
 
 def _evaluating(
@@ -251,19 +239,13 @@ def _evaluating(
     return run
 
 
-def _or_else(
-    step: Callable[[Any], Any],
-    failure: type[TiltyardError],
-    message: str,
-    *,
-    passed: tuple[type[TiltyardError], ...],
-) -> Callable[[Any], Any]:
+def _or_else(step: Callable[[Any], Any], message: str) -> Callable[[Any], Any]:
     def run(argument: Any) -> Any:
         try:
             return step(argument)
+        except TiltyardError:
+            raise
         except BaseException as error:
-            if isinstance(error, passed):
-                raise
-            raise failure(message) from error
+            raise InternalError(message) from error
 
     return run

@@ -169,7 +169,8 @@ class ServedModel:
             self.report(f"{_shown(target) or self.label} could not be loaded: {_reason(error)}", error)
             self._settled.set()
             return False
-        if self._is_worse(model):
+        served = self.slot.current
+        if served is not None and model.warning is not None and served.warning is None:
             model.close()
             loads.labels(self.label, "failed").inc()
             self.report(f"{_shown(target) or self.label} does not replace the version before it: {model.warning}")
@@ -201,11 +202,6 @@ class ServedModel:
             "" if model.merging else ", requests are not merged",
         )
         return True
-
-    def _is_worse(self, model: LoadedModel) -> bool:
-        """Whether there is something wrong with `model`, and nothing with what is served."""
-        current = self.slot.current
-        return current is not None and model.warning is not None and current.warning is None
 
     # --- The trial of a version that replaces another -------------------------------------------------
 

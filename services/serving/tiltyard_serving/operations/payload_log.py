@@ -68,17 +68,13 @@ class Folder:
         self.open()
         partial.unlink(missing_ok=True)
         try:
-            with open(partial, "xb", opener=_private) as file:
+            with open(partial, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
                 file.write(data)
             partial.replace(self._directory / name)
         except OSError:
             # On a full disk its start would stay, and keep it full.
             partial.unlink(missing_ok=True)
             raise
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 class Objects:
@@ -179,9 +175,8 @@ class PayloadLog:
             self._thread.join()
 
     def _run(self) -> None:
-        closing = False
-        while not closing:
-            closing = self._write_next()
+        while not self._write_next():
+            pass
 
     def _write_next(self) -> bool:
         """Writes one file once there is something for it. Whether that was the last one."""

@@ -67,7 +67,7 @@ class InFlight:
             NothingDone: all bodies together would be over their bound; this one takes nothing any more.
         """
         if call.held is None:
-            call.held = self._memory.hold()
+            call.held = Held(self._memory)
         try:
             call.held.take(size_bytes)
         except NothingDone:

@@ -104,7 +104,9 @@ class Trials:
 
     def _noted(self, directory: Path, metadata: MLModel, library: str, cache: ModelCache, digest: str) -> str | None:
         """What `_tried` gives, or gave."""
-        note, releases = cache.trial(digest), _releases(library)
+        # What a trial is worth anything for: the releases that read the model then.
+        releases = ", ".join(f"{name} {installed_release(name)}" for name in (library, "treelite", "tiltyard"))
+        note = cache.trial(digest)
         if self._read(note, releases) == _PASSED:
             return _PASSED
         with cache.trying(digest):
@@ -153,7 +155,10 @@ class Trials:
         if outcome == worker.OK:
             return _PASSED
         if outcome == fork_server.ENDED:
-            return unread(directory, metadata, f"{library} ended its process ({_how(content[0])})").message
+            (status,) = content
+            code = os.waitstatus_to_exitcode(status)
+            how = signal_name(-code) if code < 0 else f"status {code}"
+            return unread(directory, metadata, f"{library} ended its process ({how})").message
         kind, message, _ = content
         # A library that finds a fault may say so or end the process, by which of its threads comes upon it: this
         # process does not try its luck. All else it will find for itself, and say as it always does.
@@ -193,11 +198,6 @@ def _started() -> _Running:
     return _Running(process, ours)
 
 
-def _releases(library: str) -> str:
-    """What a trial is worth anything for: the releases that read the model then."""
-    return ", ".join(f"{name} {installed_release(name)}" for name in (library, "treelite", "tiltyard"))
-
-
 def _write(note: Path, releases: str, refusal: str) -> None:
     # Whole or not at all.
     partial = note.with_suffix(f".{os.getpid()}")
@@ -207,9 +207,3 @@ def _write(note: Path, releases: str, refusal: str) -> None:
     except OSError as error:
         # A full disk, for one. It will be tried again.
         _log.warning("what came of a trial load cannot be noted", exc_info=error)
-
-
-def _how(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return signal_name(os.WTERMSIG(status))
-    return f"status {os.waitstatus_to_exitcode(status)}"

@@ -111,9 +111,6 @@ def _answered(model: PyFunc, payloads: Sequence[Payload]) -> Any:
 
 def _equal(one: Any, other: Any) -> bool:
     """Whether two outputs say the same to a caller."""
-    return same_answer(output.encode(one), output.encode(other), TOLERANCE_FLOAT32 if _is_narrow(one) else TOLERANCE)
-
-
-def _is_narrow(answer: Any) -> bool:
-    dtypes = list(answer.dtypes) if isinstance(answer, pd.DataFrame) else [getattr(answer, "dtype", "")]
-    return any(str(dtype) in ("float32", "float16") for dtype in dtypes)
+    dtypes = list(one.dtypes) if isinstance(one, pd.DataFrame) else [getattr(one, "dtype", "")]
+    is_narrow = any(str(dtype) in ("float32", "float16") for dtype in dtypes)
+    return same_answer(output.encode(one), output.encode(other), TOLERANCE_FLOAT32 if is_narrow else TOLERANCE)

@@ -145,7 +145,7 @@ async def test_a_body_that_no_memory_is_left_for_is_answered(client: Any) -> Non
 def test_memory_that_is_held_is_counted() -> None:
     """Small bodies pass a full bound; what is given back can be taken again."""
     memory = BodyMemory(200_000)
-    one, two = memory.hold(), memory.hold()
+    one, two = Held(memory), Held(memory)
     one.take(150_000)
     two.take(FREE_BYTES - 20_000)
     with pytest.raises(TemporarilyUnavailable):

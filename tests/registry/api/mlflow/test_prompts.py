@@ -41,11 +41,11 @@ async def test_a_prompt_is_never_resolved(house: House) -> None:
     await house.ensure("greeting")
     await _prompt(house)
     await house.external("mixed")
-    await house.do(tags.set_model_version_tag, "mixed", 1, PROMPT_TAG, "true")
+    await house.do(tags.set_tag, "mixed", 1, PROMPT_TAG, "true")
     for uri in ("models:/greeting/1", "models:/greeting/latest", "models:/mixed/1"):
         (answer,) = await house.see(resolution.resolve, [uri])
         assert answer["error_code"] == "INVALID_PARAMETER_VALUE" and "is a prompt, not a model" in answer["message"]
-    await house.do(tags.delete_model_version_tag, "greeting", 1, PROMPT_TAG)
+    await house.do(tags.set_tag, "greeting", 1, PROMPT_TAG, None)
     (answer,) = await house.see(resolution.resolve, ["models:/greeting/1"])
     assert "is a prompt" in answer["message"]
     with pytest.raises(InvalidParameterValue, match="is a prompt"):
@@ -55,7 +55,7 @@ async def test_a_prompt_is_never_resolved(house: House) -> None:
 async def test_one_prompt_among_versions_hides_no_other(house: House) -> None:
     """A search of versions leaves out those that carry the prompt tag themselves, and only those."""
     await house.external("mixed", 3)
-    await house.do(tags.set_model_version_tag, "mixed", 2, PROMPT_TAG, "true")
+    await house.do(tags.set_tag, "mixed", 2, PROMPT_TAG, "true")
     assert await _found(house) == [("mixed", 1), ("mixed", 3)]
     assert await _found(house, f"tag.`{PROMPT_TAG}` != 'true'") == [("mixed", 1), ("mixed", 3)]
     assert await _found(house, f"tag.`{PROMPT_TAG}` = 'true'") == [("mixed", 2)]

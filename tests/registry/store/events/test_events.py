@@ -61,11 +61,11 @@ DOORS: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any]
             "delete_registered_model",
         ],
     ),
-    (tags.set_registered_model_tag, ("m", "new", "v"), {}, ["set_registered_model_tag"]),
-    (tags.set_registered_model_tag, ("m", "k", "other"), {}, ["set_registered_model_tag"]),
-    (tags.set_registered_model_tag, ("m", "k", "v"), {}, []),
-    (tags.delete_registered_model_tag, ("m", "k"), {}, ["delete_registered_model_tag"]),
-    (tags.delete_registered_model_tag, ("m", "absent"), {}, []),
+    (tags.set_tag, ("m", None, "new", "v"), {}, ["set_registered_model_tag"]),
+    (tags.set_tag, ("m", None, "k", "other"), {}, ["set_registered_model_tag"]),
+    (tags.set_tag, ("m", None, "k", "v"), {}, []),
+    (tags.set_tag, ("m", None, "k", None), {}, ["delete_registered_model_tag"]),
+    (tags.set_tag, ("m", None, "absent", None), {}, []),
     (
         create_version.create_model_version,
         ("artifacts", "m", NewVersion("s3://elsewhere/x")),
@@ -89,10 +89,10 @@ DOORS: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any]
         {},
         ["delete_registered_model_alias", "delete_model_version"],
     ),
-    (tags.set_model_version_tag, ("m", 1, "new", "v"), {}, ["set_model_version_tag"]),
-    (tags.set_model_version_tag, ("m", 1, "k", "v"), {}, []),
-    (tags.delete_model_version_tag, ("m", 1, "k"), {}, ["delete_model_version_tag"]),
-    (tags.delete_model_version_tag, ("m", 1, "absent"), {}, []),
+    (tags.set_tag, ("m", 1, "new", "v"), {}, ["set_model_version_tag"]),
+    (tags.set_tag, ("m", 1, "k", "v"), {}, []),
+    (tags.set_tag, ("m", 1, "k", None), {}, ["delete_model_version_tag"]),
+    (tags.set_tag, ("m", 1, "absent", None), {}, []),
     (aliases.set_alias, ("m", "new", 1), {}, ["set_registered_model_alias"]),
     (aliases.set_alias, ("m", "champion", 2), {}, ["set_registered_model_alias"]),
     (aliases.set_alias, ("m", "champion", 1), {}, []),
@@ -145,7 +145,7 @@ async def _furnish(house: House) -> None:
             new = NewVersion("s3://elsewhere/model")
             await create_version.create_model_version(session, ALICE, house.artifacts, "m", new)
         pending = await reserved_versions.create_pending_version(session, ALICE, house.artifacts, "m", "x")
-        await tags.set_model_version_tag(session, ALICE, "m", 1, "k", "v")
+        await tags.set_tag(session, ALICE, "m", 1, "k", "v")
         await model_versions.transition_model_version_stage(session, ALICE, "m", 1, "Production")
         for alias, version in (("champion", 1), ("moved", 1), ("moved", 2)):
             await aliases.set_alias(session, ALICE, "m", alias, version)
@@ -277,7 +277,7 @@ async def test_ids_and_times_are_in_the_order_of_the_commits(house: House) -> No
     async def write(name: str) -> None:
         for number in range(15):
             async with house.database.write() as session:
-                await tags.set_registered_model_tag(session, ALICE, name, "k", str(number))
+                await tags.set_tag(session, ALICE, name, None, "k", str(number))
                 await asyncio.sleep(0)
 
     async def watch() -> None:

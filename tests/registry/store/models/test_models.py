@@ -18,9 +18,8 @@ from tiltyard.errors import (
 from tiltyard_registry.store.artifacts import files
 from tiltyard_registry.store.events import history
 from tiltyard_registry.store.experiments import logged_models as logged
-from tiltyard_registry.store.models import aliases, model_versions, registered_models, resolution
+from tiltyard_registry.store.models import aliases, model_versions, registered_models, resolution, tags
 from tiltyard_registry.store.models import search as searches
-from tiltyard_registry.store.models import tags as registry_tags
 from tiltyard_registry.store.namespaces import catalogs, schemas
 
 create = registered_models.create_registered_model
@@ -74,8 +73,8 @@ async def test_any_text_in_any_place_is_answered(house: House, text: str, surrog
         (schemas.get_schema, "main", text),
         (schemas.get_schema, text, "default"),
         (schemas.list_schemas, text),
-        (registry_tags.set_registered_model_tag, "m", text, text),
-        (registry_tags.delete_model_version_tag, "m", 1, text),
+        (tags.set_tag, "m", None, text, text),
+        (tags.set_tag, "m", 1, text, None),
         (registered_models.update_registered_model, "m"),
         (searches.search_registered_models, text),
         (searches.search_model_versions, text),
@@ -123,7 +122,7 @@ async def test_an_update_changes_the_description_and_an_absent_one_clears_it(hou
 async def test_a_rename_takes_everything_along_also_to_another_schema(house: House) -> None:
     """Versions, tags and aliases follow the model; the old name is free; the new schema is made."""
     await house.register("m")
-    await house.do(registry_tags.set_registered_model_tag, "m", "k", "v")
+    await house.do(tags.set_tag, "m", None, "k", "v")
     await house.do(aliases.set_alias, "m", "champion", 1)
     renamed = await house.do(registered_models.rename_registered_model, "m", "prod.risk.m2")
     assert renamed["name"] == "prod.risk.m2"
@@ -206,7 +205,7 @@ async def test_a_deleted_version_takes_its_aliases_along_and_a_deleted_model_eve
     await house.external(count=2)
     for alias, version in (("champion", 2), ("challenger", 2), ("old", 1)):
         await house.do(aliases.set_alias, "m", alias, version)
-    await house.do(registry_tags.set_model_version_tag, "m", 2, "k", "v")
+    await house.do(tags.set_tag, "m", 2, "k", "v")
     await house.do(model_versions.delete_model_version, "m", "2")
     assert (await house.see(get, "m"))["aliases"] == [{"alias": "old", "version": 1}]
     with pytest.raises(ResourceConflict, match=r"existing model versions: m$"):
@@ -220,24 +219,22 @@ async def test_a_deleted_version_takes_its_aliases_along_and_a_deleted_model_eve
 async def test_tags_are_set_overwritten_and_deleted(house: House) -> None:
     """Deleting an absent tag is no error; a bad key or a value too long is."""
     await house.external()
-    model_set, model_delete = registry_tags.set_registered_model_tag, registry_tags.delete_registered_model_tag
-    version_set, version_delete = registry_tags.set_model_version_tag, registry_tags.delete_model_version_tag
     for value in ("1", "2"):
-        await house.do(model_set, "m", "k", value)
-        await house.do(version_set, "m", 1, "k", value)
+        await house.do(tags.set_tag, "m", None, "k", value)
+        await house.do(tags.set_tag, "m", 1, "k", value)
     assert (await house.see(get, "m"))["tags"] == [{"key": "k", "value": "2"}]
     assert (await house.see(get_version, "m", 1))["tags"] == [{"key": "k", "value": "2"}]
     for _ in range(2):
-        await house.do(model_delete, "m", "k")
-        await house.do(version_delete, "m", 1, "k")
+        await house.do(tags.set_tag, "m", None, "k", None)
+        await house.do(tags.set_tag, "m", 1, "k", None)
     assert (await house.see(get, "m"))["tags"] == (await house.see(get_version, "m", 1))["tags"] == []
     with pytest.raises(InvalidParameterValue, match="'value' exceeds the maximum length of 100000 characters"):
-        await house.do(model_set, "m", "k", "x" * 100_001)
+        await house.do(tags.set_tag, "m", None, "k", "x" * 100_001)
     for key in ("a$b", "", "../x", "x" * 251, "a\n"):
         with pytest.raises(InvalidParameterValue):
-            await house.do(version_set, "m", 1, key, "v")
+            await house.do(tags.set_tag, "m", 1, key, "v")
     with pytest.raises(ResourceDoesNotExist):
-        await house.do(version_set, "m", 7, "k", "v")
+        await house.do(tags.set_tag, "m", 7, "k", "v")
 
 
 async def test_a_transition_can_archive_the_others_of_the_target_stage(house: House) -> None:
@@ -268,7 +265,7 @@ async def test_a_search_finds_models_and_versions_page_by_page(house: House) -> 
     """Filter, order and tokens work on both nouns; every row carries its tags and aliases."""
     for number in range(5):
         await house.external(f"m{number}", count=2)
-        await house.do(registry_tags.set_registered_model_tag, f"m{number}", "parity", str(number % 2))
+        await house.do(tags.set_tag, f"m{number}", None, "parity", str(number % 2))
         await house.do(aliases.set_alias, f"m{number}", "champion", 1)
     search, found, token = searches.search_registered_models, [], None
     while True:

@@ -96,7 +96,7 @@ async def test_a_copy_shares_everything_and_moves_no_byte(house: House) -> None:
     run_id, _ = await house.run()
     with pytest.raises(InvalidParameterValue, match="'run_id' differs"):
         await house.create_version("a", "models:/a/1", run_id=run_id)
-    await house.do(tags.set_registered_model_tag, "a", "mlflow.prompt.is_prompt", "true")
+    await house.do(tags.set_tag, "a", None, "mlflow.prompt.is_prompt", "true")
     with pytest.raises(InvalidParameterValue, match="is a prompt"):
         await house.create_version("main.prod.b", "models:/a/1")
 

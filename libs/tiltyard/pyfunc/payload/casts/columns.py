@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from tiltyard.errors import BadRequest, SchemaEnforcementFailed, quote
-from tiltyard.pyfunc.data_types import AnyType, DataType, Name, Type
+from tiltyard.pyfunc.data_types import AnyType, DataType, Name, Type, scalars_of
 from tiltyard.pyfunc.enforcement.values import enforce_value, is_missing
 from tiltyard.pyfunc.payload.casts import Coerce, Refused, Vector
 from tiltyard.pyfunc.payload.casts.tensors import EXACT_DOUBLE
-from tiltyard.pyfunc.payload.casts.times import cast_times, check_times, has_times
+from tiltyard.pyfunc.payload.casts.times import cast_times, check_times
 from tiltyard.pyfunc.payload.chunks import array_of, numbers_of, range_of, types_of
 from tiltyard.pyfunc.schema import ColSpec
 
@@ -45,7 +45,9 @@ def cast_column(  # noqa: PLR0911 - one return per kind of column
     kind = spec.type
     try:
         if isinstance(kind, AnyType):
-            return _inferred(values)
+            import pandas as pd
+
+            return pd.Series(numbers_of(list(values)), dtype=None if values else object).to_numpy()
         if not isinstance(kind, DataType):
             return _nested(values, kind, spec.required, strict=coerce == "strict")
         if kind is DataType.binary:
@@ -241,18 +243,12 @@ def _nested(values: Sequence[Any], kind: Type, required: bool, *, strict: bool) 
     array = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):
         try:
-            if strict and has_times(kind):
+            if strict and DataType.datetime in scalars_of(kind):
                 check_times(value, kind)
             array[row] = enforce_value(None if is_missing(value) else value, kind, required, json=True)
         except SchemaEnforcementFailed as error:
             raise Refused(row, error.message) from None
     return array
-
-
-def _inferred(values: Sequence[Any]) -> Vector:
-    import pandas as pd
-
-    return pd.Series(numbers_of(list(values)), dtype=None if values else object).to_numpy()
 
 
 def _lenient(values: Sequence[Any], kind: DataType, *, tf_form: bool) -> Vector:

@@ -42,7 +42,7 @@ def cast_tensor(data: Any, dtype: "np.dtype[Any]", name: Name | None, *, coerce:
 
 
 def _exact_tensor(raw: Vector, data: Any, dtype: "np.dtype[Any]") -> Vector:
-    if raw.dtype.kind == "O" and _depth_is_ragged(raw):
+    if raw.dtype.kind == "O" and any(isinstance(value, list | dict) for value in raw.flat):
         raise Refused(-1, "The nested lists do not have one shape.")
     if raw.dtype.kind in "USO":
         if raw.dtype.kind == "O" and dtype.kind in "iub" and any(value is None for value in raw.flat):
@@ -115,7 +115,3 @@ def _changed(raw: Vector, result: Vector) -> Vector:
     info = np.iinfo(result.dtype)
     outside = (raw < info.min) | (raw > info.max)
     return np.asarray(outside | (np.trunc(raw) != raw)) if kinds[0] == "f" else np.asarray(outside)
-
-
-def _depth_is_ragged(raw: Vector) -> bool:
-    return any(isinstance(value, list | dict) for value in raw.flat)

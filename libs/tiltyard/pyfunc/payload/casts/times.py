@@ -75,14 +75,6 @@ def _is_moment(value: Any, *, strict: bool) -> bool:
     return True
 
 
-def has_times(kind: Type) -> bool:
-    """Whether values of the type are, or hold, dates or times."""
-    if isinstance(kind, Object):
-        return any(has_times(entry.type) for entry in kind.properties)
-    inner = kind.items if isinstance(kind, Array) else kind.values if isinstance(kind, Map) else kind
-    return inner is DataType.datetime or (inner is not kind and has_times(inner))
-
-
 def check_times(value: Any, kind: Type) -> None:
     """Nothing, if the times inside a value are told as they are in a column. Raises: SchemaEnforcementFailed."""
     if kind is DataType.datetime:

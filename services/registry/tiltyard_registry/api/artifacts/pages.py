@@ -26,6 +26,7 @@ from tiltyard_registry.api.artifacts.proxy import ArtifactProxy
 from tiltyard_registry.api.framework.raw import ClientGone, Response, whole_body
 from tiltyard_registry.api.framework.routes import get
 from tiltyard_registry.rules.access import Principal
+from tiltyard_registry.rules.keys import missing
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.experiments.logged_models import get_logged_model
@@ -133,10 +134,7 @@ def _query(raw: bytes) -> dict[str, str]:
 def _required(query: dict[str, str], name: str) -> str:
     value = query.get(name)
     if not value:
-        raise errors.InvalidParameterValue(
-            f"Missing value for required parameter '{name}'. See the API docs for more information about "
-            "request parameters."
-        )
+        raise missing(name)
     return value
 
 

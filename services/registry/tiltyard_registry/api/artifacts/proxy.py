@@ -34,7 +34,7 @@ from tiltyard_registry.api.artifacts.direct_transfers import DirectTransfers
 from tiltyard_registry.api.artifacts.file_headers import file_headers_of, span_of
 from tiltyard_registry.api.framework.raw import ClientGone, Request, Response, body, path_text
 from tiltyard_registry.rules.access import Principal
-from tiltyard_registry.store.artifacts import files, hashes, paths
+from tiltyard_registry.store.artifacts import files, paths
 from tiltyard_registry.store.sql.database import Database
 
 PREFIXES = ("/api/2.0/mlflow-artifacts", "/ajax-api/2.0/mlflow-artifacts")
@@ -193,12 +193,7 @@ class ArtifactProxy:
         if not is_small:
             async with self._database.read() as session:
                 await files.check_writable(session, who, path)
-        async with self._store.open_writer(path) as writer:
-            upload = hashes.HashedUpload(writer)
-            async for chunk in chunks:
-                await upload.write(chunk)
-            await upload.seal()
-            await files.publish(self._database, who, path, upload)
+        await files.store(self._database, who, self._store, path, chunks)
 
     async def _delete(self, request: Request, response: Response) -> None:
         path = paths.check_path(request.path)

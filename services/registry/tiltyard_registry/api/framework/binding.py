@@ -27,10 +27,10 @@ from tiltyard_registry.api.framework.body_limits import (
     PIECE_BYTES,
     check_values,
 )
+from tiltyard_registry.rules import keys
 
 T = TypeVar("T")
 
-_SEE_DOCS = "See the API docs for more information about request parameters."
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
 # No parameter has a longer name.
@@ -42,6 +42,7 @@ _CAMEL = re.compile(r"[a-z][a-z0-9]*([A-Z][a-z0-9]*)+")
 _AT = re.compile(r" - at `\$(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _EMPTY = "Expected `str` of length >= 1"
+_JSON_TYPES = {list: "an array", str: "a text", bool: "a boolean", int: "a number", float: "a number"}
 
 
 class ProtocolRequest(Request[Any, Any, Any]):
@@ -119,12 +120,14 @@ def decode(body: bytes, content_type: str | None, kind: type[T], max_values: int
     """
     _check_content_type(content_type)
     check_values(body, max_values)
-    if not _needs_care(body):
+    # Piece by piece, so that other threads get their turn in between.
+    starts = range(0, len(body), PIECE_BYTES)
+    if not any(_NEEDS_CARE.search(body, max(0, at - _OVERLAP_BYTES), at + PIECE_BYTES) for at in starts):
         try:
             return msgspec.json.decode(body, type=kind, strict=False)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
-    return _decode_with_care(body, kind)
+    return convert(json_object(body, kind), kind)
 
 
 async def decode_aside(body: bytes, content_type: str | None, kind: type[T], max_values: int) -> T:
@@ -148,21 +151,11 @@ def _outcome(body: bytes, content_type: str | None, kind: type[T], max_values: i
     return lambda: value
 
 
-def _needs_care(body: bytes) -> bool:
-    # Piece by piece, so that other threads get their turn in between.
-    starts = range(0, len(body), PIECE_BYTES)
-    return any(_NEEDS_CARE.search(body, max(0, at - _OVERLAP_BYTES), at + PIECE_BYTES) for at in starts)
-
-
 def _check_content_type(content_type: str | None) -> None:
     media_type = (content_type or "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         shown = f"got '{media_type[:80]}'" if media_type else "it is missing"
         raise InvalidParameterValue(f"Bad Request. Content-Type must be 'application/json', {shown}.")
-
-
-def _decode_with_care(body: bytes, kind: type[T]) -> T:
-    return convert(json_object(body, kind), kind)
 
 
 def json_object(body: bytes, kind: type[Any] | None = None) -> dict[str, Any]:
@@ -178,11 +171,16 @@ def json_object(body: bytes, kind: type[Any] | None = None) -> dict[str, Any]:
         if isinstance(raw, str):
             # Old clients send JSON within a JSON text.
             raw = _load(raw.encode())
-        raw = {} if raw is None else _normalised(raw, "", _parameters(kind))
+        known = None
+        if kind is not None and issubclass(kind, msgspec.Struct):
+            known = {field.encode_name for field in msgspec.structs.fields(kind)}
+        raw = {} if raw is None else _normalised(raw, "", known)
     except RecursionError:
         raise InvalidParameterValue("The request body is nested too deeply.") from None
     if not isinstance(raw, dict):
-        raise InvalidParameterValue(f"The request body must be a JSON object, got {_json_type(raw)}.")
+        raise InvalidParameterValue(
+            f"The request body must be a JSON object, got {_JSON_TYPES.get(type(raw), 'something else')}."
+        )
     return raw
 
 
@@ -210,14 +208,10 @@ def refusal(message: str, raw: Any) -> InvalidParameterValue:
     at = _AT.search(message)
     path = (at[1] if at else "").lstrip(".")
     if missing := _MISSING.match(message):
-        return InvalidParameterValue(_missing(f"{path}.{missing[1]}" if path else missing[1]))
+        return keys.missing(f"{path}.{missing[1]}" if path else missing[1])
     if message.startswith(_EMPTY):
-        return InvalidParameterValue(_missing(path))
+        return keys.missing(path)
     return InvalidParameterValue(invalid(path, _at(raw, path), message.partition(" - at ")[0]))
-
-
-def _missing(path: str) -> str:
-    return f"Missing value for required parameter '{path}'. {_SEE_DOCS}"
 
 
 def invalid(path: str, value: Any, reason: str = "") -> str:
@@ -230,7 +224,7 @@ def invalid(path: str, value: Any, reason: str = "") -> str:
         shown = f"{shown[:200]}…"
     detail = f" {reason}." if reason else ""
     kind = type(value).__name__
-    hint = f"Hint: Value was of type '{kind}'.{detail} {_SEE_DOCS}"
+    hint = f"Hint: Value was of type '{kind}'.{detail} {keys.SEE_DOCS}"
     return f"Invalid value {shown} for parameter '{path}' supplied:  {hint}"
 
 
@@ -244,20 +238,8 @@ def _load(body: bytes) -> Any:
         raise InvalidParameterValue(f"The request body is not valid JSON: {reason}.") from None
 
 
-def _parameters(kind: type[Any] | None) -> Container[str]:
-    """The names that a body of that kind may have; every name where that is not known."""
-    if kind is None or not issubclass(kind, msgspec.Struct):
-        return _EveryName()
-    return {field.encode_name for field in msgspec.structs.fields(kind)}
-
-
-class _EveryName(Container[str]):
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
-def _normalised(value: Any, path: str, known: Container[str] = _EveryName()) -> Any:
-    """`value` with snake_case names and without what is null, which is unset."""
+def _normalised(value: Any, path: str, known: Container[str] | None = None) -> Any:
+    """`value` with snake_case names, of those that are `known`, and without what is null, which is unset."""
     if isinstance(value, list):
         return [_normalised(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if not isinstance(value, dict):
@@ -268,9 +250,9 @@ def _normalised(value: Any, path: str, known: Container[str] = _EveryName()) -> 
         inner = f"{path}.{field}" if path else field
         if field in snake or (field != name and field in value):
             raise InvalidParameterValue(
-                f"Parameter '{inner}' is given twice, as '{field}' and in another spelling. {_SEE_DOCS}"
+                f"Parameter '{inner}' is given twice, as '{field}' and in another spelling. {keys.SEE_DOCS}"
             )
-        if item is not None and field in known:
+        if item is not None and (known is None or field in known):
             snake[field] = _normalised(item, inner)
     return snake
 
@@ -312,8 +294,3 @@ def _at(raw: Any, path: str) -> Any:
         else:
             return None
     return raw
-
-
-def _json_type(value: Any) -> str:
-    names = {list: "an array", str: "a text", bool: "a boolean", int: "a number", float: "a number"}
-    return names.get(type(value), "something else")

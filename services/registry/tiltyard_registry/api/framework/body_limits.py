@@ -4,7 +4,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from tiltyard.errors import PayloadTooLarge
-from tiltyard.server.body_memory import BodyMemory
+from tiltyard.server.body_memory import BodyMemory, Held
 
 HELD = "held_body"
 """Where in the state of a request it is."""
@@ -47,7 +47,7 @@ class HeldBodies:
         if scope["type"] != ScopeType.HTTP or scope["method"] == "GET":
             await self._app(scope, receive, send)
             return
-        held = self._memory.hold()
+        held = Held(self._memory)
         scope["state"][HELD] = held
         try:
             await self._app(scope, receive, send)

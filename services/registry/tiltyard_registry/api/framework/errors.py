@@ -60,22 +60,13 @@ _MISSING_QUERY = re.compile(r"Missing required (?:query|header|cookie) parameter
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """The answer to a request that failed, whatever failed."""
-    known = to_protocol(error, request)
-    return answer(
-        known,
-        path=request.scope["path"],
-        method=request.method,
-        request_id=request.scope["state"].get("request_id"),
-    )
-
-
-def answer(error: TiltyardError, *, path: str, method: str, request_id: str | None) -> Response[Any]:
-    """`error` in the shape that callers of `path` read."""
-    status, body = shape(error, path=path, method=method, request_id=request_id)
+    known, scope = to_protocol(error, request), request.scope
+    request_id = scope["state"].get("request_id")
+    status, body = shape(known, path=scope["path"], method=request.method, request_id=request_id)
     headers = {}
     if status in (429, 503):
-        headers["retry-after"] = str(retry_after_s(error))
-    if isinstance(error, Unauthenticated):
+        headers["retry-after"] = str(retry_after_s(known))
+    if isinstance(known, Unauthenticated):
         headers["www-authenticate"] = 'Basic realm="tiltyard"'
     return Response(content=body, status_code=status, media_type="application/json", headers=headers)
 
@@ -122,8 +113,11 @@ def to_protocol(error: BaseException, request: Request[Any, Any, Any]) -> Tiltya
         case HTTPException() if error.status_code == 413:
             limit_bytes = request.app.state.settings.max_body_bytes
             known = PayloadTooLarge(f"The request body is over the limit 'max_body_bytes' of {limit_bytes} bytes.")
-        case HTTPException():
-            known = _http(error.status_code)
+        case HTTPException() if error.status_code in _FRAMEWORK:
+            kind, message = _FRAMEWORK[error.status_code]
+            known = kind(message)
+        case HTTPException() if 400 <= error.status_code < 500:
+            known = InvalidParameterValue("The request cannot be read.")
         case DataError() | OverflowError():
             logger.info("a value does not fit its column", exc_info=error)
             known = InvalidParameterValue("A value is out of the range that can be stored.")
@@ -139,14 +133,6 @@ def _invalid(error: ValidationException, request: Request[Any, Any, Any]) -> Til
         value = values[0] if len(values) == 1 else values or request.path_params.get(name)
         return refusal(f"{problem.get('message', '')} - at `$.{name}`", {name: value})
     return InvalidParameterValue("The request's parameters cannot be read.")
-
-
-def _http(status: int) -> TiltyardError | None:
-    """What the framework's own refusals mean, by status; None for a fault of ours."""
-    if status in _FRAMEWORK:
-        kind, message = _FRAMEWORK[status]
-        return kind(message)
-    return InvalidParameterValue("The request cannot be read.") if 400 <= status < 500 else None
 
 
 def _unexpected(error: BaseException, request: Request[Any, Any, Any]) -> TiltyardError:

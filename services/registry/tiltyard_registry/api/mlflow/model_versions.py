@@ -9,8 +9,7 @@ from tiltyard_registry.api.framework.routes import delete, get, patch, post
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.models import model_versions as store
-from tiltyard_registry.store.models import search
-from tiltyard_registry.store.models import tags as registry_tags
+from tiltyard_registry.store.models import search, tags
 from tiltyard_registry.store.models.related_rows import VersionRow
 from tiltyard_registry.store.registration import new_versions
 from tiltyard_registry.store.registration.create_version import NewVersion
@@ -23,8 +22,9 @@ async def create_model_version(
     database: Database, who: Principal, artifacts: ArtifactRoot, request_id: str | None, data: wire.CreateModelVersion
 ) -> wire.ModelVersionReply:
     """Registers the next version of a model; what lies at its source can change no more."""
-    tags = msgspec.to_builtins(data.tags)
-    new = NewVersion(data.source, data.run_id, data.model_id, data.description, data.run_link, tags)
+    new = NewVersion(
+        data.source, data.run_id, data.model_id, data.description, data.run_link, msgspec.to_builtins(data.tags)
+    )
     row = await new_versions.create_version(database, who, artifacts, data.name, new, request_id=request_id)
     return _shown(row)
 
@@ -94,13 +94,13 @@ async def get_model_version_download_uri(
 @post("/model-versions/set-tag")
 async def set_model_version_tag(session: Session, who: Principal, data: wire.SetModelVersionTag) -> None:
     """Sets one tag of a version."""
-    await registry_tags.set_model_version_tag(session, who, data.name, data.version, data.key, data.value)
+    await tags.set_tag(session, who, data.name, data.version, data.key, data.value)
 
 
 @delete("/model-versions/delete-tag")
 async def delete_model_version_tag(session: Session, who: Principal, data: wire.DeleteModelVersionTag) -> None:
     """Removes one tag of a version; an absent one is no error."""
-    await registry_tags.delete_model_version_tag(session, who, data.name, data.version, data.key)
+    await tags.set_tag(session, who, data.name, data.version, data.key, None)
 
 
 def _shown(row: VersionRow) -> wire.ModelVersionReply:

@@ -90,13 +90,13 @@ async def get_latest_versions_by_query(
 @post("/registered-models/set-tag")
 async def set_registered_model_tag(session: Session, who: Principal, data: wire.SetRegisteredModelTag) -> None:
     """Sets one tag of a registered model."""
-    await tags.set_registered_model_tag(session, who, data.name, data.key, data.value)
+    await tags.set_tag(session, who, data.name, None, data.key, data.value)
 
 
 @delete("/registered-models/delete-tag")
 async def delete_registered_model_tag(session: Session, who: Principal, data: wire.DeleteRegisteredModelTag) -> None:
     """Removes one tag of a registered model; an absent one is no error."""
-    await tags.delete_registered_model_tag(session, who, data.name, data.key)
+    await tags.set_tag(session, who, data.name, None, data.key, None)
 
 
 @post("/registered-models/alias")

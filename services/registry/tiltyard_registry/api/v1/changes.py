@@ -1,21 +1,17 @@
 """Several changes or none of them, and what was changed. Paths: /api/tiltyard/v1/…"""
 
-from typing import Annotated
-
 import msgspec
-from msgspec import Meta
 
 from tiltyard.names import parse_model_name
 from tiltyard.wire.v1.aliases import Changes
 from tiltyard.wire.v1.events import Event, EventsPage
 from tiltyard_registry.api.framework.replies import replies
 from tiltyard_registry.api.framework.routes import get, post
+from tiltyard_registry.api.v1.aliases import Millis
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.events import history
 from tiltyard_registry.store.models import change_set
 from tiltyard_registry.store.sql.session import Session
-
-Millis = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 @post("/changes")

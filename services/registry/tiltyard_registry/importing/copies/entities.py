@@ -39,8 +39,14 @@ _LOGGED_MODEL_STATUS = {
     3: "LOGGED_MODEL_UPLOAD_FAILED",
 }
 
-_POINT = {"key": "key", "timestamp": "timestamp", "step": "step", "value": "value", "is_nan": "is_nan"}
-_PAIR = {"key": "key", "value": "value"}
+
+def _alike(*names: str) -> dict[str, str]:
+    """Columns that are called the same on both sides."""
+    return {name: name for name in names}
+
+
+_POINT = _alike("key", "timestamp", "step", "value", "is_nan")
+_PAIR = _alike("key", "value")
 _MODEL_POINT = {
     "run_id": "run_id",
     "key": "metric_name",
@@ -99,12 +105,14 @@ def experiments(locations: Locations, default: NewDefault | None) -> Owner:
         location = locations.home(experiment_id, location)
         return (_number(default, experiment_id), name, location, stage or ACTIVE, *times)
 
-    same = ("experiment_id", "name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time")
+    columns = _alike(
+        "experiment_id", "name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time"
+    )
     tags = Copied(
         "experiment tags", "experiment_tags", "experiment_id", t.experiment_tags, "experiment_id", _PAIR
     )  # fmt: skip
     return Owner(
-        "experiments", "experiments", t.experiments, "experiment_id", {name: name for name in same}, convert,
+        "experiments", "experiments", t.experiments, "experiment_id", columns, convert,
         (tags, DATASETS), "artifact_location", get_experiment, each=True,
         renumbered={} if default is None else {default.number: DEFAULT_EXPERIMENT_ID},
     )  # fmt: skip
@@ -120,13 +128,7 @@ def runs(locations: Locations, default: NewDefault | None) -> Owner:
         "run_id": "run_uuid",
         "experiment_id": "experiment_id",
         "run_name": "name",
-        "user_id": "user_id",
-        "status": "status",
-        "start_time": "start_time",
-        "end_time": "end_time",
-        "lifecycle_stage": "lifecycle_stage",
-        "deleted_time": "deleted_time",
-        "artifact_uri": "artifact_uri",
+        **_alike("user_id", "status", "start_time", "end_time", "lifecycle_stage", "deleted_time", "artifact_uri"),
     }
 
     def convert(row: Values) -> Values:
@@ -155,19 +157,9 @@ def runs(locations: Locations, default: NewDefault | None) -> Owner:
 
 def logged_models(locations: Locations, names: Mapping[str, str], default: NewDefault | None) -> Owner:
     """Logged models with params, tags and metrics; `names` says what the models registered from them are called."""
-    columns = {
-        "model_id": "model_id",
-        "experiment_id": "experiment_id",
-        "name": "name",
-        "creation_timestamp_ms": "creation_timestamp_ms",
-        "last_updated_timestamp_ms": "last_updated_timestamp_ms",
-        "model_type": "model_type",
-        "source_run_id": "source_run_id",
-        "status_message": "status_message",
-        "lifecycle_stage": "lifecycle_stage",
-        "status": "status",
-        "artifact_uri": "artifact_location",
-    }
+    times = ("creation_timestamp_ms", "last_updated_timestamp_ms")
+    said = ("model_type", "source_run_id", "status_message", "lifecycle_stage", "status")
+    columns = _alike("model_id", "experiment_id", "name", *times, *said) | {"artifact_uri": "artifact_location"}
 
     def convert(row: Values) -> Values:
         model_id, experiment_id, *said, stage, status, location = row
@@ -226,13 +218,7 @@ VERSIONS = Copied(
         "version": "version",
         "creation_timestamp": "creation_time",
         "last_updated_timestamp": "last_updated_time",
-        "description": "description",
-        "user_id": "user_id",
-        "current_stage": "current_stage",
-        "source": "source",
-        "run_id": "run_id",
-        "run_link": "run_link",
-        "status_message": "status_message",
+        **_alike("description", "user_id", "current_stage", "source", "run_id", "run_link", "status_message"),
     },
     lambda _, versions: versions.c.current_stage != DELETED_STAGE,
     lambda row: (*row[:2], *times(*row[2:4]), *row[4:]),
@@ -245,11 +231,11 @@ OF_MODELS = (
     ),
     Copied(
         "version tags", "model_version_tags", "name", models.model_version_tags, "registered_model_id",
-        {"version": "version", **_PAIR}, _of_live_version,
+        _alike("version", "key", "value"), _of_live_version,
     ),
     Copied(
         "aliases", "registered_model_aliases", "name", models.registered_model_aliases, "registered_model_id",
-        {"alias": "alias", "version": "version"},
+        _alike("alias", "version"),
     ),
 )  # fmt: skip
 """What hangs on a registered model and its versions."""

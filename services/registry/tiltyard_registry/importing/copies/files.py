@@ -10,7 +10,7 @@ from tiltyard.storage import ArtifactStore, Entry
 from tiltyard_registry.importing.copies.rows import Compared
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.artifacts import files as artifacts
-from tiltyard_registry.store.artifacts import hashes
+from tiltyard_registry.store.artifacts.listings import in_pages
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.tables.artifacts import files
@@ -34,16 +34,9 @@ class Files:
         self.failed: dict[str, str] = {}
         self.size_bytes = 0
 
-    async def pages(self) -> AsyncIterator[list[Entry]]:
+    def pages(self) -> AsyncIterator[list[Entry]]:
         """Every file there."""
-        page: list[Entry] = []
-        async for entry in self._theirs.list("", recursive=True):
-            page.append(entry)
-            if len(page) == _PAGE:
-                yield page
-                page = []
-        if page:
-            yield page
+        return in_pages(self._theirs.list("", recursive=True), _PAGE)
 
     async def copy(self, database: Database, who: Principal, done: Callable[[int], None]) -> None:
         """Copies every file that is not here already. `done` is told how many, page by page."""
@@ -82,12 +75,7 @@ class Files:
             path = await artifacts.check_writable(session, who, entry.path)
         if path != entry.path:
             raise InvalidParameterValue(f"here it would be '{path}', which may be another file")
-        async with self._ours.open_writer(path) as writer:
-            upload = hashes.HashedUpload(writer)
-            async for chunk in self._theirs.get(entry.path, etag=entry.etag):
-                await upload.write(chunk)
-            await upload.seal()
-            await artifacts.publish(database, who, path, upload)
+        await artifacts.store(database, who, self._ours, path, self._theirs.get(entry.path, etag=entry.etag))
 
     async def _have(self, database: Database, page: list[Entry]) -> set[tuple[str, int]]:
         """Path and size of those files that are in our store as they were when we hashed them."""

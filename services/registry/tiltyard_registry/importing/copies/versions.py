@@ -8,10 +8,11 @@ from sqlalchemy import insert, select, update
 
 from tiltyard.errors import ResourceConflict
 from tiltyard.storage import Entry
+from tiltyard.uri import LoggedModelUri, RunUri
 from tiltyard.version_status import READY
 from tiltyard_registry.importing.copies.entities import VERSIONS
 from tiltyard_registry.importing.copies.rows import Sides
-from tiltyard_registry.importing.locations import Locations, logged_model_of, run_path_of
+from tiltyard_registry.importing.locations import Locations, named_by
 from tiltyard_registry.importing.source import MLflowDatabase
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.events import VersionImported, changed
@@ -105,17 +106,15 @@ class Versions:
     async def _location(self, session: Session, source: str, storage_location: str | None) -> str:
         if storage_location:
             return self._locations.here(storage_location)
-        model_id, run_path = logged_model_of(source), run_path_of(source)
-        root = None
-        if model_id is not None:
-            root = await session.scalar(
-                select(logged_models.c.artifact_uri).where(logged_models.c.model_id == model_id)
-            )
-        elif run_path is not None:
-            root = await session.scalar(select(runs.c.artifact_uri).where(runs.c.run_id == run_path[0]))
+        uri, root = named_by(source), None
+        if isinstance(uri, LoggedModelUri):
+            owner = logged_models.c.model_id == uri.model_id
+            root = await session.scalar(select(logged_models.c.artifact_uri).where(owner))
+        elif uri is not None:
+            root = await session.scalar(select(runs.c.artifact_uri).where(runs.c.run_id == uri.run_id))
         if root is None:
             return self._locations.here(source)
-        return str(root) if run_path is None else f"{str(root).rstrip('/')}/{run_path[1]}"
+        return f"{str(root).rstrip('/')}/{uri.path}" if isinstance(uri, RunUri) else str(root)
 
     async def check(self, database: Database, found: Sequence[FoundVersion]) -> None:
         """Looks again at the files of versions that are written by now, and thereby pinned.
@@ -139,8 +138,9 @@ class Versions:
         return version._replace(entries=await hashes.hash_all(database, self._store, version.prefix))
 
     async def _contents(self, session: Session, version: FoundVersion) -> Row:
+        uri = named_by(str(version.said["source"]))
         contents = {
-            "model_id": logged_model_of(str(version.said["source"])),
+            "model_id": uri.model_id if isinstance(uri, LoggedModelUri) else None,
             "storage_location": version.location,
             "pinned_prefix": None,
             "manifest_digest": None,

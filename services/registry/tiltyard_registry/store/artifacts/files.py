@@ -5,13 +5,14 @@ directory), so no byte below a prefix changes once it is pinned. Who changes fil
 looks for pins, and asks the store while no transaction is open: a store may take long, and all others would wait.
 """
 
+import hashlib
 from collections.abc import AsyncIterator
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.storage import ArtifactStore, Entry
+from tiltyard.storage import ArtifactStore
 from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.store.artifacts import access_by_path
-from tiltyard_registry.store.artifacts.hashes import HashedUpload, remember_hashes
+from tiltyard_registry.store.artifacts.hashes import remember_hashes
 from tiltyard_registry.store.artifacts.paths import check_path, directories_above, scope_of
 from tiltyard_registry.store.artifacts.pins import refuse_pinned
 from tiltyard_registry.store.sql import rowsets
@@ -46,20 +47,28 @@ async def check_writable(session: Session, who: Principal, path: str) -> str:
     return safe
 
 
-async def publish(database: Database, who: Principal, path: str, upload: HashedUpload) -> Entry:
-    """Makes a sealed upload visible at `path`, and remembers its hash.
+async def store(
+    database: Database, who: Principal, artifact_store: ArtifactStore, path: str, chunks: AsyncIterator[bytes]
+) -> None:
+    """Stores a file at `path`, hashed as it streams, and remembers its hash. When `chunks` raises, nothing is stored.
 
     Raises:
         ResourceConflict: a version was registered while the bytes were coming.
     """
-    async with database.scopes.alone(scope_of(path) or path):
-        async with database.read() as session:
-            await check_writable(session, who, path)
-        entry, sha256 = await upload.commit()
-        with done_already():
-            async with database.write() as session:
-                await remember_hashes(session, [(entry, sha256)])
-    return entry
+    hashed = hashlib.sha256()
+    async with artifact_store.open_writer(path) as writer:
+        async for chunk in chunks:
+            hashed.update(chunk)
+            await writer.write(chunk)
+        # What is still in memory is sent before anybody has to wait.
+        await writer.seal()
+        async with database.scopes.alone(scope_of(path) or path):
+            async with database.read() as session:
+                await check_writable(session, who, path)
+            entry = await writer.commit()
+            with done_already():
+                async with database.write() as session:
+                    await remember_hashes(session, [(entry, hashed.hexdigest())])
 
 
 async def delete(database: Database, who: Principal, artifact_store: ArtifactStore, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Hashes of files: taken while they arrive, remembered, and made up for."""
+"""Hashes of files: remembered, and made up for where they were not taken while the file arrived."""
 
 import asyncio
 import hashlib
@@ -7,34 +7,13 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import select
 
 from tiltyard.errors import ResourceConflict
-from tiltyard.storage import ArtifactStore, ArtifactWriter, Entry
+from tiltyard.storage import ArtifactStore, Entry
 from tiltyard_registry.store.artifacts.paths import check_path
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.rowsets import pages
 from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.artifacts import files
-
-
-class HashedUpload:
-    """A writer whose bytes are counted and hashed as they pass."""
-
-    def __init__(self, writer: ArtifactWriter) -> None:
-        self._hash = hashlib.sha256()
-        self._writer = writer
-
-    async def write(self, chunk: bytes) -> None:
-        """Takes the next bytes."""
-        self._hash.update(chunk)
-        await self._writer.write(chunk)
-
-    async def seal(self) -> None:
-        """Sends what is still in memory; called before the transaction that publishes."""
-        await self._writer.seal()
-
-    async def commit(self) -> tuple[Entry, str]:
-        """The published entry and the SHA-256 of its bytes."""
-        return await self._writer.commit(), self._hash.hexdigest()
 
 
 async def hash_all(database: Database, artifact_store: ArtifactStore, prefix: str) -> list[Entry]:

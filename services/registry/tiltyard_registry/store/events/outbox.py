@@ -84,7 +84,9 @@ def _text(side: Fields | None) -> str | None:
 
 async def _write(session: Session) -> None:
     if not session.is_sqlite:
-        await session.execute(_ORDER, {"channel": CHANNEL, "models": _announced(session.concerned)})
+        models = "" if session.concerned is None else json.dumps(sorted(session.concerned))
+        announced = models if len(models) <= _MAX_ANNOUNCED_BYTES else ""
+        await session.execute(_ORDER, {"channel": CHANNEL, "models": announced})
     now = now_ms()
     await session.execute(_INSERT, [{**event, "now": now} for event in session.events])
 
@@ -101,11 +103,6 @@ def names_of(
         if said and isinstance(said.get("name"), str):
             names.add(said["name"])
     return names
-
-
-def _announced(concerned: Concerned) -> str:
-    text = "" if concerned is None else json.dumps(sorted(concerned))
-    return text if len(text) <= _MAX_ANNOUNCED_BYTES else ""
 
 
 def concerned_by(announced: str) -> Concerned:

@@ -45,7 +45,11 @@ class LoggedModelRow(TypedDict):
 
 async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[LoggedModelRow]:
     """The logged models as the wire shows them, in the order of `rows`."""
-    models = {row["model_id"]: _empty(row) for row in rows}
+    models: dict[str, LoggedModelRow] = {}
+    for row in rows:
+        hanging = {"experiment_id": str(row["experiment_id"]), "tags": [], "registrations": []}
+        info = cast(LoggedModelInfo, {**row, **hanging})
+        models[row["model_id"]] = {"info": info, "data": {"params": [], "metrics": []}}
     if models:
         tags = {model_id: model["info"]["tags"] for model_id, model in models.items()}
         params = {model_id: model["data"]["params"] for model_id, model in models.items()}
@@ -54,11 +58,6 @@ async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Logged
         await _read_metrics(session, models)
         await _read_registrations(session, models)
     return list(models.values())
-
-
-def _empty(row: RowMapping) -> LoggedModelRow:
-    hanging = {"experiment_id": str(row["experiment_id"]), "tags": [], "registrations": []}
-    return {"info": cast(LoggedModelInfo, {**row, **hanging}), "data": {"params": [], "metrics": []}}
 
 
 async def _read_entries(session: Session, lists: Mapping[str, list[dict[str, str]]], table: Any) -> None:

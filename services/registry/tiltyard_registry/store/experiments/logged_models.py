@@ -7,13 +7,14 @@ from typing import Any, Unpack
 
 from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 
-from tiltyard.errors import InvalidParameterValue, ResourceDoesNotExist
+from tiltyard.errors import ResourceDoesNotExist
 from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.entries import (
     Entry,
     check_logged_model_entry,
     check_param_keys_differ,
     last_of_each,
+    list_in,
     params_changed,
 )
 from tiltyard_registry.rules.experiments import (
@@ -23,7 +24,7 @@ from tiltyard_registry.rules.experiments import (
     check_logged_model_name,
     parse_experiment_id,
 )
-from tiltyard_registry.rules.keys import check_length
+from tiltyard_registry.rules.keys import check_length, missing
 from tiltyard_registry.rules.lifecycle import ACTIVE, DELETED, PURGING, logged_model_status
 from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.rules.run_names import invent
@@ -113,10 +114,7 @@ async def search_logged_models(
         InvalidParameterValue: no experiment; or the filter, the order, the token or the page size is not right.
     """
     if not experiment_ids:
-        raise InvalidParameterValue(
-            "Missing value for required parameter 'experiment_ids'. See the API docs for more information "
-            "about request parameters."
-        )
+        raise missing("experiment_ids")
     wanted = sorted({parse_experiment_id(experiment_id) for experiment_id in experiment_ids})
     page = Page(LOGGED_MODELS, dialect=session.dialect, filter=filter, within=wanted, datasets=datasets, **asked)
     query = select(logged_models).where(
@@ -206,7 +204,7 @@ async def record_registration(session: Session, model_id: str, name: str, versio
     await session.lock(f"logged model {model_id}")
     table = logged_model_tags.c
     text = await session.scalar(select(table.value).where(table.model_id == model_id, table.key == REGISTRATIONS_TAG))
-    known = _list_in(text)
+    known = list_in(text)
     entry = {"name": name, "version": version}
     if entry not in known:
         value = json.dumps([*known, entry])
@@ -251,14 +249,6 @@ async def _write(session: Session, table: Any, model_id: str, entries: Sequence[
 
 def _checked(entries: Sequence[Entry], path: str) -> list[Entry]:
     return [check_logged_model_entry(*entry, path=f"{path}[{index}]") for index, entry in enumerate(entries)]
-
-
-def _list_in(text: str | None) -> list[Any]:
-    try:
-        found = json.loads(text or "[]")
-    except ValueError:
-        return []
-    return found if isinstance(found, list) else []
 
 
 def _missing(model_id: str) -> ResourceDoesNotExist:

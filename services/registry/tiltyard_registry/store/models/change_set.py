@@ -1,7 +1,7 @@
 """Several alias and tag changes at once: all of them, or none."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue, TiltyardError
@@ -47,18 +47,14 @@ async def apply_changes(session: Session, who: Principal, changes: Sequence[Mapp
             await _apply(session, who, change)
 
 
-class _numbered:
+@contextmanager
+def _numbered(number: int, change: Mapping[str, Any]) -> Iterator[None]:
     """Says in an error's message which of the changes it is about."""
-
-    def __init__(self, number: int, change: Mapping[str, Any]) -> None:
-        self._where = f"Change {number} ({change.get('action')})"
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, TiltyardError):
-            raise type(error)(f"{self._where}: {error.message}", retry_after_s=error.retry_after_s) from None
+    try:
+        yield
+    except TiltyardError as error:
+        where = f"Change {number} ({change.get('action')})"
+        raise type(error)(f"{where}: {error.message}", retry_after_s=error.retry_after_s) from None
 
 
 def _check(change: Mapping[str, Any]) -> None:
@@ -82,12 +78,6 @@ async def _apply(session: Session, who: Principal, change: Mapping[str, Any]) ->
             await aliases.set_alias(session, who, name, change["alias"], version or 0, expected_version=expected)
         case "delete_alias":
             await aliases.delete_alias(session, who, name, change["alias"], expected_version=expected)
-        case "set_tag" if version in (None, ""):
-            await tags.set_registered_model_tag(session, who, name, key or "", change.get("value", ""))
-        case "set_tag":
-            value = change.get("value", "")
-            await tags.set_model_version_tag(session, who, name, version or 0, key or "", value)
-        case "delete_tag" if version in (None, ""):
-            await tags.delete_registered_model_tag(session, who, name, key or "")
-        case _:
-            await tags.delete_model_version_tag(session, who, name, version or 0, key or "")
+        case action:
+            value = change.get("value", "") if action == "set_tag" else None
+            await tags.set_tag(session, who, name, None if version == "" else version, key or "", value)

@@ -13,6 +13,7 @@ from tiltyard_registry.rules.entries import Entry, check_input_tag, last_of_each
 from tiltyard_registry.rules.experiments import parse_experiment_id
 from tiltyard_registry.rules.keys import check_int64, check_length
 from tiltyard_registry.rules.metrics import MAX_DATASET_DIGEST_CHARS, MAX_DATASET_NAME_CHARS
+from tiltyard_registry.search.fields import DATASET_CONTEXT_TAG
 from tiltyard_registry.store import access
 from tiltyard_registry.store.runs.runs import find_active_run
 from tiltyard_registry.store.sql import rowsets
@@ -23,7 +24,6 @@ MAX_DATASETS = 1000
 MAX_MODELS = 1000
 MAX_SUMMARIES = 1000
 MAX_SUMMARY_EXPERIMENTS = 20
-CONTEXT_TAG = "mlflow.data.context"
 _LIMITS = {
     "name": MAX_DATASET_NAME_CHARS,
     "digest": MAX_DATASET_DIGEST_CHARS,
@@ -128,7 +128,7 @@ async def search_datasets(session: Session, who: Principal, experiment_ids: Sequ
         .join_from(datasets, dataset_inputs, used.dataset_id == datasets.c.id)
         .outerjoin(
             dataset_input_tags,
-            and_(tag.run == used.run, tag.dataset_id == used.dataset_id, tag.key == CONTEXT_TAG),
+            and_(tag.run == used.run, tag.dataset_id == used.dataset_id, tag.key == DATASET_CONTEXT_TAG),
         )
         .where(
             rowsets.among(session, datasets.c.experiment_id, wanted),
@@ -150,7 +150,7 @@ async def _add_datasets(
     ordered = [wanted[key] for key in sorted(wanted)]
     await session.execute(
         insert(datasets).on_conflict_do_nothing(),
-        [{"experiment_id": experiment_id, **_row(one)} for one in ordered],
+        [{"experiment_id": experiment_id, **{name: getattr(one, name) for name in _LIMITS}} for one in ordered],
     )
     ids = await _dataset_ids(session, experiment_id, wanted)
     before = await session.scalar(select(func.max(dataset_inputs.c.position)).where(dataset_inputs.c.run == run))
@@ -181,12 +181,6 @@ async def _dataset_ids(
         )
     )
     return {dataset_id: (name, digest) for dataset_id, name, digest in found}
-
-
-def _row(one: DatasetInput) -> dict[str, str | None]:
-    row = one._asdict()
-    del row["tags"]
-    return row
 
 
 def _checked(one: DatasetInput, index: int) -> DatasetInput:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules.access import Principal, Privilege
-from tiltyard_registry.rules.entries import MAX_MACHINE_TAG_VALUE_CHARS, Entry
+from tiltyard_registry.rules.entries import MAX_MACHINE_TAG_VALUE_CHARS, Entry, list_in
 from tiltyard_registry.rules.keys import check_length
 from tiltyard_registry.store.runs.runs import find_active_run, set_tag_rows
 from tiltyard_registry.store.sql.session import Session
@@ -34,7 +34,7 @@ async def log_model(session: Session, who: Principal, run_id: str, model_json: s
     stored = await session.scalar(
         select(run_tags.c.value).where(run_tags.c.run == run["id"], run_tags.c.key == HISTORY_TAG)
     )
-    history = _history(stored)
+    history = list_in(stored)
     if model in history:
         return
     value = check_length(json.dumps([*history, model]), MAX_MACHINE_TAG_VALUE_CHARS, HISTORY_TAG)
@@ -64,12 +64,3 @@ def _entry(model_json: str) -> dict[str, Any]:
         for flavor, options in model["flavors"].items()
     }
     return entry
-
-
-def _history(stored: str | None) -> list[Any]:
-    """The list so far; what a client wrote there by hand and is no list is replaced."""
-    try:
-        history = json.loads(stored or "[]")
-    except (ValueError, RecursionError):
-        return []
-    return history if isinstance(history, list) else []

@@ -160,14 +160,9 @@ def _add_metrics(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
         runs[run]["data"]["metrics"].append(point)
 
 
-def _add_params(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
+def _add_entries(kind: str, runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
     for run, key, value in found:
-        runs[run]["data"]["params"].append({"key": key, "value": value})
-
-
-def _add_tags(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
-    for run, key, value in found:
-        runs[run]["data"]["tags"].append({"key": key, "value": value})
+        runs[run]["data"][kind].append({"key": key, "value": value})
 
 
 def _add_datasets(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
@@ -190,7 +185,13 @@ def _add_models(runs: Mapping[int, RunRow], found: Iterable[Any]) -> None:
             runs[run]["inputs"]["model_inputs"].append({"model_id": model_id})
 
 
-_ADD = (_add_metrics, _add_params, _add_tags, _add_datasets, _add_models)
+_ADD: tuple[Callable[[Mapping[int, RunRow], Iterable[Any]], None], ...] = (
+    _add_metrics,
+    partial(_add_entries, "params"),
+    partial(_add_entries, "tags"),
+    _add_datasets,
+    _add_models,
+)
 # Built once, for building costs more than asking; for SQLite as its driver takes them.
 _OF_MANY = _statements(lambda column: column == any_(bindparam("runs", type_=ARRAY(BigInteger))))
 _OF_MANY_IN_SQLITE, _OF_ONE_IN_SQLITE = (

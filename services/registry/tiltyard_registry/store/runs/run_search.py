@@ -1,9 +1,9 @@
 """Searches of runs: a page of those that match, and which params and metrics they have."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Unpack
+from typing import NamedTuple, Unpack
 
-from sqlalchemy import RowMapping, Select, Table, select
+from sqlalchemy import RowMapping, select
 
 from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.rules.experiments import parse_experiment_id
@@ -61,9 +61,8 @@ async def run_columns(session: Session, who: Principal, experiment_id: str, *, f
     clause = compile_filter(RUNS, filter, dialect=session.dialect)
     if clause is not None:
         found = found.where(clause)
-    return RunColumns(*[await _keys(session, table, found) for table in (params, latest_metrics)])
-
-
-async def _keys(session: Session, table: Table, found: Select[Any]) -> list[str]:
-    statement = select(table.c.key).where(table.c.run.in_(found)).distinct().order_by(table.c.key)
-    return list((await session.execute(statement)).scalars())
+    keys = []
+    for table in (params, latest_metrics):
+        statement = select(table.c.key).where(table.c.run.in_(found)).distinct().order_by(table.c.key)
+        keys.append(list((await session.execute(statement)).scalars()))
+    return RunColumns(*keys)

@@ -11,13 +11,12 @@ from typing import Any
 import msgspec
 
 from tiltyard.errors import BadRequest, UnsupportedMediaType
-from tiltyard.pyfunc.data_types import DataType
+from tiltyard.pyfunc.data_types import DataType, scalars_of
 from tiltyard.pyfunc.format.signature import Signature
 from tiltyard.pyfunc.json_text.bodies import decode_json, without_constants
 from tiltyard.pyfunc.json_text.nesting import is_deeper
 from tiltyard.pyfunc.payload.bounds import DEFAULT as DEFAULT_BOUNDS
 from tiltyard.pyfunc.payload.bounds import JSON_SEPARATORS, Bounds
-from tiltyard.pyfunc.payload.casts.times import has_times
 from tiltyard.pyfunc.payload.decoder import Body
 from tiltyard.pyfunc.payload.output import encode as encode_plainly
 from tiltyard.pyfunc.payload.output import escaped, long_json, to_jsonable
@@ -72,7 +71,7 @@ def is_brief_to_convert(size_bytes: int, signature: Signature | None) -> bool:
     if size_bytes <= _AT_ONCE_DATES_BYTES or signature is None or signature.inputs is None:
         return True
     kinds = (spec.type for spec in signature.inputs.inputs if isinstance(spec, ColSpec))
-    return not any(not isinstance(kind, DataType) and has_times(kind) for kind in kinds)
+    return not any(not isinstance(kind, DataType) and DataType.datetime in scalars_of(kind) for kind in kinds)
 
 
 def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -> tuple[InferRequest, dict[str, Any]]:
