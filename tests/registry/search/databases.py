@@ -22,20 +22,20 @@ from tiltyard_registry.search import (
     order_terms,
 )
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.tables import all_tables as t
+from tiltyard_registry.tables import experiments, models, runs
 
 # What identifies a row, and what pages are cut by.
 LISTINGS: dict[str, Select[Any]] = {
-    RUNS.name: select(t.runs.c.run_id, t.runs.c.start_time),
-    EXPERIMENTS.name: select(t.experiments),
-    REGISTERED_MODELS.name: select(t.registered_models.c.name, t.registered_models.c.last_updated_timestamp),
+    RUNS.name: select(runs.runs.c.run_id, runs.runs.c.start_time),
+    EXPERIMENTS.name: select(experiments.experiments),
+    REGISTERED_MODELS.name: select(models.registered_models.c.name, models.registered_models.c.last_updated_timestamp),
     MODEL_VERSIONS.name: select(
-        t.registered_models.c.name,
-        t.model_versions.c.version,
-        t.model_versions.c.creation_timestamp,
-        t.model_versions.c.last_updated_timestamp,
-    ).join(t.registered_models, t.registered_models.c.id == t.model_versions.c.registered_model_id),
-    LOGGED_MODELS.name: select(t.logged_models),
+        models.registered_models.c.name,
+        models.model_versions.c.version,
+        models.model_versions.c.creation_timestamp,
+        models.model_versions.c.last_updated_timestamp,
+    ).join(models.registered_models, models.registered_models.c.id == models.model_versions.c.registered_model_id),
+    LOGGED_MODELS.name: select(experiments.logged_models),
 }
 IDENTITY: dict[str, tuple[str, ...]] = {
     RUNS.name: ("run_id",),

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session as PeerSession
 
 from tiltyard_registry.rules.prompts import PROMPT_TAG
 from tiltyard_registry.search.fields import DATASET_CONTEXT_TAG
-from tiltyard_registry.tables import all_tables as t
+from tiltyard_registry.tables import experiments, models, runs
 
 TEXTS = (
     "alpha",
@@ -163,18 +163,20 @@ def insert_ours(connection: Connection, world: World) -> None:
 
     default, *others = world.experiments
     times = {key: default[key] for key in ("name", "creation_time", "last_update_time")}
-    connection.execute(update(t.experiments).where(t.experiments.c.experiment_id == 0).values(times))
-    put(t.experiments, [{**_only(t.experiments, e), "artifact_location": "x"} for e in others])
-    put(t.experiment_tags, _children(world.experiments, "tags", "experiment_id", "experiment_id"))
-    put(
-        t.datasets,
-        [{**_only(t.datasets, d), "experiment_id": 0, "source_type": "s", "source": "{}"} for d in world.datasets],
+    connection.execute(
+        update(experiments.experiments).where(experiments.experiments.c.experiment_id == 0).values(times)
     )
-    put(t.runs, [_only(t.runs, run) for run in world.runs])
-    put(t.run_tags, _children(world.runs, "tags", "run", "id"))
-    put(t.params, _children(world.runs, "params", "run", "id"))
+    put(experiments.experiments, [{**_only(experiments.experiments, e), "artifact_location": "x"} for e in others])
+    put(experiments.experiment_tags, _children(world.experiments, "tags", "experiment_id", "experiment_id"))
     put(
-        t.latest_metrics,
+        runs.datasets,
+        [{**_only(runs.datasets, d), "experiment_id": 0, "source_type": "s", "source": "{}"} for d in world.datasets],
+    )
+    put(runs.runs, [_only(runs.runs, run) for run in world.runs])
+    put(runs.run_tags, _children(world.runs, "tags", "run", "id"))
+    put(runs.params, _children(world.runs, "params", "run", "id"))
+    put(
+        runs.latest_metrics,
         [
             {"run": run["id"], "key": key, "timestamp": 1, "step": 0, **_stored(value)}
             for run in world.runs
@@ -182,28 +184,28 @@ def insert_ours(connection: Connection, world: World) -> None:
         ],
     )
     used = [(run["id"], dataset, context) for run in world.runs for dataset, context in run["inputs"].items()]
-    put(t.dataset_inputs, [{"run": run, "dataset_id": dataset} for run, dataset, _ in used])
+    put(runs.dataset_inputs, [{"run": run, "dataset_id": dataset} for run, dataset, _ in used])
     put(
-        t.dataset_input_tags,
+        runs.dataset_input_tags,
         [{"run": r, "dataset_id": d, "key": DATASET_CONTEXT_TAG, "value": context} for r, d, context in used],
     )
     put(
-        t.registered_models,
+        models.registered_models,
         [
-            {**_only(t.registered_models, m), "uuid": str(m["id"]), "schema_id": 1, "creation_timestamp": 1}
+            {**_only(models.registered_models, m), "uuid": str(m["id"]), "schema_id": 1, "creation_timestamp": 1}
             for m in world.models
         ],
     )
-    put(t.registered_model_tags, _children(world.models, "tags", "registered_model_id", "id"))
+    put(models.registered_model_tags, _children(world.models, "tags", "registered_model_id", "id"))
     versions = [
         {**version, "registered_model_id": model["id"], "run_id": version["run_id"] or None}
         for model in world.models
         for version in model["versions"]
     ]
     more = {"uuid": "u", "status": "READY", "storage_location": "x"}
-    put(t.model_versions, [{**_only(t.model_versions, version), **more} for version in versions])
+    put(models.model_versions, [{**_only(models.model_versions, version), **more} for version in versions])
     put(
-        t.model_version_tags,
+        models.model_version_tags,
         [
             {"registered_model_id": v["registered_model_id"], "version": v["version"], "key": k, "value": value}
             for v in versions
@@ -211,14 +213,14 @@ def insert_ours(connection: Connection, world: World) -> None:
         ],
     )
     more = {"artifact_uri": "x", "status": "LOGGED_MODEL_READY"}
-    put(t.logged_models, [{**_only(t.logged_models, model), **more} for model in world.logged])
-    put(t.logged_model_tags, _children(world.logged, "tags", "model_id", "model_id"))
-    put(t.logged_model_params, _children(world.logged, "params", "model_id", "model_id"))
+    put(experiments.logged_models, [{**_only(experiments.logged_models, model), **more} for model in world.logged])
+    put(experiments.logged_model_tags, _children(world.logged, "tags", "model_id", "model_id"))
+    put(experiments.logged_model_params, _children(world.logged, "params", "model_id", "model_id"))
     put(
-        t.logged_model_metrics,
+        experiments.logged_model_metrics,
         [
             {
-                **_only(t.logged_model_metrics, point),
+                **_only(experiments.logged_model_metrics, point),
                 **_stored(point["value"]),
                 "model_id": model["model_id"],
                 "dataset_name": point["dataset"]["name"] if point["dataset"] else "",

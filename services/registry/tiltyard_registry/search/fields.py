@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, and_, case, func, null
+from sqlalchemy import ColumnElement, Table, and_, case, func, null
 
 from tiltyard.names import DEFAULT_CATALOG, DEFAULT_SCHEMA
 from tiltyard_registry.rules.prompts import PROMPT_TAG
 from tiltyard_registry.search.field import Child, Field, Kind, Scope, Sort
-from tiltyard_registry.tables import all_tables as t
+from tiltyard_registry.tables import columns, experiments, models, runs
 
 DATASET_CONTEXT_TAG = "mlflow.data.context"
 
@@ -46,12 +46,13 @@ def _order_only(key: str, column: ColumnElement[Any], *aliases: str) -> Field:
     return Field("attribute", key, Kind.WHOLE, (), column, aliases)
 
 
-def _pairs(table: Table, *link: ColumnElement[bool]) -> Child:
-    return Child(table, and_(*link), table.c.value, key=table.c.key)
+def _pairs(table: Table, **link: ColumnElement[Any]) -> Child:
+    """What hangs below a row by those of the table's columns that say which row that is."""
+    return Child(table, and_(*(table.c[name] == of for name, of in link.items())), table.c.value, key=table.c.key)
 
 
-def _indexed(table: Table, parent: Column[Any]) -> Child:
-    return _pairs(table, table.c.run == parent)._replace(head=t.value_head(table), row=table.c.run)
+def _indexed(table: Table, run: ColumnElement[Any]) -> Child:
+    return _pairs(table, run=run)._replace(head=columns.value_head(table), row=table.c.run)
 
 
 def _marks_of_prompt(tags: Child, table: Table) -> Child:
@@ -77,20 +78,20 @@ def _dataset(key: str, child: Child) -> Field:
 
 # --- runs -------------------------------------------------------------------------------------------------
 
-_run = t.runs.c
-_latest = t.latest_metrics.c
-_point_of_run = t.metrics.c
-_newest = _pairs(t.latest_metrics, _latest.run == _run.id)._replace(is_nan=_latest.is_nan, row=_latest.run)
-_history = _pairs(t.metrics, _point_of_run.run == _run.id)._replace(is_summed_up=True)
+_run = runs.runs.c
+_point_of_run = runs.metrics.c
+_latest = runs.latest_metrics.c
+_newest = _pairs(runs.latest_metrics, run=_run.id)._replace(is_nan=_latest.is_nan, row=_latest.run)
+_history = _pairs(runs.metrics, run=_run.id)._replace(is_summed_up=True)
 _number_or_null = case((_point_of_run.is_nan, null()), else_=_point_of_run.value)
-_input_tag = t.dataset_input_tags.c
-_inputs = t.dataset_inputs.join(t.datasets, t.dataset_inputs.c.dataset_id == t.datasets.c.id)
-_input_of_run = t.dataset_inputs.c.run == _run.id
+_input_tag = runs.dataset_input_tags.c
+_inputs = runs.dataset_inputs.join(runs.datasets, runs.dataset_inputs.c.dataset_id == runs.datasets.c.id)
+_input_of_run = runs.dataset_inputs.c.run == _run.id
 _context_of_run = and_(_input_tag.run == _run.id, _input_tag.key == DATASET_CONTEXT_TAG)
 
 RUNS = Scope(
     name="runs",
-    tables=(t.runs,),
+    tables=(runs.runs,),
     entities=_spellings(
         attribute="attribute attributes attr run",
         metric="metric metrics",
@@ -114,11 +115,11 @@ RUNS = Scope(
                 "LATEST": _newest,
             },
         ),
-        _texts("parameter", _indexed(t.params, _run.id), orderable=True),
-        _texts("tag", _indexed(t.run_tags, _run.id), orderable=True),
-        _dataset("name", Child(_inputs, _input_of_run, t.datasets.c.name)),
-        _dataset("digest", Child(_inputs, _input_of_run, t.datasets.c.digest)),
-        _dataset("context", Child(t.dataset_input_tags, _context_of_run, _input_tag.value)),
+        _texts("parameter", _indexed(runs.params, run=_run.id), orderable=True),
+        _texts("tag", _indexed(runs.run_tags, run=_run.id), orderable=True),
+        _dataset("name", Child(_inputs, _input_of_run, runs.datasets.c.name)),
+        _dataset("digest", Child(_inputs, _input_of_run, runs.datasets.c.digest)),
+        _dataset("context", Child(runs.dataset_input_tags, _context_of_run, _input_tag.value)),
     ),
     default_order=(),
     tie_break=(Sort("start_time", False), Sort("run_id", True)),
@@ -127,19 +128,18 @@ RUNS = Scope(
 )
 
 # --- experiments ------------------------------------------------------------------------------------------
-_experiment = t.experiments.c
-_experiment_tags = _pairs(t.experiment_tags, t.experiment_tags.c.experiment_id == _experiment.experiment_id)
+_experiment = experiments.experiments.c
 
 EXPERIMENTS = Scope(
     name="experiments",
-    tables=(t.experiments,),
+    tables=(experiments.experiments,),
     entities=_spellings(attribute="attribute", tag="tag tags"),
     fields=(
         _text("name", _experiment.name),
         _id("experiment_id", _experiment.experiment_id),
         _number("creation_time", _experiment.creation_time, kind=Kind.WHOLE),
         _number("last_update_time", _experiment.last_update_time, kind=Kind.WHOLE),
-        _texts("tag", _experiment_tags),
+        _texts("tag", _pairs(experiments.experiment_tags, experiment_id=_experiment.experiment_id)),
     ),
     default_order=(Sort("creation_time", False), Sort("experiment_id", True)),
     tie_break=(Sort("experiment_id", False),),
@@ -148,12 +148,12 @@ EXPERIMENTS = Scope(
 )
 
 # --- registered models ------------------------------------------------------------------------------------
-_model = t.registered_models.c
-_model_tags = _pairs(t.registered_model_tags, t.registered_model_tags.c.registered_model_id == _model.id)
+_model = models.registered_models.c
+_model_tags = _pairs(models.registered_model_tags, registered_model_id=_model.id)
 
 REGISTERED_MODELS = Scope(
     name="registered models",
-    tables=(t.registered_models,),
+    tables=(models.registered_models,),
     entities=_spellings(attribute="attribute", tag="tag tags"),
     fields=(
         _model_name(_model.name),
@@ -162,21 +162,21 @@ REGISTERED_MODELS = Scope(
     ),
     default_order=(),
     tie_break=(Sort("name", True),),
-    prompts=_marks_of_prompt(_model_tags, t.registered_model_tags),
+    prompts=_marks_of_prompt(_model_tags, models.registered_model_tags),
     default_page=100,
     max_page=1000,
 )
 
 # --- model versions ---------------------------------------------------------------------------------------
-_version = t.model_versions.c
-_version_tag = t.model_version_tags.c
-_of_model = _version_tag.registered_model_id == _version.registered_model_id
-_tags_of_version = _pairs(t.model_version_tags, _of_model, _version_tag.version == _version.version)
+_version = models.model_versions.c
+_tags_of_version = _pairs(
+    models.model_version_tags, registered_model_id=_version.registered_model_id, version=_version.version
+)
 
 MODEL_VERSIONS = Scope(
     name="model versions",
     # The searching statement joins the two: the name is the model's.
-    tables=(t.model_versions, t.registered_models),
+    tables=(models.model_versions, models.registered_models),
     entities=_spellings(attribute="attribute", tag="tag tags"),
     fields=(
         _model_name(_model.name),
@@ -190,19 +190,19 @@ MODEL_VERSIONS = Scope(
     default_order=(Sort("last_updated_timestamp", False),),
     tie_break=(Sort("name", True), Sort("version_number", False)),
     # Each by its own tag: one version that is tagged hides no other.
-    prompts=_marks_of_prompt(_tags_of_version, t.model_version_tags),
+    prompts=_marks_of_prompt(_tags_of_version, models.model_version_tags),
     # Source: mlflow/store/model_registry/__init__.py, tag v3.17.2.
     default_page=200_000,
     max_page=200_000,
 )
 
 # --- logged models ----------------------------------------------------------------------------------------
-_logged = t.logged_models.c
-_point = t.logged_model_metrics.c
+_logged = experiments.logged_models.c
+_point = experiments.logged_model_metrics.c
 
 LOGGED_MODELS = Scope(
     name="logged models",
-    tables=(t.logged_models,),
+    tables=(experiments.logged_models,),
     entities=_spellings(attribute="attributes", metric="metrics", parameter="params", tag="tags"),
     fields=(
         _text("name", _logged.name),
@@ -214,12 +214,12 @@ LOGGED_MODELS = Scope(
         _number("creation_timestamp", _logged.creation_timestamp_ms, "creation_time"),
         _number("last_updated_timestamp", _logged.last_updated_timestamp_ms, "last_updated_time"),
         _metrics(
-            _pairs(t.logged_model_metrics, _point.model_id == _logged.model_id)._replace(
+            _pairs(experiments.logged_model_metrics, model_id=_logged.model_id)._replace(
                 is_nan=_point.is_nan, recency=(_point.timestamp.desc(), _point.step.desc(), _point.run_id)
             )
         ),
-        _texts("parameter", _pairs(t.logged_model_params, t.logged_model_params.c.model_id == _logged.model_id)),
-        _texts("tag", _pairs(t.logged_model_tags, t.logged_model_tags.c.model_id == _logged.model_id)),
+        _texts("parameter", _pairs(experiments.logged_model_params, model_id=_logged.model_id)),
+        _texts("tag", _pairs(experiments.logged_model_tags, model_id=_logged.model_id)),
     ),
     default_order=(),
     tie_break=(Sort("creation_timestamp", False), Sort("model_id", True)),

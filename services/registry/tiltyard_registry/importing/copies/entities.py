@@ -24,8 +24,25 @@ from tiltyard_registry.rules.lifecycle import ACTIVE
 from tiltyard_registry.store.experiments.experiments import get_experiment
 from tiltyard_registry.store.experiments.logged_models import REGISTRATIONS_TAG, get_logged_model
 from tiltyard_registry.store.runs.runs import get_run
-from tiltyard_registry.tables import all_tables as t
 from tiltyard_registry.tables import models
+from tiltyard_registry.tables.experiments import (
+    experiment_tags,
+    logged_model_metrics,
+    logged_model_params,
+    logged_model_tags,
+)
+from tiltyard_registry.tables.experiments import experiments as experiment_rows
+from tiltyard_registry.tables.experiments import logged_models as logged_model_rows
+from tiltyard_registry.tables.runs import (
+    dataset_input_tags,
+    latest_metrics,
+    metrics,
+    model_inputs,
+    model_outputs,
+    params,
+    run_tags,
+)
+from tiltyard_registry.tables.runs import runs as run_rows
 
 DELETED_STAGE = "Deleted_Internal"
 """What MLflow calls the stage of a version that was deleted."""
@@ -109,10 +126,10 @@ def experiments(locations: Locations, default: NewDefault | None) -> Owner:
         "experiment_id", "name", "artifact_location", "lifecycle_stage", "creation_time", "last_update_time"
     )
     tags = Copied(
-        "experiment tags", "experiment_tags", "experiment_id", t.experiment_tags, "experiment_id", _PAIR
+        "experiment tags", "experiment_tags", "experiment_id", experiment_tags, "experiment_id", _PAIR
     )  # fmt: skip
     return Owner(
-        "experiments", "experiments", t.experiments, "experiment_id", columns, convert,
+        "experiments", "experiments", experiment_rows, "experiment_id", columns, convert,
         (tags, DATASETS), "artifact_location", get_experiment, each=True,
         renumbered={} if default is None else {default.number: DEFAULT_EXPERIMENT_ID},
     )  # fmt: skip
@@ -138,21 +155,21 @@ def runs(locations: Locations, default: NewDefault | None) -> Owner:
 
     number, model = partial(_number, default), {"model_id": "destination_id"}
     children = (
-        Copied("params", "params", "run_uuid", t.params, "run", _PAIR),
-        Copied("run tags", "tags", "run_uuid", t.run_tags, "run", _PAIR),
-        Copied("metric points", "metrics", "run_uuid", t.metrics, "run", _POINT, convert=_point, endless=True),
-        Copied("latest metrics", "latest_metrics", "run_uuid", t.latest_metrics, "run", _POINT, convert=_point),
+        Copied("params", "params", "run_uuid", params, "run", _PAIR),
+        Copied("run tags", "tags", "run_uuid", run_tags, "run", _PAIR),
+        Copied("metric points", "metrics", "run_uuid", metrics, "run", _POINT, convert=_point, endless=True),
+        Copied("latest metrics", "latest_metrics", "run_uuid", latest_metrics, "run", _POINT, convert=_point),
         replace(DATASET_INPUTS, number=number),
         replace(DATASET_INPUT_TAGS, number=number),
         Copied(
-            "model inputs", "inputs", "source_id", t.model_inputs, "run", model, _linked("RUN_INPUT", "MODEL_INPUT")
+            "model inputs", "inputs", "source_id", model_inputs, "run", model, _linked("RUN_INPUT", "MODEL_INPUT")
         ),
         Copied(
-            "model outputs", "inputs", "source_id", t.model_outputs, "run", model | {"step": "step"},
+            "model outputs", "inputs", "source_id", model_outputs, "run", model | {"step": "step"},
             _linked("RUN_OUTPUT", "MODEL_OUTPUT"),
         ),
     )  # fmt: skip
-    return Owner("runs", "runs", t.runs, "id", columns, convert, children, "artifact_uri", get_run)
+    return Owner("runs", "runs", run_rows, "id", columns, convert, children, "artifact_uri", get_run)
 
 
 def logged_models(locations: Locations, names: Mapping[str, str], default: NewDefault | None) -> Owner:
@@ -168,16 +185,16 @@ def logged_models(locations: Locations, names: Mapping[str, str], default: NewDe
         return (*start, stage or ACTIVE, known, locations.here(location))
 
     points = Copied(
-        "logged-model metrics", "logged_model_metrics", "model_id", t.logged_model_metrics, "model_id", _MODEL_POINT,
+        "logged-model metrics", "logged_model_metrics", "model_id", logged_model_metrics, "model_id", _MODEL_POINT,
         convert=_model_point, endless=True,
     )  # fmt: skip
     children = (
-        _of_logged_model("params", t.logged_model_params, "param"),
-        _of_logged_model("tags", t.logged_model_tags, "tag", _with_names(names)),
+        _of_logged_model("params", logged_model_params, "param"),
+        _of_logged_model("tags", logged_model_tags, "tag", _with_names(names)),
         points,
     )
     return Owner(
-        "logged models", "logged_models", t.logged_models, "model_id", columns, convert, children, "artifact_uri",
+        "logged models", "logged_models", logged_model_rows, "model_id", columns, convert, children, "artifact_uri",
         get_logged_model,
     )  # fmt: skip
 
@@ -247,4 +264,4 @@ def fitted(owners: Iterable[Owner], of_models: Iterable[Copied]) -> list[Fitted]
     copied = [*(child for owner in owners for child in owner.children), *of_models]
     # Of what runs took in, the id there is another than here.
     tables += [Fitted(one.theirs, one.ours, one.columns) for one in copied if not isinstance(one, DatasetInputs)]
-    return [*tables, Fitted("input_tags", t.dataset_input_tags, {"key": "name"})]
+    return [*tables, Fitted("input_tags", dataset_input_tags, {"key": "name"})]

@@ -15,7 +15,7 @@ from tiltyard_registry.importing.copies.rows import Copied, Keys, Sides
 from tiltyard_registry.importing.source import MLflowDatabase, Values
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Session
-from tiltyard_registry.tables import all_tables as t
+from tiltyard_registry.tables.runs import dataset_input_tags, dataset_inputs, datasets
 
 _IDENTITY = ("experiment_id", "name", "digest")
 
@@ -63,7 +63,7 @@ class DatasetInputs(Copied):
 
     async def _ids(self, sides: Sides, uuids: set[str]) -> dict[str, int]:
         """The ids here of datasets that have these ids there."""
-        theirs, ours = sides.there.table("datasets"), t.datasets
+        theirs, ours = sides.there.table("datasets"), datasets
         asked = select(*(theirs.c[name] for name in ("dataset_uuid", *_IDENTITY)))
         found = await sides.there.all(asked.where(theirs.c.dataset_uuid.in_(uuids)))
         named = [(uuid, self.number(experiment_id), *rest) for uuid, experiment_id, *rest in found]
@@ -79,7 +79,7 @@ DATASETS = Datasets(
     "datasets",
     "datasets",
     "experiment_id",
-    t.datasets,
+    datasets,
     "experiment_id",
     {
         "name": "name",
@@ -91,9 +91,9 @@ DATASETS = Datasets(
     },
 )
 DATASET_INPUTS = DatasetInputs(
-    "dataset inputs", "inputs", "destination_id", t.dataset_inputs, "run", {"dataset_id": "source_id"}
+    "dataset inputs", "inputs", "destination_id", dataset_inputs, "run", {"dataset_id": "source_id"}
 )
 DATASET_INPUT_TAGS = DatasetInputs(
-    "dataset input tags", "inputs", "destination_id", t.dataset_input_tags, "run",
+    "dataset input tags", "inputs", "destination_id", dataset_input_tags, "run",
     {"dataset_id": "source_id", "key": "name", "value": "value"},
 )  # fmt: skip

@@ -24,6 +24,7 @@ from tiltyard_registry.rules.limits import check_entries
 from tiltyard_registry.search import EXPERIMENTS, Asked, Page
 from tiltyard_registry.store import access
 from tiltyard_registry.store.events.outbox import deletion_time
+from tiltyard_registry.store.experiments.logged_model_data import read_entries
 from tiltyard_registry.store.experiments.quotas import limited
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Session, now_ms
@@ -259,14 +260,8 @@ async def with_tags(session: Session, rows: Sequence[RowMapping]) -> list[Experi
         number = row["experiment_id"]
         shown[number] = cast(ExperimentRow, {**row, "experiment_id": str(number), "tags": []})
     if shown:
-        table = experiment_tags.c
-        statement = (
-            select(table.experiment_id, table.key, table.value)
-            .where(rowsets.among(session, table.experiment_id, list(shown)))
-            .order_by(table.experiment_id, table.key)
-        )
-        for experiment_id, key, value in await session.execute(statement):
-            shown[experiment_id]["tags"].append({"key": key, "value": value})
+        lists = {number: experiment["tags"] for number, experiment in shown.items()}
+        await read_entries(session, lists, experiment_tags.c.experiment_id)
     return list(shown.values())
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, cast
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import Column, RowMapping, select
 
 from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.store.sql import rowsets
@@ -53,21 +53,20 @@ async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[Logged
     if models:
         tags = {model_id: model["info"]["tags"] for model_id, model in models.items()}
         params = {model_id: model["data"]["params"] for model_id, model in models.items()}
-        await _read_entries(session, tags, logged_model_tags)
-        await _read_entries(session, params, logged_model_params)
+        await read_entries(session, tags, logged_model_tags.c.model_id)
+        await read_entries(session, params, logged_model_params.c.model_id)
         await _read_metrics(session, models)
         await _read_registrations(session, models)
     return list(models.values())
 
 
-async def _read_entries(session: Session, lists: Mapping[str, list[dict[str, str]]], table: Any) -> None:
-    statement = (
-        select(table.c.model_id, table.c.key, table.c.value)
-        .where(rowsets.among(session, table.c.model_id, list(lists)))
-        .order_by(table.c.model_id, table.c.key)
-    )
-    for model_id, key, value in await session.execute(statement):
-        lists[model_id].append({"key": key, "value": value})
+async def read_entries(session: Session, lists: Mapping[Any, list[dict[str, str]]], owner: Column[Any]) -> None:
+    """Reads params or tags into the lists of those whose ids are in the column `owner` of their table."""
+    table = owner.table.c
+    among = rowsets.among(session, owner, list(lists))
+    statement = select(owner, table.key, table.value).where(among).order_by(owner, table.key)
+    for owner_id, key, value in await session.execute(statement):
+        lists[owner_id].append({"key": key, "value": value})
 
 
 async def _read_metrics(session: Session, models: Mapping[str, LoggedModelRow]) -> None:
