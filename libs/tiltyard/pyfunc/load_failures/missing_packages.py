@@ -96,13 +96,18 @@ def told(directory: Path, metadata: MLModel, module: str) -> str:
     root = module.partition(".")[0]
     loader = str(metadata.pyfunc["loader_module"])
     wanted = {requirement.name: requirement for requirement in requirements(directory)}
-    names = _missing(loader, wanted, root)
     own = _DISTRIBUTIONS.get(root) or normal_name(root)
+    is_known = own in _KNOWN or own in wanted
+    # Those that are not installed: the loader's, the model's, and that of the module, if it is known.
+    spared = frozenset() if root == "mlflow" else _NOT_NEEDED - {own}
+    candidates = dict.fromkeys([*_NEEDS.get(loader, ()), *wanted, *([own] if is_known else [])])
+    names = [name for name in candidates if name not in spared and installed_release(name) is None]
+    missing = _packages([wanted.get(name, Requirement(name, "")) for name in names])
     told = [f"The model (loader {quote(loader)}) needs"]
     if own in names:
-        told.append(_packages([wanted.get(name, Requirement(name, "")) for name in names]))
+        told.append(missing)
     else:
-        here = installed_release(own) if own in _KNOWN or own in wanted else None
+        here = installed_release(own) if is_known else None
         others = other_releases(directory, metadata)
         if here is not None:
             told.append(f"the module {quote(module)}, which {own} {here} does not have.")
@@ -113,7 +118,7 @@ def told(directory: Path, metadata: MLModel, module: str) -> str:
         if here is None:
             told.append("If it is the author's own code, save the model again with code_paths.")
         if names:
-            told += ["Besides, it needs", _packages([wanted.get(name, Requirement(name, "")) for name in names])]
+            told += ["Besides, it needs", missing]
     if wanted:
         told.append(f"Or serve it with {ISOLATION}.")
     return " ".join(told)
@@ -135,16 +140,6 @@ def caution(directory: Path, metadata: MLModel) -> str | None:
         f"the model was saved with {listed(found)}. It was loaded, but its answers may differ: save it again with "
         f"what is installed, or serve it with {ISOLATION}."
     )
-
-
-def _missing(loader: str, wanted: dict[str, Requirement], root: str) -> list[str]:
-    """The distributions that are not installed: the loader's, the model's, and that of the module, if it is known."""
-    own = _DISTRIBUTIONS.get(root) or normal_name(root)
-    candidates = [*_NEEDS.get(loader, ()), *wanted]
-    if own in _KNOWN or own in wanted:
-        candidates.append(own)
-    spared = frozenset() if root == "mlflow" else _NOT_NEEDED - {own}
-    return [name for name in dict.fromkeys(candidates) if name not in spared and (installed_release(name) is None)]
 
 
 def _packages(missing: Sequence[Requirement]) -> str:

@@ -190,10 +190,10 @@ class _Compiler:
         return and_(column.is_not(None), compared) if getattr(column, "nullable", False) else compared
 
     def _below(self, clause: Clause, child: Child) -> ColumnElement[bool]:
-        excludes = (clause.operator, str(clause.value).lower()) in {("!=", "true"), ("=", "false")}
-        if self._scope.prompts is not None and _is_prompt_tag(clause) and excludes:
+        prompts = self._scope.prompts if _is_prompt_tag(clause) else None
+        if prompts is not None and (clause.operator, str(clause.value).lower()) in {("!=", "true"), ("=", "false")}:
             # Models that are no prompts lack the tag, and must match all the same.
-            return not_(_exists(self._scope, self._scope.prompts))
+            return not_(_exists(self._scope, prompts))
         conditions = []
         if child.key is not None:
             conditions.append(child.key == clause.key)
