@@ -131,6 +131,13 @@ def scalars_of(kind: Type) -> Iterator[Type]:
         yield kind
 
 
+def has_lists(kind: Type) -> bool:
+    """Whether a value of this type is a list, or holds one."""
+    if isinstance(kind, Object):
+        return any(has_lists(entry.type) for entry in kind.properties)
+    return has_lists(kind.values) if isinstance(kind, Map) else isinstance(kind, Array)
+
+
 def type_to_dict(kind: Type) -> dict[str, Any]:
     """A type as JSON values."""
     if isinstance(kind, DataType):

@@ -87,6 +87,11 @@ class Schema:
         return tuple(spec for spec in self.inputs if isinstance(spec, ColSpec))
 
     @cached_property
+    def types(self) -> tuple[Type, ...]:
+        """The types of the columns; none for a schema of tensors."""
+        return tuple(spec.type for spec in self.columns)
+
+    @cached_property
     def tensors(self) -> tuple[TensorSpec, ...]:
         """The tensors; empty for a schema of columns."""
         return tuple(spec for spec in self.inputs if isinstance(spec, TensorSpec))

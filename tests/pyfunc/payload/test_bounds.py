@@ -26,6 +26,7 @@ from tiltyard.pyfunc.payload.columnar.footprint import footprint
 from tiltyard.pyfunc.payload.columnar.parquet import read_parquet
 from tiltyard.pyfunc.payload.columnar.parquet_layout import MAX_DEPTH
 from tiltyard.pyfunc.payload.decoder import AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES, Decoder, decode
+from tiltyard.pyfunc.payload.typed_json import AT_ONCE_BYTES as LARGEST_BYTES
 from tiltyard.pyfunc.schema import ColSpec, Schema, TensorSpec
 
 PARQUET = "application/vnd.apache.parquet"
@@ -235,7 +236,9 @@ def test_only_what_is_brief_by_size_and_layout_is_read_at_once() -> None:
     assert free.at_once(typed, JSON) is None
     # Of another type in its last row, so that it would have to be read twice.
     assert numbers.at_once(typed[:-3] + b"false]]}}", JSON) is None
-    assert numbers.at_once(typed + b" " * TYPED_AT_ONCE_BYTES, JSON) is None
+    assert numbers.at_once(typed + b" " * TYPED_AT_ONCE_BYTES, JSON) is not None
+    assert numbers.at_once(typed + b"," * TYPED_AT_ONCE_BYTES, JSON) is None
+    assert numbers.at_once(typed + b" " * LARGEST_BYTES, JSON) is None
     for decoder in (numbers, free):
         assert decoder.at_once(b"a,b\n1,2\n", "text/csv") is None
         assert decoder.at_once(parquet(pa.array([1.0])), PARQUET) is None

@@ -13,7 +13,7 @@ from tiltyard.errors import TiltyardError
 from tiltyard.pyfunc.data_types import AnyType, Array, DataType, Map, Object, Property
 from tiltyard.pyfunc.format.signature import Signature
 from tiltyard.pyfunc.payload.bounds import DEFAULT
-from tiltyard.pyfunc.payload.decoder import AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES, Decoder
+from tiltyard.pyfunc.payload.decoder import AT_ONCE_BYTES, NESTED_AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES, Decoder
 from tiltyard.pyfunc.payload.typed_json import AT_ONCE_BYTES as LARGEST_BYTES
 from tiltyard.pyfunc.schema import ColSpec, Schema, TensorSpec
 from tiltyard_serving.scoring.protocols import open_inference, tensor_payload
@@ -27,6 +27,8 @@ KINDS: list[Any] = [
     *(Object((Property("b", kind, required=False),)) for kind in DataType),
     *map(Map, (DataType.long, DataType.datetime, DataType.double)),
     Array(Object((Property("b", DataType.long),))),
+    Array(Array(DataType.double)),
+    Object((Property("b", Array(DataType.double), required=False),)),
     AnyType(),
 ]
 SIGNATURES: list[Signature | None] = [
@@ -108,7 +110,7 @@ def is_brief(run: Callable[[], object]) -> bool:
     signature=st.sampled_from(SIGNATURES),
     form=st.sampled_from(list(FORMS)),
     value=VALUES,
-    size_bytes=st.sampled_from([1024, AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES, LARGEST_BYTES]),
+    size_bytes=st.sampled_from([1024, NESTED_AT_ONCE_BYTES, AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES, LARGEST_BYTES]),
 )
 def test_what_the_event_loop_decodes_is_little_work(
     signature: Signature | None, form: str, value: Any, size_bytes: int
@@ -135,7 +137,7 @@ def test_what_is_valid_and_fits_is_little_work(kind: Any) -> None:
 
     decoder = Decoder(Signature(Schema((ColSpec(kind, "a"),))))
     for form in ("rows", "records"):
-        for size_bytes in (AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES, LARGEST_BYTES):
+        for size_bytes in (NESTED_AT_ONCE_BYTES, AT_ONCE_BYTES, TYPED_AT_ONCE_BYTES, LARGEST_BYTES):
             body = text(FORMS[form], value(kind), size_bytes)
             assert is_brief(lambda body=body: decoder.at_once(body, "application/json"))  # type: ignore[misc]
     small = json.dumps(FORMS["rows"](value(kind), 1)).encode()

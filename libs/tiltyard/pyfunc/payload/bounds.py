@@ -22,6 +22,7 @@ _PIECE_BYTES = MIB
 # In a smaller body there is no room for texts that are too much as an array, in which each is as long as the longest.
 _ROOM_FOR_TEXTS_BYTES = 7000
 _CHARACTER_BYTES = 4
+_FEW_TEXTS = 64
 _NUMBER_CHARACTERS: dict[type, int] = {float: 32, int: 21, bool: 5}
 # A number and what separates it from the next one.
 _CELL_TEXT_BYTES = 2
@@ -105,8 +106,13 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         """
         if body_bytes <= _ROOM_FOR_TEXTS_BYTES:
             return
+        # Were each of so few texts as long as the whole body, they would be no more than a table may be.
+        few = _FEW_TEXTS if body_bytes * _FEW_TEXTS * _CHARACTER_BYTES <= self.table_bytes else 0
         for array in _arrays(value):
-            values, kinds = [array], {type(array)}
+            if type(array) is list and len(array) <= few and list not in map(type, array):
+                continue
+            values = array if type(array) is list else [array]
+            kinds = types_of(values)
             while kinds == {list}:
                 values = flat(values)
                 kinds = types_of(values)

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 CHUNK_VALUES = 100_000
+_SINGLE = frozenset({type(None), bool, int, float, str})
 # To transpose a row takes an iterator of it, which costs as much as so many cells.
 _ROW_CELLS = 10
 
 
 def types_of(values: Sequence[Any]) -> set[type]:
     """The types of the values."""
+    if len(values) <= CHUNK_VALUES:
+        return set(map(type, values))
     return set().union(*(set(map(type, chunk)) for chunk in chunks(values)))
 
 
@@ -63,7 +66,10 @@ def columns_of(rows: Sequence[Any]) -> list[Sequence[Any]]:
 def flat(rows: Sequence[Any]) -> list[Any]:
     """All that is in the rows, one after the other."""
     values: list[Any] = []
-    for chunk in chunks(rows, cells_of(rows)):
+    cells = cells_of(rows)
+    if len(rows) * cells <= CHUNK_VALUES:
+        return list(chain.from_iterable(rows))
+    for chunk in chunks(rows, cells):
         values += chain.from_iterable(chunk)
     return values
 
@@ -99,8 +105,10 @@ def chunks(values: Sequence[Any], cells: int = 1) -> Iterator[Sequence[Any]]:
 def cells_of(values: Sequence[Any]) -> int:
     """How many cells each of the values stands for, told by the first one."""
     first = values[0] if len(values) else None
+    if type(first) in _SINGLE:
+        return 1
     if isinstance(first, np.ndarray):
         return max(1, first.size)
-    if isinstance(first, Mapping):
+    if type(first) is not list and isinstance(first, Mapping):
         first = list(first.values())
     return max(1, len(first)) * cells_of(first) if isinstance(first, list | tuple) else 1

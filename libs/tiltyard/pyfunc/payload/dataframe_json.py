@@ -72,8 +72,7 @@ def records(value: list[dict[Any, Any]], schema: Schema | None, coerce: Coerce, 
         wanted, extra = labels, []
     if value and wanted and (schema is None or schema.columns):
         _check_filled(value, wanted)
-        columns = [[row.get(label, math.nan) for row in value] for label in wanted]
-        return table_of_columns(columns, wanted, schema, coerce, extra=extra, tf_form=tf_form)
+        return table_of_columns(_columns(value, wanted), wanted, schema, coerce, extra=extra, tf_form=tf_form)
     return table(_filled(value, wanted), wanted, schema, coerce, extra=extra, tf_form=tf_form)
 
 
@@ -174,7 +173,25 @@ def _rows(data: Any, columns: Any) -> tuple[list[Any], list[Name]]:
 def _filled(rows: Sequence[dict[Any, Any]], labels: Sequence[Name]) -> list[list[Any]]:
     """The cells of objects under `labels`, null where an object has none. Raises: BadRequest if most are null."""
     _check_filled(rows, labels)
-    return [[row.get(label, math.nan) for label in labels] for row in rows]
+    places = {label: place for place, label in enumerate(labels)}
+    filled: list[list[Any]] = []
+    for row in rows:
+        cells: list[Any] = [math.nan] * len(labels)
+        for label, cell in row.items():
+            if label in places:
+                cells[places[label]] = cell
+        filled.append(cells)
+    return filled
+
+
+def _columns(rows: Sequence[dict[Any, Any]], labels: Sequence[Name]) -> list[list[Any]]:
+    """The same by columns. Both take time for what the objects have, and not for what they lack."""
+    columns = {label: [math.nan] * len(rows) for label in labels}
+    for place, row in enumerate(rows):
+        for label, cell in row.items():
+            if label in columns:
+                columns[label][place] = cell
+    return list(columns.values())
 
 
 def _check_filled(rows: Sequence[dict[Any, Any]], labels: Sequence[Name]) -> None:

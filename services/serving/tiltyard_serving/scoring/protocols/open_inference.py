@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tiltyard.errors import BadRequest, UnsupportedMediaType
-from tiltyard.pyfunc.data_types import DataType, scalars_of
+from tiltyard.pyfunc.data_types import DataType, has_lists, scalars_of
 from tiltyard.pyfunc.format.signature import Signature
 from tiltyard.pyfunc.json_text.bodies import decode_json, without_constants
 from tiltyard.pyfunc.json_text.nesting import is_deeper
@@ -20,7 +20,6 @@ from tiltyard.pyfunc.payload.bounds import JSON_SEPARATORS, Bounds
 from tiltyard.pyfunc.payload.decoder import Body
 from tiltyard.pyfunc.payload.output import encode as encode_plainly
 from tiltyard.pyfunc.payload.output import escaped, long_json, to_jsonable
-from tiltyard.pyfunc.schema import ColSpec
 from tiltyard.server.direct import JSON, Header, Reply
 from tiltyard_serving.models.loaded_model import LoadedModel
 from tiltyard_serving.operations.memory import decoding
@@ -66,12 +65,14 @@ def is_brief(body: bytes, json_bytes: int | None) -> bool:
 def is_brief_to_convert(size_bytes: int, signature: Signature | None) -> bool:
     """Whether what was read from a brief body takes so little time to be made the model's input, too.
 
-    Dates inside of lists and objects are read one by one, each as if it were a column.
+    Lists, and dates inside of objects, are read one by one, each as if it were a column.
     """
-    if size_bytes <= _AT_ONCE_DATES_BYTES or signature is None or signature.inputs is None:
+    if signature is None or signature.inputs is None:
         return True
-    kinds = (spec.type for spec in signature.inputs.inputs if isinstance(spec, ColSpec))
-    return not any(not isinstance(kind, DataType) and DataType.datetime in scalars_of(kind) for kind in kinds)
+    nested = [kind for kind in signature.inputs.types if not isinstance(kind, DataType)]
+    if any(map(has_lists, nested)):
+        return False
+    return size_bytes <= _AT_ONCE_DATES_BYTES or not any(DataType.datetime in scalars_of(kind) for kind in nested)
 
 
 def read(body: bytes, json_bytes: int | None, bounds: Bounds = DEFAULT_BOUNDS) -> tuple[InferRequest, dict[str, Any]]:
