@@ -34,6 +34,7 @@ def of_release(name: str, *modules: str) -> Any:
 
 
 unmeasured = of_release("unmeasured", "tiltyard.spark.scoring.batch_size", "tiltyard.spark.batch_size")
+open_session = of_release("open_session", "tiltyard.spark.jobs.session", "tiltyard.spark.session")
 apply = of_release("apply", "tiltyard.spark.scoring.score", "tiltyard.spark.scoring")
 
 Action = Callable[[Any], Any]
@@ -202,8 +203,6 @@ def report(work: Work, setting: str, found: Measured) -> None:
 
 def open_bench_session() -> Any:
     """A session of two local cores."""
-    from tiltyard.spark.jobs.session import open_session
-
     # Neither side is helped by settings: what Spark sends by default, both get.
     conf = {"spark.sql.execution.arrow.maxRecordsPerBatch": "10000", "spark.driver.memory": "3g"}
     spark = open_session(app_name="bench", master="local[2]", conf=conf)
