@@ -90,17 +90,17 @@ def check_points(given: Iterable[GivenPoint]) -> list[Point]:
     keys: set[str] = set()
     points = []
     for index, one in enumerate(given):
-        # Most points are like this: of a key that came before, finite, and of no model or dataset.
+        # Most points are like this: finite, and of no model or dataset.
         if (
-            one.key in keys
-            and one.value - one.value == 0
+            one.value - one.value == 0
             and 0 <= one.timestamp <= MAX_INT64 >= one.step >= -MAX_INT64
             and not (one.model_id or one.dataset_name or one.dataset_digest)
         ):
+            if one.key not in keys:
+                keys.add(check_key(one.key, parameter=f"metrics[{index}].name", noun="Metric name"))
             points.append(Point(one.key, one.value, one.timestamp, one.step, False))
-            continue
-        points.append(check_point(one, f"metrics[{index}]"))
-        keys.add(one.key)
+        else:
+            points.append(check_point(one, f"metrics[{index}]"))
     return points
 
 

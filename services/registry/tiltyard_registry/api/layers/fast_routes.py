@@ -21,7 +21,7 @@ from tiltyard_registry.api.framework.binding import camel
 from tiltyard_registry.api.framework.dependencies import Schema
 from tiltyard_registry.api.framework.errors import refuse
 from tiltyard_registry.api.framework.raw import Response
-from tiltyard_registry.api.framework.replies import entries, reply
+from tiltyard_registry.api.framework.replies import entries
 from tiltyard_registry.auth.layer import principal_of
 from tiltyard_registry.rules.limits import UNLIMITED
 from tiltyard_registry.rules.runs import either_run_id
@@ -90,7 +90,8 @@ async def _create_run(database: Database, scope: Scope, body: bytes) -> bytes | 
         start_time=data.start_time,
         tags=entries(data.tags),
     )
-    return None if row is None else msgspec.json.encode(wire.RunReply(reply(row, wire.Run)))
+    # What has just begun lacks nothing and holds nothing that the wire would say otherwise.
+    return None if row is None else msgspec.json.encode({"run": row})
 
 
 async def _log_batch(database: Database, scope: Scope, body: bytes) -> bytes | None:

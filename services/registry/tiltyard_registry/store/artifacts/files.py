@@ -12,9 +12,9 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard.storage import ArtifactStore
 from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.store.artifacts import access_by_path
-from tiltyard_registry.store.artifacts.hashes import remember_hashes
+from tiltyard_registry.store.artifacts.hashes import remember_hash
 from tiltyard_registry.store.artifacts.paths import check_path, directories_above, scope_of
-from tiltyard_registry.store.artifacts.pins import refuse_pinned
+from tiltyard_registry.store.artifacts.pins import is_pinned, refuse_pinned
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.availability import done_already
 from tiltyard_registry.store.sql.database import Database
@@ -63,12 +63,12 @@ async def store(
         # What is still in memory is sent before anybody has to wait.
         await writer.seal()
         async with database.scopes.alone(scope_of(path) or path):
-            async with database.read() as session:
-                await check_writable(session, who, path)
+            if not who.is_admin or await is_pinned(database, {path} | directories_above([path])):
+                async with database.read() as session:
+                    await check_writable(session, who, path)
             entry = await writer.commit()
             with done_already():
-                async with database.write() as session:
-                    await remember_hashes(session, [(entry, hashed.hexdigest())])
+                await remember_hash(database, entry, hashed.hexdigest())
 
 
 async def delete(database: Database, who: Principal, artifact_store: ArtifactStore, path: str) -> None:

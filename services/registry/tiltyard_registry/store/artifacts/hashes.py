@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from sqlalchemy import select
 
@@ -10,10 +11,18 @@ from tiltyard.errors import ResourceConflict
 from tiltyard.storage import ArtifactStore, Entry
 from tiltyard_registry.store.artifacts.paths import check_path
 from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.availability import unknown_when_lost
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.rowsets import pages
 from tiltyard_registry.store.sql.session import Session, now_ms
+from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.artifacts import files
+
+_KEPT = """INSERT INTO files (path, size_bytes, sha256, etag, last_modified) VALUES ({}) ON CONFLICT (path) DO UPDATE
+SET size_bytes = excluded.size_bytes, sha256 = excluded.sha256, etag = excluded.etag,
+  last_modified = excluded.last_modified"""
+_IN_SQLITE = _KEPT.format("?, ?, ?, ?, ?")
+_IN_POSTGRESQL = _KEPT.format("$1, $2, $3, $4, $5")
 
 
 async def hash_all(database: Database, artifact_store: ArtifactStore, prefix: str) -> list[Entry]:
@@ -57,6 +66,26 @@ async def _hash(artifact_store: ArtifactStore, entry: Entry) -> str:
     async for chunk in artifact_store.get(entry.path, etag=entry.etag):
         await asyncio.to_thread(hashed.update, chunk)
     return hashed.hexdigest()
+
+
+async def remember_hash(database: Database, entry: Entry, sha256: str) -> None:
+    """Keeps the hash of a file that was just stored, by one statement; see `remember_hashes`.
+
+    Raises:
+        TemporarilyUnavailable: the database is away, or every connection stayed busy, or its disk is full.
+    """
+    row = (entry.path, entry.size_bytes, sha256, entry.etag, now_ms())
+    with unknown_when_lost():
+        if database.is_sqlite:
+            await database.sqlite(partial(_keep, row), is_read=False)
+            return
+        async with database.driver() as connection:
+            await connection.execute(_IN_POSTGRESQL, *row)
+
+
+def _keep(row: tuple[object, ...], connection: InlineConnection) -> None:
+    with connection.transaction():
+        connection.execute(_IN_SQLITE, row)
 
 
 async def remember_hashes(session: Session, hashes: Sequence[tuple[Entry, str]]) -> None:

@@ -1,5 +1,6 @@
 """Files that versions are made of, which nobody may change."""
 
+import json
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
@@ -10,12 +11,17 @@ from tiltyard_registry.rules.access import SEE, Principal
 from tiltyard_registry.store import access
 from tiltyard_registry.store.artifacts.paths import directories_above, scope_of
 from tiltyard_registry.store.sql import rowsets
+from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S
 from tiltyard_registry.store.sql.rowsets import pages
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.tables.artifacts import files
 from tiltyard_registry.tables.models import model_versions, registered_models
 
+_PINNED = "SELECT 1 FROM model_versions WHERE pinned_prefix {} LIMIT 1"
+_IN_SQLITE = _PINNED.format("IN (SELECT value FROM json_each(?))")
+_IN_POSTGRESQL = _PINNED.format("= ANY($1::text[])")
 _PIN = select(registered_models.c.name, model_versions.c.version).join_from(model_versions, registered_models)
 
 
@@ -49,6 +55,20 @@ async def split_pinned(session: Session, entries: Sequence[Entry]) -> tuple[list
     for entry in entries:
         (free if pins.isdisjoint({entry.path, *directories_above([entry.path])}) else kept).append(entry)
     return free, kept
+
+
+async def is_pinned(database: Database, prefixes: Collection[str]) -> bool:
+    """Whether a registered version pins any of `prefixes`, asked by one statement, for it is asked of each file.
+
+    Raises:
+        TemporarilyUnavailable: the database is away, or every connection stayed busy.
+    """
+    with unavailable_when_lost():
+        if database.is_sqlite:
+            asked = [json.dumps(sorted(prefixes))]
+            return await database.sqlite(lambda found: bool(found.execute(_IN_SQLITE, asked).fetchone()), is_read=True)
+        async with database.driver() as connection:
+            return bool(await connection.fetchval(_IN_POSTGRESQL, list(prefixes), timeout=READ_TIMEOUT_S))
 
 
 async def refuse_pinned(session: Session, who: Principal, path: str, prefixes: Collection[str]) -> None:
