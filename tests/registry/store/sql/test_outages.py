@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -141,6 +143,19 @@ async def test_a_full_disk_is_said_everywhere(tmp_path: Path, caplog: pytest.Log
         await pages(2**30)
         assert (await api.ask("GET", "/health")).status_code == 200
         await api.ok("POST", f"{RUNS}/log-batch", {"run_id": run_id, "tags": tags})
+
+
+async def test_a_disk_without_space_is_full_though_a_small_write_finds_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's log has room for a probe, and for nothing that callers would write."""
+    async with opened(tmp_path) as api:
+        api.app.state.database.is_full = True
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=0))
+            health = await api.ask("GET", "/health")
+            assert health.status_code == 503 and "full" in health.text
+        assert (await api.ask("GET", "/health")).status_code == 200
 
 
 def test_a_full_disk_of_postgresql_is_one_too() -> None:

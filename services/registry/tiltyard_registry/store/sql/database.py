@@ -1,9 +1,11 @@
 """A database: its connections, its reads and its transactions."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import text
@@ -27,6 +29,7 @@ T = TypeVar("T")
 
 POOL_WAIT_S = 10.0
 
+_LEAST_FREE_BYTES = 1024 * 1024
 _PROBE = text("UPDATE experiments SET experiment_id = experiment_id WHERE experiment_id = 0")
 
 
@@ -177,7 +180,8 @@ class Database:
 
     async def can_write(self) -> bool:
         """Whether the disk has space: known from the last write, and tried again when that found none."""
-        if self.is_full:
+        # Of SQLite a small write may find room in a log that is there, and no other would.
+        if self.is_full and not (self.is_sqlite and await asyncio.to_thread(_is_short_of_space, self.url)):
             with suppress(DiskFull):
                 async with self.write() as session:
                     await session.execute(_PROBE)
@@ -198,6 +202,10 @@ class Database:
             self._here.close()
         for engine in (self._reads, self._writes):
             await close(engine, self._connections)
+
+
+def _is_short_of_space(url: URL) -> bool:
+    return shutil.disk_usage(Path(str(url.database)).parent).free < _LEAST_FREE_BYTES
 
 
 @asynccontextmanager
