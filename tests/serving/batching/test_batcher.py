@@ -167,8 +167,11 @@ async def test_what_is_brief_is_predicted_in_the_event_loop() -> None:
     batcher = Batcher("doubler", model.steps(brief=True), LIMITS, merging=True)
     assert await submit(batcher, [1]) == (2,)
     assert model.threads[0] != threading.get_ident()
+    # The first time may have been a slow one.
+    for _ in range(50):
+        assert await submit(batcher, [1]) == (2,)
     assert await asyncio.gather(*(submit(batcher, [number]) for number in range(5))) == [(2 * n,) for n in range(5)]
-    assert (model.batches[1], model.threads[1]) == (list(range(5)), threading.get_ident())
+    assert (model.batches[-1], model.threads[-1]) == (list(range(5)), threading.get_ident())
     model.work_s = 0.02
     for _ in range(12):
         assert await submit(batcher, [1, 2, 3]) == (2, 4, 6)
@@ -190,10 +193,13 @@ async def test_one_prediction_that_was_held_up_changes_nothing() -> None:
     """What is brief stays in the event loop, though a busy machine kept one prediction waiting."""
     model = Doubler()
     batcher = Batcher("doubler", model.steps(brief=True), LIMITS, merging=True)
-    for pause_s, work_s in ((0.0, 0.0), (0.0, 0.0), (0.05, 0.0), (0.0, 0.02), (0.0, 0.0)):
+    for _ in range(50):
+        assert await submit(batcher, [1]) == (2,)
+    model.threads.clear()
+    for pause_s, work_s in ((0.0, 0.0), (0.05, 0.0), (0.0, 0.02), (0.0, 0.0)):
         model.pause_s, model.work_s = pause_s, work_s
         assert await submit(batcher, [1]) == (2,)
-    assert set(model.threads[1:]) == {threading.get_ident()}
+    assert set(model.threads) == {threading.get_ident()}
     batcher.close()
 
 
