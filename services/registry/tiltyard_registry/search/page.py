@@ -29,7 +29,7 @@ FEW_ROWS = 1000
 MAX_KEPT = 1000
 ASK_AGAIN = 16
 _SHORT: dict[object, int] = {}
-"""Searches to whose page no shorter way led when they were last asked: to try it would be for nothing."""
+"""Searches to whose page no shorter way led, and how many more times it is not tried."""
 _COMMON: dict[object, int] = {}
 """Filters none of whose terms leaves few rows, and how many more times that is taken for granted."""
 
@@ -100,7 +100,7 @@ class Page:
         """`split` of what `read_all` finds by `of`, or by a statement that gives the same rows and reads fewer."""
         question = (self._query, self._max_results)
         lead = None
-        if not await self._begins_with_few(read_all) and question not in _SHORT:
+        if not await self._begins_with_few(read_all) and not _is_known(_SHORT, question):
             lead = self._lead_of(statement)
         rows = await read_all(lead) if lead is not None else ()
         if len(rows) <= self._max_results:
@@ -113,8 +113,7 @@ class Page:
         """Whether a term of the filter leaves so few rows that only they are looked at; SQLite has to be told."""
         if self._dialect != "sqlite" or not self._filter:
             return False
-        if (left := _COMMON.get((self._scope.name, self._filter), 0)) > 0:
-            _COMMON[self._scope.name, self._filter] = left - 1
+        if _is_known(_COMMON, (self._scope.name, self._filter)):
             return False
         counting = few_rows(self._scope, self._filter, self._dialect, FEW_ROWS)
         if counting is None:
@@ -159,6 +158,14 @@ class Page:
         if isinstance(self._position, int):
             statement = statement.offset(self._position)
         return statement.order_by(*order).limit(self._max_results + 1)
+
+
+def _is_known(memory: dict[object, int], question: object) -> bool:
+    """Whether that is still taken for granted; runs come, so that it is asked again now and then."""
+    left = memory.get(question, 0)
+    if left:
+        memory[question] = left - 1
+    return left > 0
 
 
 def _keep(memory: dict[object, int], question: object) -> None:
