@@ -150,3 +150,41 @@ async def test_a_full_pool_is_unavailable(postgres_url: str) -> None:
         assert await session.scalar(text("SELECT 1")) == 1
         assert database.connections_in_use == 2
     await database.close()
+
+
+async def test_a_connection_that_only_lies_at_hand_keeps_nobody_waiting(postgres_url: str) -> None:
+    """After statements of the driver's own every connection is there for sessions, and none counts as in use."""
+    database = Database(postgres_url, max_connections=2, pool_wait_s=0.1)
+    for _ in range(2):
+        async with database.driver() as one, database.driver() as other:
+            assert await one.fetchval("SELECT pg_backend_pid()") != await other.fetchval("SELECT pg_backend_pid()")
+        assert database.connections_in_use == 0
+        async with database.read(), database.write() as session:
+            assert await session.scalar(text("SELECT 1")) == 1
+            assert database.connections_in_use == 2
+    await database.close()
+
+
+async def test_a_session_that_waits_gets_the_connection_that_a_statement_leaves(postgres_url: str) -> None:
+    """The last connection of a full pool goes to who waits for it."""
+    database = Database(postgres_url, max_connections=1)
+    async with database.driver() as driver:
+        waiting = asyncio.create_task(_names(database))
+        await driver.fetchval("SELECT 1")
+        assert not waiting.done()
+    assert await waiting == {"main", "workspace"}
+    await database.close()
+
+
+async def test_a_connection_at_hand_that_was_ended_is_not_used_again(postgres: Database) -> None:
+    """A server that ends its connections costs the next statement nothing."""
+    async with postgres.driver() as driver:
+        pid = await driver.fetchval("SELECT pg_backend_pid()")
+    killer = Database(str(postgres.url))
+    async with killer.driver() as other:
+        await other.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
+    await killer.close()
+    while not driver.is_closed():
+        await asyncio.sleep(0)
+    async with postgres.driver() as again:
+        assert await again.fetchval("SELECT pg_backend_pid()") != pid

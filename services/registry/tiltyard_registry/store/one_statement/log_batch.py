@@ -7,7 +7,6 @@ key), so that no two writers wait for each other in a circle.
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
-from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from tiltyard_registry.rules.entries import (
 from tiltyard_registry.rules.metrics import GivenPoint, Point, check_batch, check_point, check_points, newest
 from tiltyard_registry.rules.runs import RUN_NAME_TAG
 from tiltyard_registry.store import access
+from tiltyard_registry.store.sql.array_text import array_parameter, array_texts
 from tiltyard_registry.store.sql.availability import unknown_when_lost
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
@@ -46,13 +46,18 @@ class _Insert(NamedTuple):
 
         `after` holds it back until the one before it has ended.
         """
-        arrays = (f"${first + at}::{kind}[]" for at, (_, kind) in enumerate(self.columns))
+        arrays = (array_parameter(first + at, kind) for at, kind in enumerate(self.kinds))
         return _INTO_POSTGRESQL.format(self.table, self._names, ", ".join(arrays), after, self.conflict)
 
     @property
     def of_sqlite(self) -> str:
         """The insert of one row."""
         return _INTO_SQLITE.format(self.table, self._names, ", ?" * len(self.columns), self.conflict)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of the columns."""
+        return [kind for _, kind in self.columns]
 
     @property
     def _names(self) -> str:
@@ -167,8 +172,11 @@ async def _store_in_sqlite(database: Database, who: Principal, run_id: str, batc
 
 async def _store_in_postgresql(database: Database, who: Principal, run_id: str, batch: Batch) -> bool:
     values: list[Any] = [run_id]
+    before: Rows = ()
     for insert, rows in batch:
-        values += islice(zip(*rows, strict=True), len(insert.columns))
+        # Where each key comes once, the newest points are the points.
+        values += values[-len(insert.columns) :] if rows == before else array_texts(insert.kinds, rows)
+        before = rows
     allowed, grantees = access.visible_sql(who, runs, Privilege.EDIT, len(values) + 1, is_sqlite=False)
     inserts = tuple(insert for insert, _ in batch)
     ways = [inserts]

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from functools import cache
 
 from asyncpg.exceptions import PostgresError
 
@@ -14,6 +15,7 @@ from tiltyard_registry.rules.runs import NewRun, new_run
 from tiltyard_registry.store import access
 from tiltyard_registry.store.runs.run_data import RunRow
 from tiltyard_registry.store.runs.runs import first_row, started
+from tiltyard_registry.store.sql.array_text import array_parameter, array_texts
 from tiltyard_registry.store.sql.availability import unknown_when_lost
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import now_ms
@@ -30,7 +32,7 @@ WITH experiment AS (
   INSERT INTO runs (run_id, experiment_id, run_name, user_id, status, start_time, artifact_uri, lifecycle_stage)
   SELECT $2, experiment_id, $3, $4, 'RUNNING', $5, artifact_uri, 'active' FROM experiment RETURNING id
 ), tags AS (
-  INSERT INTO run_tags (run, key, value) SELECT run.id, new.* FROM run, unnest($6::text[], $7::text[]) AS new
+  INSERT INTO run_tags (run, key, value) SELECT run.id, new.* FROM run, unnest({keys}, {values}) AS new
 )
 SELECT artifact_uri FROM experiment"""
 
@@ -93,14 +95,13 @@ async def _start_in_sqlite(
 async def _start_in_postgresql(
     database: Database, who: Principal, experiment_id: int, run_id: str, new: NewRun
 ) -> str | None:
-    keys, texts = zip(*new.tags, strict=True)
     allowed, values = access.visible_sql(who, experiments, Privilege.EDIT, 8, is_sqlite=False)
-    statement = _START.format(allowed=allowed)
-    asked = (experiment_id, run_id, new.run_name, new.user_id, new.start_time, keys, texts, *values)
+    tags = array_texts(("text", "text"), new.tags)
+    asked = (experiment_id, run_id, new.run_name, new.user_id, new.start_time, *tags, *values)
     async with database.driver() as connection:
         try:
             with unknown_when_lost():
-                uri: str | None = await connection.fetchval(statement, *asked)
+                uri: str | None = await connection.fetchval(_statement(allowed), *asked)
         except (TiltyardError, PostgresError, ValueError):
             # The server, or the driver before it asked, refused the statement: nothing was done.
             raise
@@ -108,3 +109,8 @@ async def _start_in_postgresql(
             # The run may have been started: nobody shall start another one here.
             raise OutcomeUnknown("Whether the run was started is not known. See the server's log.") from error
     return uri
+
+
+@cache
+def _statement(allowed: str) -> str:
+    return _START.format(allowed=allowed, keys=array_parameter(6, "text"), values=array_parameter(7, "text"))

@@ -19,7 +19,7 @@ from tiltyard.errors import TemporarilyUnavailable
 from tiltyard_registry.rules.limits import UNLIMITED, Quotas
 from tiltyard_registry.store.sql.availability import DiskFull, unavailable_when_lost, unknown_when_lost
 from tiltyard_registry.store.sql.checkpoints import Checkpoints
-from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S, Connections, abandon, close, engines
+from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S, AtHand, Connections, abandon, close, engines
 from tiltyard_registry.store.sql.scope_locks import ScopeLocks
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.store.sql.sqlite import connected
@@ -60,6 +60,7 @@ class Database:
         self._here: InlineConnection | None = None
         self._connections = Connections()
         self._reads, self._writes = engines(self.url, max_connections, self._connections, pool_wait_s)
+        self._at_hand = AtHand(self._reads)
 
     @asynccontextmanager
     async def read(self, *, request_id: str | None = None) -> AsyncGenerator[Session]:
@@ -68,6 +69,7 @@ class Database:
         Raises:
             TemporarilyUnavailable: the database is away, or every connection stayed busy.
         """
+        self._at_hand.give_back()
         async with _connected(self._reads) as connection:
             yield Session(connection, request_id=request_id, limit_s=None if self.is_sqlite else READ_TIMEOUT_S)
 
@@ -78,6 +80,7 @@ class Database:
         Raises:
             TemporarilyUnavailable: the database is away, or every connection stayed busy, or the disk is full.
         """
+        self._at_hand.give_back()
         try:
             async with _connected(self._writes) as connection:
                 with unavailable_when_lost():
@@ -143,7 +146,7 @@ class Database:
             TemporarilyUnavailable: the database is away, or every connection stayed busy.
         """
         with unavailable_when_lost():
-            pooled = await self._taken()
+            pooled = self._at_hand.take() or await self._taken()
         try:
             yield pooled.driver_connection
         except BaseException as error:
@@ -151,10 +154,10 @@ class Database:
             if isinstance(error, OSError) and pooled.driver_connection is not None:
                 pooled.driver_connection.terminate()
             await greenlet_spawn(pooled.invalidate)
-            raise
-        finally:
-            # Nothing is reset on return, so nothing is waited for.
             pooled.close()
+            raise
+        # Nothing is reset on return, so nothing is waited for.
+        self._at_hand.keep(pooled)
 
     async def _taken(self) -> PoolProxiedConnection:
         pool = self._reads.sync_engine.pool
@@ -189,9 +192,9 @@ class Database:
 
     @property
     def connections_in_use(self) -> int:
-        """How many connections sessions hold now."""
+        """How many connections are at work now."""
         pools = {engine.pool for engine in (self._reads, self._writes)}
-        return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
+        return sum([pool.checkedout() for pool in pools if isinstance(pool, QueuePool)]) - len(self._at_hand)
 
     async def close(self) -> None:
         """Gives every connection back, within seconds though the database does not answer."""
@@ -200,6 +203,7 @@ class Database:
             await self._checkpoints.close()
         if self._here is not None:
             self._here.close()
+        self._at_hand.give_back()
         for engine in (self._reads, self._writes):
             await close(engine, self._connections)
 

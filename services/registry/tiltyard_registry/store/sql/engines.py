@@ -9,7 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError, MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from sqlalchemy.util.concurrency import in_greenlet
 
 from tiltyard_registry.store.sql.sqlite import registry_engine, without_checkpoints
@@ -48,6 +48,44 @@ class Connections:
         """Ends all of them at once, whether or not anybody answers."""
         for connection in list(self._open):
             connection.terminate()
+
+
+class AtHand:
+    """Connections that stay out of their pool between two statements of the driver's own.
+
+    To take one from the pool and to give it back costs more than many a statement. Whoever opens a session asks for
+    them back first, and where the pool is empty none is kept, so nobody waits for a connection that only lies here.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine.sync_engine
+        self._kept: list[PoolProxiedConnection] = []
+
+    def take(self) -> PoolProxiedConnection | None:
+        """One that is open, if there is any."""
+        while self._kept:
+            pooled = self._kept.pop()
+            driver: Any = pooled.driver_connection
+            if driver is not None and not driver.is_closed():
+                return pooled
+            pooled.close()
+        return None
+
+    def keep(self, pooled: PoolProxiedConnection) -> None:
+        """Keeps a connection that was taken, or gives it back to the pool where somebody may be waiting for it."""
+        pool = self._engine.pool
+        if isinstance(pool, QueuePool) and pool.checkedout() < pool.size():
+            self._kept.append(pooled)
+        else:
+            pooled.close()
+
+    def give_back(self) -> None:
+        """Gives all of them back to the pool."""
+        while self._kept:
+            self._kept.pop().close()
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
 
 def engines(
