@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, update
+from sqlalchemy import Select, delete, insert, select, update
 
 from tests.registry.search import filters as f
 from tests.registry.search.databases import SearchedDatabases, searched_databases
@@ -27,7 +27,10 @@ from tiltyard_registry.search import (
     Scope,
     query_digest,
 )
+from tiltyard_registry.search.compile import Dialect
+from tiltyard_registry.search.page import ASK_AGAIN
 from tiltyard_registry.tables import models
+from tiltyard_registry.tables.runs import runs
 
 DIALECTS = ("sqlite", "postgresql")
 
@@ -93,6 +96,24 @@ def test_a_page_is_where_the_whole_begins(databases: SearchedDatabases, text: st
     whole = databases.listing(RUNS, text, order)
     for dialect in DIALECTS:
         assert databases.page(dialect, RUNS, filter=text, order_by=order, max_results=size)[0] == whole[dialect][:size]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_shorter_way_that_led_nowhere_is_tried_again(dialect: Dialect) -> None:
+    """Once it has left a page short, the next sixteen are read in one statement; then runs may have come."""
+    asked: list[Select[Any]] = []
+
+    async def found_nothing(statement: Select[Any]) -> list[dict[str, Any]]:
+        asked.append(statement)
+        return []
+
+    counts = []
+    for _ in range(ASK_AGAIN + 2):
+        asked.clear()
+        page = Page(RUNS, dialect=dialect, order_by=["metrics.k DESC"], max_results=1, within=f"nothing, {dialect}")
+        assert await page.read(select(runs), found_nothing) == ([], None)
+        counts.append(len(asked))
+    assert counts == [2, *[1] * ASK_AGAIN, 2]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
