@@ -155,11 +155,11 @@ def _tracking_servers(folder: Path, databases: dict[str, str], at: int) -> Itera
 
 
 def batch(ratios: Ratios, scale: float, rounds: int) -> None:
-    """Spark: each release in a session of its own, in turn."""
+    """Spark: each release in a session of its own, in turn; for its first rounds the JVM is still compiling."""
     found: dict[str, dict[str, list[float]]] = {}
     for at in range(rounds):
         for name in order(at):
-            command = [PYTHONS[name], "-m", "tests.bench.spark.spark_bench", "--ours", f"--scale={scale}", "--rounds=3"]
+            command = [PYTHONS[name], "-m", "tests.bench.spark.spark_bench", "--ours", f"--scale={scale}", "--rounds=9"]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             for line in printed.splitlines():
                 work, separator, figure = line.rpartition("\t")
