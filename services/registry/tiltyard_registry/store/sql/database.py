@@ -153,8 +153,10 @@ class Database:
             # Whatever it was, nobody else shall find a half-read answer on it.
             if isinstance(error, OSError) and pooled.driver_connection is not None:
                 pooled.driver_connection.terminate()
-            await greenlet_spawn(pooled.invalidate)
-            pooled.close()
+            try:
+                await greenlet_spawn(pooled.invalidate)
+            finally:
+                pooled.close()
             raise
         # Nothing is reset on return, so nothing is waited for.
         self._at_hand.keep(pooled)
