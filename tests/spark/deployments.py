@@ -45,6 +45,8 @@ def main(deployment: str, model_uri: str, registry_url: str, source: str, kill_p
 
         os.environ["JAVA_HOME"] = str(java_home())
         os.environ["PYSPARK_PYTHON"] = sys.executable
+        # So its server takes a port that is free; otherwise one machine has only one.
+        os.environ["SPARK_TESTING"] = "1"
         spark = SparkSession.builder.remote("local[2]").getOrCreate()
     else:
         settings = {"spark.executor.memory": "512m", "spark.cores.max": "2", "spark.executor.cores": "1"}

@@ -1,5 +1,6 @@
 """Trees of a skops file that point outside themselves are refused before they can crash a prediction."""
 
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -67,3 +68,17 @@ def test_a_neighbour_index_outside_the_data_is_refused() -> None:
     model._tree.__setstate__(tuple(state))
     with pytest.raises(InvalidParameterValue, match="out of range"):
         check_trees(model)
+
+
+def test_what_a_model_was_made_with_is_not_looked_at() -> None:
+    """A model may refer to a module, and that to anything: only what the model holds itself is data."""
+
+    class Lazy:
+        __slots__ = ()
+
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(f"{name} was asked of what is not the model's")
+
+    module = ModuleType("numbers_of_arrays")
+    module.__dict__["lazy"] = Lazy()
+    check_trees(SimpleNamespace(module=module, kind=Lazy, function=test_grown_trees_are_sound))

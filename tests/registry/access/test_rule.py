@@ -13,6 +13,7 @@ from tests.registry.store_house import House
 from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege
 from tiltyard_registry.store import access
 from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.store.sql.sqlite import numbered
 from tiltyard_registry.tables.access import grants
 from tiltyard_registry.tables.experiments import experiments
 from tiltyard_registry.tables.models import registered_models
@@ -174,7 +175,7 @@ async def agrees(
 
 async def _asked(session: Session, text: str, values: list[Any]) -> Sequence[Any]:
     if session.is_sqlite:
-        return await session.run_sync(lambda connection: connection.exec_driver_sql(text, tuple(values)).all())
+        return await session.run_sync(lambda connection: connection.exec_driver_sql(text, numbered(*values)).all())
     found: Sequence[Any] = await session.ask(lambda connection: connection.fetch(text, *values))
     return found
 

@@ -73,8 +73,9 @@ def test_processes_share_the_processors(processes: int, most: int) -> None:
 
 def test_many_observations_are_the_same_as_one_by_one() -> None:
     """A histogram that takes all of a turn at once says what it would say after each of them."""
-    amounts = [0.0, 0.1, 0.5, 0.50001, 1.0, 2.0, 7.0]
-    together, alone = (Durations(name, "", buckets=(0.1, 0.5, 1), registry=None) for name in ("together", "alone"))
+    # Each sum of these is exact, in whatever order a Python adds them.
+    amounts = [0.0, 0.125, 0.5, 0.5625, 1.0, 2.0, 7.0]
+    together, alone = (Durations(name, "", buckets=(0.125, 0.5, 1), registry=None) for name in ("together", "alone"))
     together.observe_all(amounts)
     together.observe_all(amounts[:2])
     for amount in amounts + amounts[:2]:

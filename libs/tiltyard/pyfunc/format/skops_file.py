@@ -90,6 +90,8 @@ _NAMES: frozenset[str] = frozenset(
         "numpy.random.RandomState",
         "scipy._lib.array_api_compat.numpy._aliases.asarray",
         "scipy.interpolate._bsplines.BSpline",
+        # So its class is called since SciPy 1.18.
+        "scipy.interpolate._bsplines._BSpline",
         "scipy.interpolate._interpolate.interp1d",
         # Their indices are checked once they are loaded: see `tree_bounds`.
         *(f"scipy.sparse._{kind}.{kind}_{form}" for kind in ("csr", "csc") for form in ("matrix", "array")),

@@ -4,6 +4,7 @@ Scikit-learn and scipy follow these numbers without looking, so a crafted file o
 crash the process at the first prediction. A pickle could do anything anyway; this is for skops files.
 """
 
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from tiltyard.errors import InvalidParameterValue
 
 _MAX_OBJECTS = 5_000_000
 _LEAF = -1
+# Code leads to all that the process has loaded; since SciPy 1.18 splines hold the module that they count with.
+_NO_DATA = (str, bytes, int, float, type(None), ModuleType, FunctionType, type)
 
 
 def check_trees(model: Any) -> None:
@@ -24,7 +27,7 @@ def check_trees(model: Any) -> None:
     pending: list[Any] = [model]
     while pending:
         value = pending.pop()
-        if isinstance(value, str | bytes | int | float | None) or id(value) in seen:
+        if isinstance(value, _NO_DATA) or id(value) in seen:
             continue
         seen.add(id(value))
         if len(seen) > _MAX_OBJECTS:

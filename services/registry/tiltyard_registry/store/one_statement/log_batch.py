@@ -27,6 +27,7 @@ from tiltyard_registry.store import access
 from tiltyard_registry.store.sql.array_text import array_parameter, array_texts
 from tiltyard_registry.store.sql.availability import unknown_when_lost
 from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.sqlite import numbered
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.runs import runs
 
@@ -156,7 +157,7 @@ async def _store_in_sqlite(database: Database, who: Principal, run_id: str, batc
 
     def store(connection: InlineConnection) -> bool:
         with connection.transaction():
-            run = connection.execute(_RUN.format("?", allowed), [run_id, *grantees]).fetchone()
+            run = connection.execute(_RUN.format("?", allowed), numbered(run_id, *grantees)).fetchone()
             for insert, rows in batch if run else ():
                 width = len(insert.columns)
                 connection.executemany(insert.of_sqlite, [(*run, *row[:width]) for row in rows])

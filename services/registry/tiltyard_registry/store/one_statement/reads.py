@@ -14,6 +14,7 @@ from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S
 from tiltyard_registry.store.sql.json_text import nested_sql, select_sql
+from tiltyard_registry.store.sql.sqlite import numbered
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.models import registered_models
 from tiltyard_registry.tables.runs import runs
@@ -61,7 +62,7 @@ async def read_run(database: Database, who: Principal, run_id: str) -> bytes | N
     """
     condition, values = access.visible_sql(who, runs, Privilege.READ, 2, is_sqlite=database.is_sqlite)
     if database.is_sqlite:
-        return await database.sqlite(partial(_run, _ROW + condition, [run_id, *values]), is_read=True)
+        return await database.sqlite(partial(_run, _ROW + condition, numbered(run_id, *values)), is_read=True)
     async with database.driver() as connection:
         with unavailable_when_lost():
             found: str | None = await connection.fetchval(
@@ -70,7 +71,7 @@ async def read_run(database: Database, who: Principal, run_id: str) -> bytes | N
     return None if found is None else found.encode()
 
 
-def _run(statement: str, values: list[object], connection: InlineConnection) -> bytes | None:
+def _run(statement: str, values: dict[str, Any], connection: InlineConnection) -> bytes | None:
     with connection.transaction("BEGIN"):
         row = connection.execute(statement, values).fetchone()
         if row is None:
@@ -92,14 +93,14 @@ async def read_version(database: Database, who: Principal, name: str, alias: str
     if is_latest(alias) or len(alias) > MAX_ALIAS_CHARS:
         return None
     if database.is_sqlite:
-        return await database.sqlite(partial(_version, statement, [shown, alias, *values]), is_read=True)
+        return await database.sqlite(partial(_version, statement, numbered(shown, alias, *values)), is_read=True)
     async with database.driver() as connection:
         with unavailable_when_lost():
             found = await connection.fetchval(statement, shown, alias, *values, timeout=READ_TIMEOUT_S)
     return None if found is None else f'{{"model_version":{found}}}'.encode()
 
 
-def _version(statement: str, values: list[Any], connection: InlineConnection) -> bytes | None:
+def _version(statement: str, values: dict[str, Any], connection: InlineConnection) -> bytes | None:
     cursor = connection.execute(statement, values)
     row = cursor.fetchone()
     if row is None:

@@ -19,6 +19,7 @@ from tiltyard_registry.store.sql.array_text import array_parameter, array_texts
 from tiltyard_registry.store.sql.availability import unknown_when_lost
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import now_ms
+from tiltyard_registry.store.sql.sqlite import numbered
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.experiments import experiments
 
@@ -80,7 +81,7 @@ async def _start_in_sqlite(
 
     def start(connection: InlineConnection) -> str | None:
         with connection.transaction():
-            location = connection.execute(_EXPERIMENT + allowed, [experiment_id, *values]).fetchone()
+            location = connection.execute(_EXPERIMENT + allowed, numbered(experiment_id, *values)).fetchone()
             if location is None:
                 return None
             uri = below(*location, run_id, "artifacts")

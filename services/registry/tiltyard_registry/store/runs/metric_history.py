@@ -14,6 +14,7 @@ from tiltyard_registry.store.runs.runs import find_run
 from tiltyard_registry.store.sql.encoded_json import EncodedJson
 from tiltyard_registry.store.sql.json_text import object_sql, select_sql
 from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.store.sql.sqlite import numbered
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.runs import metrics
 
@@ -111,7 +112,7 @@ class _History(NamedTuple):
 
 def _points(asked: tuple[Any, ...], connection: InlineConnection) -> tuple[bytes, _Place | None]:
     _, key, *_, count = asked
-    found = connection.execute(_POINTS, asked).fetchall()
+    found = connection.execute(_POINTS, numbered(*asked)).fetchall()
     points = [
         {"key": key, "value": shown(value, is_nan), "timestamp": timestamp, "step": step}
         for timestamp, step, value, is_nan in found[:count]

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.store.sql.json_text import Fields
 from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.store.sql.sqlite import numbered
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 from tiltyard_registry.tables.runs import (
     dataset_input_tags,
@@ -113,7 +114,7 @@ async def with_data(session: Session, rows: Sequence[RowMapping]) -> list[RunRow
 def in_sqlite(rows: Sequence[Mapping[str, Any] | RowMapping], connection: InlineConnection) -> list[RunRow]:
     """The runs as `with_data` shows them; on the connection itself, for so many rows that each layer counts."""
     found = {row["id"]: _empty(row) for row in rows}
-    asked = [rows[0]["id"]] if len(rows) == 1 else [json.dumps([*found])]
+    asked = numbered(rows[0]["id"] if len(rows) == 1 else json.dumps([*found]))
     for add, statement in zip(_ADD, _OF_ONE_IN_SQLITE if len(rows) == 1 else _OF_MANY_IN_SQLITE, strict=True):
         add(found, connection.execute(statement, asked))
     return list(found.values())

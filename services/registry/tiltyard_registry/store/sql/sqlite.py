@@ -24,6 +24,11 @@ _ARGUMENTS: dict[str, Any] = {
 }
 
 
+def numbered(*values: Any) -> dict[str, Any]:
+    """What the marks `?1`, `?2`, … of a statement stand for: to its driver they are names."""
+    return {str(number): value for number, value in enumerate(values, 1)}
+
+
 def sqlite_engine(url: str | URL, **options: Any) -> AsyncEngine:
     """An engine over the SQLite database of `url`, whatever driver it names; `options` are SQLAlchemy's.
 

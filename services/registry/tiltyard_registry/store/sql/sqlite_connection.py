@@ -15,7 +15,7 @@ A thread has the connection until it is done: the statement of a caller who is c
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
@@ -78,8 +78,9 @@ def _is_read(sql: str) -> bool:
     return sql.lstrip()[:4].upper() in ("SELE", "WITH") and not _WRITES.search(sql)
 
 
-def _chars(parameters: Iterable[Any]) -> int:
-    return sum(len(value) for value in parameters if isinstance(value, str | bytes))
+def _chars(parameters: Iterable[Any] | Mapping[str, Any]) -> int:
+    values = parameters.values() if isinstance(parameters, Mapping) else parameters
+    return sum(len(value) for value in values if isinstance(value, str | bytes))
 
 
 class NotAtOnce(Exception):
