@@ -83,6 +83,8 @@ class Decoder:
             self._at_once_bytes = min(self._at_once_bytes, self._typed.at_once_bytes)
         # A value, and a row, takes a byte at the least: what is shorter is within the bounds.
         self._unbounded_bytes = min(bounds.values, bounds.rows)
+        # Up to here the parser that was made for the signature is asked without a look at anything else.
+        self._typed_bytes = 0 if self._is_nested else min(AT_ONCE_BYTES, self._at_once_bytes, self._unbounded_bytes)
 
     def at_once(self, body: Body, content_type: str | None) -> Payload | None:
         """The payload, if reading it takes at most about 5 ms, told by size and layout alone; else None.
@@ -90,6 +92,8 @@ class Decoder:
         Raises: as `decode`.
         """
         size_bytes = len(body)
+        if size_bytes <= self._typed_bytes and self._typed is not None and content_type in _JSON_TYPES:
+            return self._typed(body) or self._general(body, content_type)
         if self._is_nested and (size_bytes > AT_ONCE_BYTES or _brackets(body) > AT_ONCE_BRACKETS):
             return None
         if content_type in _JSON_TYPES:
@@ -118,6 +122,9 @@ class Decoder:
                 if bounded:
                     self._bounds.check_rows(payload.rows)
                 return payload
+        return self._general(body, content_type)
+
+    def _general(self, body: Body, content_type: str | None) -> Payload:
         return decode(body, content_type, self._signature, coerce=self._coerce, bounds=self._bounds)
 
 

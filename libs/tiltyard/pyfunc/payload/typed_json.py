@@ -111,7 +111,13 @@ class TypedDecoder:
             return None
         parsed_at_s = time.perf_counter()
         rows = self._rows(fields)
-        payload = self._payload([self._data(rows)], len(rows)) if rows else None
+        if not rows:
+            return None
+        payload: Payload | None
+        if self._matrix_dtype is not None:
+            payload = Payload.matrix(np.array(rows, dtype=self._matrix_dtype), self._name_tuple)
+        else:
+            payload = self._payload([self._data(rows)], len(rows))
         if payload is not None:
             payload.parsed_at_s = parsed_at_s
         return payload

@@ -28,12 +28,17 @@ class Admission:
         Raises:
             RequestLimitExceeded: there are too many, or the wait would be too long; says when to come again.
         """
-        # However large, an item that finds nobody before it may try.
-        if self.requests:
+        limits = self._limits
+        # However large, an item that finds nobody before it may try. What is far from every bound is told at a glance.
+        if self.requests and (
+            self.requests >= limits.requests
+            or self.rows + rows > limits.rows
+            or 2 * self.rows * self._pace.most_s_per_row > limits.wait_s
+        ):
             self._check(rows, merging)
         self.requests += 1
         self.rows += rows
-        if rows > self._limits.batch_rows:
+        if rows > limits.batch_rows:
             self._large_requests += 1
             self._large_rows += rows
 

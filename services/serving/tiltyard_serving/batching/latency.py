@@ -13,10 +13,12 @@ class LatencyEstimate:
 
     Attributes:
         seconds_per_row: on average; 0 before the first prediction.
+        most_s_per_row: at the most, of what is known; `least_s(rows)` is never over twice that for each row.
     """
 
     def __init__(self) -> None:
         self.seconds_per_row = 0.0
+        self.most_s_per_row = 0.0
         # By the length of the number of rows in bits: a call costs, however few its rows are, so a row alone takes
         # many times what it takes among others.
         self._seconds: dict[int, float] = {}
@@ -32,6 +34,8 @@ class LatencyEstimate:
             self._seconds[size] = seconds
         else:
             self._seconds[size] = known_s + _SMOOTHING * (min(seconds, _BELIEVED * known_s) - known_s)
+        # So many bits are half of what follows them at the least.
+        self.most_s_per_row = max([known_s / 2.0 ** max(0, size - 1) for size, known_s in self._seconds.items()])
 
     def least_s(self, rows: int) -> float:
         """What a prediction of so many rows takes at the least, as far as is known; 0 if nobody knows.

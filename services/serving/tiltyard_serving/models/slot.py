@@ -21,8 +21,10 @@ class Lease(Generic[T]):
         return self._held.value
 
     def __exit__(self, _kind: object, _error: object, _trace: object) -> None:
-        self._held.leases -= 1
-        self._held.retire_if_free()
+        held = self._held
+        held.leases -= 1
+        if held.replaced:
+            held.retire_if_free()
 
 
 class _Held(Generic[T]):
