@@ -98,6 +98,8 @@ def test_what_cannot_be_said_names_container_and_value() -> None:
             output.encode(answer)
         with pytest.raises(BadRequest, match=f"type '{kind}' cannot be written as tensors: it holds a 'Decimal'"):
             write(answer)
+    with pytest.raises(InternalError, match="type 'ndarray' cannot be written as JSON"):
+        output.encode(np.array([1.5], dtype=np.longdouble))
     twice = pd.DataFrame([[1, 2]], columns=["x", "x"])
     with pytest.raises(InternalError, match="the column 'x' more than once"):
         output.encode(twice)

@@ -63,9 +63,9 @@ def encode(predictions: Any) -> bytes:
     Raises:
         InternalError: the model returned something that JSON cannot say, such as a set or a Decimal.
     """
-    if isinstance(predictions, np.ndarray) and predictions.dtype.kind in "bif" and predictions.size <= CHUNK_VALUES:
-        return _encoder.encode({"predictions": predictions.tolist()})
     try:
+        if isinstance(predictions, np.ndarray) and predictions.dtype.kind in "bif" and predictions.size <= CHUNK_VALUES:
+            return _encoder.encode({"predictions": predictions.tolist()})
         if (pieces := _pieces(predictions)) is not None:
             return b"".join((b'{"predictions":[', *_texts(pieces), b"]}"))
         return _encoder.encode({"predictions": to_jsonable(predictions)})

@@ -33,7 +33,7 @@ class Admission:
         if self.requests and (
             self.requests >= limits.requests
             or self.rows + rows > limits.rows
-            or 2 * self.rows * self._pace.most_s_per_row > limits.wait_s
+            or 2 * (self.rows + self.requests) * self._pace.most_s_per_row > limits.wait_s
         ):
             self._check(rows, merging)
         self.requests += 1

@@ -13,7 +13,7 @@ class LatencyEstimate:
 
     Attributes:
         seconds_per_row: on average; 0 before the first prediction.
-        most_s_per_row: at the most, of what is known; `least_s(rows)` is never over twice that for each row.
+        most_s_per_row: at the most, of what is known; `least_s` is never over twice that for each row, or for none.
     """
 
     def __init__(self) -> None:

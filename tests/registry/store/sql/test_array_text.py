@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fixtures.postgres import Postgres
 from tiltyard_registry.store.sql.array_text import array_parameter, array_texts
 from tiltyard_registry.store.sql.database import Database
 
@@ -19,18 +20,18 @@ ROWS = st.lists(st.tuples(TEXTS, INT64, st.floats(allow_nan=False), st.booleans(
 
 
 @pytest.fixture(scope="module")
-def postgres_loop_url(postgres_server) -> str:
+def empty_postgres_url(postgres_server: Postgres) -> str:
     return postgres_server.create_database(migrated=False)
 
 
 @settings(max_examples=40, deadline=None)
 @given(batches=st.lists(ROWS, min_size=1, max_size=20))
-def test_rows_come_as_they_were(postgres_loop_url: str, batches: list[list[tuple[str, int, float, bool]]]) -> None:
+def test_rows_come_as_they_were(empty_postgres_url: str, batches: list[list[tuple[str, int, float, bool]]]) -> None:
     """Texts with quotes and braces, the largest numbers, the smallest fractions, infinities: each value as it was."""
     arrays = ", ".join(array_parameter(number, kind) for number, kind in enumerate(KINDS, 1))
 
     async def stored() -> list[list[tuple[object, ...]]]:
-        database = Database(postgres_loop_url)
+        database = Database(empty_postgres_url)
         try:
             async with database.driver() as connection:
                 asked = f"SELECT * FROM unnest({arrays})"

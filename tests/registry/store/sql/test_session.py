@@ -9,6 +9,7 @@ from sqlalchemy import insert, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.fixtures.processes import unused_port
+from tests.fixtures.waiting import until
 from tiltyard.errors import NothingDone, TemporarilyUnavailable
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import now_ms
@@ -184,7 +185,6 @@ async def test_a_connection_at_hand_that_was_ended_is_not_used_again(postgres: D
     async with killer.driver() as other:
         await other.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
     await killer.close()
-    while not driver.is_closed():
-        await asyncio.sleep(0)
+    await until(driver.is_closed)
     async with postgres.driver() as again:
         assert await again.fetchval("SELECT pg_backend_pid()") != pid
