@@ -179,6 +179,31 @@ async def test_what_is_brief_is_predicted_in_the_event_loop() -> None:
     batcher.close()
 
 
+async def test_in_the_event_loop_those_who_wait_are_answered_before_they_are_counted() -> None:
+    """Nobody waits for a count, and nothing is predicted for who has gone, alone or among others."""
+    model = Doubler()
+    seen: list[tuple[int, bool]] = []
+    futures: list[asyncio.Future[tuple[int, ...]]] = []
+
+    def observe(batch: Batch) -> None:
+        seen.append((batch.requests, all(future.done() for future in futures)))
+
+    batcher = Batcher("doubler", model.steps(brief=True), LIMITS, merging=True, observe=observe)
+    for _ in range(50):
+        assert await submit(batcher, [1]) == (2,)
+    seen.clear()
+    model.batches.clear()
+    for gone, count in ((False, 1), (True, 1), (False, 3), (True, 3)):
+        futures = [submit(batcher, [number]) for number in range(count)]
+        if gone:
+            futures[0].cancel()
+        await asyncio.gather(*futures, return_exceptions=True)
+        await until(lambda: not batcher.queue.rows)
+    assert model.batches == [[0], [0, 1, 2], [1, 2]]
+    assert seen == [(1, True), (3, True), (2, True)]
+    batcher.close()
+
+
 async def test_what_is_brief_may_be_kept_in_the_thread() -> None:
     """Where that is set, nothing is predicted in the event loop, however brief it is."""
     model = Doubler()

@@ -133,17 +133,28 @@ class Batcher(Generic[Item, Result]):
         if not arrived:
             return
         if self._steps.brief and self._limits.inline and not self._handed_over:
-            groups: Groups[Item, Result] = Groups()
-            groups.add(arrived)
-            if sum(map(self._pace.expected_s, groups.rows())) < _BRIEF_S:
-                self._inline = True
-                while groups:
-                    if batch := groups.next(self._limits.batch_rows, self._resolve):
-                        self._answer(batch, self._resolve)
-                self._inline = False
-                return
+            if len(arrived) == 1:
+                # One alone, which is what a caller without others meets, needs no groups to be told apart.
+                if self._pace.expected_s(arrived[0].rows) < _BRIEF_S:
+                    self._answer_here(arrived)
+                    return
+            else:
+                groups: Groups[Item, Result] = Groups()
+                groups.add(arrived)
+                if sum(map(self._pace.expected_s, groups.rows())) < _BRIEF_S:
+                    while groups:
+                        self._answer_here(groups.next(self._limits.batch_rows, self._resolve))
+                    return
         self._handed_over += len(arrived)
         self._inbox.put(arrived)
+
+    def _answer_here(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        self._inline = True
+        if len(batch) == 1 and batch[0].waiter.done():
+            self._resolve(batch)
+        elif batch:
+            self._answer(batch, self._resolve)
+        self._inline = False
 
     # --- The threads ----------------------------------------------------------------------------------
 
@@ -208,7 +219,7 @@ class Batcher(Generic[Item, Result]):
 
     def _answer(self, batch: Sequence[Waiting[Item, Result]], deliver: _Deliver[Item, Result], among: int = 1) -> None:
         try:
-            self._predict(batch, among)
+            told = self._predict(batch, among)
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].fail(error)
@@ -218,7 +229,13 @@ class Batcher(Generic[Item, Result]):
                 _log.warning("%s is not row-wise after all: its requests are no longer merged", self._name)
                 self.merging = False
         else:
-            deliver(batch)
+            if self._inline:
+                # Nobody asks for the counts before this turn of the loop ends, and the callers do wait.
+                deliver(batch)
+                self._observe(told)
+            else:
+                self._observe(told)
+                deliver(batch)
             return
         for waiting in batch:
             if waiting.waiter.done():
@@ -226,7 +243,7 @@ class Batcher(Generic[Item, Result]):
             else:
                 self._answer([waiting], deliver, among)
 
-    def _predict(self, batch: Sequence[Waiting[Item, Result]], among: int) -> None:
+    def _predict(self, batch: Sequence[Waiting[Item, Result]], among: int) -> Batch:
         steps = self._steps
         began_s, clock_s = time.perf_counter(), self._clock()
         output = steps.predict(steps.merge([waiting.item for waiting in batch]))
@@ -250,7 +267,7 @@ class Batcher(Generic[Item, Result]):
         queue_s = began_s - batch[0].accepted_s
         rows = sum(counts)
         self._pace.observe(rows, took_s, among)
-        self._observe(Batch(len(batch), rows, predict_s, queue_s, encoding_s - predicted_s, self._inline))
+        return Batch(len(batch), rows, predict_s, queue_s, encoding_s - predicted_s, self._inline)
 
     def _send(self, answered: Sequence[Waiting[Item, Result]]) -> None:
         # First of all: who has this answer may ask again before the thread goes on.
