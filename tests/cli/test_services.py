@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -81,6 +83,27 @@ def test_a_service_told_to_stop_while_it_is_being_imported_ends_in_order(tmp_pat
     service = Service("registry", "--data-dir", str(tmp_path / "data"), log=tmp_path / "log").start(wait=False)
     wait_until(lambda: hears_sigterm(service.pid))
     assert service.terminate() == 0
+
+
+@pytest.mark.parametrize("module", ["tiltyard_registry.cli.registry", "tiltyard_registry.app"])
+@pytest.mark.parametrize("told", ["SIGTERM", "SIGINT"])
+def test_a_signal_that_comes_while_python_calls_back_is_heard(tmp_path: Path, module: str, told: str) -> None:
+    """Between two imports, where an exception of whoever handles the signal would be printed and forgotten."""
+    code = f"""
+import os, signal, sys, weakref
+class Thing: pass
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            thing = Thing()
+            told = weakref.ref(thing, lambda _: [os.kill(os.getpid(), signal.{told}) for _ in range(2)])
+            del thing
+sys.meta_path.insert(0, Finder())
+from tiltyard.cli import main
+main(["registry", "--port", "0", "--data-dir", {str(tmp_path / "data")!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=PATIENCE_S, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_data_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:

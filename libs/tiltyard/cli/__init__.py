@@ -1,7 +1,6 @@
 """The `tiltyard` command. Subcommands are a table of dotted paths, each imported when it is first called."""
 
 import importlib
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from tiltyard.errors import MissingPackage, ModelIntegrityError, TiltyardError, TransportError
+from tiltyard.server.early_stop import end_when_told
 
 
 class Subcommand(NamedTuple):
@@ -104,7 +104,7 @@ class LazyGroup(click.Group):
         """Runs the command. A service that is told to stop while it is still being imported ends in order."""
         words = sys.argv[1:] if args is None else args
         if words and words[0] in _SERVICES and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda _sig, _frame: sys.exit(0))
+            end_when_told()
         return super().main(args, *more, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:

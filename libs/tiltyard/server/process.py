@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 from typing import IO, Any, cast
 
 import msgspec
@@ -25,6 +25,7 @@ import uvicorn
 
 from tiltyard.errors import MissingPackage, TiltyardError
 from tiltyard.server.connection import Connections
+from tiltyard.server.early_stop import SIGNALS, end_when_told
 from tiltyard.server.settings import ConnectionTimeouts, Drain
 from tiltyard.server.sockets import begin_closing, connected
 
@@ -40,7 +41,6 @@ _YOUNG_OBJECTS = 10_000
 _MIDDLE_COLLECTIONS = 1000
 
 _PATIENT = ConnectionTimeouts()
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -95,8 +95,7 @@ def serve(
     health turns bad and long polls can answer, `drain.delay_s` before the socket closes. `on_made` gets the server
     before it serves; `others` are the listeners of other processes, by their places, that it may be told to take.
     """
-    for sig in _SIGNALS:
-        signal.signal(sig, _leave)
+    end_when_told()
     # Applications may bring their own logging; this is what is there until they do.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -118,7 +117,7 @@ def serve(
     # several a second.
     gc.set_threshold(_YOUNG_OBJECTS, gc.get_threshold()[1], _MIDDLE_COLLECTIONS)
     # uvicorn raises a signal again once it has ended. Handled here, it ends in status 0 and not in 143.
-    for sig in _SIGNALS:
+    for sig in SIGNALS:
         signal.signal(sig, server.handle_exit)
     server.run(sockets=[listener])
     return 0
@@ -216,11 +215,6 @@ class Server(uvicorn.Server):
         self._others.clear()
         for connection in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._connection, connection)
-
-
-def _leave(_sig: int, _frame: FrameType | None) -> None:
-    """Ends a process that is told to stop before it serves."""
-    sys.exit(0)
 
 
 class _Orders:

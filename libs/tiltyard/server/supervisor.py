@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from tiltyard.server.early_stop import SIGNALS
 from tiltyard.server.process import LEAVE, READY, TAKE, serve
 from tiltyard.server.service_pool import ServicePool
 
@@ -60,7 +61,7 @@ class _Supervisor:
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
-        for sig in (signal.SIGTERM, signal.SIGINT):
+        for sig in SIGNALS:
             loop.add_signal_handler(sig, self._signalled)
         in_order = await self._serve_until_told()
         for pool, slots in reversed(list(zip(self._pools, self._slots, strict=True))):
