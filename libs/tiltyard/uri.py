@@ -171,17 +171,20 @@ def safe_relative_path(path: str, *, parameter: str = "path") -> str:
     """
     if len(path) > _MAX_PATH_CHARS:
         raise InvalidParameterValue(f"Invalid path for parameter '{parameter}': over {_MAX_PATH_CHARS} characters.")
-    for text in _readings(path, parameter):
-        if _SEPARATOR.match(text) or _DRIVE.match(text) or _FORBIDDEN.search(text) or _leads_up(text):
-            raise InvalidParameterValue(
-                f"Invalid path {text[:80]!a} for parameter '{parameter}': expected a relative path "
-                "without '..', '#', '?' or control characters."
-            )
+    tidy = "/".join(part for part in path.split("/") if part and part != ".")
+    # Both, for a part that is left out may have hidden where the next one leads: `./C:x`.
+    for spelling in {path: None, tidy: None}:
+        for text in _readings(spelling, parameter):
+            if _SEPARATOR.match(text) or _DRIVE.match(text) or _FORBIDDEN.search(text) or _leads_up(text):
+                raise InvalidParameterValue(
+                    f"Invalid path {text[:80]!a} for parameter '{parameter}': expected a relative path "
+                    "without '..', '#', '?' or control characters."
+                )
     try:
         path.encode()
     except UnicodeEncodeError:
         raise InvalidParameterValue(f"Invalid path for parameter '{parameter}': not valid text.") from None
-    return "/".join(part for part in path.split("/") if part and part != ".")
+    return tidy
 
 
 def check_no_way_out(uri: str, *, parameter: str) -> str:

@@ -231,6 +231,9 @@ def test_what_is_accepted_is_always_below_the_root(path: str) -> None:
         assert target == resolved or resolved in target.parents
 
 
+@example("./\\x")
+@example("./C:x")
+@example("././%5Cx")
 @given(st.text(max_size=80) | HOSTILE)
 def test_an_accepted_path_is_tidy_and_accepted_again(path: str) -> None:
     """The result is relative, has no empty or dot parts, and means the same when it is checked again."""
