@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,16 @@ def environment_of_the_test(environment_of_the_module: None) -> Iterator[None]:
     """The same for each test: MLflow's client writes its active experiment into the environment."""
     with _environment_kept():
         yield
+
+
+@pytest.fixture(autouse=True)
+def signals_of_the_test() -> Iterator[None]:
+    """A test that runs the command of a service in this process leaves its handlers of signals to nobody."""
+    before = {sig: signal.getsignal(sig) for sig in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for sig, handler in before.items():
+        if signal.getsignal(sig) is not handler:
+            signal.signal(sig, handler)
 
 
 @pytest.hookimpl(wrapper=True)

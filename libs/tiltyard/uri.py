@@ -173,7 +173,7 @@ def safe_relative_path(path: str, *, parameter: str = "path") -> str:
         raise InvalidParameterValue(f"Invalid path for parameter '{parameter}': over {_MAX_PATH_CHARS} characters.")
     tidy = "/".join(part for part in path.split("/") if part and part != ".")
     # Both, for a part that is left out may have hidden where the next one leads: `./C:x`.
-    for spelling in {path: None, tidy: None}:
+    for spelling in dict.fromkeys((path, tidy)):
         for text in _readings(spelling, parameter):
             if _SEPARATOR.match(text) or _DRIVE.match(text) or _FORBIDDEN.search(text) or _leads_up(text):
                 raise InvalidParameterValue(

@@ -101,7 +101,7 @@ class LazyGroup(click.Group):
         return found
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
-        """Runs the command. A service that is told to stop while it is still being imported ends in order."""
+        """Runs the command. A service that is told to stop while it is being imported ends at once."""
         words = sys.argv[1:] if args is None else args
         if words and words[0] in _SERVICES and threading.current_thread() is threading.main_thread():
             end_when_told()

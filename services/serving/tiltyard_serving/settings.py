@@ -90,6 +90,14 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
     isolation_memory_bytes: Annotated[
         int, setting("The memory that the process of one isolated model may have; 0 is no limit.", ge=0)
     ] = 0
+    trial_load_bytes: Annotated[
+        int,
+        setting(
+            "The memory that the trial load of a model whose files native code reads may take, beside 30 times its "
+            "files; 0 is no limit.",
+            ge=0,
+        ),
+    ] = 1024 * MIB
     end_overdue: Annotated[
         bool,
         setting(

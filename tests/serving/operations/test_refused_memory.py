@@ -1,12 +1,15 @@
 """What a refused request has taken is free once it is answered, and not only when garbage is collected."""
 
 import gc
+import io
 import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.serving import saved_models
@@ -21,6 +24,8 @@ BODIES = {
     "no known form": {"rows": ROWS},
     "what the model refuses": {"instances": ROWS},
 }
+
+_PARQUET = [("content-type", "application/vnd.apache.parquet")]
 
 
 @contextmanager
@@ -53,6 +58,19 @@ async def test_a_refused_request_leaves_nothing_behind(body: object, tmp_path: P
             assert answer.status in (200, 400)
             assert not [left for left in found if isinstance(left, BaseException)]
             assert len(found) < len(ROWS)
+
+
+@pytest.mark.parametrize("rows", [4, 400_000], ids=["answered", "refused"])
+async def test_a_parquet_file_leaves_nothing_behind(rows: int, tmp_path: Path) -> None:
+    """What its footer says of many row groups is as large as a table, in few objects: no collection would come soon."""
+    saved_models.probabilities(tmp_path / "free")
+    texts = pa.table({name: ["x" * 1000] * rows for name in "ab"})
+    pq.write_table(texts, sink := io.BytesIO(), row_group_size=max(1, rows // 100))
+    async with running(models=(f"free={tmp_path / 'free'}",)) as app:
+        with left_behind() as found:
+            answer = await app.request("POST", "/serving-endpoints/free/invocations", sink.getvalue(), _PARQUET)
+        assert answer.status == (413 if rows > 4 else 400)
+        assert [left for left in found if type(left).__module__.startswith("pyarrow")] == []
 
 
 def test_an_answered_error_lets_go_of_what_it_was_raised_for() -> None:

@@ -18,6 +18,7 @@ import yaml
 
 from tests.fixtures.services import StartService
 from tests.fixtures.waiting import wait_until
+from tests.fuzz.models import good_models
 from tests.serving.http_calls import request, score
 from tests.serving.models.test_following import register
 from tests.serving.saved_models import IRIS, SETOSA, iris
@@ -27,6 +28,7 @@ from tiltyard.errors import InternalError, ModelUnreadable
 from tiltyard.pyfunc import infer_signature
 from tiltyard_serving.trial_load.trials import Trials
 
+MIB = 1024 * 1024
 NAME = "main.ml.boosted"
 BODY = {"dataframe_split": {"columns": IRIS, "data": [SETOSA]}}
 
@@ -167,6 +169,22 @@ def test_every_end_is_told(trials: Trials, cache: ModelCache, tmp_path: Path, co
         with pytest.raises(ModelUnreadable, match=rf"'model.pkl' cannot be read: lightgbm ended its process \({how}\)"):
             tried.check(path, "aa", cache.root)
     assert later.pid is None
+
+
+def test_a_trial_takes_no_more_memory_than_it_may(cache: ModelCache, tmp_path: Path) -> None:
+    """A few damaged bytes may name a size of gigabytes: that trial fails where it would take them, no other does."""
+    bounded, unbounded = Trials("strict", memory_bytes=256 * MIB), Trials("strict")
+    # What is read whole is no estimator.
+    cases = (bounded, 512, "MemoryError"), (bounded, 64, "AttributeError"), (unbounded, 512, "AttributeError")
+    with contextlib.closing(bounded), contextlib.closing(unbounded):
+        for number, (tried, size_mib, why) in enumerate(cases):
+            path = in_pickle(tmp_path / str(number), Does(bytes, size_mib * MIB))
+            with pytest.raises(ModelUnreadable, match=rf"'model.pkl' cannot be read \({why}\)"):
+                tried.check(path, str(number), cache.root)
+        for flavor in ("xgboost", "lightgbm", "catboost", "onnx"):
+            good_models.KINDS[flavor](tmp_path / flavor)
+            bounded.check(tmp_path / flavor, flavor, cache.root)
+            assert cache.trial(flavor).exists()
 
 
 def test_without_a_cache_it_is_tried_each_time(trials: Trials, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Loader:
     def __init__(self, settings: ServingSettings, telemetry: Telemetry) -> None:
         self._settings = settings
         self._telemetry = telemetry
-        self._trials = Trials(settings.coerce)
+        self._trials = Trials(settings.coerce, memory_bytes=settings.trial_load_bytes)
         self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
         self._loaded: WeakValueDictionary[_Way, LoadedModel] = WeakValueDictionary()
         self._in_turn: WeakValueDictionary[_Way, asyncio.Lock] = WeakValueDictionary()

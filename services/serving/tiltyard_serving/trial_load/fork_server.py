@@ -33,14 +33,20 @@ MAX_REQUEST_BYTES = 65536
 _BESIDE = {"lightgbm": ("treelite",), "xgboost": ("treelite",)}
 _PR_SET_PDEATHSIG = 1
 _WORST_OOM_SCORE = "1000"
+# Libraries start a thread per processor, and each takes a stack, be it used or not.
+_BYTES_PER_THREAD = 16 << 20
 
 
 class Request(NamedTuple):
-    """What to load, the library that will read it, and the server's setting `coerce`."""
+    """What to load, the library that will read it, the server's setting `coerce`, and what memory it may take.
+
+    `memory_bytes` is what its process may take beside what the libraries have taken; 0 is no limit.
+    """
 
     directory: str
     library: str
     coerce: Any
+    memory_bytes: int
 
 
 class ForkServer:
@@ -88,6 +94,7 @@ class ForkServer:
         pid = os.fork()
         if not pid:
             self._become_child(own_pid)
+            _take_at_most(request.memory_bytes)
             _try(request, answers)
         self._children[pid] = answers
         # Nothing is sent to it: it can only be closed.
@@ -127,6 +134,21 @@ class ForkServer:
             if answers.fileno() == fd:
                 os.kill(pid, signal.SIGKILL)
                 self._poll.unregister(fd)
+
+
+def _take_at_most(memory_bytes: int) -> None:
+    """Bounds what this process may take from now on.
+
+    A few damaged bytes may name a size of gigabytes, which a library takes before it reads on.
+    """
+    if not memory_bytes:
+        return
+    with contextlib.suppress(OSError, StopIteration):
+        # What the limit counts: memory of its own that may be written to. Only Linux tells.
+        lines = Path("/proc/self/status").read_text().splitlines()
+        taken = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
+        limit = taken + memory_bytes + (os.cpu_count() or 1) * _BYTES_PER_THREAD
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _try(request: Request, answers: socket.socket) -> None:

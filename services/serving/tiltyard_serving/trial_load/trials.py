@@ -31,6 +31,9 @@ REFUSED_FOR_S = 600.0
 TIMEOUT_S = 120.0
 READ_BYTES_PER_S = 1 << 20
 
+# What memory it may take beside what is set, by its files.
+_TIMES_ITS_FILES = 30
+
 _PASSED = ""
 
 _log = logging.getLogger(__name__)
@@ -47,17 +50,19 @@ class Trials:
     """Tries models whose files native code reads, once per machine and digest, in children of a fork server.
 
     That is started at the first trial and kept. Each trial has a child of its own, so one that takes long holds up
-    no other.
+    no other. `memory_bytes` is what one may take beside 30 times its files; 0 is no limit.
     """
 
     def __init__(
         self,
         coerce: Literal["strict", "lenient"],
         *,
+        memory_bytes: int = 0,
         timeout_s: float = TIMEOUT_S,
         refused_for_s: float = REFUSED_FOR_S,
     ) -> None:
         self._coerce = coerce
+        self._memory_bytes = memory_bytes
         self._timeout_s = timeout_s
         self._refused_for_s = refused_for_s
         self._starting = threading.Lock()
@@ -135,14 +140,15 @@ class Trials:
         Raises: InternalError, as `check`.
         """
         began_s = time.monotonic()
+        size_bytes = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+        memory_bytes = self._memory_bytes and self._memory_bytes + size_bytes * _TIMES_ITS_FILES
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                self._send([str(directory), library, self._coerce], theirs)
+                self._send([str(directory), library, self._coerce, memory_bytes], theirs)
             with contextlib.suppress(ImportError):
                 # Meanwhile, as this process will want it too.
                 importlib.import_module(library)
-            size_bytes = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
             timeout_s = self._timeout_s + size_bytes / READ_BYTES_PER_S
             ours.settimeout(timeout_s)
             try:
@@ -151,9 +157,12 @@ class Trials:
                 return unread(directory, metadata, f"{library} still read it after {timeout_s:.0f} s").message
             except (EOFError, OSError):
                 raise InternalError("The process in which models are loaded on trial has ended.") from None
-        _log.info("a trial load with %s took %.2f s", library, time.monotonic() - began_s)
+        took_s = time.monotonic() - began_s
         if outcome == worker.OK:
+            _log.info("a trial load with %s took %.2f s", library, took_s)
             return _PASSED
+        most = f"up to {memory_bytes} bytes of memory (--trial-load-bytes)" if memory_bytes else "any memory"
+        _log.info("a trial load with %s failed after %.2f s; it might take %s", library, took_s, most)
         if outcome == fork_server.ENDED:
             (status,) = content
             code = os.waitstatus_to_exitcode(status)
@@ -164,7 +173,7 @@ class Trials:
         # process does not try its luck. All else it will find for itself, and say as it always does.
         return str(message) if kind == ModelUnreadable.__name__ else None
 
-    def _send(self, request: list[str], answers: socket.socket) -> None:
+    def _send(self, request: list[str | int], answers: socket.socket) -> None:
         with self._starting:
             if self._closed:
                 raise InternalError("The server is being stopped.")

@@ -70,9 +70,9 @@ def _table(body: Body, bounds: Bounds) -> Any:
     plain_bytes = sum(size.plain_bytes for size in sizes)
     bounds.check_table(plain_bytes, len(body))
     whole = pa.py_buffer(body)
-    if plain_bytes + sum(size.text_bytes for size in sizes) > bounds.table_bytes_for(len(body)):
-        _check_texts(whole, sizes, plain_bytes, bounds)
     with pq.ParquetFile(pa.BufferReader(whole)) as file:
+        if plain_bytes + sum(size.text_bytes for size in sizes) > bounds.table_bytes_for(len(body)):
+            _check_texts(whole, file.metadata, sizes, plain_bytes, bounds)
         return file.read()
 
 
@@ -103,7 +103,7 @@ def _texts(found: list[Page]) -> Iterator[int]:
             yield page.values * page.size_bytes
 
 
-def _check_texts(whole: Any, sizes: list[_Size], plain_bytes: int, bounds: Bounds) -> None:
+def _check_texts(whole: Any, metadata: Any, sizes: list[_Size], plain_bytes: int, bounds: Bounds) -> None:
     """Nothing, if the texts of the file are within the bounds: read as they are kept, or a few at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -114,9 +114,10 @@ def _check_texts(whole: Any, sizes: list[_Size], plain_bytes: int, bounds: Bound
         delta_bytes = max(size.delta_bytes for size in sizes if size.column == column)
         # Of deltas only so many at a time as cannot be too much together.
         rows = max(1, limit_bytes // (4 * delta_bytes)) if delta_bytes else bounds.rows
-        with pq.ParquetFile(pa.BufferReader(whole)) as file:
-            path = file.schema.column(column).path
-        with pq.ParquetFile(pa.BufferReader(whole), read_dictionary=[] if delta_bytes else [path]) as file:
+        # By `metadata.schema`, which holds what it is held by, it would stay until garbage is collected.
+        path = metadata.row_group(0).column(column).path_in_schema
+        dictionaries = [] if delta_bytes else [path]
+        with pq.ParquetFile(pa.BufferReader(whole), metadata=metadata, read_dictionary=dictionaries) as file:
             for batch in file.iter_batches(rows, columns=[path], use_threads=False):
                 size_bytes += sum(map(footprint, batch.columns))
                 bounds.check_table(size_bytes, whole.size)
