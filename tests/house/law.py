@@ -46,7 +46,8 @@ _LIBS = {
 _STORE = "libs.errors rules search tables store.sql store.access"
 _API = (
     "libs.errors libs.names libs.uri libs.wire libs.storage libs.server rules search store.artifacts store.events "
-    "store.experiments store.models store.namespaces store.registration store.runs store.sql api.framework"
+    "store.experiments store.models store.namespaces store.one_statement store.registration store.runs store.sql "
+    "api.framework"
 )
 
 _REGISTRY = {
@@ -66,7 +67,8 @@ _REGISTRY = {
     "store.models": f"{_STORE} libs.names libs.uri store.events store.namespaces store.artifacts store.experiments",
     "store.registration": f"{_STORE} libs.version_status libs.names libs.uri libs.storage store.events "
     "store.artifacts store.experiments store.models",
-    "store.one_statement": "libs.errors libs.names rules tables store.sql store.access store.runs",
+    "store.one_statement": "libs.errors libs.names libs.uri rules tables store.sql store.access store.models "
+    "store.runs",
     "store.migrations": "tables store.sql",
     "store.preflight": "libs.errors store.artifacts store.migrations store.sql",
     "store": "",

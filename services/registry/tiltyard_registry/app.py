@@ -44,6 +44,7 @@ from tiltyard_registry.api.v1 import runs as own_runs
 from tiltyard_registry.auth.layer import Authentication, principal_of
 from tiltyard_registry.auth.providers import load_providers
 from tiltyard_registry.background.registrations import Registrations
+from tiltyard_registry.background.run_names import RunNames
 from tiltyard_registry.logs import line_logs
 from tiltyard_registry.rules.limits import Quotas
 from tiltyard_registry.settings import RegistrySettings
@@ -154,7 +155,9 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
             await asyncio.to_thread(migrations.upgrade, settings.resolved_database_url)
         await changes.start()
         registrations = Registrations(database, app.state.artifacts)
-        await registrations.start()
+        names = RunNames(database)
+        for loop in (registrations, names):
+            await loop.start()
         waker = asyncio.create_task(_wake_when_draining(app.state.draining, changes))
         looking = asyncio.create_task(_tell_of_problems(database, app.state.artifacts))
         try:
@@ -164,7 +167,8 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
                 task.cancel()
             # Who still has a connection gives it back before the pools close; a silent database is not waited for.
             await asyncio.wait({waker, looking}, timeout=_GIVEN_BACK_S)
-            await registrations.stop()
+            for loop in (names, registrations):
+                await loop.stop()
             await changes.stop()
             await database.close()
 

@@ -22,6 +22,7 @@ from tiltyard_registry.store.models import (
     search,
 )
 from tiltyard_registry.store.namespaces import catalogs, schemas
+from tiltyard_registry.store.one_statement.resolve import read_resolved
 from tiltyard_registry.store.registration import new_versions, reserved_versions
 from tiltyard_registry.store.registration.create_version import NewVersion
 from tiltyard_registry.store.runs import runs
@@ -133,6 +134,11 @@ async def test_browsing_takes_no_use_and_shows_no_files(house: House) -> None:
     assert (entry["error_code"], entry["message"]) == ("PERMISSION_DENIED", denied)
     (entry,) = await ask(house, STRANGER, resolution.resolve, [f"models:/{MODEL}/1"])
     assert entry["error_code"] == "RESOURCE_DOES_NOT_EXIST"
+    for who in (READER, STRANGER):
+        assert await read_resolved(house.database, who, [f"models:/{MODEL}/1"]) is None
+    await let_in(house, READER, P.EXECUTE)
+    (found,) = await read_resolved(house.database, READER, [f"models:/{MODEL}/1"]) or ()
+    assert found["version"] == 1
 
 
 async def test_sources_that_one_may_not_read_are_as_absent(house: House) -> None:

@@ -9,9 +9,11 @@ import pytest_asyncio
 from tests.fixtures.databases import BACKENDS
 from tests.registry.store.filled import RUN_ID, Statements, fill, noted
 from tests.registry.store_house import ALICE, House
+from tiltyard_registry.background.run_names import RunNames
 from tiltyard_registry.gc.entities import RUNS, mark
 from tiltyard_registry.store.models import aliases, search
-from tiltyard_registry.store.one_statement.reads import read_run, read_version
+from tiltyard_registry.store.one_statement.reads import read_run, read_version, read_version_by_alias
+from tiltyard_registry.store.one_statement.resolve import read_resolved
 from tiltyard_registry.store.runs import bulk_deletion, metric_history, run_search, runs
 from tiltyard_registry.store.runs.run_json import runs_part
 from tiltyard_registry.store.sql.session import Session
@@ -33,6 +35,7 @@ async def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         url = request.getfixturevalue("postgres_server").create_database()
     opened = House(url, folder.as_uri())
     await fill(opened.database)
+    await RunNames(opened.database).catch_up()
     yield opened
     await opened.database.close()
 
@@ -51,6 +54,7 @@ READS: dict[str, Read] = {
     "runs by metric": lambda session: _search(session, "metrics.k1 > 0.95"),
     "runs by param": lambda session: _search(session, "params.k1 = '7'"),
     "runs by tag": lambda session: _search(session, "tags.k1 IN ('7', '8')"),
+    "runs by a pattern of their name": lambda session: _search(session, "attributes.run_name ILIKE '%R123%'"),
     "runs in order of a metric": lambda session: _search(session, "params.k1 != '7'", "metrics.k2 DESC"),
     "history": lambda session: metric_history.get_history(session, ALICE, RUN_ID, "k1"),
     "page of history": lambda session: metric_history.get_history(session, ALICE, RUN_ID, "k1", max_results=10),
@@ -72,10 +76,12 @@ async def test_hot_reads_use_an_index(house: House, read: Read) -> None:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("house", ["postgres"], indirect=True)
 async def test_reads_past_the_framework_use_an_index(house: House) -> None:
-    """What PostgreSQL answers in one statement: a run by its id, a version by its alias."""
+    """What PostgreSQL answers in one statement: a run by its id, a version by its alias or number, what URIs name."""
     with noted(house.database) as statements:
         assert await read_run(house.database, ALICE, RUN_ID)
-        assert await read_version(house.database, ALICE, "m1", "a1")
+        assert await read_version_by_alias(house.database, ALICE, "m1", "a1")
+        assert await read_version(house.database, ALICE, "m1", "1")
+        assert await read_resolved(house.database, ALICE, ["models:/m1@a1", "models:/m1/1"])
         assert await _scans(house, statements) == []
 
 

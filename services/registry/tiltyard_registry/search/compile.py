@@ -4,7 +4,7 @@ What hangs below a row is asked with a correlated EXISTS. Every clause is true o
 that NOT is the exact complement: `NOT tags.k = 'v'` holds for rows without the tag, `tags.k != 'v'` does not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Double,
+    GenerativeSelect,
     Select,
     String,
     and_,
@@ -31,7 +32,7 @@ from tiltyard_registry.rules.prompts import PROMPT_TAG
 from tiltyard_registry.search.check import MAX_WHOLE, CheckedValue, Clause, check
 from tiltyard_registry.search.field import Child, Scope
 from tiltyard_registry.search.grammar import And, Not, Or, Tree, is_text, parse
-from tiltyard_registry.search.patterns import to_glob, to_like
+from tiltyard_registry.search.patterns import is_like
 from tiltyard_registry.tables.columns import VALUE_HEAD_CHARS
 from tiltyard_registry.tables.experiments import logged_model_metrics
 
@@ -142,6 +143,7 @@ def on_datasets(datasets: Sequence[Dataset]) -> ColumnElement[bool]:
     )
 
 
+_LIKE = {"LIKE", "ILIKE"}
 _COMPARATORS: dict[str, Callable[[Any, Any], Any]] = {
     "=": eq,
     "!=": ne,
@@ -178,7 +180,20 @@ class _Compiler:
             case Clause(field, _, operator, value):
                 if isinstance(field.place, Child):
                     return self._below(tree, field.place)
-                return self._attribute(field.place, operator, value, field.null_is_empty)
+                compared = self._attribute(field.place, operator, value, field.null_is_empty)
+                return and_(*self._by_trigrams(tree), compared)
+
+    def _by_trigrams(self, clause: Clause) -> Iterator[ColumnElement[bool]]:
+        """What an index of trigrams says of the rows that a clause is about, which is not yet all."""
+        trigrams, pattern = clause.field.trigrams, str(clause.value)
+        if trigrams is None or clause.operator not in _LIKE:
+            return
+        if self._dialect == "postgresql":
+            yield from trigrams.held(pattern)
+        elif clause is self._leading:
+            rows = trigrams.candidates(pattern, exact=clause.operator == "LIKE")
+            if rows is not None:
+                yield trigrams.id.in_(rows)
 
     def _attribute(
         self, column: ColumnElement[Any], operator: str, value: CheckedValue, null_is_empty: bool
@@ -218,9 +233,11 @@ class _Compiler:
             return self._scope.tables[0].c.id.in_(select(child.row).where(*conditions))
         return _exists(self._scope, child, *conditions, fenced=self._fenced)
 
-    def indexed(self, clause: Clause) -> Select[Any] | None:
-        """The child rows that a clause is about, read off an index alone; None where there is none for it."""
-        child = clause.field.place
+    def indexed(self, clause: Clause) -> GenerativeSelect | None:
+        """The rows that a clause is about, read off an index alone; None where there is none for it."""
+        child, trigrams = clause.field.place, clause.field.trigrams
+        if trigrams is not None and clause.operator in _LIKE:
+            return trigrams.candidates(str(clause.value), exact=clause.operator == "LIKE")
         if not isinstance(child, Child) or child.row is None or child.key is None:
             return None
         value = child.value if child.head is None else child.head
@@ -249,18 +266,10 @@ class _Compiler:
         if operator in {"IN", "NOT IN"}:
             listed = _among(column, _listed(value))
             return listed if operator == "IN" else not_(listed)
-        if operator in {"LIKE", "ILIKE"}:
-            return self._like(column, str(value), exact=operator == "LIKE")
+        if operator in _LIKE:
+            return is_like(column, str(value), exact=operator == "LIKE", is_sqlite=self._dialect == "sqlite")
         compared: ColumnElement[bool] = _COMPARATORS[operator](column, bound(value))
         return compared
-
-    def _like(self, column: ColumnElement[Any], pattern: str, *, exact: bool) -> ColumnElement[bool]:
-        if self._dialect == "sqlite" and exact:
-            return column.bool_op("GLOB")(to_glob(pattern))
-        if self._dialect == "sqlite":
-            return column.ilike(to_like(pattern), escape="\\")
-        # PostgreSQL's escape character is the backslash unless told otherwise.
-        return column.like(to_like(pattern)) if exact else column.ilike(to_like(pattern))
 
 
 def _exists(scope: Scope, child: Child, *conditions: ColumnElement[bool], fenced: bool = False) -> ColumnElement[bool]:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, FromClause, Table
 
+from tiltyard_registry.search.trigrams import Trigrams
+
 
 class Kind(Enum):
     """What a field's values are, and how a filter writes them."""
@@ -58,6 +60,8 @@ class Field:
     qualifier: str = ""
     # What MIN and MAX of it mean.
     functions: Mapping[str, Child] = field(default_factory=dict, compare=False)
+    # Where there is an index of what a text is like.
+    trigrams: Trigrams | None = None
 
 
 class Sort(NamedTuple):

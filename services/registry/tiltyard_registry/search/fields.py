@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Table, and_, case, func, null
 from tiltyard.names import DEFAULT_CATALOG, DEFAULT_SCHEMA
 from tiltyard_registry.rules.prompts import PROMPT_TAG
 from tiltyard_registry.search.field import Child, Field, Kind, Scope, Sort
+from tiltyard_registry.search.trigrams import Trigrams
 from tiltyard_registry.tables import columns, experiments, models, runs
 
 DATASET_CONTEXT_TAG = "mlflow.data.context"
@@ -89,6 +90,10 @@ _inputs = runs.dataset_inputs.join(runs.datasets, runs.dataset_inputs.c.dataset_
 _input_of_run = runs.dataset_inputs.c.run == _run.id
 _context_of_run = and_(_input_tag.run == _run.id, _input_tag.key == DATASET_CONTEXT_TAG)
 
+_run_names = Trigrams(
+    _run.id, _run.run_name, runs.TRIGRAMS, runs.run_name_trigrams, runs.run_names_indexed, runs.run_names_stale
+)
+
 RUNS = Scope(
     name="runs",
     tables=(runs.runs,),
@@ -101,7 +106,7 @@ RUNS = Scope(
     ),
     fields=(
         _text("run_id", _run.run_id),
-        _text("run_name", _run.run_name, "run name", "Run name", "Run Name"),
+        replace(_text("run_name", _run.run_name, "run name", "Run name", "Run Name"), trigrams=_run_names),
         _text("user_id", _run.user_id),
         _text("status", _run.status),
         _text("artifact_uri", _run.artifact_uri),

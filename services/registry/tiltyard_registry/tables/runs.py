@@ -1,6 +1,21 @@
 """Runs, what is logged to them, and what they read and made."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, String, Table, Text, false, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    column,
+    false,
+    table,
+    text,
+)
 
 from tiltyard_registry.tables.columns import Id, Millis, child_of, metadata, pairs, value_head
 
@@ -54,6 +69,13 @@ latest_metrics = Table(
 Index("ix_latest_metrics_value", latest_metrics.c.key, latest_metrics.c.value, latest_metrics.c.run)
 Index("ix_params_value", params.c.key, value_head(params), params.c.run)
 Index("ix_run_tags_value", run_tags.c.key, value_head(run_tags), run_tags.c.run)
+
+# For patterns of names: a function of PostgreSQL's with an index of what it gives, and on SQLite a virtual table, up to
+# which run it has the names, and which of them have changed since.
+TRIGRAMS = "tiltyard_trigrams"
+run_name_trigrams = table("run_name_trigrams", column("rowid", Integer), column("run_name", Text))
+run_names_indexed = table("run_names_indexed", column("upto", Integer))
+run_names_stale = table("run_names_stale", column("run", Integer))
 
 datasets = Table(
     "datasets",

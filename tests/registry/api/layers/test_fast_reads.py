@@ -1,4 +1,4 @@
-"""The two hottest reads answer what their routes answer, and leave the rest to them."""
+"""The hottest reads answer what their routes answer, and leave the rest to them."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.one_statement.reads import read_run
 from tiltyard_registry.store.sql.database import Database
 
-RUN, ALIAS = f"{MLFLOW}/runs/get", f"{MODELS}/alias"
+RUN, ALIAS, VERSION = f"{MLFLOW}/runs/get", f"{MODELS}/alias", f"{VERSIONS}/get"
 # Makes a request one that only the route answers.
 _BY_ROUTE = "&by=route"
 
@@ -95,7 +95,7 @@ async def test_what_links_a_run_has_is_shown(api: Api) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", ["hot", "main.default.hot", "ein Modell é%"])
-async def test_a_version_by_alias_is_the_same_text_by_both_ways(api: Api, name: str) -> None:
+async def test_a_version_is_the_same_text_by_both_ways(api: Api, name: str) -> None:
     """With and without tags, description and run; aliases in one order."""
     await api.model(name, 1)
     await api.alias(name, "champion", 1)
@@ -109,6 +109,8 @@ async def test_a_version_by_alias_is_the_same_text_by_both_ways(api: Api, name: 
     await api.alias(name, "a1", 1)
     assert b"what it is" in await _both(api, ALIAS, f"alias=champion&name={quote(name)}")
     await _both(api, ALIAS, f"name={quote(name)}&alias=latest")
+    by_number = await _both(api, VERSION, f"name={quote(name)}&version=1")
+    assert by_number == await _both(api, ALIAS, f"name={quote(name)}&alias=champion")
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -124,6 +126,10 @@ async def test_a_version_by_alias_is_the_same_text_by_both_ways(api: Api, name: 
         (ALIAS, "name=a.b&alias=c"),
         (ALIAS, "name=nobody&alias="),
         (ALIAS, f"name=nobody&alias={'a' * 300}"),
+        (VERSION, "name=nobody&version=1"),
+        (VERSION, "name=nobody&version=one"),
+        (VERSION, "name=nobody"),
+        (VERSION, f"name=nobody&version={10**17}"),
     ],
 )
 async def test_refusals_are_the_routes_own(api: Api, path: str, query: str) -> None:

@@ -1,6 +1,6 @@
 """Blocking queries: an answer at once if it differs from what the caller has, else when it changes.
 
-    return await hold.answer(read, {"m"})      # read: session -> wire Struct, of the model m
+    return await hold.answer(read, {"m"})      # read: database -> wire Struct, of the model m
 
 Callers send the ETag of what they have (`If-None-Match`) and how long they can wait (`wait`, in seconds). They are
 told the state, never a list of what happened, so there is nothing to miss and nothing to replay.
@@ -16,7 +16,6 @@ from litestar import Response
 
 from tiltyard_registry.store.events.changes import Changes
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.session import Session
 
 MAX_WAIT_S = 60
 
@@ -34,7 +33,7 @@ class BlockingQuery:
         self._until = time.monotonic() + wait_s
 
     async def answer(
-        self, read: Callable[[Session], Awaitable[msgspec.Struct]], models: Collection[str]
+        self, read: Callable[[Database], Awaitable[msgspec.Struct]], models: Collection[str]
     ) -> Response[bytes | None]:
         """The state that `read` gives and its ETag; 304 when it is still the one that the caller has.
 
@@ -43,8 +42,7 @@ class BlockingQuery:
         while True:
             # Counted before the read, so that a change in between ends the wait at once.
             seen = self._changes.seen
-            async with self._database.read() as session:
-                body = msgspec.json.encode(await read(session))
+            body = msgspec.json.encode(await read(self._database))
             tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
             headers = {"etag": tag, "cache-control": "no-cache"}
             if tag not in self._known:

@@ -26,7 +26,7 @@ from tiltyard_registry.auth.layer import principal_of
 from tiltyard_registry.rules.limits import UNLIMITED
 from tiltyard_registry.rules.runs import either_run_id
 from tiltyard_registry.store.one_statement import log_batch as batches
-from tiltyard_registry.store.one_statement.reads import read_run, read_version
+from tiltyard_registry.store.one_statement.reads import read_run, read_version, read_version_by_alias
 from tiltyard_registry.store.one_statement.start_run import OutcomeUnknown, start_run
 from tiltyard_registry.store.sql.database import Database
 
@@ -73,10 +73,19 @@ async def _get_run(database: Database, scope: Scope, query: bytes) -> bytes | No
 
 
 async def _get_version(database: Database, scope: Scope, query: bytes) -> bytes | None:
+    asked = _asked(query, "name", "version")
+    return None if asked is None else await read_version(database, principal_of(scope), **asked)
+
+
+async def _get_version_by_alias(database: Database, scope: Scope, query: bytes) -> bytes | None:
+    asked = _asked(query, "alias", "name")
+    return None if asked is None else await read_version_by_alias(database, principal_of(scope), **asked)
+
+
+def _asked(query: bytes, *names: str) -> dict[str, str] | None:
+    """The parameters of a query that has these alone, once each."""
     asked = parse_qsl(query.decode(), keep_blank_values=True) if query.isascii() else []
-    if sorted(key for key, _ in asked) != ["alias", "name"]:
-        return None
-    return await read_version(database, principal_of(scope), **dict(asked))
+    return dict(asked) if sorted(name for name, _ in asked) == [*names] else None
 
 
 async def _create_run(database: Database, scope: Scope, body: bytes) -> bytes | None:
@@ -129,7 +138,8 @@ async def _health(database: Database, _scope: Scope, _query: bytes) -> bytes | N
 FAST: dict[str, FastRoute] = {
     "/health": FastRoute(_health, headers=_TEXT),
     "/api/2.0/mlflow/runs/get": FastRoute(_get_run),
-    "/api/2.0/mlflow/registered-models/alias": FastRoute(_get_version),
+    "/api/2.0/mlflow/registered-models/alias": FastRoute(_get_version_by_alias),
+    "/api/2.0/mlflow/model-versions/get": FastRoute(_get_version),
     "/api/2.0/mlflow/runs/create": FastRoute(_create_run, writes=True),
     "/api/2.0/mlflow/runs/log-batch": FastRoute(_log_batch, writes=True),
     "/api/2.0/mlflow/runs/log-metric": FastRoute(_log_metric, writes=True),

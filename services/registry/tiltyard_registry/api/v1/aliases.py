@@ -13,6 +13,7 @@ from tiltyard_registry.api.framework.routes import delete, get, post, put
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.models import aliases as store
 from tiltyard_registry.store.models.related_rows import AliasRow
+from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import Session
 
 Millis = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -29,8 +30,9 @@ async def list_aliases(
 
     shown = parse_model_name(name).shown
 
-    async def read(session: Session) -> AliasesReply:
-        rows = await store.list_aliases(session, who, name, at=at)
+    async def read(database: Database) -> AliasesReply:
+        async with database.read() as session:
+            rows = await store.list_aliases(session, who, name, at=at)
         return AliasesReply(shown, replies(rows, AliasState))
 
     return await hold.answer(read, {shown})

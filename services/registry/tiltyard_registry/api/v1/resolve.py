@@ -7,11 +7,12 @@ from msgspec import Meta
 
 from tiltyard.wire.v1.resolution import Resolved, ResolveReply, Unresolved
 from tiltyard_registry.api.framework.blocking_query import BlockingQuery
-from tiltyard_registry.api.framework.replies import reply
+from tiltyard_registry.api.framework.replies import replies, reply
 from tiltyard_registry.api.framework.routes import get
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.models import resolution
-from tiltyard_registry.store.sql.session import Session
+from tiltyard_registry.store.one_statement.resolve import read_resolved
+from tiltyard_registry.store.sql.database import Database
 
 MAX_URIS = 256
 
@@ -25,8 +26,12 @@ async def resolve(
     With `If-None-Match` and `wait` the answer is held until it differs, or is 304 when the wait ends.
     """
 
-    async def read(session: Session) -> ResolveReply:
-        rows = await resolution.resolve(session, who, uri)
+    async def read(database: Database) -> ResolveReply:
+        found = await read_resolved(database, who, uri)
+        if found is not None:
+            return ResolveReply(replies(found, Resolved))
+        async with database.read() as session:
+            rows = await resolution.resolve(session, who, uri)
         return ResolveReply([reply(row, Unresolved) if "error_code" in row else reply(row, Resolved) for row in rows])
 
     return await hold.answer(read, resolution.models_of(uri))

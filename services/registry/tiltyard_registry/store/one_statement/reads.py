@@ -1,11 +1,11 @@
-"""What is read most, as JSON text, in one visit to the database: a run, and a version by its alias."""
+"""What is read most, as JSON text, in one visit to the database: a run, and a version by its alias or number."""
 
 from functools import cache, partial
 from typing import Any
 
 import msgspec
 
-from tiltyard.names import MAX_ALIAS_CHARS, is_latest, parse_model_name
+from tiltyard.names import MAX_ALIAS_CHARS, check_version, is_latest, parse_model_name
 from tiltyard_registry.rules.access import SEE, Principal, Privilege
 from tiltyard_registry.store import access
 from tiltyard_registry.store.runs.run_data import in_sqlite
@@ -32,9 +32,11 @@ SELECT registered_models.name, CAST(v.version AS text) AS version, v.creation_ti
   coalesce(v.description, '') AS description, coalesce(v.run_id, '') AS run_id, coalesce(v.run_link, '') AS run_link,
   v.status_message, v.model_id, v.user_id
 FROM registered_models
-JOIN registered_model_aliases AS a ON a.registered_model_id = registered_models.id
-JOIN model_versions AS v ON v.registered_model_id = registered_models.id AND v.version = a.version
-WHERE registered_models.name = {mark}1 AND a.alias = {mark}2{condition}"""
+JOIN model_versions AS v ON v.registered_model_id = registered_models.id AND v.version = {which}
+WHERE registered_models.name = {mark}1{condition}"""
+_BY_NUMBER = "CAST({mark}2 AS integer)"
+_BY_ALIAS = """(SELECT a.version FROM registered_model_aliases AS a
+  WHERE a.registered_model_id = registered_models.id AND a.alias = {mark}2)"""
 _SQLITE = {
     "mark": "?",
     "tags": _TAGS.format("json_group_array(json_object('key', key, 'value', value))"),
@@ -49,8 +51,9 @@ _AS_JSON = "SELECT json_strip_nulls(row_to_json(shown))::text FROM ({}) AS shown
 
 
 @cache
-def _statement(is_sqlite: bool, condition: str) -> str:
-    text = _VERSION.format(**(_SQLITE if is_sqlite else _POSTGRESQL), condition=condition)
+def _statement(is_sqlite: bool, which: str, condition: str) -> str:
+    words = _SQLITE if is_sqlite else _POSTGRESQL
+    text = _VERSION.format(**words, which=which.format(**words), condition=condition)
     return text if is_sqlite else _AS_JSON.format(text)
 
 
@@ -80,23 +83,37 @@ def _run(statement: str, values: dict[str, Any], connection: InlineConnection) -
     return msgspec.json.encode({"run": run})
 
 
-async def read_version(database: Database, who: Principal, name: str, alias: str) -> bytes | None:
+async def read_version_by_alias(database: Database, who: Principal, name: str, alias: str) -> bytes | None:
     """The reply `{"model_version": …}` of the version that an alias names; None when there is none that they may see.
 
     Raises:
         InvalidParameterValue: as `aliases.get_model_version_by_alias`.
         TemporarilyUnavailable: the database is away, or every connection stayed busy.
     """
-    shown = parse_model_name(name).shown
-    condition, values = access.visible_sql(who, registered_models, SEE, 3, is_sqlite=database.is_sqlite)
-    statement = _statement(database.is_sqlite, condition)
     if is_latest(alias) or len(alias) > MAX_ALIAS_CHARS:
         return None
+    return await _read_version(database, who, name, _BY_ALIAS, alias)
+
+
+async def read_version(database: Database, who: Principal, name: str, version: str) -> bytes | None:
+    """As `read_version_by_alias`, of a version by its number.
+
+    Raises:
+        InvalidParameterValue: as `model_versions.get_model_version`.
+        TemporarilyUnavailable: the database is away, or every connection stayed busy.
+    """
+    return await _read_version(database, who, name, _BY_NUMBER, check_version(version))
+
+
+async def _read_version(database: Database, who: Principal, name: str, which: str, wanted: str | int) -> bytes | None:
+    shown = parse_model_name(name).shown
+    condition, values = access.visible_sql(who, registered_models, SEE, 3, is_sqlite=database.is_sqlite)
+    statement = _statement(database.is_sqlite, which, condition)
     if database.is_sqlite:
-        return await database.sqlite(partial(_version, statement, numbered(shown, alias, *values)), is_read=True)
+        return await database.sqlite(partial(_version, statement, numbered(shown, wanted, *values)), is_read=True)
     async with database.driver() as connection:
         with unavailable_when_lost():
-            found = await connection.fetchval(statement, shown, alias, *values, timeout=READ_TIMEOUT_S)
+            found = await connection.fetchval(statement, shown, wanted, *values, timeout=READ_TIMEOUT_S)
     return None if found is None else f'{{"model_version":{found}}}'.encode()
 
 

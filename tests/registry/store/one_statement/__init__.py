@@ -1,0 +1,1 @@
+"""Tests of the doors that visit the database once."""
