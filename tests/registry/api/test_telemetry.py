@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.fixtures.services import StartService
-from tests.fixtures.waiting import wait_until
+from tests.fixtures.waiting import until, wait_until
 from tests.registry.api_app import MODELS, OWN, Api, opened
 from tests.registry.plain_http import ask, post
 
@@ -19,7 +20,13 @@ async def test_metrics_are_counted_by_route_template(embedded_api: Api) -> None:
         await embedded_api.ask("GET", f"{OWN}/models/{name}/aliases")
         await embedded_api.ask("GET", f"/nowhere/{name}")
     await embedded_api.ask("PURGE", "/nowhere")
-    answer = await embedded_api.ask("GET", "/metrics")
+
+    async def idle() -> Any:
+        # The background may hold a connection for a moment.
+        told = await embedded_api.ask("GET", "/metrics")
+        return told if "tiltyard_database_connections_in_use 0.0" in told.text else None
+
+    answer = await until(idle)
     text = answer.text
     assert answer.headers["content-type"].startswith("text/plain")
     template = f'route="{OWN}/models/{{name}}/aliases"'
@@ -27,7 +34,6 @@ async def test_metrics_are_counted_by_route_template(embedded_api: Api) -> None:
     assert f'tiltyard_http_errors_total{{{template},status="404"}} 3.0' in text
     assert 'route="unmatched"' in text and "/nowhere" not in text and "/models/a/" not in text and "PURGE" not in text
     assert "tiltyard_http_requests_in_flight 1.0" in text
-    assert "tiltyard_database_connections_in_use 0.0" in text
 
 
 @pytest.mark.parametrize(

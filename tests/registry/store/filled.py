@@ -99,13 +99,18 @@ class Statements:
         return asked
 
 
+# What the background asks and changes whenever its time has come.
+_BESIDE = ("run_names_", "run_name_trigrams")
+
+
 @contextmanager
-def noted(database: Database) -> Iterator[Statements]:
-    """Notes every statement that reads or changes rows, by whichever layer it is asked."""
+def noted(database: Database, *, beside: bool = False) -> Iterator[Statements]:
+    """Notes every statement that reads or changes rows, by whichever layer it is asked; the background's if told so."""
     statements = Statements()
 
     def of_session(*arguments: Any) -> None:
-        statements.asked.append((arguments[2], arguments[3]))
+        if beside or not any(name in arguments[2] for name in _BESIDE):
+            statements.asked.append((arguments[2], arguments[3]))
 
     def of_driver(query: Any) -> None:
         # What a new connection asks about the types it meets is no part of a request.

@@ -231,7 +231,7 @@ async def test_a_lost_database_is_told_and_survived(cable: tuple[Cable, str], tm
 
         await until(well)
         assert (await api.ok("GET", f"{MODELS}/get?name=m"))["registered_model"]["name"] == "m"
-        assert api.app.state.database.connections_in_use == 0
+        await until(lambda: not api.app.state.database.connections_in_use)
 
 
 async def test_a_database_without_our_schema_is_not_ready(new_postgres_url: Any, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from sqlalchemy import text
 from tiltyard_registry.search.trigrams import is_supported
 from tiltyard_registry.store.sql.database import Database
 
-AT_ONCE = 500
+AT_ONCE = 100
 """So many names are indexed by one transaction, for others wait for it."""
 
 _CREATE = text(
@@ -16,10 +16,12 @@ _LAG = text(
     "SELECT coalesce((SELECT max(id) FROM runs), 0) > upto OR EXISTS (SELECT 1 FROM run_names_stale) "
     "FROM run_names_indexed"
 )
-_NEXT = text("SELECT max(id) FROM (SELECT id FROM runs WHERE id > :upto ORDER BY id LIMIT :count)")
-_UPTO = text("SELECT upto FROM run_names_indexed")
+_NEXT = text(
+    "SELECT max(id) FROM (SELECT id FROM runs WHERE id > (SELECT upto FROM run_names_indexed) ORDER BY id LIMIT :count)"
+)
 _ADD = text(
-    "INSERT INTO run_name_trigrams (rowid, run_name) SELECT id, run_name FROM runs WHERE id > :upto AND id <= :next"
+    "INSERT INTO run_name_trigrams (rowid, run_name) SELECT id, run_name FROM runs "
+    "WHERE id > (SELECT upto FROM run_names_indexed) AND id <= :next"
 )
 _INDEXED = text("UPDATE run_names_indexed SET upto = :next")
 # Trigrams of the name before stay: they lead to a run whose name is looked at and does not fit.
@@ -52,10 +54,9 @@ async def lags(database: Database) -> bool:
 async def index_some(database: Database) -> None:
     """Brings the index forward by so many names; it lags no more when there were fewer."""
     async with database.write() as session:
-        given = {"upto": await session.scalar(_UPTO), "count": AT_ONCE}
-        following = await session.scalar(_NEXT, given)
+        following = await session.scalar(_NEXT, {"count": AT_ONCE})
         if following is not None:
-            await session.execute(_ADD, {"upto": given["upto"], "next": following})
+            await session.execute(_ADD, {"next": following})
             await session.execute(_INDEXED, {"next": following})
         await session.execute(_ADD_STALE, {"count": AT_ONCE})
         await session.execute(_NOT_STALE, {"count": AT_ONCE})
