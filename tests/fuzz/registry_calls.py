@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
-from tests.fuzz.bodies.json_text import SCALARS, damaged, hostile, name, value
+from tests.fuzz.bodies.json_text import MOST_CHARS, SCALARS, damaged, hostile, name, value
 from tests.fuzz.case import Case, one_in
 
 _KNOWN = ["main.fuzz.a", "0", "m-1", "champion", "1", "run", "a" * 3000, "..", "%00", "a/b", "ａ", ""]
@@ -70,7 +70,7 @@ class Operations:
         match about.get("type"):
             case "array":
                 items = ",".join(self._value(rng, about.get("items", {}), depth - 1) for _ in range(rng.randrange(4)))
-                many = rng.choice([1, 1, 1, 1, 2000])
+                many = min(rng.choice([1, 1, 1, 1, 2000]), 1 + MOST_CHARS // (1 + len(items)))
                 return "[{}]".format(",".join([items] * many)) if items else "[]"
             case "object":
                 return value(rng, ["a", "b"], 2)

@@ -27,6 +27,8 @@ SCALARS = (
     *('""', '"a"', '"YWI="', '"!!!="', '"2024-01-01"', '"9999999-99-99T99:99"', '"nan"', '"true"', '"\\u0000"'),
     *('"\\ud800"', '"\\ud83d\\ude00"', '"\\uffff"', '"' + "\u202e" * 9 + '"', '"../../etc/passwd"', '"%s%n{0}"'),
 )
+# More would be refused by its size alone, and takes gigabytes to make.
+MOST_CHARS = 100_000_000
 BROKEN = (b"", b"{", b"[", b'"', b"\xff\xfe{\x00}\x00", b"\xef\xbb\xbf{}", b"{}{}", b"nul", b'{"a":}', b"\x00" * 99)
 
 
@@ -64,7 +66,8 @@ def vast(rng: Random, names: Sequence[str]) -> str:
         case 4:
             return "{{{}}}".format(",".join(f'"{prefix}{at}":1' for prefix in ("aB", "x_") for at in range(many // 2)))
         case 5:
-            return "{{{}}}".format(",".join([f"{name(rng, names)}:{inner or 1}"] * many))
+            member = f"{name(rng, names)}:{inner or 1}"
+            return "{{{}}}".format(",".join([member] * min(many, MOST_CHARS // len(member))))
         case 6:
             return '"%s"' % (rng.choice(["a", "\\u0041", "é", "\\n", "😀"]) * many)
         case _:
