@@ -7,6 +7,7 @@ runs:/RUN_ID/path   and any path or object-store URI of a model directory
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -159,6 +160,7 @@ def format_model_uri(name: str, version: int | str) -> str:
     return f"models:/{name}/{version}"
 
 
+@lru_cache(maxsize=1024)
 def safe_relative_path(path: str, *, parameter: str = "path") -> str:
     """`path` with single slashes and no leading or trailing one, if it stays below where it starts.
 
@@ -223,9 +225,13 @@ def contain(root: Path, relative: str, *, parameter: str = "path") -> Path:
     Raises:
         InvalidParameterValue: `relative` is unsafe, or a link leads out of `root`.
     """
-    base = root.resolve()
+    plain = root / safe_relative_path(relative, parameter=parameter)
     try:
-        target = (base / safe_relative_path(relative, parameter=parameter)).resolve()
+        if plain.resolve() == plain:
+            # No link on the way, that to the root included, as with nearly all.
+            return plain
+        base = root.resolve()
+        target = (base / plain.relative_to(root)).resolve()
     except (OSError, RuntimeError, ValueError):
         raise InvalidParameterValue(f"Invalid path for parameter '{parameter}'.") from None
     if target != base and base not in target.parents:

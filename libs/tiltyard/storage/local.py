@@ -254,8 +254,7 @@ class LocalWriter:
             self._sealed = True
 
     async def commit(self) -> Entry:
-        await self.seal()
-        entry = await in_thread(self._path, self._store.publish, self._temporary, self._target)
+        entry = await in_thread(self._path, self._publish)
         self._file = None
         return entry
 
@@ -274,6 +273,11 @@ class LocalWriter:
         while view:
             view = view[self._file.write(view) :]
         return self._file
+
+    def _publish(self) -> Entry:
+        if not self._sealed:
+            self._finish()
+        return self._store.publish(self._temporary, self._target)
 
     def _finish(self) -> None:
         file = self._append(self._pending)

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.registry.api_app import MLFLOW, opened
 from tests.registry.asked_store import AskedStore
 from tests.registry.store_house import ALICE, House
 from tests.storage.test_direct import send
 from tiltyard.errors import NothingDone, ResourceConflict
 from tiltyard.storage import open_store
+from tiltyard.storage.artifact_store import CHUNK_BYTES
 from tiltyard_registry.background.registrations import Registrations
 from tiltyard_registry.gc import Plan, collect
 from tiltyard_registry.store.artifacts import direct_transfers, paths
@@ -71,13 +73,28 @@ async def test_others_write_while_files_are_published_and_deleted(house: Watched
     """Uploads, deletions of a file, of a run and of what lies above the runs."""
     _, prefix = await house.run()
     await house.upload_all(f"{prefix}/m")
-    assert set(house.takes()) == {"seal", "commit"}
+    assert set(house.takes()) == {"commit"}
     store = house.artifacts.store
     await artifacts.delete(house.database, ALICE, store, f"{prefix}/m/MLmodel")
     assert set(house.takes()) == {"list", "delete"}
     await artifacts.delete(house.database, ALICE, store, prefix.partition("/")[0])
     assert {"list", "delete"} == set(house.takes())
     assert [entry async for entry in store.list("", recursive=True)] == []
+
+
+async def test_what_is_large_or_must_wait_is_sent_before_its_turn(house: Watched) -> None:
+    """A small file is written and published at one go, unless others hold the scope: it waits for them in the store."""
+    _, prefix = await house.run()
+    await house.upload(f"{prefix}/small", b"x")
+    assert house.takes() == ["commit"]
+    await house.upload(f"{prefix}/large", bytes(CHUNK_BYTES + 1))
+    assert house.takes() == ["seal", "commit"]
+    async with house.database.scopes.alone(paths.scope_of(prefix) or prefix):
+        waiting = asyncio.create_task(house.upload(f"{prefix}/small", b"y"))
+        await until(lambda: house.asked)
+        assert house.takes() == ["seal"]
+    await waiting
+    assert house.takes() == ["commit"]
 
 
 async def test_others_write_while_a_version_is_registered(house: Watched) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.storage import ArtifactStore
+from tiltyard.storage.artifact_store import CHUNK_BYTES
 from tiltyard_registry.rules.access import Principal, Privilege
 from tiltyard_registry.store.artifacts import access_by_path
 from tiltyard_registry.store.artifacts.hashes import remember_hash
@@ -56,13 +57,16 @@ async def store(
         ResourceConflict: a version was registered while the bytes were coming.
     """
     hashed = hashlib.sha256()
+    scope, size_bytes = scope_of(path) or path, 0
     async with artifact_store.open_writer(path) as writer:
         async for chunk in chunks:
             hashed.update(chunk)
+            size_bytes += len(chunk)
             await writer.write(chunk)
-        # What is still in memory is sent before anybody has to wait.
-        await writer.seal()
-        async with database.scopes.alone(scope_of(path) or path):
+        if size_bytes > CHUNK_BYTES or not database.scopes.is_free(scope):
+            # What is still in memory is sent before anybody has to wait. A small file goes at once if nobody does.
+            await writer.seal()
+        async with database.scopes.alone(scope):
             if not who.is_admin or await is_pinned(database, {path} | directories_above([path])):
                 async with database.read() as session:
                     await check_writable(session, who, path)

@@ -21,7 +21,7 @@ from tiltyard.errors import NothingDone
 from tiltyard.storage.uninterrupted import uninterrupted
 from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.engines import CLOSE_TIMEOUT_S, POSTGRESQL_ARGUMENTS
-from tiltyard_registry.store.sql.locked_files import locked_file
+from tiltyard_registry.store.sql.locked_files import HAS_LOCKED_BYTES, LockedBytes, locked_file
 
 WAIT_S = 30.0
 _LOOK_AGAIN_S = 0.02
@@ -32,8 +32,8 @@ _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
 class ScopeLocks:
     """The locks of one process over one database. A process that dies gives them back.
 
-    On SQLite a lock is a locked file beside the database, on PostgreSQL an advisory lock of one connection that all
-    of the process's share.
+    On SQLite a lock is a byte of a file beside the database, or a file of its own, on PostgreSQL an advisory lock of
+    one connection that all of the process's share.
     """
 
     def __init__(self, url: URL) -> None:
@@ -54,11 +54,7 @@ class ScopeLocks:
         turn = self._turns.setdefault(scope, _Turn())
         turn.waiting += 1
         try:
-            try:
-                async with asyncio.timeout(wait_s):
-                    await turn.lock.acquire()
-            except TimeoutError:
-                raise _busy(scope) from None
+            await turn.come(scope, wait_s)
             try:
                 async with self._held(scope, wait_s):
                     yield
@@ -68,6 +64,10 @@ class ScopeLocks:
             turn.waiting -= 1
             if not turn.waiting:
                 del self._turns[scope]
+
+    def is_free(self, scope: str) -> bool:
+        """Whether nobody of this process holds the scope or waits for it now."""
+        return scope not in self._turns
 
     @asynccontextmanager
     async def _held(self, scope: str, wait_s: float) -> AsyncGenerator[None]:
@@ -94,6 +94,17 @@ class _Turn:
         self.lock = asyncio.Lock()
         self.waiting = 0
 
+    async def come(self, scope: str, wait_s: float) -> None:
+        """Returns when it is the caller's turn. Raises: NothingDone: it was not within `wait_s` seconds."""
+        if not self.lock.locked():
+            await self.lock.acquire()
+            return
+        try:
+            async with asyncio.timeout(wait_s):
+                await self.lock.acquire()
+        except TimeoutError:
+            raise _busy(scope) from None
+
 
 def _busy(scope: str) -> NothingDone:
     return NothingDone(f"The files at '{scope[:100]}' are being changed. Try again shortly.", retry_after_s=1.0)
@@ -102,14 +113,15 @@ def _busy(scope: str) -> NothingDone:
 class _LockedFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._bytes = LockedBytes(folder / "scopes")
 
     @asynccontextmanager
     async def tried(self, scope: str) -> AsyncGenerator[bool]:
-        with locked_file(self._folder, scope) as is_held:
+        with self._bytes.tried(scope) if HAS_LOCKED_BYTES else locked_file(self._folder, scope) as is_held:
             yield is_held
 
     async def close(self) -> None:
-        return None
+        self._bytes.close()
 
 
 class _AdvisoryLocks:
