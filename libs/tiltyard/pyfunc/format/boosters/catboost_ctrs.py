@@ -39,6 +39,7 @@ def read_ctrs(stream: ByteStream) -> ClassCounts:
         table = root(stream.take(size))
         bases = table.table(0)
         classes = table.number(4, np.int32)
+        table.look(np.int32, 3)
         _check_rows(table, bases.number(1, np.int8), classes)
         counts[_keys(bases)[0]].append(classes)
     return counts

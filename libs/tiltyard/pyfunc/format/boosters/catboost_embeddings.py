@@ -65,6 +65,7 @@ def _read_neighbors(calcer: Tables, stream: ByteStream) -> tuple[int, int]:
     """How many numbers the nearest neighbors make, which is for how many they have room."""
     dimension, classes, size = calcer.number(0, np.int32), calcer.number(1, np.uint32), calcer.number(3, np.uint32)
     classified = calcer.number(4, np.uint8, 1)
+    calcer.look(np.uint32, 2)
     targets = stream.array(np.uint32)
     index = stream.array(np.uint8)
     points = stream.array(np.uint32)

@@ -95,7 +95,10 @@ def _read_dictionary(stream: ByteStream) -> None:
     stream.take(_GUID)
     stream.expect(b"MMapDictionary")
     stream.number(np.uint64)
-    options = stream.table().table(1)
+    dictionary = stream.table()
+    dictionary.look(np.uint32, 0, 2, 3)
+    options = dictionary.table(1)
+    options.look(np.uint32, 3)
     letters, words, gap = (
         options.number(0, np.int8),
         options.number(1, np.uint32, 1),
@@ -123,11 +126,17 @@ def _check_hashes(table: Bytes, size: int) -> None:
 
 def _read_calcer(stream: ByteStream) -> int:
     kind, calcer, used = read_calcer(stream, b"FeatureCalcerV1", _KINDS)
-    if kind != _BAG_OF_WORDS:
+    if kind == _BAG_OF_WORDS:
+        calcer.look(np.uint32, 0)
+    else:
+        calcer.look(np.uint32, 1, 2)
+        calcer.look(np.uint32 if kind == _BM25 else np.uint64, 3)
         classes = calcer.number(0, np.uint32)
         counts = [calcer.lengths(5, np.uint64)[0]]
         if kind == _BAYES:
             counts.append(calcer.lengths(4, np.uint32)[0])
+        else:
+            calcer.look(np.uint64, 4)
         if not 1 <= classes <= min(counts) or (len(used) and used.max() >= classes):
             raise astray("a class")
         if stream.length() != classes:

@@ -31,8 +31,7 @@ def check_trees(trees: Tables, splits: int) -> int:
     # A tree that is a leaf alone has its place among the splits as well, and there may be no features then.
     if len(taken) and not 0 <= taken.min() <= taken.max() < max(splits, 1):
         raise _unsound("a split")
-    nodes = trees.array(_NODES, np.uint32)
-    if len(nodes) or trees.lengths(_LEAVES, np.uint32).any():
+    if trees.lengths(_NODES, np.uint32).any() or trees.lengths(_LEAVES, np.uint32).any():
         _check_nodes(trees, sizes, values - dimension, leaves_alone=splits == 0)
     else:
         _check_levels(sizes, len(taken), values / dimension)
@@ -51,14 +50,15 @@ def _check_levels(sizes: Numbers, splits: int, leaves: float) -> None:
 
 def _check_nodes(trees: Tables, sizes: Numbers, last: int, *, leaves_alone: bool) -> None:
     """Trees of nodes that tell how far on their children are; a distance of 0 ends the way at the node."""
-    steps, leaves = trees.array(_NODES, np.uint32), trees.array(_LEAVES, np.uint32)
+    steps, leaves = trees.array(_NODES, np.uint32).view(np.uint16).reshape(-1, 2), trees.array(_LEAVES, np.uint32)
     if not len(steps) == len(leaves) == trees.lengths(_SPLITS, np.int32)[0] == sizes.sum() or sizes.min() < 1:
         raise _unsound("a node")
     if leaves_alone and steps.any():
         raise _unsound("a split")
-    left, right = steps & 0xFFFF, steps >> 16
+    left, right = steps[:, 0], steps[:, 1]
     # So many nodes come behind each in its tree; children that come behind make no cycle either.
-    behind = np.repeat(np.cumsum(sizes), sizes) - np.arange(1, len(steps) + 1)
+    behind = np.repeat(np.cumsum(sizes, dtype=np.int32), sizes)
+    behind -= np.arange(1, len(steps) + 1, dtype=np.int32)
     if (np.maximum(left, right) > behind).any():
         raise _unsound("a node")
     if (leaves[(left == 0) | (right == 0)] > last).any():

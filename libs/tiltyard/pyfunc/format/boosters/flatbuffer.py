@@ -48,6 +48,11 @@ class Tables:
         """A whole number of the only table."""
         return int(self.numbers(field, kind, default)[0])
 
+    def look(self, kind: type[Kind], *fields: int) -> None:
+        """Nothing, if the fields, of which the values do not matter, lie in the buffer."""
+        for field in fields:
+            self.numbers(field, kind)
+
     def structs(self, field: int, size: int) -> list[bytes]:
         """A struct of each table, as it is written; all must hold it."""
         offsets = self._offsets(field)
