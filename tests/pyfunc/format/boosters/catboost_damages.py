@@ -71,6 +71,14 @@ def calcers(at: int) -> Place:
     return place
 
 
+def a_calcer_twice(file: CatBoostFile) -> None:
+    """The first calcer of the last list in place of the first of all."""
+    lists = root(file.parts[24:]).tables(4)
+    last = Tables(lists._data, lists._at[-1:]).array(0, np.uint32)
+    assert len(lists) > 1
+    element(calcers(4), 0, int(last[0]))(file)
+
+
 def number(place: Place, at: int, value: int, size: int = 4) -> Damage:
     """Another number in the table."""
 
@@ -179,7 +187,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "classes of no category": ("Buckets multiclass", number(table(), 4, 1)),
     "a tokenizer that is not there": ("texts", element(calcers(3), 0, 99)),
     "a calcer of texts that is not there": ("texts", element(calcers(4), 0, 99)),
-    "a calcer twice": ("texts", element(calcers(4), 0, 1)),
+    "a calcer twice": ("texts", a_calcer_twice),
     "a dictionary without an empty place": ("texts", word(b"\xff" * 8, b"\0" * 8)),
     "another part": ("texts", word(b"DictionaryV1", b"DictionaryV2")),
     "a number of no calcer": ("texts", number(feature(ESTIMATES, 0), 1, 99)),
