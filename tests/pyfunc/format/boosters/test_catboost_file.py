@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 
 from tests.pyfunc.format.boosters import catboost_models
-from tests.pyfunc.format.boosters.catboost_damages import DAMAGES, CatBoostFile
+from tests.pyfunc.format.boosters.catboost_damages import DAMAGES
 from tiltyard import pyfunc
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.format.boosters.catboost_file import check_catboost
@@ -45,9 +44,9 @@ def test_what_catboost_writes_is_sound(files: Files, name: str) -> None:
 def test_a_number_that_leads_outside_is_refused(files: Files, tmp_path: Path, name: str) -> None:
     """In trees, features, tables of categories, parts for texts and embeddings, and in what a model says of itself."""
     model, damage = DAMAGES[name]
-    file = CatBoostFile(np.fromfile(files(model), np.uint8))
+    file = bytearray(files(model).read_bytes())
     damage(file)
-    file.data.tofile(tmp_path / "damaged")
+    (tmp_path / "damaged").write_bytes(file)
     with pytest.raises(InvalidParameterValue):
         check_catboost(tmp_path / "damaged")
 
@@ -125,8 +124,8 @@ def test_a_damaged_model_is_not_loaded(tmp_path: Path) -> None:
     rows = catboost_models.NUMBERS
     assert list(pyfunc.load(tmp_path / "m").predict(rows)) == pytest.approx(list(model.predict(rows)))
     (path,) = (tmp_path / "m").glob("*.cb*")
-    file = CatBoostFile(np.fromfile(path, np.uint8))
+    file = bytearray(path.read_bytes())
     DAMAGES["a split of no feature"][1](file)
-    file.data.tofile(path)
+    path.write_bytes(file)
     with pytest.raises(InvalidParameterValue, match="a split is out of range"):
         pyfunc.load(tmp_path / "m")
