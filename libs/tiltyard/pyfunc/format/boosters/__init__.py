@@ -1,0 +1,1 @@
+"""The files of boosted trees, checked before the libraries that wrote them read them."""
