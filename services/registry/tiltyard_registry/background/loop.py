@@ -5,6 +5,9 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+TASK_NAME = "background"
+"""What the names of the tasks begin with."""
+
 log = logging.getLogger(__name__)
 
 
@@ -31,7 +34,7 @@ class Loop:
 
     def start(self) -> None:
         """Begins with the first step."""
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(), name=f"{TASK_NAME}: {self._purpose}")
 
     async def stop(self) -> None:
         """Stops at once, in the middle of a step too."""
