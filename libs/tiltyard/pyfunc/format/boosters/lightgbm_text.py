@@ -44,6 +44,8 @@ def check_text(text: bytes) -> None:
     """
     if b"\r" in text and b"\ntree_sizes=" not in text:
         text = text.replace(b"\r\n", b"\n")
+    if not text.startswith(b"tree\n"):
+        raise _unsound("its first line is not 'tree'")
     if b"\0" in text or b"\r" in text or not text.endswith(b"\n"):
         raise _unsound("its text is cut off, or holds bytes that are no text")
     # The first that it finds, wherever that is.
