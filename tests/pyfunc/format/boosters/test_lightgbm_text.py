@@ -53,10 +53,12 @@ _MODELS: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("name", _MODELS)
 def test_what_lightgbm_writes_is_sound(name: str) -> None:
+    """Whatever a booster was made for, its text passes."""
     check_text(_MODELS[name]().encode())
 
 
 def test_a_text_without_sizes_of_its_trees_may_end_its_lines_as_windows_does() -> None:
+    """Old texts were passed on by people whose editors end lines with two characters."""
     lines = [line for line in _MODELS["two classes"]().split("\n") if not line.startswith("tree_sizes=")]
     check_text("\r\n".join(lines).encode())
 
@@ -104,6 +106,7 @@ _FAULTS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("fault", _FAULTS)
 def test_a_text_is_refused_where(fault: str) -> None:
+    """Each fault that LightGBM would not see is seen, and named."""
     good = _train({"objective": "binary"})
     bad = _FAULTS[fault](good)
     assert bad != good
@@ -118,6 +121,7 @@ def test_a_text_is_refused_where(fault: str) -> None:
     ("name", "value"), [("cat_boundaries", "0 99"), ("cat_boundaries", "1 1"), ("cat_threshold", ""), ("num_cat", "0")]
 )
 def test_a_set_of_categories_has_to_be_there(name: str, value: str) -> None:
+    """A node that splits by categories leads to a set of them within its tree."""
     text = _MODELS["sets of categories"]()
     assert int(_first(text, "num_cat")[0]) > 0
     text = "\n".join(line for line in text.split("\n") if not line.startswith("tree_sizes="))
@@ -127,6 +131,7 @@ def test_a_set_of_categories_has_to_be_there(name: str, value: str) -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("num_features", "1"), ("leaf_features", "99"), ("leaf_coeff", "0.5")])
 def test_the_features_of_a_linear_leaf_have_to_be_there(name: str, value: str) -> None:
+    """A linear leaf has as many features and coefficients as it says, of those that there are."""
     text = _MODELS["linear leaves"]()
     # The first tree has constants for leaves.
     before, _, rest = text.partition("\nTree=1\n")
@@ -136,6 +141,7 @@ def test_the_features_of_a_linear_leaf_have_to_be_there(name: str, value: str) -
 
 
 def test_no_damaged_text_ends_the_process_that_uses_it(tmp_path: Path) -> None:
+    """Of texts changed by chance each is refused, or read and used without harm."""
     good = [make().encode() for make in _MODELS.values()]
     told = outcomes(damaged(good, 400, seed=7, texts=True), tmp_path / "files", "lgb")
     assert {"refused", "used"} <= set(told)

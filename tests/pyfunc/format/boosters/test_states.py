@@ -29,6 +29,7 @@ def _xgboost() -> Any:
 
 @pytest.mark.parametrize("fit", [_lightgbm, _xgboost])
 def test_a_good_one_is_restored_as_the_class_that_it_is(fit: Any) -> None:
+    """A restored booster is of its library's class, and answers as before."""
     model = fit()
     restored = Unpickler(io.BytesIO(pickle.dumps(model))).load()
     assert (restored.predict(_X) == model.predict(_X)).all()
@@ -45,6 +46,7 @@ def test_a_good_one_is_restored_as_the_class_that_it_is(fit: Any) -> None:
     ],
 )
 def test_a_damaged_one_is_refused(fit: Any, before: bytes, after: bytes) -> None:
+    """A pickle whose booster names what is not there is refused before native code reads it."""
     data = pickle.dumps(fit())
     assert before in data
     with pytest.raises(InvalidParameterValue, match="model is damaged"):
@@ -52,6 +54,7 @@ def test_a_damaged_one_is_refused(fit: Any, before: bytes, after: bytes) -> None
 
 
 def test_a_damaged_text_in_a_skops_file_is_refused(tmp_path: Path) -> None:
+    """A skops file whose booster names what is not there is refused, a good one loads."""
     skops = pytest.importorskip("skops.io")
     model = _lightgbm()
     path = tmp_path / "model.skops"

@@ -61,10 +61,12 @@ def _saved(name: str, form: str) -> bytes:
 @pytest.mark.parametrize("form", ["json", "ubj"])
 @pytest.mark.parametrize("name", _MODELS)
 def test_what_xgboost_writes_is_sound(name: str, form: str) -> None:
+    """Whatever a booster was made for, its file passes."""
     check_file(_saved(name, form))
 
 
 def test_a_file_of_a_form_that_is_neither_is_left_to_xgboost() -> None:
+    """Releases before 3.1 have a form of their own."""
     check_file(b"binf\0\0\0\0")
 
 
@@ -130,6 +132,7 @@ def _split(model: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("fault", _FAULTS)
 def test_a_file_is_refused_where(fault: str) -> None:
+    """Each fault that XGBoost would not see is seen, and named."""
     name, spoil = _FAULTS[fault]
     model = json.loads(_saved(name, "json"))
     spoil(_trees(model))
@@ -138,6 +141,7 @@ def test_a_file_is_refused_where(fault: str) -> None:
 
 
 def test_a_linear_model_has_a_weight_for_each_feature() -> None:
+    """A linear model whose weights are fewer is refused."""
     model = json.loads(_saved("no trees", "json"))
     _cut(_trees(model)["weights"])
     with pytest.raises(InvalidParameterValue, match=_DAMAGED):
@@ -145,6 +149,7 @@ def test_a_linear_model_has_a_weight_for_each_feature() -> None:
 
 
 def test_a_dropped_tree_has_a_weight() -> None:
+    """A model of DART whose weights are fewer than its trees is refused."""
     model = json.loads(_saved("dart", "json"))
     _cut(model["learner"]["gradient_booster"]["weight_drop"])
     with pytest.raises(InvalidParameterValue, match=_DAMAGED):
@@ -152,6 +157,7 @@ def test_a_dropped_tree_has_a_weight() -> None:
 
 
 def test_of_two_values_of_one_name_neither_is_taken() -> None:
+    """What XGBoost might take for another than we is refused."""
     data = _saved("two classes", "json").replace(b'"num_trees":"3"', b'"num_trees":"3","num_trees":"9"')
     with pytest.raises(InvalidParameterValue, match=_DAMAGED):
         check_file(data)
@@ -159,6 +165,7 @@ def test_of_two_values_of_one_name_neither_is_taken() -> None:
 
 @pytest.mark.parametrize("form", ["json", "ubj"])
 def test_a_file_that_is_cut_off_anywhere_is_refused(form: str) -> None:
+    """Wherever it ends, it is told."""
     data = _saved("sets of categories", form)
     for size in range(1, len(data), 7):
         with pytest.raises(InvalidParameterValue, match=_DAMAGED):
@@ -166,11 +173,13 @@ def test_a_file_that_is_cut_off_anywhere_is_refused(form: str) -> None:
 
 
 def test_a_list_longer_than_its_file_reserves_no_memory() -> None:
+    """A length is held against what is left of the file before anything is made of it."""
     with pytest.raises(InvalidParameterValue, match=_DAMAGED):
         check_file(b"{L" + (1).to_bytes(8, "big") + b"a[$l#L" + (2**62).to_bytes(8, "big"))
 
 
 def test_a_file_that_is_nested_without_end_is_refused() -> None:
+    """Deep nesting ends neither our reader nor XGBoost's."""
     for data in (b'{"learner":' + b"[" * 100_000, b"{L" + (1).to_bytes(8, "big") + b"a" + b"[" * 100_000):
         with pytest.raises(InvalidParameterValue, match=_DAMAGED):
             check_file(data)
@@ -178,6 +187,7 @@ def test_a_file_that_is_nested_without_end_is_refused() -> None:
 
 @pytest.mark.parametrize("form", ["json", "ubj"])
 def test_no_damaged_file_ends_the_process_that_uses_it(form: str, tmp_path: Path) -> None:
+    """Of files changed by chance each is refused, or read and used without harm."""
     good = [_saved(name, form) for name in _MODELS]
     told = outcomes(damaged(good, 300, seed=7, texts=form == "json"), tmp_path / "files", form)
     assert {"refused", "used"} <= set(told)
