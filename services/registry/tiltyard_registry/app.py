@@ -154,9 +154,8 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             await asyncio.to_thread(migrations.upgrade, settings.resolved_database_url)
         await changes.start()
-        registrations = Registrations(database, app.state.artifacts)
-        names = RunNames(database)
-        for loop in (registrations, names):
+        loops = (Registrations(database, app.state.artifacts), RunNames(database))
+        for loop in loops:
             await loop.start()
         waker = asyncio.create_task(_wake_when_draining(app.state.draining, changes))
         looking = asyncio.create_task(_tell_of_problems(database, app.state.artifacts))
@@ -167,7 +166,7 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
                 task.cancel()
             # Who still has a connection gives it back before the pools close; a silent database is not waited for.
             await asyncio.wait({waker, looking}, timeout=_GIVEN_BACK_S)
-            for loop in (names, registrations):
+            for loop in reversed(loops):
                 await loop.stop()
             await changes.stop()
             await database.close()

@@ -94,7 +94,7 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         setting(
             "The memory that the trial load of a model whose files native code reads may take, beside 30 times its "
-            "files; 0 is no limit.",
+            "files and 16 MiB per processor; 0 is no limit.",
             ge=0,
         ),
     ] = 1024 * MIB

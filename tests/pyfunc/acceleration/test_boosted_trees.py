@@ -143,9 +143,8 @@ def test_a_broken_file_is_refused(saved: dict[str, Path], tmp_path: Path, name: 
     shutil.copytree(saved[name], tmp_path / "broken")
     [file] = (tmp_path / "broken").glob("model.*")
     file.write_bytes(b"no model\n")
-    with pytest.raises(
-        InvalidParameterValue, match=r"the file 'model\.\w+' cannot be read \((XGBoost|LightGBM)Error\)"
-    ):
+    by_whom = r"the file 'model\.ubj' cannot be read \(XGBoostError\)|The LightGBM model is damaged: .*'tree'"
+    with pytest.raises(InvalidParameterValue, match=by_whom):
         pyfunc.load(tmp_path / "broken")
     file.unlink()
     with pytest.raises(ResourceDoesNotExist, match="is missing"):

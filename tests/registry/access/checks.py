@@ -32,7 +32,7 @@ FastAnswers = list[tuple[str, str, bool]]
 
 
 class Registry:
-    """The application with callers by header, a scene for all rows that leave it, and what the fast way answered."""
+    """The application with callers by header, a scene, and what the fast way answered."""
 
     def __init__(self, api: Api, fast: FastAnswers, before: dict[str, str], names: Names) -> None:
         self.api = api
@@ -40,6 +40,7 @@ class Registry:
         self.before = before
         """What the stranger was answered while nothing was there, by route."""
         self.names = names
+        """A scene for those that only read."""
 
     async def ask(self, row: Asked, names: Names, who: str, *, prefix: str = "/api/", care: bool = False) -> Any:
         """The answer to a row's request; with `care` in a spelling that the fast way hands on."""

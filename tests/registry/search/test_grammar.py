@@ -10,15 +10,13 @@ from tiltyard_registry.search.grammar import (
     MAX_DEPTH,
     MAX_FILTER_CHARS,
     MAX_LIST_VALUES,
-    And,
     Comparison,
     Identifier,
-    Not,
     Number,
-    Or,
     parse,
     parse_order,
 )
+from tiltyard_registry.search.tree import And, Not, Or
 
 
 def clause(name: str, operator: str, value: object) -> Comparison:

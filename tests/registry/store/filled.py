@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, event, text
 from sqlalchemy.pool import Pool
 
+from tiltyard_registry.background.loop import TASK_NAME
 from tiltyard_registry.store.sql.database import Database
 
 RUNS, MODELS, VERSIONS = 2400, 120, 10
@@ -99,17 +100,22 @@ class Statements:
         return asked
 
 
-# What the background asks and changes whenever its time has come.
-_BESIDE = ("run_names_", "run_name_trigrams")
+def _is_background() -> bool:
+    """Whether the background asks, which does so whenever its time has come."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    return task is not None and task.get_name().startswith(TASK_NAME)
 
 
 @contextmanager
-def noted(database: Database, *, beside: bool = False) -> Iterator[Statements]:
-    """Notes every statement that reads or changes rows, by whichever layer it is asked; the background's if told so."""
+def noted(database: Database) -> Iterator[Statements]:
+    """Notes every statement that requests have read or change rows, by whichever layer they ask."""
     statements = Statements()
 
     def of_session(*arguments: Any) -> None:
-        if beside or not any(name in arguments[2] for name in _BESIDE):
+        if not _is_background():
             statements.asked.append((arguments[2], arguments[3]))
 
     def of_driver(query: Any) -> None:

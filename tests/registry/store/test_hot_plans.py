@@ -67,7 +67,7 @@ READS: dict[str, Read] = {
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 async def test_hot_reads_use_an_index(house: House, read: Read) -> None:
     """No plan of theirs reads a growing table from end to end."""
-    with noted(house.database, beside=True) as statements:
+    with noted(house.database) as statements:
         async with house.database.read() as session:
             await read(session)
         assert await _scans(house, statements) == []

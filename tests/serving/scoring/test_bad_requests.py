@@ -31,7 +31,11 @@ def test_bad_requests_are_refused_and_hurt_nobody(server: Service, count: int) -
     )
     @given(sent=bad_requests())
     def check(sent: Sent) -> None:
-        answer = send(server.port, sent)
+        for _ in range(ATTEMPTS):
+            answer = send(server.port, sent)
+            # This server's requests have 3 s, in which a busy machine may do nothing of theirs.
+            if answer is None or answer[0] != 504:
+                break
         status = "none" if answer is None else str(answer[0])
         outcomes[status] = outcomes.get(status, 0) + 1
         if answer is None:

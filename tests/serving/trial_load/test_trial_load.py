@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pickle
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -53,24 +52,17 @@ def in_pickle(path: Path, content: Any) -> Path:
     return path
 
 
-def boosted(path: Path, rounds: int, spoil: Callable[[str], str] = str) -> Path:
-    """The directory of a booster of so many trees, without an example; `spoil` is given the text of its file."""
+def boosted(path: Path, rounds: int) -> Path:
+    """The directory of a booster of so many trees, without an example."""
     _, frame = iris()
     data = lightgbm.Dataset(frame, [float(number % 3) for number in range(len(frame))])
-    text = spoil(lightgbm.train({"verbose": -1, "num_threads": 1}, data, rounds).model_to_string())
     path.mkdir()
-    (path / "model.lgb").write_text(text)
+    lightgbm.train({"verbose": -1, "num_threads": 1}, data, rounds).save_model(path / "model.lgb")
     flavor = {"data": "model.lgb", "model_class": "lightgbm.basic.Booster"}
     flavors = {"lightgbm": flavor, "python_function": {"loader_module": "mlflow.lightgbm", "data": "model.lgb"}}
     signature = infer_signature(frame).to_dict()
     (path / "MLmodel").write_text(yaml.safe_dump({"flavors": flavors, "signature": signature}))
     return path
-
-
-def astray(text: str) -> str:
-    """The text of a booster whose first split of each tree leads nowhere, read by one thread after the other."""
-    in_turn = re.sub(r"^tree_sizes=.*\n", "", text, flags=re.MULTILINE)
-    return re.sub(r"^left_child=\S+", "left_child=1000000000", in_turn, flags=re.MULTILINE)
 
 
 @pytest.fixture
@@ -94,7 +86,8 @@ def test_a_damaged_version_ends_no_server(registry: StartService, serving: Start
     which that was done none is left when the server is killed.
     """
     store = registry()
-    paths = boosted(tmp_path / "1", 1), boosted(tmp_path / "2", 2, astray), boosted(tmp_path / "3", 3)
+    ends = in_pickle(tmp_path / "2", Does(signal.raise_signal, signal.SIGSEGV))
+    paths = boosted(tmp_path / "1", 1), ends, boosted(tmp_path / "3", 3)
     with Client(store.url) as client:
         for path in (*paths, in_pickle(tmp_path / "4", Does(signal.pause))):
             register(client, path, NAME)
@@ -105,7 +98,7 @@ def test_a_damaged_version_ends_no_server(registry: StartService, serving: Start
         client.set_alias(NAME, "champion", 2)
         wait_until(lambda: _problem(service.port))
         assert _problem(service.port) == (
-            f"{NAME}/2 could not be loaded: The model cannot be loaded: the file 'model.lgb' cannot be read: lightgbm "
+            f"{NAME}/2 could not be loaded: The model cannot be loaded: the file 'model.pkl' cannot be read: lightgbm "
             "ended its process (SIGSEGV). It is damaged, or there is too little memory for it."
         )
         assert (service.running, service.pid, service.healthy()) == (True, pid, True)
@@ -113,7 +106,7 @@ def test_a_damaged_version_ends_no_server(registry: StartService, serving: Start
         config = {"served_entities": [{"model": f"models:/{NAME}/2", "traffic_percentage": 100}]}
         refused = request(service.port, "PUT", "/api/tiltyard/v1/endpoints/e", json.dumps(config), _JSON)
         assert refused.status == 400
-        assert "the file 'model.lgb' cannot be read" in refused.body.decode()
+        assert "the file 'model.pkl' cannot be read" in refused.body.decode()
         client.set_alias(NAME, "champion", 3)
         wait_until(lambda: _version(service.port) == "3")
         client.set_alias(NAME, "champion", 4)
@@ -220,10 +213,10 @@ def test_what_the_load_tells_is_left_to_it(trials: Trials, cache: ModelCache, tm
 
 def test_what_the_library_tells_is_not_tried_again(trials: Trials, cache: ModelCache, tmp_path: Path) -> None:
     """A library that says what is wrong with a file might as well end the process: the server does not read it too."""
-    path = boosted(tmp_path / "m", 1, lambda _: "tree\nversion=v4\n")
-    with pytest.raises(ModelUnreadable, match=r"'model\.lgb' cannot be read"):
+    path = in_pickle(tmp_path / "m", Does(int, "no number"))
+    with pytest.raises(ModelUnreadable, match=r"'model\.pkl' cannot be read"):
         trials.check(path, "aa", cache.root)
-    assert "'model.lgb' cannot be read" in cache.trial("aa").read_text()
+    assert "'model.pkl' cannot be read" in cache.trial("aa").read_text()
 
 
 def test_code_is_not_tried(cache: ModelCache, model_dir: Callable[[str], Path]) -> None:

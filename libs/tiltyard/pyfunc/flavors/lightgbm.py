@@ -8,6 +8,7 @@ from pathlib import Path
 from tiltyard.pyfunc.estimators import is_row_wise
 from tiltyard.pyfunc.flavors import Predictor
 from tiltyard.pyfunc.flavors.sklearn import load_estimator
+from tiltyard.pyfunc.format.boosters.lightgbm_text import check_text
 from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 _BOOSTER = "lightgbm.basic.Booster"
@@ -28,6 +29,7 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     import lightgbm
 
     if str(flavor.get("model_class") or _BOOSTER) == _BOOSTER:
+        check_text(path.read_bytes())
         model = lightgbm.Booster(model_file=path)
     else:
         form = str(flavor.get("serialization_format") or "cloudpickle")

@@ -11,6 +11,7 @@ from typing import Any
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.estimators import is_row_wise
 from tiltyard.pyfunc.flavors import Predictor
+from tiltyard.pyfunc.format.boosters.xgboost_file import check_file
 from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 _BOOSTER = "xgboost.core.Booster"
@@ -26,6 +27,7 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
     kind: Any = getattr(import_module(module), name, None) if module else None
     if not callable(getattr(kind, "load_model", None)):
         raise InvalidParameterValue(f"'{name[:80]}' is no class of XGBoost models ('model_class').")
+    check_file(path.read_bytes())
     model = kind()
     model.load_model(path)
 

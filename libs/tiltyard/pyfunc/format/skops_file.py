@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import PermissionDenied, name_list
+from tiltyard.pyfunc.format.boosters.states import check_skops_texts
 from tiltyard.pyfunc.format.tree_bounds import check_trees
 
 _KERNELS = (
@@ -174,7 +175,7 @@ def load_skops(path: Path, *, trusted_types: Iterable[str] = ()) -> Any:
 
     Raises:
         PermissionDenied: it holds other types; the message names them and the setting.
-        InvalidParameterValue: its trees do not.
+        InvalidParameterValue: its trees do not, or a booster in it is damaged.
     """
     refused = untrusted_types(path, trusted_types=trusted_types)
     if refused:
@@ -184,6 +185,7 @@ def load_skops(path: Path, *, trusted_types: Iterable[str] = ()) -> Any:
         )
     import skops.io
 
+    check_skops_texts(path)
     model = skops.io.load(path, trusted=types_beyond_skops(path))
     check_trees(model)
     return model

@@ -13,6 +13,7 @@ from functools import partial, reduce
 from types import FunctionType
 from typing import IO, Any
 
+from tiltyard.pyfunc.format.boosters.states import checked_class
 from tiltyard.pyfunc.own_code.imports import ROOT, Modules, asking, import_module, import_turn
 
 _PlainUnpickler = pickle.Unpickler
@@ -31,7 +32,14 @@ class Unpickler(_PlainUnpickler):
         self.modules = asking()
 
     def find_class(self, module: str, name: str) -> Any:
-        """The object that the pickle names. Raises: ImportError, AttributeError: there is none."""
+        """The object that the pickle names. Raises: ImportError, AttributeError: there is none.
+
+        A booster's is one that looks at what it is restored from, since native code would not.
+        """
+        found = self._found(module, name)
+        return checked_class(found) if isinstance(found, type) else found
+
+    def _found(self, module: str, name: str) -> Any:
         if self.modules is not None:
             found = _own(self.modules, module, name)
             if found is not None:

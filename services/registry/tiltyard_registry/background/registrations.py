@@ -5,8 +5,6 @@ one database one works on a version at a time. A version that cannot be read now
 holds up no other; after so many tries it is FAILED_REGISTRATION, with the reason.
 """
 
-import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from sqlalchemy import select
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist, TiltyardError
 from tiltyard.version_status import PENDING
+from tiltyard_registry.background.loop import Loop
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.registration import freeze
 from tiltyard_registry.store.sql.database import Database
@@ -57,18 +56,17 @@ class Registrations:
         self._artifacts = artifacts
         self._clock = clock
         self._tries: dict[str, _Try] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(
+            self.finish_all, "look for pending registrations", try_again_s=_TRY_AGAIN_S, wake=artifacts.pending
+        )
 
     async def start(self) -> None:
         """Begins to work."""
-        self._task = asyncio.create_task(self._run())
+        self._loop.start()
 
     async def stop(self) -> None:
         """Stops at once; what is unfinished is resumed by the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._loop.stop()
 
     async def finish_all(self) -> float | None:
         """Tries every registration that waits and is due, each by itself, but for those that others work on.
@@ -85,18 +83,6 @@ class Registrations:
                 del self._tries[row["uuid"]]
         due = [tried.due_at for tried in self._tries.values()]
         return max(0.0, min(due) - self._clock()) if due else None
-
-    async def _run(self) -> None:
-        while True:
-            self._artifacts.pending.clear()
-            try:
-                delay_s = await self.finish_all()
-            except Exception:
-                log.exception("cannot look for pending registrations, trying again")
-                delay_s = _TRY_AGAIN_S
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay_s):
-                    await self._artifacts.pending.wait()
 
     async def _finish(self, row: Found, tried: _Try) -> bool:
         """Whether nothing is left to do of it. Whatever is wrong with it concerns no other."""

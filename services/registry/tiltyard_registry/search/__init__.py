@@ -4,7 +4,8 @@
 `Page` does all of it for a door.
 """
 
-from tiltyard_registry.search.compile import Dataset, Dialect, compile_filter
+from tiltyard_registry.search.compile import Dialect, compile_filter
+from tiltyard_registry.search.datasets import Dataset
 from tiltyard_registry.search.field import Scope
 from tiltyard_registry.search.fields import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS, RUNS, SCOPES
 from tiltyard_registry.search.order import OrderBy, order_terms

@@ -11,8 +11,9 @@ from typing import NamedTuple, TypeAlias
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.field import Field, Kind, Scope
-from tiltyard_registry.search.grammar import And, Comparison, Identifier, Not, Number, Or, Tree, Value
+from tiltyard_registry.search.grammar import Comparison, Identifier, Number, Value
 from tiltyard_registry.search.patterns import check_pattern
+from tiltyard_registry.search.tree import And, Not, Or, Tree
 
 CheckedValue: TypeAlias = str | int | float | tuple[str, ...] | tuple[int, ...] | None
 

@@ -7,7 +7,7 @@ that NOT is the exact complement: `NOT tags.k = 'v'` holds for rows without the 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -27,28 +27,21 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.rules.prompts import PROMPT_TAG
 from tiltyard_registry.search.check import MAX_WHOLE, CheckedValue, Clause, check
+from tiltyard_registry.search.datasets import Dataset, on_datasets
 from tiltyard_registry.search.field import Child, Scope
-from tiltyard_registry.search.grammar import And, Not, Or, Tree, is_text, parse
+from tiltyard_registry.search.grammar import parse
 from tiltyard_registry.search.patterns import is_like
+from tiltyard_registry.search.tree import And, Not, Or, Tree, conjuncts, leaves
 from tiltyard_registry.tables.columns import VALUE_HEAD_CHARS
 from tiltyard_registry.tables.experiments import logged_model_metrics
 
-MAX_DATASETS = 50
 MAX_JOINED = 8
 MAX_KEPT_CHARS = 1000
 """Of longer filters, made by programs for one use, the clauses are not kept."""
 
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
-
-
-class Dataset(NamedTuple):
-    """Narrows metrics of logged models to points logged on this dataset; without a digest, on any of the name."""
-
-    name: str
-    digest: str | None = None
 
 
 def compile_filter(
@@ -84,7 +77,7 @@ def _compiled(
     # PostgreSQL plans every EXISTS as one more table to join, in time that explodes with their number. OFFSET
     # keeps it from that: each is then looked up row by row.
     fenced = dialect == "postgresql" and len(leaves(tree)) > MAX_JOINED
-    leading = None if tree is None or first is None else _terms(tree)[first]
+    leading = None if tree is None or first is None else conjuncts(tree)[first]
     clauses = [_Compiler(scope, dialect, datasets, fenced, leading).clause(tree)] if tree is not None else []
     if scope.prompts is not None and not any(_is_prompt_tag(clause) for clause in leaves(tree)):
         clauses.append(not_(_exists(scope, scope.prompts)))
@@ -101,46 +94,10 @@ def few_rows(scope: Scope, text: str, dialect: Dialect, most: int) -> Select[Any
     Only terms are counted that an index answers; None if there is none.
     """
     counts = []
-    for place, term in enumerate(_terms(check(scope, parse(text)))):
+    for place, term in enumerate(conjuncts(check(scope, parse(text)))):
         if isinstance(term, Clause) and (rows := _Compiler(scope, dialect).indexed(term)) is not None:
             counts.append(select(func.count()).select_from(rows.limit(most + 1).subquery()).label(str(place)))
     return select(*counts) if counts else None
-
-
-def _terms(tree: Tree[Clause]) -> Sequence[Tree[Clause]]:
-    """What must all be true, for the tree to be."""
-    return tree.terms if isinstance(tree, And) else (tree,)
-
-
-def leaves(tree: Tree[Clause] | None) -> list[Clause]:
-    """The clauses of a tree, from left to right."""
-    match tree:
-        case And(terms) | Or(terms):
-            return [leaf for term in terms for leaf in leaves(term)]
-        case Not(term):
-            return leaves(term)
-        case Clause():
-            return [tree]
-    return []
-
-
-def on_datasets(datasets: Sequence[Dataset]) -> ColumnElement[bool]:
-    """Whether a point of a logged model's metric was logged on one of `datasets`.
-
-    Raises:
-        InvalidParameterValue: too many, or a name or digest that is not text.
-    """
-    if len(datasets) > MAX_DATASETS:
-        raise InvalidParameterValue(f"Invalid datasets: {len(datasets)} entries, at most {MAX_DATASETS} are allowed.")
-    if not all(is_text(f"{dataset.name}{dataset.digest or ''}") for dataset in datasets):
-        raise InvalidParameterValue("Invalid datasets: a name or digest holds a character that is not text.")
-    point = logged_model_metrics.c
-    return or_(
-        *(
-            and_(point.dataset_name == d.name, *([point.dataset_digest == d.digest] if d.digest else []))
-            for d in datasets
-        )
-    )
 
 
 _LIKE = {"LIKE", "ILIKE"}

@@ -16,9 +16,10 @@ Source: mlflow/utils/search_utils.py, `SearchUtils.parse_search_filter`.
 
 import re
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard_registry.search.tree import And, Not, Or, Tree
 
 FUNCTIONS = ("MIN", "MAX", "LATEST")
 """What may stand around a metric: which point of its history is meant."""
@@ -55,33 +56,6 @@ class Comparison(NamedTuple):
     left: Identifier
     operator: str
     value: Value
-
-
-Leaf = TypeVar("Leaf")
-
-
-@dataclass(frozen=True, slots=True)
-class And(Generic[Leaf]):
-    """Every term holds."""
-
-    terms: "tuple[Tree[Leaf], ...]"
-
-
-@dataclass(frozen=True, slots=True)
-class Or(Generic[Leaf]):
-    """At least one term holds."""
-
-    terms: "tuple[Tree[Leaf], ...]"
-
-
-@dataclass(frozen=True, slots=True)
-class Not(Generic[Leaf]):
-    """The term does not hold."""
-
-    term: "Tree[Leaf]"
-
-
-Tree: TypeAlias = Leaf | And[Leaf] | Or[Leaf] | Not[Leaf]
 
 
 def parse(text: str) -> Tree[Comparison]:

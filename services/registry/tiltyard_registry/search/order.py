@@ -14,7 +14,8 @@ from sqlalchemy import Column, ColumnElement, case, func, literal_column, null, 
 
 from tiltyard.errors import InvalidParameterValue
 from tiltyard_registry.search.check import resolve
-from tiltyard_registry.search.compile import MAX_KEPT_CHARS, Dataset, Dialect, on_datasets
+from tiltyard_registry.search.compile import MAX_KEPT_CHARS, Dialect
+from tiltyard_registry.search.datasets import Dataset, on_datasets
 from tiltyard_registry.search.field import Child, Field, Scope
 from tiltyard_registry.search.grammar import Identifier, is_text, parse_order
 from tiltyard_registry.search.lead import Lead, lead_of

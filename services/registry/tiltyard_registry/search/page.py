@@ -7,7 +7,8 @@ from typing import Any, TypedDict, TypeVar
 from sqlalchemy import Column, ColumnElement, Select, String, and_, or_
 
 from tiltyard_registry.rules.limits import page_size
-from tiltyard_registry.search.compile import Dataset, Dialect, bound, compile_filter, few_rows
+from tiltyard_registry.search.compile import Dialect, bound, compile_filter, few_rows
+from tiltyard_registry.search.datasets import Dataset
 from tiltyard_registry.search.field import Scope
 from tiltyard_registry.search.lead import MOST_LED
 from tiltyard_registry.search.order import Item, order_terms

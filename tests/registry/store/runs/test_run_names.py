@@ -87,7 +87,7 @@ async def test_the_index_is_brought_forward_piece_by_piece(house: House, monkeyp
     """Some names at a time, for others wait for the transaction; what it has done it does not do again."""
     monkeypatch.setattr(run_names, "AT_ONCE", 2)
     await _started(house, "one", "two", "three", "four", "five")
-    with noted(house.database, beside=True) as statements:
+    with noted(house.database) as statements:
         await RunNames(house.database).catch_up()
         assert not await run_names.lags(house.database)
         added = [text for text, _ in await statements.take() if text.startswith("INSERT INTO run_name_trigrams")]

@@ -31,12 +31,14 @@ SELECT registered_models.name, CAST(v.version AS text) AS version, v.creation_ti
   v.current_stage, v.source, v.status, ({tags}) AS tags, ({aliases}) AS aliases,
   coalesce(v.description, '') AS description, coalesce(v.run_id, '') AS run_id, coalesce(v.run_link, '') AS run_link,
   v.status_message, v.model_id, v.user_id
-FROM registered_models
-JOIN model_versions AS v ON v.registered_model_id = registered_models.id AND v.version = {which}
+FROM registered_models {which}
 WHERE registered_models.name = {mark}1{condition}"""
-_BY_NUMBER = "CAST({mark}2 AS integer)"
-_BY_ALIAS = """(SELECT a.version FROM registered_model_aliases AS a
-  WHERE a.registered_model_id = registered_models.id AND a.alias = {mark}2)"""
+_BY_NUMBER = """
+JOIN model_versions AS v ON v.registered_model_id = registered_models.id AND v.version = CAST({mark}2 AS integer)"""
+# PostgreSQL is quicker with a join than with a query for the number.
+_BY_ALIAS = """
+JOIN registered_model_aliases AS a ON a.registered_model_id = registered_models.id AND a.alias = {mark}2
+JOIN model_versions AS v ON v.registered_model_id = registered_models.id AND v.version = a.version"""
 _SQLITE = {
     "mark": "?",
     "tags": _TAGS.format("json_group_array(json_object('key', key, 'value', value))"),

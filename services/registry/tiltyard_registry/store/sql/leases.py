@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 from sqlalchemy import text
@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.engines import CLOSE_TIMEOUT_S, POSTGRESQL_ARGUMENTS, Connections, close
-from tiltyard_registry.store.sql.locked_files import locked_file
+from tiltyard_registry.store.sql.locked_files import FileLocks
 
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 
@@ -22,13 +22,14 @@ _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 async def lease(database: Database, name: str) -> AsyncGenerator[bool]:
     """Whether this caller alone holds the lease of that name until it leaves; False when somebody else does.
 
-    It holds no transaction. On PostgreSQL it is a connection of its own, on SQLite a locked file beside the database.
+    It holds no transaction. On PostgreSQL it is a connection of its own, on SQLite a lock by a file beside it.
 
     Raises:
         TemporarilyUnavailable: the database does not answer.
     """
     if database.is_sqlite:
-        with locked_file(Path(f"{database.url.database}.leases"), name) as held:
+        # A holder of its own: others of this process are kept out too.
+        with closing(FileLocks(Path(f"{database.url.database}.leases"))) as locks, locks.tried(name) as held:
             yield held
         return
     engine = create_async_engine(

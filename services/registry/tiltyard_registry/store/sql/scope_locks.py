@@ -21,7 +21,7 @@ from tiltyard.errors import NothingDone
 from tiltyard.storage.uninterrupted import uninterrupted
 from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.engines import CLOSE_TIMEOUT_S, POSTGRESQL_ARGUMENTS
-from tiltyard_registry.store.sql.locked_files import HAS_LOCKED_BYTES, LockedBytes, locked_file
+from tiltyard_registry.store.sql.locked_files import FileLocks
 
 WAIT_S = 30.0
 _LOOK_AGAIN_S = 0.02
@@ -32,8 +32,8 @@ _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
 class ScopeLocks:
     """The locks of one process over one database. A process that dies gives them back.
 
-    On SQLite a lock is a byte of a file beside the database, or a file of its own, on PostgreSQL an advisory lock of
-    one connection that all of the process's share.
+    On SQLite a lock is one of a file beside the database, on PostgreSQL an advisory lock of one connection that all
+    of the process's share.
     """
 
     def __init__(self, url: URL) -> None:
@@ -112,16 +112,15 @@ def _busy(scope: str) -> NothingDone:
 
 class _LockedFiles:
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._bytes = LockedBytes(folder / "scopes")
+        self._locks = FileLocks(folder)
 
     @asynccontextmanager
     async def tried(self, scope: str) -> AsyncGenerator[bool]:
-        with self._bytes.tried(scope) if HAS_LOCKED_BYTES else locked_file(self._folder, scope) as is_held:
+        with self._locks.tried(scope) as is_held:
             yield is_held
 
     async def close(self) -> None:
-        self._bytes.close()
+        self._locks.close()
 
 
 class _AdvisoryLocks:
