@@ -24,7 +24,7 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
         raise InvalidParameterValue(f"Invalid 'model_type': {quote(kind)}. Expected one of {', '.join(_KINDS)}.")
     form = str(flavor.get("save_format") or "cbm")
     if form in _OWN_FORMATS:
-        check_catboost(path)
+        check_catboost(path.read_bytes())
     import catboost
 
     model = getattr(catboost, kind)()

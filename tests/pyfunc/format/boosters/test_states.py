@@ -27,6 +27,11 @@ def _xgboost() -> Any:
     return library.XGBClassifier(n_estimators=2, n_jobs=1).fit(_X, _Y)
 
 
+def _catboost() -> Any:
+    library = pytest.importorskip("catboost")
+    return library.CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False).fit(_X, _Y)
+
+
 @pytest.mark.parametrize("fit", [_lightgbm, _xgboost])
 def test_a_good_one_is_restored_as_the_class_that_it_is(fit: Any) -> None:
     """A restored booster is of its library's class, and answers as before."""
@@ -38,11 +43,20 @@ def test_a_good_one_is_restored_as_the_class_that_it_is(fit: Any) -> None:
     assert type(booster).__module__.split(".")[0] in ("lightgbm", "xgboost")
 
 
+def test_a_good_model_of_catboost_is_restored_as_the_class_that_it_is() -> None:
+    """Of CatBoost the estimator itself holds the file."""
+    model = _catboost()
+    restored = Unpickler(io.BytesIO(pickle.dumps(model))).load()
+    assert type(restored) is type(model)
+    assert (restored.predict(_X) == model.predict(_X)).all()
+
+
 @pytest.mark.parametrize(
     ("fit", "before", "after"),
     [
         (_lightgbm, b"max_feature_idx=1\n", b"max_feature_idx=0\n"),
         (_xgboost, b"num_nodesSL\0\0\0\0\0\0\0\x01", b"num_nodesSL\0\0\0\0\0\0\0\x00"),
+        (_catboost, b"\2\0\0\0\6\0\0\0\6\0\0\0", b"\2\0\0\0\6\0\0\0\x09\0\0\0"),
     ],
 )
 def test_a_damaged_one_is_refused(fit: Any, before: bytes, after: bytes) -> None:
@@ -68,6 +82,24 @@ def test_a_damaged_text_in_a_skops_file_is_refused(tmp_path: Path) -> None:
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         patch.setattr(type(model.booster_), "__getstate__", lambda _: state)
+        skops.dump(model, path)
+    with pytest.raises(InvalidParameterValue, match="model is damaged"):
+        load_estimator(path, "skops", trusted_types=trusted)
+
+
+def test_a_damaged_file_in_a_skops_file_is_refused(tmp_path: Path) -> None:
+    """So is one whose file of CatBoost does; trusted or not, CatBoost reads it when the model is restored."""
+    skops = pytest.importorskip("skops.io")
+    model = _catboost()
+    path = tmp_path / "model.skops"
+    trusted = ("catboost.core.CatBoostClassifier",)
+    skops.dump(model, path)
+    assert (load_estimator(path, "skops", trusted_types=trusted).predict(_X) == model.predict(_X)).all()
+
+    state = model.__getstate__()
+    state["__model"] = state["__model"][:-100]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model), "__getstate__", lambda _: state)
         skops.dump(model, path)
     with pytest.raises(InvalidParameterValue, match="model is damaged"):
         load_estimator(path, "skops", trusted_types=trusted)

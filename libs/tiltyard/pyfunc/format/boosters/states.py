@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters import lightgbm_text, ubjson, xgboost_file
+from tiltyard.pyfunc.format.boosters import catboost_file, lightgbm_text, ubjson, xgboost_file
 
 _LIGHTGBM_TEXT = "tree\n"
+_CATBOOST = ("CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor")
 
 
 def checked_class(kind: type) -> type:
@@ -29,10 +30,19 @@ def checked_class(kind: type) -> type:
     return type(kind.__name__, (kind,), {"__setstate__": restore, "__module__": kind.__module__})
 
 
-def check_skops_texts(path: Path) -> None:
-    """Nothing, if all texts of LightGBM in a skops file are sound. Raises: InvalidParameterValue: one is not."""
+def check_skops_file(path: Path) -> None:
+    """Nothing, if all boosters in a skops file are sound: texts of LightGBM, and files of CatBoost.
+
+    Raises:
+        InvalidParameterValue: one is not.
+    """
     with zipfile.ZipFile(path) as file:
         schema = json.loads(file.read("schema.json"))
+        for name in file.namelist():
+            with file.open(name) as member:
+                start = member.read(len(catboost_file.MAGIC))
+                if start == catboost_file.MAGIC:
+                    catboost_file.check_catboost(start + member.read())
     for text in _texts(schema):
         if text.startswith(_LIGHTGBM_TEXT):
             lightgbm_text.check_text(text.encode("utf-8", "replace"))
@@ -72,7 +82,14 @@ def _check_xgboost(state: dict[str, Any]) -> None:
         xgboost_file.check_model(model)
 
 
+def _check_catboost(state: dict[str, Any]) -> None:
+    data = state.get("__model")
+    if isinstance(data, bytes | bytearray):
+        catboost_file.check_catboost(bytes(data))
+
+
 _CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "lightgbm.basic.Booster": _check_lightgbm,
     "xgboost.core.Booster": _check_xgboost,
+    **dict.fromkeys((f"catboost.core.{name}" for name in _CATBOOST), _check_catboost),
 }
