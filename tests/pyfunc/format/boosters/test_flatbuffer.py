@@ -6,14 +6,15 @@ import pytest
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.format.boosters.flatbuffer import Bytes, Tables, root
 
-# A table of four fields: 7, the vector (1, 2, 3), nothing, and a vector of the same table twice, which is as the first.
+# A table of four fields: 7, the vector (1, 2, 3), nothing, and a vector of two tables that hold the same 7 and vector.
 WORDS = [
     24,  # where the table is
-    *(12 | 16 << 16, 4 | 8 << 16, 0 | 12 << 16),  # the layout of both: its size, theirs, and where their fields are
+    *(12 | 16 << 16, 4 | 8 << 16, 0 | 12 << 16),  # the layout of all: its size, theirs, and where their fields are
     *(0, 0),
-    *(20, 7, 36, 4),  # the table: how far back its layout is, and its fields
-    *(2, 8, 4),
-    *(48, 7, 8, 0),  # the other table
+    *(20, 7, 52, 4),  # the table: how far back its layout is, and its fields
+    *(2, 8, 20),
+    *(48, 7, 24, 0),  # the two others
+    *(64, 7, 8, 0),
     *(3, 1, 2, 3),
 ]
 
@@ -43,7 +44,7 @@ def test_what_a_buffer_holds_is_read() -> None:
     assert everything(root(buffer())) == [7, [1, 2, 3], 5, 6, [7, 7], [1, 2, 3, 1, 2, 3]]
 
 
-@pytest.mark.parametrize("word", [0, 2, 3, 6, 8, 9, 10, 11, 12, 13, 15, 17])
+@pytest.mark.parametrize("word", [0, 2, 3, 6, 8, 9, 10, 11, 12, 13, 15, 17, 19, 21])
 @pytest.mark.parametrize("value", [2**31 - 1, 0x7000_7000])
 def test_a_number_that_leads_outside_is_refused(word: int, value: int) -> None:
     """Wherever it stands: at a table, its layout, its fields, or a vector's length and elements."""
@@ -60,10 +61,19 @@ def test_a_buffer_that_ends_early_is_refused(size: int) -> None:
 
 def test_a_vector_is_not_copied_without_end() -> None:
     """Tables may share a vector, but not so many that their copies are far more than the buffer."""
-    count = 100
-    elements = [4 * (count - index) for index in range(count)]
-    words = [*WORDS[:10], count, *elements, *(4 * (10 + count), 7, 8, 0), 20, *range(20)]
-    shared = root(np.array(words, np.uint32).view(np.uint8)).tables(3)
-    assert len(shared.arrays(1, np.uint8)) == 20 * count
+    count = length = 40
+    words = [*WORDS[:10], count]
+    first, end = len(words) + count, len(words) + 5 * count
+    words += (4 * (first + 4 * index - (first - count + index)) for index in range(count))
+    for at in range(first, end, 4):
+        words += (4 * (at - 1), 7, 4 * (end - at - 2), 0)
+    shared = root(np.array([*words, length, *range(length)], np.uint32).view(np.uint8)).tables(3)
+    assert len(shared.arrays(1, np.uint8)) == length * count
     with pytest.raises(InvalidParameterValue):
         shared.arrays(1, np.uint32)
+
+
+def test_a_table_is_not_there_twice() -> None:
+    """A vector of tables has each table once, so there are no more of them than the buffer has room for."""
+    with pytest.raises(InvalidParameterValue):
+        root(buffer(_12=4)).tables(3)

@@ -18,6 +18,8 @@ from tiltyard.pyfunc.format.boosters.flatbuffer import Numbers, Tables, damaged
 
 _GUID = 16
 _MAX_PARTS = 1 << 14
+# CatBoost makes room for as many in each block of rows.
+_MAX_OUTPUTS = 1 << 20
 
 
 class Computed(NamedTuple):
@@ -38,6 +40,9 @@ def check_estimates(features: Features, texts: Computed | None, embeddings: Comp
         return
     _check_used(features.texts, texts)
     _check_used(features.embeddings, embeddings)
+    for computed in (texts, embeddings):
+        if computed is not None and sum(computed.outputs.values()) > _MAX_OUTPUTS:
+            raise unsound("the number of computed numbers")
     names, numbers, kinds = (
         estimates.structs(1, _GUID),
         estimates.numbers(2, np.int32, -1),
@@ -96,8 +101,9 @@ def read_calcer(stream: ByteStream, word: bytes, kinds: Mapping[int, int]) -> tu
     """
     stream.expect(word)
     kind, calcer = stream.number(np.uint32), stream.table()
-    # A calcer without a name of its own would be followed to nowhere.
-    if kinds.get(kind) != calcer.number(2, np.uint8) or not calcer.has(0).all() or not calcer.has(1).all():
+    # CatBoost reads its name too.
+    calcer.structs(0, _GUID)
+    if kinds.get(kind) != calcer.number(2, np.uint8) or not calcer.has(1).all():
         raise astray("a kind")
     return kind, calcer.table(3), calcer.array(1, np.uint32)
 

@@ -48,7 +48,10 @@ def check_features(trees: Tables) -> Features:
     estimates, one_hots, ctrs = trees.tables(_ESTIMATES), trees.tables(_ONE_HOTS), trees.tables(_CTRS)
     if max(len(estimates), len(one_hots), len(ctrs)) > _MAX_COMPUTED:
         raise unsound("the number of features")
-    _among(one_hots.numbers(0, np.int32, -1), category)
+    encoded = one_hots.numbers(0, np.int32, -1)
+    _among(encoded, category)
+    if len(np.unique(encoded)) < len(encoded):
+        raise unsound("an index")
     if len(ctrs):
         combinations = ctrs.table(0).table(0).table(0)
         _among(combinations.arrays(0, np.int32), category)

@@ -118,11 +118,14 @@ class Tables:
         return starts, lengths
 
     def _elements(self, field: int) -> Numbers:
-        """Where the elements of a vector of the only table lead."""
+        """Where the elements of a vector of the only table lead; each is at a place of its own."""
         starts, lengths = self._extents(field, 4)
         if lengths[0] > _MAX_TABLES:
             raise damaged("it holds too many parts")
-        return _followed(self._data, starts[0] + 4 * np.arange(lengths[0]))
+        at = _followed(self._data, starts[0] + 4 * np.arange(lengths[0]))
+        if len(np.unique(at)) < len(at):
+            raise damaged("a part of it is there twice")
+        return at
 
 
 def root(data: Bytes) -> Tables:
