@@ -1,0 +1,62 @@
+"""A check of CatBoost's own files: every number that points somewhere points to what exists.
+
+CatBoost checks the outline of the trees' FlatBuffer and follows the numbers in it without looking; most of what comes
+behind the trees it does not check at all. And where memory for what a file asks for cannot be had, it ends the
+process. So what it would do is looked at here first, and files that would lead it astray are refused.
+
+Source: catboost/libs/model (flatbuffers/*.fbs, model.cpp, cpu/) of CatBoost 1.2.10.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.format.boosters.byte_stream import ByteStream
+from tiltyard.pyfunc.format.boosters.catboost_collections import Computed, check_estimates
+from tiltyard.pyfunc.format.boosters.catboost_ctrs import ClassCounts, check_ctrs, read_ctrs
+from tiltyard.pyfunc.format.boosters.catboost_embeddings import read_embeddings
+from tiltyard.pyfunc.format.boosters.catboost_features import check_features
+from tiltyard.pyfunc.format.boosters.catboost_metadata import check_metadata
+from tiltyard.pyfunc.format.boosters.catboost_texts import read_texts
+from tiltyard.pyfunc.format.boosters.catboost_trees import check_trees
+from tiltyard.pyfunc.format.boosters.flatbuffer import root
+
+_MAGIC = b"CBM1"
+_FORMAT = b"FlabuffersModel_v1"
+_CTRS, _TEXTS, _EMBEDDINGS = b"static_provider_v1", b"text_process_v2\0", b"embed_process_1\0"
+
+
+def check_catboost(path: Path) -> None:
+    """Nothing, if the file in CatBoost's format `cbm` is sound.
+
+    Raises:
+        InvalidParameterValue: it is of another kind, or a number in it is out of range.
+    """
+    stream = ByteStream(np.fromfile(path, np.uint8))
+    if stream.take(4).tobytes() != _MAGIC:
+        raise InvalidParameterValue("The model's file is none of CatBoost's.")
+    core = root(stream.take(stream.length()))
+    if core.texts(0) != [_FORMAT]:
+        raise InvalidParameterValue("The model's file is of a version that CatBoost does not know.")
+    trees = core.table(1)
+    features = check_features(trees)
+    check_metadata(core.tables(2), check_trees(trees, features.splits))
+
+    ctrs: ClassCounts = {}
+    texts: Computed | None = None
+    embeddings: Computed | None = None
+    parts = core.all_texts(3)
+    for part in parts:
+        if part == _CTRS:
+            ctrs = read_ctrs(stream)
+        elif part == _TEXTS:
+            texts = read_texts(stream)
+        elif part == _EMBEDDINGS:
+            embeddings = read_embeddings(stream)
+        else:
+            raise InvalidParameterValue("The model's file has a part that CatBoost does not know.")
+    if len(set(parts)) < len(parts):
+        raise InvalidParameterValue("The model's file has a part twice.")
+    check_ctrs(features.ctrs, ctrs)
+    check_estimates(features, texts, embeddings)
