@@ -27,15 +27,20 @@ def _xgboost() -> Any:
     return library.XGBClassifier(n_estimators=2, n_jobs=1).fit(_X, _Y)
 
 
-@pytest.mark.parametrize("fit", [_lightgbm, _xgboost])
+def _catboost() -> Any:
+    library = pytest.importorskip("catboost")
+    settings = {"iterations": 2, "verbose": False, "allow_writing_files": False, "thread_count": 1}
+    return library.CatBoostClassifier(**settings).fit(_X, _Y)
+
+
+@pytest.mark.parametrize("fit", [_lightgbm, _xgboost, _catboost])
 def test_a_good_one_is_restored_as_the_class_that_it_is(fit: Any) -> None:
     """A restored booster is of its library's class, and answers as before."""
     model = fit()
     restored = Unpickler(io.BytesIO(pickle.dumps(model))).load()
     assert (restored.predict(_X) == model.predict(_X)).all()
-    booster = restored.booster_ if hasattr(restored, "booster_") else restored.get_booster()
-    assert type(booster) is type(pickle.loads(pickle.dumps(booster)))
-    assert type(booster).__module__.split(".")[0] in ("lightgbm", "xgboost")
+    restored, model = (getattr(each, "booster_", getattr(each, "_Booster", each)) for each in (restored, model))
+    assert type(restored) is type(model)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +48,14 @@ def test_a_good_one_is_restored_as_the_class_that_it_is(fit: Any) -> None:
     [
         (_lightgbm, b"max_feature_idx=1\n", b"max_feature_idx=0\n"),
         (_xgboost, b"num_nodesSL\0\0\0\0\0\0\0\x01", b"num_nodesSL\0\0\0\0\0\0\0\x00"),
+        (_catboost, b"FlabuffersModel_v1", b"FlabuffersModel_v9"),
     ],
 )
 def test_a_damaged_one_is_refused(fit: Any, before: bytes, after: bytes) -> None:
     """A pickle whose booster names what is not there is refused before native code reads it."""
     data = pickle.dumps(fit())
     assert before in data
-    with pytest.raises(InvalidParameterValue, match="model is damaged"):
+    with pytest.raises(InvalidParameterValue, match=r"model is damaged|version that CatBoost"):
         Unpickler(io.BytesIO(data.replace(before, after))).load()
 
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.format.boosters import lightgbm_text, ubjson, xgboost_file
+from tiltyard.pyfunc.format.boosters.catboost import file as catboost
 
 _LIGHTGBM_TEXT = "tree\n"
 
@@ -72,7 +75,17 @@ def _check_xgboost(state: dict[str, Any]) -> None:
         xgboost_file.check_model(model)
 
 
+def _check_catboost(state: dict[str, Any]) -> None:
+    data = state.get("__model")
+    if isinstance(data, bytes | bytearray):
+        catboost.check_model(np.frombuffer(data, np.uint8))
+
+
 _CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "lightgbm.basic.Booster": _check_lightgbm,
     "xgboost.core.Booster": _check_xgboost,
+    **{
+        f"catboost.core.{name}": _check_catboost
+        for name in ("CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor")
+    },
 }

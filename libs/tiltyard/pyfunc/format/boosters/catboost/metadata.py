@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.flatbuffer import Tables
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Tables
 
 _CLASSES = (b"class_params", b"multiclass_params")
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)

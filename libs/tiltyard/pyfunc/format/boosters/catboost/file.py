@@ -12,28 +12,33 @@ from pathlib import Path
 import numpy as np
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.byte_stream import ByteStream
-from tiltyard.pyfunc.format.boosters.catboost_collections import Computed, check_estimates
-from tiltyard.pyfunc.format.boosters.catboost_ctrs import ClassCounts, check_ctrs, read_ctrs
-from tiltyard.pyfunc.format.boosters.catboost_embeddings import read_embeddings
-from tiltyard.pyfunc.format.boosters.catboost_features import check_features
-from tiltyard.pyfunc.format.boosters.catboost_metadata import check_metadata
-from tiltyard.pyfunc.format.boosters.catboost_texts import read_texts
-from tiltyard.pyfunc.format.boosters.catboost_trees import check_trees
-from tiltyard.pyfunc.format.boosters.flatbuffer import root
+from tiltyard.pyfunc.format.boosters.catboost.byte_stream import ByteStream
+from tiltyard.pyfunc.format.boosters.catboost.collections import Computed, check_estimates
+from tiltyard.pyfunc.format.boosters.catboost.ctrs import ClassCounts, check_ctrs, read_ctrs
+from tiltyard.pyfunc.format.boosters.catboost.embeddings import read_embeddings
+from tiltyard.pyfunc.format.boosters.catboost.features import check_features
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Bytes, root
+from tiltyard.pyfunc.format.boosters.catboost.metadata import check_metadata
+from tiltyard.pyfunc.format.boosters.catboost.texts import read_texts
+from tiltyard.pyfunc.format.boosters.catboost.trees import check_trees
 
 _MAGIC = b"CBM1"
 _FORMAT = b"FlabuffersModel_v1"
 _CTRS, _TEXTS, _EMBEDDINGS = b"static_provider_v1", b"text_process_v2\0", b"embed_process_1\0"
 
 
-def check_catboost(path: Path) -> None:
+def check_file(path: Path) -> None:
     """Nothing, if the file in CatBoost's format `cbm` is sound.
 
     Raises:
         InvalidParameterValue: it is of another kind, or a number in it is out of range.
     """
-    stream = ByteStream(np.fromfile(path, np.uint8))
+    check_model(np.fromfile(path, np.uint8))
+
+
+def check_model(data: Bytes) -> None:
+    """As `check_file`, of what lies in a file."""
+    stream = ByteStream(data)
     if stream.take(4).tobytes() != _MAGIC:
         raise InvalidParameterValue("The model's file is none of CatBoost's.")
     core = root(stream.take(stream.length()))

@@ -9,13 +9,13 @@ from random import Random
 import numpy as np
 import pytest
 
-from tests.pyfunc.format.boosters import catboost_models
-from tests.pyfunc.format.boosters.catboost_damages import DAMAGES, CatBoostFile
+from tests.pyfunc.format.boosters.catboost import models as catboost_models
+from tests.pyfunc.format.boosters.catboost.damages import DAMAGES, CatBoostFile
 from tiltyard import pyfunc
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.catboost_file import check_catboost
+from tiltyard.pyfunc.format.boosters.catboost.file import check_file
 
-CHILD = Path(__file__).with_name("catboost_child.py")
+CHILD = Path(__file__).with_name("child.py")
 MODELS = catboost_models.models()
 
 Files = Callable[[str], Path]
@@ -38,7 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 @pytest.mark.parametrize("name", MODELS)
 def test_what_catboost_writes_is_sound(files: Files, name: str) -> None:
     """Trees of all kinds, categories, texts and embeddings pass."""
-    check_catboost(files(name))
+    check_file(files(name))
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -49,7 +49,7 @@ def test_a_number_that_leads_outside_is_refused(files: Files, tmp_path: Path, na
     damage(file)
     file.data.tofile(tmp_path / "damaged")
     with pytest.raises(InvalidParameterValue):
-        check_catboost(tmp_path / "damaged")
+        check_file(tmp_path / "damaged")
 
 
 def damaged(whole: bytes, random: Random) -> dict[str, bytes]:
@@ -85,7 +85,7 @@ def test_no_file_that_passes_ends_a_process(files: Files, tmp_path: Path) -> Non
             path = tmp_path / name / f"{damage}.cbm"
             path.write_bytes(content)
             try:
-                check_catboost(path)
+                check_file(path)
             except InvalidParameterValue:
                 path.unlink()
     child = subprocess.run([sys.executable, CHILD, tmp_path], capture_output=True, text=True, timeout=300, check=False)
