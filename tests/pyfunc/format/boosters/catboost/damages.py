@@ -61,14 +61,22 @@ def table(*inner: int) -> Place:
     return place
 
 
-def calcers(at: int, index: int = 0) -> Place:
-    """One list of those in a field of what a part for texts or embeddings begins with."""
+def calcers(at: int) -> Place:
+    """The first list of those in a field of what a part for texts or embeddings begins with."""
 
     def place(file: CatBoostFile) -> Tables:
         lists = root(file.parts[24:]).tables(at)
-        return Tables(lists._data, lists._at[index : index + 1])
+        return Tables(lists._data, lists._at[:1])
 
     return place
+
+
+def a_calcer_twice(file: CatBoostFile) -> None:
+    """The first calcer of the last list in place of the first of all."""
+    lists = root(file.parts[24:]).tables(4)
+    last = Tables(lists._data, lists._at[-1:]).array(0, np.uint32)
+    assert len(lists) > 1
+    element(calcers(4), 0, int(last[0]))(file)
 
 
 def number(place: Place, at: int, value: int, size: int = 4) -> Damage:
@@ -89,18 +97,6 @@ def element(place: Place, at: int, value: int, size: int = 4) -> Damage:
     def damage(file: CatBoostFile) -> None:
         table = place(file)
         write(table._data[int(table._targets(at)[0]) + 4 :], value, size)
-
-    return damage
-
-
-def shared(first: Place, second: Place) -> Damage:
-    """The first number of one list in place of that of another, whichever these are."""
-
-    def damage(file: CatBoostFile) -> None:
-        write(_numbers(first(file)), int(_numbers(second(file))[:4].view(np.uint32)[0]), 4)
-
-    def _numbers(table: Tables) -> Bytes:
-        return table._data[int(table._targets(0)[0]) + 4 :]
 
     return damage
 
@@ -191,7 +187,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "classes of no category": ("Buckets multiclass", number(table(), 4, 1)),
     "a tokenizer that is not there": ("texts", element(calcers(3), 0, 99)),
     "a calcer of texts that is not there": ("texts", element(calcers(4), 0, 99)),
-    "a calcer twice": ("texts", shared(calcers(4), calcers(4, 1))),
+    "a calcer twice": ("texts", a_calcer_twice),
     "a dictionary without an empty place": ("texts", word(b"\xff" * 8, b"\0" * 8)),
     "another part": ("texts", word(b"DictionaryV1", b"DictionaryV2")),
     "a number of no calcer": ("texts", number(feature(ESTIMATES, 0), 1, 99)),

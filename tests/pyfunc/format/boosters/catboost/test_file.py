@@ -52,6 +52,29 @@ def test_a_number_that_leads_outside_is_refused(files: Files, tmp_path: Path, na
         check_file(tmp_path / "damaged")
 
 
+@pytest.mark.parametrize(
+    ("model", "name", "text"),
+    [
+        ("regressor SymmetricTree", "params", '{"flat_params":{"loss_function":"RMSEWith\\u0055ncertainty"}}'),
+        ("binary SymmetricTree", "class_params", '{"class_to_label":[0],"classes_count":2000000000}'),
+        ("multiclass SymmetricTree", "class_params", '{"class_to_label":[0,1,2,3],"classes_count":3}'),
+        ("multiclass SymmetricTree", "class_params", '{"class_to_label":[0,1,2,3.9999999999],"classes_count":4}'),
+        ("multiclass SymmetricTree", "class_params", '{"class_to_label":[0,1,2,3],"classes_count":3.5}'),
+        ("multiclass SymmetricTree", "class_params", '{"class_to_label":[0,0,0,0],"class_to_label":[9,9,9,9]}'),
+        ("multiclass SymmetricTree", "multiclass_params", "not JSON"),
+    ],
+)
+def test_what_a_model_cannot_be_is_refused(files: Files, tmp_path: Path, model: str, name: str, text: str) -> None:
+    """A loss of more outputs than there are, more classes than there can be, and classes beyond the last."""
+    from catboost import CatBoost
+
+    changed = CatBoost().load_model(str(files(model)))
+    changed.get_metadata()[name] = text
+    changed.save_model(str(tmp_path / "changed"))
+    with pytest.raises(InvalidParameterValue):
+        check_catboost(tmp_path / "changed")
+
+
 def damaged(whole: bytes, random: Random) -> dict[str, bytes]:
     """The file, cut off, with other numbers in it, and with other bytes, by what was done."""
     found = {}

@@ -17,6 +17,7 @@ from tiltyard.pyfunc.format.boosters.catboost.features import Features, in_range
 from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables
 
 _GUID = 16
+_MAX_PARTS = 1 << 14
 
 
 class Computed(NamedTuple):
@@ -53,7 +54,7 @@ def guids(header: Tables, field: int) -> list[bytes]:
     """The names in a vector of a collection's header."""
     (names,) = header.texts(field, _GUID)
     found = [names[start : start + _GUID] for start in range(0, len(names), _GUID)]
-    if not header.has(field).all() or len(set(found)) < len(found):
+    if not header.has(field).all() or len(found) > _MAX_PARTS or len(set(found)) < len(found):
         raise astray("a name")
     return found
 

@@ -21,6 +21,8 @@ _NO_HASH = 0xFFFFFFFFFFFFFFFF
 _NO_ROW = 0xFFFFFFFF
 _SIGN = 0x80000000
 
+_MAX_TABLES = 1 << 16
+
 Base = tuple[bytes, ...]
 ClassCounts = dict[Base, list[int]]
 
@@ -32,7 +34,9 @@ def read_ctrs(stream: ByteStream) -> ClassCounts:
         InvalidParameterValue: one does.
     """
     counts: ClassCounts = defaultdict(list)
-    for _ in range(stream.length()):
+    if (tables := stream.length()) > _MAX_TABLES:
+        raise _unsound("the number of tables")
+    for _ in range(tables):
         # CatBoost takes the lower four bytes of a table's size alone.
         if (size := stream.length()) > _NO_ROW:
             raise _unsound("a size")

@@ -21,6 +21,8 @@ from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Tables
 _PROJECTION, _NEIGHBORS = 3, 4
 _KINDS = {_PROJECTION: 1, _NEIGHBORS: 2}
 _MAX_CLASSES = 1 << 16
+_MAX_DIMENSION = 1 << 16
+_MAX_LEVELS = 1 << 10
 
 
 def read_embeddings(stream: ByteStream) -> Computed:
@@ -51,7 +53,11 @@ def _read_projection(calcer: Tables) -> tuple[int, int]:
     """How many numbers a projection makes, and for how many it has room."""
     dimension, classes, projected = (calcer.number(field, np.int32) for field in range(3))
     likelihoods, classified = calcer.number(3, np.uint8), calcer.number(5, np.uint8, 1)
-    if dimension < 1 or projected < 1 or dimension * projected != calcer.lengths(4, np.float32)[0]:
+    if (
+        not 1 <= dimension <= _MAX_DIMENSION
+        or projected < 1
+        or dimension * projected != calcer.lengths(4, np.float32)[0]
+    ):
         raise astray("a dimension")
     if not likelihoods:
         return projected, projected
@@ -69,7 +75,7 @@ def _read_neighbors(calcer: Tables, stream: ByteStream) -> tuple[int, int]:
     targets = stream.array(np.uint32)
     index = stream.array(np.uint8)
     points = stream.array(np.uint32)
-    if len(targets) != size or dimension < 1 or dimension * size != len(points):
+    if len(targets) != size or not 1 <= dimension <= _MAX_DIMENSION or dimension * size != len(points):
         raise astray("a neighbor")
     if classified and (not 1 <= classes <= _MAX_CLASSES or (size and targets.max() >= classes)):
         raise astray("a class")
@@ -82,7 +88,7 @@ def _read_neighbors(calcer: Tables, stream: ByteStream) -> tuple[int, int]:
 
 def _check_graph(index: NDArray[np.uint32], size: int) -> None:
     """Levels of points that know neighbors of their level; the first level has all points, each further one fewer."""
-    if len(index) < 2 or not index[0] or index[1] > len(index) - 2:
+    if len(index) < 2 or not index[0] or index[1] > min(_MAX_LEVELS, len(index) - 2):
         raise astray("a level")
     start = 2 + int(index[1])
     before = size

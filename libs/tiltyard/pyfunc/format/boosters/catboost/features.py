@@ -12,8 +12,8 @@ from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables
 _CATEGORIES, _FLOATS, _ONE_HOTS, _CTRS = range(4, 8)
 _TEXTS, _ESTIMATES, _EMBEDDINGS = 12, 13, 18
 
-# CatBoost makes room for as many columns as the last one tells, and counts splits by 16 bits.
-_MAX_COLUMNS = 1 << 22
+# CatBoost makes room for as many columns as the last feature tells, and counts splits by 16 bits.
+_MAX_COLUMNS = 1 << 20
 _MAX_COMPUTED = 1 << 16
 
 
@@ -35,7 +35,9 @@ def check_features(trees: Tables) -> Features:
     """
     floats, categories = trees.tables(_FLOATS), trees.tables(_CATEGORIES)
     texts, embeddings = trees.tables(_TEXTS), trees.tables(_EMBEDDINGS)
-    columns = [_columns(floats, 1), _columns(categories, 0), _columns(texts, 0), _columns(embeddings, 0)]
+    kinds = ((floats, 1), (categories, 0), (texts, 0), (embeddings, 0))
+    last = max(_MAX_COLUMNS, 2 * sum(len(kind) for kind, _ in kinds))
+    columns = [_columns(kind, field, last) for kind, field in kinds]
     positions = np.concatenate([position for _, position in columns])
     if len(np.unique(positions)) < len(positions):
         raise unsound("a column")
@@ -75,11 +77,11 @@ def unsound(what: str) -> InvalidParameterValue:
     return InvalidParameterValue(f"The model holds features in which {what} is out of range.")
 
 
-def _columns(features: Tables, field: int) -> tuple[Numbers, Numbers]:
+def _columns(features: Tables, field: int, last: int) -> tuple[Numbers, Numbers]:
     """The features' indices among their kind and their columns, which both have to grow."""
     indices, columns = features.numbers(field, np.int32, -1), features.numbers(field + 1, np.int32, -1)
-    in_range(columns, _MAX_COLUMNS, "a column")
-    in_range(indices, _MAX_COLUMNS, "an index")
+    in_range(columns, last, "a column")
+    in_range(indices, last, "an index")
     if (np.diff(indices) <= 0).any() or (np.diff(columns) <= 0).any():
         raise unsound("a column")
     return indices, columns

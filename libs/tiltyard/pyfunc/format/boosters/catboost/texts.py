@@ -26,6 +26,7 @@ _NO_HASH = 0xFFFFFFFFFFFFFFFF
 # What CatBoost takes as the length of a group of words; of letters, and for gaps in groups, there is no bound.
 _MAX_WORDS = 5
 _MAX_LETTERS = 1 << 16
+_MAX_CLASSES = 1 << 16
 
 
 def read_texts(stream: ByteStream) -> Computed:
@@ -137,7 +138,7 @@ def _read_calcer(stream: ByteStream) -> int:
             counts.append(calcer.lengths(4, np.uint32)[0])
         else:
             calcer.look(np.uint64, 4)
-        if not 1 <= classes <= min(counts) or (len(used) and used.max() >= classes):
+        if not 1 <= classes <= min(_MAX_CLASSES, *counts) or (len(used) and used.max() >= classes):
             raise astray("a class")
         if stream.length() != classes:
             raise astray("a class")
