@@ -72,7 +72,7 @@ def test_what_a_model_cannot_be_is_refused(files: Files, tmp_path: Path, model: 
     changed.get_metadata()[name] = text
     changed.save_model(str(tmp_path / "changed"))
     with pytest.raises(InvalidParameterValue):
-        check_catboost(tmp_path / "changed")
+        check_file(tmp_path / "changed")
 
 
 def damaged(whole: bytes, random: Random) -> dict[str, bytes]:
