@@ -65,6 +65,7 @@ FOREIGN = {
     "_active_experiment_id": "MLflow",
     "_asdict": "named tuples",
     "_buckets": "prometheus_client",
+    "_convert_to_asymmetric_representation": "CatBoost",
     "_exit": "os",
     "_get_registry_client": "MLflow",
     "_is_pyfunc": "MLflow",

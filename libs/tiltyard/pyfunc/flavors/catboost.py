@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue, quote
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.format.boosters.catboost.file import check_file
+from tiltyard.pyfunc.format.boosters.catboost.file import check_catboost
 from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 _KINDS = ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker")
@@ -24,7 +24,7 @@ def load(directory: Path, metadata: MLModel) -> Predictor:
         raise InvalidParameterValue(f"Invalid 'model_type': {quote(kind)}. Expected one of {', '.join(_KINDS)}.")
     form = str(flavor.get("save_format") or "cbm")
     if form in _OWN_FORMATS:
-        check_file(path)
+        check_catboost(path.read_bytes())
     import catboost
 
     model = getattr(catboost, kind)()

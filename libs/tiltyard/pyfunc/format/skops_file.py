@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import PermissionDenied, name_list
-from tiltyard.pyfunc.format.boosters.states import check_skops_texts
+from tiltyard.pyfunc.format.boosters.states import check_skops_file
 from tiltyard.pyfunc.format.tree_bounds import check_trees
 
 _KERNELS = (
@@ -185,7 +185,7 @@ def load_skops(path: Path, *, trusted_types: Iterable[str] = ()) -> Any:
         )
     import skops.io
 
-    check_skops_texts(path)
+    check_skops_file(path)
     model = skops.io.load(path, trusted=types_beyond_skops(path))
     check_trees(model)
     return model

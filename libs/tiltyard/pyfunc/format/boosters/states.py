@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.format.boosters import lightgbm_text, ubjson, xgboost_file
-from tiltyard.pyfunc.format.boosters.catboost import file as catboost
+from tiltyard.pyfunc.format.boosters.catboost import file as catboost_file
 
 _LIGHTGBM_TEXT = "tree\n"
+_CATBOOST = ("CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor")
 
 
 def checked_class(kind: type) -> type:
@@ -32,10 +31,19 @@ def checked_class(kind: type) -> type:
     return type(kind.__name__, (kind,), {"__setstate__": restore, "__module__": kind.__module__})
 
 
-def check_skops_texts(path: Path) -> None:
-    """Nothing, if all texts of LightGBM in a skops file are sound. Raises: InvalidParameterValue: one is not."""
+def check_skops_file(path: Path) -> None:
+    """Nothing, if all boosters in a skops file are sound: texts of LightGBM, and files of CatBoost.
+
+    Raises:
+        InvalidParameterValue: one is not.
+    """
     with zipfile.ZipFile(path) as file:
         schema = json.loads(file.read("schema.json"))
+        for name in file.namelist():
+            with file.open(name) as member:
+                start = member.read(len(catboost_file.MAGIC))
+                if start == catboost_file.MAGIC:
+                    catboost_file.check_catboost(start + member.read())
     for text in _texts(schema):
         if text.startswith(_LIGHTGBM_TEXT):
             lightgbm_text.check_text(text.encode("utf-8", "replace"))
@@ -78,14 +86,11 @@ def _check_xgboost(state: dict[str, Any]) -> None:
 def _check_catboost(state: dict[str, Any]) -> None:
     data = state.get("__model")
     if isinstance(data, bytes | bytearray):
-        catboost.check_model(np.frombuffer(data, np.uint8))
+        catboost_file.check_catboost(bytes(data))
 
 
 _CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "lightgbm.basic.Booster": _check_lightgbm,
     "xgboost.core.Booster": _check_xgboost,
-    **{
-        f"catboost.core.{name}": _check_catboost
-        for name in ("CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor")
-    },
+    **dict.fromkeys((f"catboost.core.{name}" for name in _CATBOOST), _check_catboost),
 }

@@ -1,144 +1,153 @@
 """Ways to damage a CatBoost file, each by one number that leads outside, or by a text as long as before."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import numpy as np
-
-from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Bytes, Tables, root
+from typing import NamedTuple
 
 FLOATS, ONE_HOTS, CTRS, ESTIMATES = 5, 6, 7, 13
 
 
-@dataclass
-class CatBoostFile:
-    """A model's file, with the tables that it consists of; what is written into them is in `data`."""
+class Table(NamedTuple):
+    """A table of a FlatBuffer, by where in the file it begins."""
 
-    data: Bytes
-    trees: Tables = field(init=False)
-    metadata: Tables = field(init=False)
-    parts: Bytes = field(init=False)
+    file: bytearray
+    at: int
 
-    def __post_init__(self) -> None:
-        end = 8 + int(self.data[4:8].view(np.uint32)[0])
-        core = root(self.data[8:end])
-        self.trees = core.table(1)
-        self.metadata = core.tables(2)
-        self.parts = self.data[end:]
+    def field(self, number: int) -> int:
+        """Where a field lies that the table holds."""
+        layout = self.at - read(self.file, self.at, signed=True)
+        offset = read(self.file, layout + 4 + 2 * number, 2)
+        assert offset, "the table does not hold it"
+        return self.at + offset
+
+    def vector(self, number: int) -> int:
+        """Where the length of a vector lies."""
+        return followed(self.file, self.field(number))
+
+    def table(self, number: int) -> "Table":
+        """A table in it."""
+        return Table(self.file, self.vector(number))
+
+    def tables(self, number: int) -> list["Table"]:
+        """The tables in a vector."""
+        start = self.vector(number)
+        places = range(start + 4, start + 4 + 4 * read(self.file, start), 4)
+        return [Table(self.file, followed(self.file, place)) for place in places]
 
 
-Damage = Callable[[CatBoostFile], None]
-Place = Callable[[CatBoostFile], Tables]
+Damage = Callable[[bytearray], None]
+Place = Callable[[bytearray], Table]
 
 
-def trees(file: CatBoostFile) -> Tables:
+def read(file: bytearray, at: int, size: int = 4, *, signed: bool = False) -> int:
+    """A number in the file."""
+    return int.from_bytes(file[at : at + size], "little", signed=signed)
+
+
+def write(file: bytearray, at: int, value: int, size: int = 4) -> None:
+    """Another number in the file."""
+    file[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, "little")
+
+
+def followed(file: bytearray, at: int) -> int:
+    """Where a distance in the file leads."""
+    return at + read(file, at)
+
+
+def core(file: bytearray) -> Table:
+    """The table that the file begins with."""
+    return Table(file, followed(file, 8))
+
+
+def trees(file: bytearray) -> Table:
     """The trees."""
-    return file.trees
+    return core(file).table(1)
+
+
+def part(file: bytearray) -> int:
+    """Where the first part behind the trees begins."""
+    return 8 + read(file, 4)
 
 
 def feature(kind: int, index: int, *inner: int) -> Place:
     """One of the features of a kind, or the table in it to which these fields lead."""
-
-    def place(file: CatBoostFile) -> Tables:
-        features = file.trees.tables(kind)
-        table = Tables(features._data, features._at[index : index + 1])
-        for at in inner:
-            table = table.table(at)
-        return table
-
-    return place
+    return lambda file: inside(trees(file).tables(kind)[index], inner)
 
 
 def table(*inner: int) -> Place:
     """The first table of categories, or the table in it to which these fields lead."""
-
-    def place(file: CatBoostFile) -> Tables:
-        found = root(file.parts[8:])
-        for at in inner:
-            found = found.table(at)
-        return found
-
-    return place
+    return lambda file: inside(Table(file, followed(file, part(file) + 8)), inner)
 
 
-def calcers(at: int) -> Place:
-    """The first list of those in a field of what a part for texts or embeddings begins with."""
-
-    def place(file: CatBoostFile) -> Tables:
-        lists = root(file.parts[24:]).tables(at)
-        return Tables(lists._data, lists._at[:1])
-
-    return place
+def inside(found: Table, fields: tuple[int, ...]) -> Table:
+    """The table to which these fields lead, one after the other."""
+    for number in fields:
+        found = found.table(number)
+    return found
 
 
-def a_calcer_twice(file: CatBoostFile) -> None:
+def lists(number: int) -> Callable[[bytearray], list[Table]]:
+    """The lists in a field of what a part for texts or embeddings begins with."""
+    return lambda file: Table(file, followed(file, part(file) + 24)).tables(number)
+
+
+def calcers(number: int) -> Place:
+    """The first of these lists."""
+    return lambda file: lists(number)(file)[0]
+
+
+def a_calcer_twice(file: bytearray) -> None:
     """The first calcer of the last list in place of the first of all."""
-    lists = root(file.parts[24:]).tables(4)
-    last = Tables(lists._data, lists._at[-1:]).array(0, np.uint32)
-    assert len(lists) > 1
-    element(calcers(4), 0, int(last[0]))(file)
+    found = lists(4)(file)
+    assert len(found) > 1
+    write(file, found[0].vector(0) + 4, read(file, found[-1].vector(0) + 4))
 
 
 def number(place: Place, at: int, value: int, size: int = 4) -> Damage:
     """Another number in the table."""
-
-    def damage(file: CatBoostFile) -> None:
-        table = place(file)
-        offset = int(table._offsets(at)[0])
-        assert offset, "the table does not hold it"
-        write(table._data[int(table._at[0]) + offset :], value, size)
-
-    return damage
+    return lambda file: write(file, place(file).field(at), value, size)
 
 
 def element(place: Place, at: int, value: int, size: int = 4) -> Damage:
     """Another number in place of the first in a vector of the table."""
-
-    def damage(file: CatBoostFile) -> None:
-        table = place(file)
-        write(table._data[int(table._targets(at)[0]) + 4 :], value, size)
-
-    return damage
+    return lambda file: write(file, place(file).vector(at) + 4, value, size)
 
 
 def shorter(place: Place, at: int, *, by: int = 1) -> Damage:
     """A vector of the table with fewer elements."""
 
-    def damage(file: CatBoostFile) -> None:
-        table = place(file)
-        length = table._data[int(table._targets(at)[0]) :]
-        write(length, int(length[:4].view(np.uint32)[0]) - by, 4)
+    def damage(file: bytearray) -> None:
+        start = place(file).vector(at)
+        write(file, start, read(file, start) - by)
 
     return damage
 
 
-def everywhere(place: Place, at: int, value: int) -> Damage:
+def everywhere(place: Place, at: int, value: bytes) -> Damage:
     """Another byte for all in a vector of bytes."""
-    return lambda file: place(file).array(at, np.uint8).fill(value)
+
+    def damage(file: bytearray) -> None:
+        start = place(file).vector(at)
+        length = read(file, start)
+        file[start + 4 : start + 4 + length] = value * length
+
+    return damage
 
 
 def word(old: bytes, new: bytes) -> Damage:
     """Other bytes, as many, wherever these are."""
 
-    def damage(file: CatBoostFile) -> None:
-        whole = file.data.tobytes()
-        assert old in whole
+    def damage(file: bytearray) -> None:
+        assert old in file
         assert len(old) == len(new)
-        file.data[:] = np.frombuffer(whole.replace(old, new), np.uint8)
+        file[:] = file.replace(old, new)
 
     return damage
 
 
-def nested(file: CatBoostFile) -> None:
+def nested(file: bytearray) -> None:
     """Brackets for all of the longest text."""
-    starts, lengths = file.metadata._extents(1, 1)
-    longest = int(lengths.argmax())
-    file.metadata._data[starts[longest] : starts[longest] + lengths[longest]] = ord("[")
-
-
-def write(places: Bytes, value: int, size: int) -> None:
-    """Write a number to the place that these bytes begin with."""
-    places[:size] = np.frombuffer((value % (1 << 8 * size)).to_bytes(size, "little"), np.uint8)
+    longest = max(core(file).tables(2), key=lambda text: read(file, text.vector(1)))
+    everywhere(lambda _: longest, 1, b"[")(file)
 
 
 # By what is wrong then: the name of a model, and how its file is damaged.
@@ -180,7 +189,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "another combination": ("Borders binary", element(table(0, 0), 0, 9)),
     "another kind": ("Counter binary", number(table(0), 1, 5, 1)),
     "an unknown kind": ("Counter binary", number(feature(CTRS, 0, 0, 0), 1, 9, 1)),
-    "a table without an empty place": ("Borders binary", everywhere(table(), 1, 0)),
+    "a table without an empty place": ("Borders binary", everywhere(table(), 1, b"\0")),
     "a table of three places": ("Borders binary", shorter(table(), 1, by=12)),
     "a row missing": ("Borders binary", shorter(table(), 2, by=8)),
     "classes by the million": ("Buckets multiclass", number(table(), 4, 1_000_000)),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.format.boosters.catboost.byte_stream import ByteStream
 from tiltyard.pyfunc.format.boosters.catboost.features import Features, in_range, unsound
-from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables, damaged
 
 _GUID = 16
 _MAX_PARTS = 1 << 14
@@ -104,7 +104,7 @@ def read_calcer(stream: ByteStream, word: bytes, kinds: Mapping[int, int]) -> tu
 
 def astray(what: str) -> InvalidParameterValue:
     """The error for a part that leads astray."""
-    return InvalidParameterValue(f"The model holds a part for texts or embeddings in which {what} is out of range.")
+    return damaged(f"{what} of a part for texts or embeddings is out of range")
 
 
 def _check_used(indices: Numbers, computed: Computed | None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.format.boosters.catboost.byte_stream import ByteStream
 from tiltyard.pyfunc.format.boosters.catboost.features import in_range
-from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Tables, root
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Tables, damaged, root
 
 _BORDERS, _BUCKETS, _MEANS, _FLOAT_MEANS, _COUNTER, _FREQUENCY = range(6)
 # A hash of eight bytes, of which all are set where there is none, and a row.
@@ -104,4 +104,4 @@ def _without_signed_zero(splits: bytes) -> bytes:
 
 
 def _unsound(what: str) -> InvalidParameterValue:
-    return InvalidParameterValue(f"The model holds a table of categories in which {what} is out of range.")
+    return damaged(f"{what} of a table of categories is out of range")

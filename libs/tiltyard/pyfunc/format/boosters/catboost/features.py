@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables, damaged
 
 # Fields of the trees, by the schema.
 _CATEGORIES, _FLOATS, _ONE_HOTS, _CTRS = range(4, 8)
@@ -74,7 +74,7 @@ def in_range(numbers: Numbers, last: int, what: str) -> None:
 
 def unsound(what: str) -> InvalidParameterValue:
     """The error for a feature that does not fit."""
-    return InvalidParameterValue(f"The model holds features in which {what} is out of range.")
+    return damaged(f"{what} of its features is out of range")
 
 
 def _columns(features: Tables, field: int, last: int) -> tuple[Numbers, Numbers]:

@@ -7,43 +7,35 @@ process. So what it would do is looked at here first, and files that would lead 
 Source: catboost/libs/model (flatbuffers/*.fbs, model.cpp, cpu/) of CatBoost 1.2.10.
 """
 
-from pathlib import Path
-
 import numpy as np
 
-from tiltyard.errors import InvalidParameterValue
 from tiltyard.pyfunc.format.boosters.catboost.byte_stream import ByteStream
 from tiltyard.pyfunc.format.boosters.catboost.collections import Computed, check_estimates
 from tiltyard.pyfunc.format.boosters.catboost.ctrs import ClassCounts, check_ctrs, read_ctrs
 from tiltyard.pyfunc.format.boosters.catboost.embeddings import read_embeddings
 from tiltyard.pyfunc.format.boosters.catboost.features import check_features
-from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Bytes, root
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import damaged, root
 from tiltyard.pyfunc.format.boosters.catboost.metadata import check_metadata
 from tiltyard.pyfunc.format.boosters.catboost.texts import read_texts
 from tiltyard.pyfunc.format.boosters.catboost.trees import check_trees
 
-_MAGIC = b"CBM1"
+MAGIC = b"CBM1"
 _FORMAT = b"FlabuffersModel_v1"
 _CTRS, _TEXTS, _EMBEDDINGS = b"static_provider_v1", b"text_process_v2\0", b"embed_process_1\0"
 
 
-def check_file(path: Path) -> None:
-    """Nothing, if the file in CatBoost's format `cbm` is sound.
+def check_catboost(data: bytes) -> None:
+    """Nothing, if the content of a file in CatBoost's format `cbm` is sound.
 
     Raises:
         InvalidParameterValue: it is of another kind, or a number in it is out of range.
     """
-    check_model(np.fromfile(path, np.uint8))
-
-
-def check_model(data: Bytes) -> None:
-    """As `check_file`, of what lies in a file."""
-    stream = ByteStream(data)
-    if stream.take(4).tobytes() != _MAGIC:
-        raise InvalidParameterValue("The model's file is none of CatBoost's.")
+    stream = ByteStream(np.frombuffer(data, np.uint8))
+    if stream.take(4).tobytes() != MAGIC:
+        raise damaged("its file is of another kind")
     core = root(stream.take(stream.length()))
     if core.texts(0) != [_FORMAT]:
-        raise InvalidParameterValue("The model's file is of a version that CatBoost does not know.")
+        raise damaged("its version is unknown")
     trees = core.table(1)
     features = check_features(trees)
     check_metadata(core.tables(2), check_trees(trees, features.splits))
@@ -60,8 +52,8 @@ def check_model(data: Bytes) -> None:
         elif part == _EMBEDDINGS:
             embeddings = read_embeddings(stream)
         else:
-            raise InvalidParameterValue("The model's file has a part that CatBoost does not know.")
+            raise damaged("a part of it is unknown")
     if len(set(parts)) < len(parts):
-        raise InvalidParameterValue("The model's file has a part twice.")
+        raise damaged("a part of it is there twice")
     check_ctrs(features.ctrs, ctrs)
     check_estimates(features, texts, embeddings)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltyard.errors import InvalidParameterValue
+from tiltyard.pyfunc.format.boosters.tree_nodes import unsound
 
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
@@ -120,7 +121,7 @@ class Tables:
         """Where the elements of a vector of the only table lead."""
         starts, lengths = self._extents(field, 4)
         if lengths[0] > _MAX_TABLES:
-            raise InvalidParameterValue("The model's file holds too many parts to be checked.")
+            raise damaged("it holds too many parts")
         return _followed(self._data, starts[0] + 4 * np.arange(lengths[0]))
 
 
@@ -137,9 +138,14 @@ def gather(data: Bytes, at: Numbers, kind: type[Kind]) -> NDArray[Kind]:
     return found
 
 
+def damaged(what: str) -> InvalidParameterValue:
+    """The error of a file in which something is not what CatBoost needs it to be."""
+    return unsound("CatBoost", what)
+
+
 def outside() -> InvalidParameterValue:
     """The error for a number that leads outside the file."""
-    return InvalidParameterValue("The model's file is damaged: it points to bytes outside of itself.")
+    return damaged("it points to bytes outside of itself")
 
 
 def _followed(data: Bytes, at: Numbers) -> Numbers:
@@ -149,7 +155,7 @@ def _followed(data: Bytes, at: Numbers) -> Numbers:
 
 def _held(offsets: Numbers) -> None:
     if not offsets.all():
-        raise InvalidParameterValue("The model's file is damaged: a part of it is missing.")
+        raise damaged("a part of it is missing")
 
 
 def _cut(data: Bytes, starts: Numbers, sizes: Numbers) -> list[bytes]:

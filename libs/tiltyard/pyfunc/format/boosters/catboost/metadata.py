@@ -5,8 +5,7 @@ import re
 
 import numpy as np
 
-from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Tables
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Tables, damaged
 
 _PARAMETERS = b"params"
 _CLASSES = (b"class_params", b"multiclass_params")
@@ -29,10 +28,10 @@ def check_metadata(metadata: Tables, outputs: int) -> None:
         InvalidParameterValue: they are not.
     """
     if len(metadata) > _MAX_NAMES:
-        raise InvalidParameterValue("The model holds too many texts.")
+        raise damaged("it holds too many texts")
     for name, text in zip(metadata.texts(0), metadata.texts(1), strict=True):
         if _depth(text) > _MAX_DEPTH:
-            raise InvalidParameterValue("The model holds JSON that is nested too deeply.")
+            raise damaged("its JSON is nested too deeply")
         if name in _CLASSES:
             _check_classes(text, outputs)
         if name == _PARAMETERS and outputs < 2:
@@ -54,14 +53,14 @@ def _check_classes(text: bytes, outputs: int) -> None:
         # CatBoost has them in single precision, which may round a number up.
         places = [int(np.float32(place)) for place in classes["class_to_label"]]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        raise InvalidParameterValue("The model's classes cannot be read.") from None
+        raise damaged("its classes cannot be read") from None
     if type(count) is not int or not isinstance(names, list):
-        raise InvalidParameterValue("The model's classes cannot be read.")
+        raise damaged("its classes cannot be read")
     known = max(count, len(names))
     if known > max(outputs, _MAX_CLASSES) or (
         outputs > 1 and known > 0 and not all(0 <= place < known for place in places)
     ):
-        raise InvalidParameterValue("The model holds a class that is out of range.")
+        raise damaged("a class is out of range")
 
 
 def _check_loss(text: bytes) -> None:
@@ -71,7 +70,7 @@ def _check_loss(text: bytes) -> None:
     except ValueError:
         return
     if _TWO_OUTPUTS in json.dumps(parameters):
-        raise InvalidParameterValue("The model has one output, and a loss of two.")
+        raise damaged("it has one output, and a loss of two")
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables, damaged
 
 # Fields of the trees, by the schema; those of features are in `features`.
 _DIMENSION, _SPLITS, _SIZES, _STARTS = range(4)
@@ -26,7 +26,7 @@ def check_trees(trees: Tables, splits: int) -> int:
     sizes = trees.array(_SIZES, np.int32).astype(np.int64)
     # Where a tree starts is told by its predecessors too, and CatBoost looks it up now here and now there.
     if len(sizes) and (sizes.min() < 0 or not np.array_equal(np.cumsum(sizes) - sizes, trees.array(_STARTS, np.int32))):
-        raise _unsound("its start")
+        raise _unsound("the start")
     taken = trees.array(_SPLITS, np.int32)
     # A tree that is a leaf alone has its place among the splits as well, and there may be no features then.
     if len(taken) and not 0 <= taken.min() <= taken.max() < max(splits, 1):
@@ -66,4 +66,4 @@ def _check_nodes(trees: Tables, sizes: Numbers, last: int, *, leaves_alone: bool
 
 
 def _unsound(what: str) -> InvalidParameterValue:
-    return InvalidParameterValue(f"The model holds a tree in which {what} is out of range.")
+    return damaged(f"{what} of a tree is out of range")
