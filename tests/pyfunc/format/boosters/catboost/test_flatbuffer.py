@@ -62,8 +62,8 @@ def test_a_vector_is_not_copied_without_end() -> None:
     """Tables may share a vector, but not so many that their copies are far more than the buffer."""
     count = 100
     elements = [4 * (count - index) for index in range(count)]
-    words = [*WORDS[:10], count, *elements, *(4 * (10 + count), 7, 8, 0), 50, *range(50)]
+    words = [*WORDS[:10], count, *elements, *(4 * (10 + count), 7, 8, 0), 20, *range(20)]
     shared = root(np.array(words, np.uint32).view(np.uint8)).tables(3)
-    assert len(shared.arrays(1, np.uint8)) == 50 * count
+    assert len(shared.arrays(1, np.uint8)) == 20 * count
     with pytest.raises(InvalidParameterValue):
         shared.arrays(1, np.uint32)

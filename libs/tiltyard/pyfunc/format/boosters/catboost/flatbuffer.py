@@ -18,7 +18,7 @@ Kind = TypeVar("Kind", bound=np.generic)
 
 _MAX_TABLES = 1 << 22
 # Several tables may share a vector, and whoever reads them has a copy for each.
-_MAX_SHARING = 8
+_MAX_SHARING = 4
 
 
 class Tables:
