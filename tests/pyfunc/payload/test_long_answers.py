@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tiltyard.errors import InternalError
+from tiltyard.errors import InternalError, PayloadTooLarge
 from tiltyard.pyfunc.payload import output
+from tiltyard.pyfunc.payload.bounds import Bounds
 from tiltyard.pyfunc.payload.chunks import CHUNK_VALUES
 from tiltyard.pyfunc.payload.output import to_jsonable
 
@@ -60,3 +61,23 @@ def test_what_json_cannot_say_among_many_values_is_named() -> None:
     """The error is that of a short answer."""
     with pytest.raises(InternalError, match="type 'list' cannot be written as JSON: it holds a 'set'"):
         output.encode([1.0] * COUNT + [{1}])
+
+
+class Rows(list[Any]):
+    """Knows how many of its rows were asked for."""
+
+    asked = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        self.asked += len(found) if isinstance(key, slice) else 1
+        return found
+
+
+@pytest.mark.parametrize("write", [output.encode, output.long_json])
+def test_of_an_answer_over_its_bound_no_more_is_written(write: Any) -> None:
+    """A million rows are not made into text when the first of them fill what an answer may take."""
+    rows = Rows([{"a": 1.0, "b": "text"}] * 1_000_000)
+    with pytest.raises(PayloadTooLarge, match="'max_answer_bytes' of 1000000"):
+        write(rows, Bounds(answer_bytes=1_000_000))
+    assert rows.asked < 200_000

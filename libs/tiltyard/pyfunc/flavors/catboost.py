@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tiltyard.errors import InvalidParameterValue, quote
 from tiltyard.pyfunc.flavors import Predictor
-from tiltyard.pyfunc.format.boosters.catboost_file import check_catboost
+from tiltyard.pyfunc.format.boosters.catboost.file import check_catboost
 from tiltyard.pyfunc.format.mlmodel import MLModel, model_file
 
 _KINDS = ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker")

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from tiltyard.errors import InternalError, quote
+from tiltyard.pyfunc.payload.bounds import Bounds
 from tiltyard.pyfunc.payload.chunks import CHUNK_VALUES, cells_of
 
 _BASES = (bool, int, float, str, bytes, type(None))
@@ -55,31 +56,33 @@ class Unsayable(TypeError):
         self.why = why
 
 
-def encode(predictions: Any) -> bytes:
+def encode(predictions: Any, bounds: Bounds | None = None) -> bytes:
     """`{"predictions": …}` as UTF-8 JSON.
 
-    A DataFrame becomes a list of row objects, a Series a list of one-key objects, an ndarray nested lists.
+    A DataFrame becomes a list of row objects, a Series a list of one-key objects, an ndarray nested lists. Of what is
+    written in pieces no more is written than the bounds allow.
 
     Raises:
+        PayloadTooLarge: it is longer.
         InternalError: the model returned something that JSON cannot say, such as a set or a Decimal.
     """
     try:
         if isinstance(predictions, np.ndarray) and predictions.dtype.kind in "bif" and predictions.size <= CHUNK_VALUES:
             return _encoder.encode({"predictions": predictions.tolist()})
         if (pieces := _pieces(predictions)) is not None:
-            return b"".join((b'{"predictions":[', *_texts(pieces), b"]}"))
+            return b"".join((b'{"predictions":[', *_texts(pieces, bounds), b"]}"))
         return _encoder.encode({"predictions": to_jsonable(predictions)})
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         return _otherwise(predictions, error)
 
 
-def long_json(values: Any) -> msgspec.Raw | None:
+def long_json(values: Any, bounds: Bounds | None = None) -> msgspec.Raw | None:
     """The JSON of many values, written in pieces, so that others get their turn; None for what one call may write.
 
-    Raises: Unsayable.
+    Raises: PayloadTooLarge, Unsayable.
     """
     pieces = _pieces(values)
-    return None if pieces is None else msgspec.Raw(b"".join((b"[", *_texts(pieces), b"]")))
+    return None if pieces is None else msgspec.Raw(b"".join((b"[", *_texts(pieces, bounds), b"]")))
 
 
 def _pieces(values: Any) -> Iterator[Any] | None:
@@ -99,15 +102,18 @@ def _pieces(values: Any) -> Iterator[Any] | None:
     return (rows[at : at + step] for at in range(0, len(values), step))
 
 
-def _texts(pieces: Iterator[Any]) -> Iterator[bytes]:
-    """The text of each piece, a list, without its brackets."""
-    comma = b""
+def _texts(pieces: Iterator[Any], bounds: Bounds | None) -> Iterator[bytes]:
+    """The text of each piece, a list, without its brackets. Raises: PayloadTooLarge: with it all are too long."""
+    comma, size_bytes = b"", 0
     for piece in pieces:
         rows = to_jsonable(piece)
         try:
             text = _encoder.encode(rows)
         except UnicodeEncodeError:
             text = _encoder.encode(escaped(rows))
+        size_bytes += len(text)
+        if bounds is not None:
+            bounds.check_answer(size_bytes)
         yield comma + text[1:-1]
         comma = b","
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -209,7 +210,9 @@ def steps(
             predict, passed, checked=model.signature is not None and model.signature.inputs is not None
         ),
         split=(lambda _output, _counts: None) if layout is None else layout.split,
-        encode=_or_else(_within(output.encode, bounds), "The model's output cannot be written as JSON."),
+        encode=_or_else(
+            _within(partial(output.encode, bounds=bounds), bounds), "The model's output cannot be written as JSON."
+        ),
         brief=model.shortcut is not None and model.shortcut.brief,
     )
     return plain if openmp is None else replace(plain, at_once=openmp.at_once, share=openmp.share)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters import catboost_file, lightgbm_text, ubjson, xgboost_file
+from tiltyard.pyfunc.format.boosters import lightgbm_text, ubjson, xgboost_file
+from tiltyard.pyfunc.format.boosters.catboost import file as catboost_file
 
 _LIGHTGBM_TEXT = "tree\n"
 _CATBOOST = ("CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor")

@@ -136,10 +136,11 @@ def _request(text: bytes, max_levels: int) -> InferRequest:
     return msgspec.convert(decode_json(text, max_levels), InferRequest)
 
 
-def write(predictions: Any, request: InferRequest, name: str, version: str) -> tuple[bytes, int | None]:
+def write(predictions: Any, request: InferRequest, name: str, version: str, bounds: Bounds) -> tuple[bytes, int | None]:
     """The reply's body, and how much of it is JSON when binary tensors follow.
 
     Raises:
+        PayloadTooLarge: a list of it is longer than an answer may be.
         BadRequest: an output is asked for that there is not, or the predictions are no tensors.
     """
     outputs = outputs_of(predictions)
@@ -157,7 +158,7 @@ def write(predictions: Any, request: InferRequest, name: str, version: str) -> t
             tensor.parameters = {"binary_data_size": len(data)}
             buffers.append(data)
         else:
-            tensor.data = long_json(output.values) or to_jsonable(output.values)
+            tensor.data = long_json(output.values, bounds) or to_jsonable(output.values)
         tensors.append(tensor)
     head = _encoded(InferReply(name, version, tensors, request.id))
     return (b"".join([head, *buffers]), len(head)) if buffers else (head, None)
@@ -184,13 +185,13 @@ class InferFormat:
         self.content_type = JSON
         self.headers: tuple[Header, ...] = ()
         self._asked = asked
-        self._name, self._version = model.name, model.version
+        self._name, self._version, self._bounds = model.name, model.version, model.bounds
         self._predictions: Any = None
 
     def encode(self, predictions: Any) -> bytes:
         """The answer, of which the headers tell how much is JSON when other bytes follow."""
         self._predictions = predictions
-        content, json_bytes = write(predictions, self._asked, self._name, self._version)
+        content, json_bytes = write(predictions, self._asked, self._name, self._version, self._bounds)
         if json_bytes is not None:
             self.content_type, self.headers = BINARY, ((JSON_LENGTH, b"%d" % json_bytes),)
         return content

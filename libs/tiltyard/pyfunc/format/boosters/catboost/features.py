@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.flatbuffer import Numbers, Tables, damaged
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables, damaged
 
 # Fields of the trees, by the schema.
 _CATEGORIES, _FLOATS, _ONE_HOTS, _CTRS = range(4, 8)

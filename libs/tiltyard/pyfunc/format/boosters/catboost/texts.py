@@ -5,8 +5,8 @@ Source: catboost/private/libs/text_features, library/cpp/text_processing of CatB
 
 import numpy as np
 
-from tiltyard.pyfunc.format.boosters.byte_stream import ByteStream
-from tiltyard.pyfunc.format.boosters.catboost_collections import (
+from tiltyard.pyfunc.format.boosters.catboost.byte_stream import ByteStream
+from tiltyard.pyfunc.format.boosters.catboost.collections import (
     Computed,
     astray,
     each_once,
@@ -15,7 +15,7 @@ from tiltyard.pyfunc.format.boosters.catboost_collections import (
     read_calcer,
     read_part,
 )
-from tiltyard.pyfunc.format.boosters.flatbuffer import Bytes
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Bytes
 
 _TOKENIZER, _DICTIONARY, _CALCER, _END = range(4)
 _END_NAME = b"___ILLEGAL_GUID\0"

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltyard.pyfunc.format.boosters.flatbuffer import Bytes, Kind, Tables, outside, root
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Bytes, Kind, Tables, outside, root
 
 _LONG = 0xFFFFFFFF
 

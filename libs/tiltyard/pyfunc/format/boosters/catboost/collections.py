@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.byte_stream import ByteStream
-from tiltyard.pyfunc.format.boosters.catboost_features import Features, in_range, unsound
-from tiltyard.pyfunc.format.boosters.flatbuffer import Numbers, Tables, damaged
+from tiltyard.pyfunc.format.boosters.catboost.byte_stream import ByteStream
+from tiltyard.pyfunc.format.boosters.catboost.features import Features, in_range, unsound
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables, damaged
 
 _GUID = 16
 _MAX_PARTS = 1 << 14

@@ -9,13 +9,13 @@ from random import Random
 
 import pytest
 
-from tests.pyfunc.format.boosters import catboost_models
-from tests.pyfunc.format.boosters.catboost_damages import DAMAGES
+from tests.pyfunc.format.boosters.catboost import models as catboost_models
+from tests.pyfunc.format.boosters.catboost.damages import DAMAGES
 from tiltyard import pyfunc
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.catboost_file import check_catboost
+from tiltyard.pyfunc.format.boosters.catboost.file import check_catboost
 
-CHILD = Path(__file__).with_name("catboost_child.py")
+CHILD = Path(__file__).with_name("child.py")
 MODELS = catboost_models.models()
 
 Files = Callable[[str], Path]

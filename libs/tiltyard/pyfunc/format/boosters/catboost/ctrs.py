@@ -10,9 +10,9 @@ from collections import defaultdict
 import numpy as np
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.byte_stream import ByteStream
-from tiltyard.pyfunc.format.boosters.catboost_features import in_range
-from tiltyard.pyfunc.format.boosters.flatbuffer import Tables, damaged, root
+from tiltyard.pyfunc.format.boosters.catboost.byte_stream import ByteStream
+from tiltyard.pyfunc.format.boosters.catboost.features import in_range
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Tables, damaged, root
 
 _BORDERS, _BUCKETS, _MEANS, _FLOAT_MEANS, _COUNTER, _FREQUENCY = range(6)
 # A hash of eight bytes, of which all are set where there is none, and a row.

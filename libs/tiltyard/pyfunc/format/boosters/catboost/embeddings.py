@@ -6,8 +6,8 @@ Source: catboost/private/libs/embedding_features, library/cpp/online_hnsw of Cat
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltyard.pyfunc.format.boosters.byte_stream import ByteStream
-from tiltyard.pyfunc.format.boosters.catboost_collections import (
+from tiltyard.pyfunc.format.boosters.catboost.byte_stream import ByteStream
+from tiltyard.pyfunc.format.boosters.catboost.collections import (
     Computed,
     astray,
     each_once,
@@ -16,7 +16,7 @@ from tiltyard.pyfunc.format.boosters.catboost_collections import (
     read_calcer,
     read_part,
 )
-from tiltyard.pyfunc.format.boosters.flatbuffer import Tables
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Tables
 
 _PROJECTION, _NEIGHBORS = 3, 4
 _KINDS = {_PROJECTION: 1, _NEIGHBORS: 2}

@@ -3,9 +3,9 @@
 import numpy as np
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.flatbuffer import Numbers, Tables, damaged
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Numbers, Tables, damaged
 
-# Fields of the trees, by the schema; those of features are in `catboost_features`.
+# Fields of the trees, by the schema; those of features are in `features`.
 _DIMENSION, _SPLITS, _SIZES, _STARTS = range(4)
 _VALUES, _WEIGHTS, _NODES, _LEAVES = range(8, 12)
 

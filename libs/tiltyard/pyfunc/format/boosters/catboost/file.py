@@ -9,15 +9,15 @@ Source: catboost/libs/model (flatbuffers/*.fbs, model.cpp, cpu/) of CatBoost 1.2
 
 import numpy as np
 
-from tiltyard.pyfunc.format.boosters.byte_stream import ByteStream
-from tiltyard.pyfunc.format.boosters.catboost_collections import Computed, check_estimates
-from tiltyard.pyfunc.format.boosters.catboost_ctrs import ClassCounts, check_ctrs, read_ctrs
-from tiltyard.pyfunc.format.boosters.catboost_embeddings import read_embeddings
-from tiltyard.pyfunc.format.boosters.catboost_features import check_features
-from tiltyard.pyfunc.format.boosters.catboost_metadata import check_metadata
-from tiltyard.pyfunc.format.boosters.catboost_texts import read_texts
-from tiltyard.pyfunc.format.boosters.catboost_trees import check_trees
-from tiltyard.pyfunc.format.boosters.flatbuffer import damaged, root
+from tiltyard.pyfunc.format.boosters.catboost.byte_stream import ByteStream
+from tiltyard.pyfunc.format.boosters.catboost.collections import Computed, check_estimates
+from tiltyard.pyfunc.format.boosters.catboost.ctrs import ClassCounts, check_ctrs, read_ctrs
+from tiltyard.pyfunc.format.boosters.catboost.embeddings import read_embeddings
+from tiltyard.pyfunc.format.boosters.catboost.features import check_features
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import damaged, root
+from tiltyard.pyfunc.format.boosters.catboost.metadata import check_metadata
+from tiltyard.pyfunc.format.boosters.catboost.texts import read_texts
+from tiltyard.pyfunc.format.boosters.catboost.trees import check_trees
 
 MAGIC = b"CBM1"
 _FORMAT = b"FlabuffersModel_v1"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tiltyard.errors import InvalidParameterValue
-from tiltyard.pyfunc.format.boosters.flatbuffer import Bytes, Tables, root
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Bytes, Tables, root
 
 # A table of four fields: 7, the vector (1, 2, 3), nothing, and a vector of two tables that hold the same 7 and vector.
 WORDS = [

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from tiltyard.pyfunc.format.boosters.flatbuffer import Tables, damaged
+from tiltyard.pyfunc.format.boosters.catboost.flatbuffer import Tables, damaged
 
 _PARAMETERS = b"params"
 _CLASSES = (b"class_params", b"multiclass_params")
