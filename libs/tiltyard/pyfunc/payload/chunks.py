@@ -3,13 +3,15 @@
 Transposing in chunks is faster, too: what is read is still in the processor's cache.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 import numpy as np
 
 CHUNK_VALUES = 100_000
+_RAGGED = re.compile(r"The detected shape was \(([\d, ]+)\) \+ inhomogeneous part")
 _SINGLE = frozenset({type(None), bool, int, float, str})
 # To transpose a row takes an iterator of it, which costs as much as so many cells.
 _ROW_CELLS = 10
@@ -78,18 +80,39 @@ def array_of(values: Any, dtype: Any = None) -> "np.ndarray[Any, Any]":
     """What `np.array` makes of a value, or of nested lists. Raises: as that."""
     if type(values) is not list or len(values) * (cells := cells_of(values)) <= CHUNK_VALUES:
         return np.array(values, dtype=dtype)
+    parts, shapes = [], []
     try:
-        parts = [np.array(chunk, dtype=dtype) for chunk in chunks(values, cells)]
+        for chunk in chunks(values, cells):
+            try:
+                parts.append(np.array(chunk, dtype=dtype))
+                shapes.append(parts[-1].shape[1:])
+            except ValueError as error:
+                ragged = _RAGGED.search(str(error))
+                if ragged is None:
+                    raise
+                shapes.append(tuple(int(size) for size in ragged[1].split(",")[1:] if size))
     except (ValueError, TypeError, OverflowError):
         # What numpy finds wrong first depends on how much it is given.
         return np.array(values, dtype=dtype)
+    if dtype is None and (len(parts) < len(shapes) or len(set(shapes)) > 1):
+        # As numpy says it of the whole, which it would look at in one go.
+        raise _ragged(len(values), shapes)
     if dtype is None and any(part.dtype == object for part in parts):
         parts = [np.array(chunk, dtype=object) for chunk in chunks(values, cells)]
     texts = {part.dtype.kind == "U" for part in parts}
-    if len({part.shape[1:] for part in parts}) > 1 or (dtype is None and len(texts) > 1):
-        # As numpy itself says it, or lists as they are; and numbers as the texts that they are beside a text.
+    if len(parts) < len(shapes) or len(set(shapes)) > 1 or (dtype is None and len(texts) > 1):
+        # Lists as they are; and numbers as the texts that they are beside a text.
         return np.array(values, dtype=dtype)
     return np.concatenate(parts)
+
+
+def _ragged(count: int, shapes: Sequence[tuple[int, ...]]) -> ValueError:
+    """What numpy says of so many rows of these shapes, or of no shape beyond them."""
+    common = tuple(sizes[0] for sizes in takewhile(lambda sizes: len(set(sizes)) == 1, zip(*shapes, strict=False)))
+    return ValueError(
+        "setting an array element with a sequence. The requested array has an inhomogeneous shape after "
+        f"{1 + len(common)} dimensions. The detected shape was {(count, *common)} + inhomogeneous part."
+    )
 
 
 def chunks(values: Sequence[Any], cells: int = 1) -> Iterator[Sequence[Any]]:
