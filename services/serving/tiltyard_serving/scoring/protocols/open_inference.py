@@ -136,7 +136,9 @@ def _request(text: bytes, max_levels: int) -> InferRequest:
     return msgspec.convert(decode_json(text, max_levels), InferRequest)
 
 
-def write(predictions: Any, request: InferRequest, name: str, version: str, bounds: Bounds) -> tuple[bytes, int | None]:
+def write(
+    predictions: Any, request: InferRequest, name: str, version: str, bounds: Bounds = DEFAULT_BOUNDS
+) -> tuple[bytes, int | None]:
     """The reply's body, and how much of it is JSON when binary tensors follow.
 
     Raises:
