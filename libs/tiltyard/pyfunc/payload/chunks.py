@@ -77,7 +77,7 @@ def flat(rows: Sequence[Any]) -> list[Any]:
 
 
 def array_of(values: Any, dtype: Any = None) -> "np.ndarray[Any, Any]":
-    """What `np.array` makes of a value, or of nested lists. Raises: as that."""
+    """What `np.array` makes of a value, or of nested lists; texts may have room for more. Raises: as that."""
     if type(values) is not list or len(values) * (cells := cells_of(values)) <= CHUNK_VALUES:
         return np.array(values, dtype=dtype)
     parts, shapes = [], []
@@ -99,10 +99,13 @@ def array_of(values: Any, dtype: Any = None) -> "np.ndarray[Any, Any]":
         raise _ragged(len(values), shapes)
     if dtype is None and any(part.dtype == object for part in parts):
         parts = [np.array(chunk, dtype=object) for chunk in chunks(values, cells)]
-    texts = {part.dtype.kind == "U" for part in parts}
-    if len(parts) < len(shapes) or len(set(shapes)) > 1 or (dtype is None and len(texts) > 1):
-        # Lists as they are; and numbers as the texts that they are beside a text.
+    if len(parts) < len(shapes) or len(set(shapes)) > 1:
+        # Lists as they are.
         return np.array(values, dtype=dtype)
+    if dtype is None and len({part.dtype.kind == "U" for part in parts}) > 1:
+        # Beside a text, numbers are the texts that each of them is.
+        text = np.full(shapes[0], "").tolist()
+        parts = [np.array([*chunk, text])[:-1] for chunk in chunks(values, cells)]
     return np.concatenate(parts)
 
 
