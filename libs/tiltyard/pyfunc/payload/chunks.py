@@ -106,7 +106,13 @@ def array_of(values: Any, dtype: Any = None) -> "np.ndarray[Any, Any]":
         # Beside a text, numbers are the texts that each of them is.
         text = np.full(shapes[0], "").tolist()
         parts = [np.array([*chunk, text])[:-1] for chunk in chunks(values, cells)]
-    return np.concatenate(parts)
+    # Part by part: one copy of all would hold the interpreter's lock as long.
+    whole = np.empty((len(values), *shapes[0]), np.result_type(*(part.dtype for part in parts)))
+    at = 0
+    for part in parts:
+        whole[at : at + len(part)] = part
+        at += len(part)
+    return whole
 
 
 def _ragged(count: int, shapes: Sequence[tuple[int, ...]]) -> ValueError:
