@@ -127,8 +127,8 @@ class ServingSettings(ServiceSettings, frozen=True, kw_only=True):
     max_arriving_bytes: Annotated[
         int,
         setting(
-            "What the bodies of all requests under way may take together in a process; beyond it large ones are "
-            "answered 429.",
+            "What the bodies of all requests under way, and what they were decoded to, may take together in a "
+            "process; beyond it large ones are answered 429.",
             ge=1,
             env="SERVING_MAX_ARRIVING_BYTES",
         ),

@@ -9,6 +9,7 @@ import pytest
 from tiltyard_serving.operations import memory
 
 LARGE = memory.LARGE_BYTES + 1
+HUGE = memory.HUGE_BYTES + 1
 
 
 def test_few_large_bodies_are_decoded_at_once() -> None:
@@ -28,6 +29,41 @@ def test_few_large_bodies_are_decoded_at_once() -> None:
             assert not done.is_set()
     waiting.join()
     assert done.is_set()
+
+
+@pytest.mark.parametrize("sizes_bytes", [(LARGE, HUGE), (HUGE, LARGE), (HUGE, HUGE)])
+def test_a_huge_body_is_decoded_alone(sizes_bytes: tuple[int, int]) -> None:
+    """It waits for a large one to be done, and a large one for it; a small one waits for nobody."""
+    done = threading.Event()
+
+    def second() -> None:
+        with memory.decoding(sizes_bytes[1]):
+            done.set()
+
+    waiting = threading.Thread(target=second)
+    with memory.decoding(sizes_bytes[0]):
+        waiting.start()
+        with memory.decoding(LARGE - 1):
+            assert not done.is_set()
+    waiting.join()
+    assert done.is_set()
+
+
+def test_two_huge_bodies_do_not_wait_for_each_other_with_half_of_the_turns_each() -> None:
+    """However many come at once, each gets all of the turns, one after the other."""
+    left = threading.Semaphore(0)
+
+    def huge() -> None:
+        with memory.decoding(HUGE):
+            left.release()
+
+    waiting = [threading.Thread(target=huge) for _ in range(20)]
+    with memory.decoding(LARGE):
+        for each in waiting:
+            each.start()
+    for each in waiting:
+        each.join()
+        assert left.acquire(blocking=False)
 
 
 def test_what_a_large_body_leaves_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,12 @@ import asyncio
 import gc
 import gzip
 import itertools
+import json
 import select
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -16,7 +18,7 @@ from tests.fixtures.services import Service, StartService
 from tests.fixtures.waiting import until
 from tests.serving.http_calls import Answer, request
 from tests.serving.in_process import App, running
-from tests.serving.saved_models import required
+from tests.serving.saved_models import obedient, required
 from tests.serving.scoring.test_connection import Wire, answers, connection_of, direct
 from tiltyard.server.settings import ConnectionTimeouts
 from tiltyard_serving.scoring import bodies
@@ -212,6 +214,28 @@ async def test_what_bodies_become_counts_as_well(model: str) -> None:
             assert answer.status == status
         answer = await app.request("POST", "/invocations", gzip.compress(ROW.ljust(4_000_000)), encoded)
         assert answer.refusal() == (429, "TEMPORARILY_UNAVAILABLE")
+
+
+async def test_what_bodies_were_decoded_to_counts_until_they_are_answered(tmp_path: Path) -> None:
+    """Of callers whose texts take many times their bytes one too many is told to come again, and the others wait."""
+    obedient(tmp_path / "model")
+    rows = [[f"until {tmp_path / 'go'}"], *[["a"]] * 100_000]
+    body = json.dumps({"dataframe_split": {"columns": ["do"], "data": rows}}, separators=(",", ":")).encode()
+    async with running(models=(str(tmp_path / "model"),), max_arriving_bytes=8_000_000) as app:
+
+        def asked() -> asyncio.Task[Answer]:
+            return asyncio.create_task(app.request("POST", "/invocations", body))
+
+        async with asyncio.timeout(PATIENT_S):
+            callers = [asked() for _ in range(FIT + 1)]
+            # Each counts with a quarter of the bound, beside its body.
+            done, waiting = await asyncio.wait(callers, return_when=asyncio.FIRST_COMPLETED)
+            (answer,) = [caller.result() for caller in done]
+            assert answer.refusal() == (429, "TEMPORARILY_UNAVAILABLE")
+            assert b"'max_arriving_bytes' of 8000000" in answer.body
+            (tmp_path / "go").touch()
+            assert [(await caller).status for caller in waiting] == [200] * FIT
+            assert [(await asked()).status for _ in range(FIT + 1)] == [200] * (FIT + 1)
 
 
 async def test_a_compressed_body_may_have_a_bound_of_its_own(model: str) -> None:

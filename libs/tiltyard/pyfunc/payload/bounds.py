@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from tiltyard.errors import BadRequest, PayloadTooLarge
+from tiltyard.pyfunc.json_text import Body
 from tiltyard.pyfunc.payload.chunks import flat, types_of
 
 MIB = 1024 * 1024
@@ -75,18 +76,13 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         if columns > self.columns:
             raise PayloadTooLarge(f"The request has {columns} columns, over the limit 'max_columns' of {self.columns}.")
 
-    def check_text(self, body: bytes | memoryview, separators: bytes) -> None:
+    def check_text(self, body: Body, separators: bytes) -> None:
         """Nothing, if a text holds no more values than allowed. Raises: PayloadTooLarge."""
         if len(body) <= self.values:
             return
-        import numpy as np
-
-        data = np.frombuffer(body, dtype=np.uint8)
         values = 0
-        # Piece by piece: without the interpreter's lock, and no further than it must.
-        for start in range(0, len(data), _PIECE_BYTES):
-            piece = data[start : start + _PIECE_BYTES]
-            values += sum(int(np.count_nonzero(piece == separator)) for separator in separators)
+        for found in values_in(body, separators):
+            values += found
             if values > self.values:
                 raise PayloadTooLarge(
                     f"The request body holds at least {values} values, over the limit 'max_values' of {self.values}."
@@ -138,6 +134,17 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT = Bounds()
+
+
+def values_in(body: Body, separators: bytes) -> Iterator[int]:
+    """How many values each piece of a text has, told from what separates them."""
+    import numpy as np
+
+    data = np.frombuffer(body, dtype=np.uint8)
+    # Piece by piece: without the interpreter's lock, and no further than it must.
+    for start in range(0, len(data), _PIECE_BYTES):
+        piece = data[start : start + _PIECE_BYTES]
+        yield sum(int(np.count_nonzero(piece == separator)) for separator in separators)
 
 
 def _arrays(value: Any) -> Iterator[Any]:

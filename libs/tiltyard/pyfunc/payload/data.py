@@ -23,11 +23,12 @@ class Payload:
         merge_key: equal keys may be merged into one model input; None means never.
         params: validated params, or None when the request gave none.
         data, build: the data, and the function that turns a list of such data into one model input.
+        memory_bytes: about how much memory the data take, where that is worth counting.
         parsed_at_s: when the text had become values, by `time.perf_counter`, and the checks began; 0 where one
             pass does both.
     """
 
-    __slots__ = ("build", "data", "merge_key", "params", "parsed_at_s", "rows")
+    __slots__ = ("build", "data", "memory_bytes", "merge_key", "params", "parsed_at_s", "rows")
 
     def __init__(
         self, data: Any, build: Callable[[list[Any]], Any], *, rows: int, merge_key: Hashable | None = None
@@ -37,6 +38,7 @@ class Payload:
         self.rows = rows
         self.merge_key = merge_key
         self.params: dict[str, Any] | None = None
+        self.memory_bytes = 0
         self.parsed_at_s = 0.0
 
     @classmethod

@@ -21,6 +21,7 @@ from tiltyard.pyfunc.payload import output
 from tiltyard.pyfunc.payload.bounds import DEFAULT as DEFAULT_BOUNDS
 from tiltyard.pyfunc.payload.bounds import Bounds
 from tiltyard.pyfunc.payload.decoder import Body, Decoder, Payload
+from tiltyard.pyfunc.payload.memory import memory_bytes
 from tiltyard_serving.batching.batch import Limits, Steps, Times, Waiter
 from tiltyard_serving.batching.batcher import Batcher
 from tiltyard_serving.batching.openmp import OpenMP
@@ -125,6 +126,7 @@ class LoadedModel:
         """The payload of a request body, checked against the signature; for a thread."""
         with decoding(len(body)):
             payload = self._decode(body, content_type)
+        payload.memory_bytes = memory_bytes(payload.data, body)
         # A columnar body of few bytes may stand for many rows.
         left_by(payload.rows * _ROW_BYTES)
         return payload

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from tiltyard.pyfunc.own_code.modules import forget_gone
+from tiltyard_serving.operations.turns import Turns
 
 # Several models that go at once are one occasion, and those that come and go all the time are one now and then.
 SOON_S = 0.5
@@ -22,9 +23,11 @@ SELDOM_S = 5.0
 
 # What a body of this size leaves must not wait for ten thousand others to be collected.
 LARGE_BYTES = 512 * 1024
+# The values of a body of this size may take hundreds of MiB.
+HUGE_BYTES = 8 * 1024 * 1024
 _no_turn = nullcontext()
 AT_ONCE = 2
-_turns = threading.BoundedSemaphore(AT_ONCE)
+_turns = Turns(AT_ONCE)
 
 
 def share_memory_with_arrow() -> None:
@@ -40,13 +43,13 @@ def share_memory_with_arrow() -> None:
 
 @contextmanager
 def _turn(size_bytes: int) -> Iterator[None]:
-    with _turns:
+    with _turns.taken(AT_ONCE if size_bytes > HUGE_BYTES else 1):
         yield
     left_by(size_bytes)
 
 
 def decoding(size_bytes: int) -> AbstractContextManager[object]:
-    """What a body of that size is decoded within, in a thread: of large ones, two at a time.
+    """What a body of that size is decoded within, in a thread: of large ones two at a time, and huge ones alone.
 
     The values of a large body may take many times its bytes until they are a table, and more of them at once are done
     no sooner.
@@ -99,14 +102,10 @@ def give_back() -> None:
     Between large bodies, if there is a moment between them: a collection walks through all of their values, and nobody
     else gets a turn meanwhile.
     """
-    taken = sum(_turns.acquire(timeout=SELDOM_S) for _ in range(AT_ONCE))
-    try:
+    with _turns.taken(AT_ONCE, timeout_s=SELDOM_S):
         gc.collect()
         if forget_gone():
             gc.collect()
-    finally:
-        if taken:
-            _turns.release(taken)
     _give_free()
 
 

@@ -132,8 +132,14 @@ class ScoringCall(ABC):
         return None
 
     def decoded(self, decoded: Decoded) -> None:
-        """Submits what was read elsewhere, unless the call has ended meanwhile. Raises: RequestLimitExceeded."""
+        """Submits what was read elsewhere, unless the call has ended meanwhile.
+
+        Raises:
+            RequestLimitExceeded: too much is waiting.
+            NothingDone: all bodies together, and what was read of them, would take too much memory.
+        """
         if self._model is not None:
+            self.scoring.in_flight.hold_decoded(self, decoded[0].memory_bytes)
             self._submit(self._model, decoded)
 
     def _submit(self, model: LoadedModel, decoded: Decoded) -> None:

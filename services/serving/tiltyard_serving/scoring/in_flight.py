@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tiltyard.errors import NothingDone
-from tiltyard.server.body_memory import BodyMemory, Held
+from tiltyard.server.body_memory import FREE_BYTES, BodyMemory, Held
 
 SWEEP_S = 0.05
 # Before this, nobody looks whether a caller who waits is still there.
 PATIENCE_S = 0.1
+# What a body was decoded to counts with no more than this part of the memory of all: whoever is alone has room.
+_DECODED_SHARE = 4
 
 
 class ClientDisconnected(Exception):
@@ -73,6 +75,11 @@ class InFlight:
         except NothingDone:
             call.held.give_back()
             raise
+
+    def hold_decoded(self, call: Pending, size_bytes: int) -> None:
+        """Counts what a body was decoded to, beside the body, where that is much. Raises: NothingDone, as `hold`."""
+        if size_bytes > FREE_BYTES:
+            self.hold(call, min(size_bytes, self._memory.limit_bytes // _DECODED_SHARE))
 
     def _sweep(self) -> None:
         self._sweeping = None

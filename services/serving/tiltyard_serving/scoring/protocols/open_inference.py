@@ -18,6 +18,7 @@ from tiltyard.pyfunc.json_text.nesting import is_deeper
 from tiltyard.pyfunc.payload.bounds import DEFAULT as DEFAULT_BOUNDS
 from tiltyard.pyfunc.payload.bounds import JSON_SEPARATORS, Bounds
 from tiltyard.pyfunc.payload.decoder import Body
+from tiltyard.pyfunc.payload.memory import memory_bytes
 from tiltyard.pyfunc.payload.output import encode as encode_plainly
 from tiltyard.pyfunc.payload.output import escaped, long_json, to_jsonable
 from tiltyard.server.direct import JSON, Header, Reply
@@ -214,7 +215,9 @@ def _at_once(model: LoadedModel, body: Body, head: RequestHead) -> Decoded | Non
 
 def _decode(model: LoadedModel, body: Body, head: RequestHead) -> Decoded:
     with decoding(len(body)):
-        return _decoded(model, bytes(body), _json_bytes(head))
+        payload, form = _decoded(model, bytes(body), _json_bytes(head))
+    payload.memory_bytes = memory_bytes(payload.data, body)
+    return payload, form
 
 
 def _decoded(model: LoadedModel, body: bytes, json_bytes: int | None) -> Decoded:
