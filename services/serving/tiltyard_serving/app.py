@@ -24,7 +24,7 @@ from tiltyard_serving.api.scoring_routes import ScoringRoutes, scoring_apps
 from tiltyard_serving.auth.callers import Callers, Everybody
 from tiltyard_serving.endpoints.endpoint_changes import EndpointChanges
 from tiltyard_serving.operations.logs import line_logs
-from tiltyard_serving.operations.memory import share_memory_with_arrow
+from tiltyard_serving.operations.memory import share_arenas, share_memory_with_arrow
 from tiltyard_serving.operations.metrics import Telemetry
 from tiltyard_serving.operations.payload_log import PayloadLog, open_sink
 from tiltyard_serving.scoring.call import Scoring
@@ -51,6 +51,7 @@ def create_app(settings: ServingSettings, callers: Callers | None = None) -> Lit
     # needs. Without any spinning, an estimator that starts them once for each tree waits for the kernel each time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    share_arenas()
     share_memory_with_arrow()
     # A line for each question to the registry says nothing that the metrics do not say.
     logging.getLogger("httpx2").setLevel(logging.WARNING)

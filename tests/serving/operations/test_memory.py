@@ -1,5 +1,8 @@
 """Large bodies take turns: what they take while they are decoded is bounded, and nothing is collected beside them."""
 
+import os
+import subprocess
+import sys
 import threading
 from contextlib import ExitStack
 
@@ -10,6 +13,29 @@ from tiltyard_serving.operations import memory
 
 LARGE = memory.LARGE_BYTES + 1
 HUGE = memory.HUGE_BYTES + 1
+# A service starts, and many threads take memory; then the arenas are counted.
+_ARENAS = """
+import ctypes, threading
+from tiltyard_serving.app import create_app
+from tiltyard_serving.settings import ServingSettings
+create_app(ServingSettings())
+c = ctypes.CDLL(None)
+c.malloc.restype = ctypes.c_void_p
+together = threading.Barrier(100)
+def take():
+    together.wait()
+    c.malloc(ctypes.c_size_t(100_000))
+    together.wait()
+threads = [threading.Thread(target=take) for _ in range(100)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+c.open_memstream.restype = ctypes.c_void_p
+text, size = ctypes.c_char_p(), ctypes.c_size_t()
+told = ctypes.c_void_p(c.open_memstream(ctypes.byref(text), ctypes.byref(size)))
+c.malloc_info(0, told)
+c.fclose(told)
+print(text.value.count(b"<heap nr="))
+"""
 
 
 def test_few_large_bodies_are_decoded_at_once() -> None:
@@ -80,6 +106,17 @@ def test_what_a_large_body_leaves_goes_back_to_the_system(monkeypatch: pytest.Mo
     given.clear()
     memory.left_by(LARGE)
     assert given.wait(60)
+
+
+@pytest.mark.parametrize("given", [None, 7])
+def test_threads_share_arenas_of_the_c_library(given: int | None) -> None:
+    """However many there are, there is one arena per processor, or as many as the environment says."""
+    environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    if given is not None:
+        environment["MALLOC_ARENA_MAX"] = str(given)
+    command = [sys.executable, "-c", _ARENAS]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert int(found.stdout) == (given or max(2, os.cpu_count() or 1))
 
 
 @pytest.mark.parametrize("named", [None, "mimalloc"])

@@ -25,6 +25,8 @@ SELDOM_S = 5.0
 LARGE_BYTES = 512 * 1024
 # The values of a body of this size may take hundreds of MiB.
 HUGE_BYTES = 8 * 1024 * 1024
+# Source: glibc's malloc.h.
+_M_ARENA_MAX = -8
 _no_turn = nullcontext()
 AT_ONCE = 2
 _turns = Turns(AT_ONCE)
@@ -39,6 +41,15 @@ def share_memory_with_arrow() -> None:
 
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
         pa.set_memory_pool(pa.system_memory_pool())
+
+
+def share_arenas() -> None:
+    """Makes all threads share as many arenas of the C library as there are processors, unless the environment says.
+
+    Each of them keeps what its threads have freed at its end, and without a bound there are eight per processor.
+    """
+    if _mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        _mallopt(_M_ARENA_MAX, max(2, os.cpu_count() or 1))
 
 
 @contextmanager
@@ -130,12 +141,14 @@ def _unpacked(path: Path) -> int:
     return path.stat().st_size
 
 
-def _found() -> Callable[[int], int] | None:
+def _c_library() -> ctypes.CDLL | None:
     name = ctypes.util.find_library("c")
-    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(name), "malloc_trim", None) if name else None
-    return trim
+    return ctypes.CDLL(name) if name else None
 
 
-_trim = _found()
+_c = _c_library()
+# Where the C library is another one, it has neither.
+_trim: Callable[[int], int] | None = getattr(_c, "malloc_trim", None)
+_mallopt: Callable[[int, int], int] | None = getattr(_c, "mallopt", None)
 _models = _MemoryTrimmer(give_back)
 _large = _MemoryTrimmer(_give_free)

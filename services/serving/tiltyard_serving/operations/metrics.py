@@ -14,8 +14,10 @@ from tiltyard.telemetry.multiprocess import is_shared, together
 
 T = TypeVar("T", bound=Histogram)
 
-# How what was loaded on demand and has gone is named in counters.
+# How what was loaded on demand and has gone is named in counters, and the version of what was replaced long ago.
 EVICTED = "evicted"
+# So many versions that were replaced can still be compared with what came after them. Each has some 100 series.
+_KEPT_VERSIONS = 32
 
 # Numbers of model versions, by the name of the sample and its labels: the model, the version, and what else there is.
 Samples = Mapping[tuple[str, tuple[str, ...]], float]
@@ -174,6 +176,8 @@ class Telemetry(MetricSet):
     def __init__(self) -> None:
         super().__init__()
         self._held: Counts[tuple[str, str]] = Counts()
+        # Versions that nobody uses any more, and whose series are still there; the first went first.
+        self._gone: dict[tuple[str, str], None] = {}
         if not is_shared():
             ProcessCollector(registry=self.registry)
             PlatformCollector(registry=self.registry)
@@ -181,20 +185,31 @@ class Telemetry(MetricSet):
     def hold(self, model: str, version: str) -> None:
         """One more user of the metrics of a version."""
         self._held[model, version] += 1
+        self._gone.pop((model, version), None)
 
     def release(self, model: str, version: str, *, forget: bool) -> None:
-        """One user less. With `forget` the last one takes the version's series along, counters summed up elsewhere."""
+        """One user less. With `forget` the last one takes the version's series along, counters summed up elsewhere.
+
+        Without it they stay until many others have gone.
+        """
         self._held[model, version] -= 1
-        if self._held[model, version] <= 0:
-            del self._held[model, version]
-            if forget:
-                self._forget({"model": model, "version": version})
+        if self._held[model, version] > 0:
+            return
+        del self._held[model, version]
+        if forget:
+            self._forget({"model": model, "version": version}, {"model": EVICTED, "version": EVICTED})
+            return
+        self._gone[model, version] = None
+        if len(self._gone) > _KEPT_VERSIONS:
+            model, version = next(iter(self._gone))
+            del self._gone[model, version]
+            self._forget({"model": model, "version": version}, {"version": EVICTED})
 
     def forget_served(self, label: str) -> None:
         """Takes away the series of something that is no longer served, and that nobody configured."""
-        self._forget({"served": label})
+        self._forget({"served": label}, {"served": EVICTED})
 
-    def _forget(self, labels: dict[str, str]) -> None:
+    def _forget(self, labels: dict[str, str], gone: dict[str, str]) -> None:
         if is_shared():
             # Other processes have their part of a series, and the files that hold them only grow.
             return
@@ -202,7 +217,7 @@ class Telemetry(MetricSet):
             if labels.keys() <= set(row.labels):
                 metric = getattr(self, attribute)
                 if isinstance(metric, Counter):
-                    _move(metric, labels)
+                    _move(metric, labels, gone)
                 metric.remove_by_labels(labels)
 
     def samples(self) -> Samples:
@@ -220,15 +235,14 @@ def _values(labels: Mapping[str, str]) -> tuple[str, ...]:
     return *first, *(value for name, value in labels.items() if name not in ("model", "version", "pid"))
 
 
-def _move(counter: Counter, labels: dict[str, str]) -> None:
-    """Counts what has these labels as of those that have gone, so that no sum falls."""
+def _move(counter: Counter, labels: dict[str, str], gone: dict[str, str]) -> None:
+    """Counts what has these labels with those of what has gone, so that no sum falls."""
     names = counter._labelnames
     children: Any = counter._metrics
     for values, child in children.copy().items():
         named = dict(zip(names, values, strict=True))
         if labels.items() <= named.items():
-            gone = named | dict.fromkeys(labels, EVICTED)
-            counter.labels(**gone).inc(child._value.get())
+            counter.labels(**named | gone).inc(child._value.get())
 
 
 class LoopTick:

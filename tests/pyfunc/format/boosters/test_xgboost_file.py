@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ _MODELS: dict[str, Callable[[], Any]] = {
         "XGBClassifier", {"enable_categorical": True, "max_cat_to_onehot": 99}, x=_MIXED
     ),
     "dart": lambda: _fit("XGBClassifier", {"booster": "dart"}),
+    "dropped trees": lambda: _fit("XGBClassifier", {"rate_drop": 0.5, "n_estimators": 10}),
     "no trees": lambda: _fit("XGBClassifier", {"booster": "gblinear"}),
     "no rounds": lambda: _fit("XGBRegressor", {"n_estimators": 0}, y=_X[:, 0]),
     "a forest": lambda: _fit("XGBRFClassifier", {}),
@@ -148,12 +150,21 @@ def test_a_linear_model_has_a_weight_for_each_feature() -> None:
         check_file(json.dumps(model).encode())
 
 
-def test_a_dropped_tree_has_a_weight() -> None:
-    """A model of DART whose weights are fewer than its trees is refused."""
-    model = json.loads(_saved("dart", "json"))
-    _cut(model["learner"]["gradient_booster"]["weight_drop"])
-    with pytest.raises(InvalidParameterValue, match=_DAMAGED):
-        check_file(json.dumps(model).encode())
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("is_in_model", [False, True], ids=["as before 3.4", "as from 3.4 on"])
+def test_a_dropped_tree_has_a_weight(is_in_model: bool, count: int) -> None:
+    """A model of DART whose weights are not as many as its trees is refused, wherever they are."""
+    model = json.loads(_saved("two classes", "json"))
+    learner = model["learner"]
+    trees = learner["gradient_booster"]
+    dart = {"name": "dart", "gbtree": trees, "weight_drop": []}
+    for weights in ([1.0] * 3, [0.5] * count):
+        if is_in_model:
+            trees["model"]["weight_drop"] = weights
+        else:
+            learner["gradient_booster"] = dart | {"weight_drop": weights}
+        with pytest.raises(InvalidParameterValue, match=_DAMAGED) if len(weights) == count else nullcontext():
+            check_file(json.dumps(model).encode())
 
 
 def test_of_two_values_of_one_name_neither_is_taken() -> None:

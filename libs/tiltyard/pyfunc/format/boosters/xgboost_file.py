@@ -2,7 +2,7 @@
 
 XGBoost reads UBJSON without looking where it ends, and takes for granted that the children, features, groups and
 categories that a tree names exist. Source: `UBJReader`, `RegTree::LoadModel`, `MultiTargetTree::LoadModel`,
-`GBTreeModel::LoadModel` and `CatContainer::Load` at v3.2.0.
+`GBTreeModel::LoadModel` and `CatContainer::Load` at v3.2.0, tried with v3.4.1.
 """
 
 import json
@@ -60,9 +60,12 @@ def _check_learner(booster: _Object, settings: _Object) -> None:
         if len(booster["model"]["weights"]) != (features + 1) * groups:
             raise _unsound("'weights' are not as many as its features")
         return
-    model = booster["gbtree"]["model"] if booster["name"] == "dart" else booster["model"]
+    is_dart = booster["name"] == "dart"
+    model = booster["gbtree"]["model"] if is_dart else booster["model"]
     trees = model["trees"]
-    if booster["name"] == "dart" and len(booster["weight_drop"]) != len(trees):
+    # Of trees that were dropped while others were fitted; from 3.4 on the model has them, if there are any.
+    in_model = len(model.get("weight_drop", ()))
+    if (is_dart and len(booster["weight_drop"]) != len(trees)) or in_model not in (0, len(trees)):
         raise _unsound("'weight_drop' are not as many as its trees")
     _check_rounds(model, len(trees), groups)
     if "cats" in model:
