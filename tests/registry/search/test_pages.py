@@ -28,7 +28,7 @@ from tiltyard_registry.search import (
     query_digest,
 )
 from tiltyard_registry.search.compile import Dialect
-from tiltyard_registry.search.page import ASK_AGAIN
+from tiltyard_registry.search.page import ASK_AGAIN, ASK_AGAIN_AT_MOST
 from tiltyard_registry.tables import models
 from tiltyard_registry.tables.runs import runs
 
@@ -100,20 +100,28 @@ def test_a_page_is_where_the_whole_begins(databases: SearchedDatabases, text: st
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_shorter_way_that_led_nowhere_is_tried_again(dialect: Dialect) -> None:
-    """Once it has left a page short, the next sixteen are read in one statement; then runs may have come."""
+    """Each time that it leaves a page short it is left alone for twice as long; where runs have come it is taken."""
     asked: list[Select[Any]] = []
+    there: list[dict[str, Any]] = []
 
-    async def found_nothing(statement: Select[Any]) -> list[dict[str, Any]]:
+    async def found(statement: Select[Any]) -> list[dict[str, Any]]:
         asked.append(statement)
-        return []
+        return there
 
-    counts = []
-    for _ in range(ASK_AGAIN + 2):
+    async def statements() -> int:
         asked.clear()
         page = Page(RUNS, dialect=dialect, order_by=["metrics.k DESC"], max_results=1, within=f"nothing, {dialect}")
-        assert await page.read(select(runs), found_nothing) == ([], None)
-        counts.append(len(asked))
-    assert counts == [2, *[1] * ASK_AGAIN, 2]
+        await page.read(select(runs), found)
+        return len(asked)
+
+    most = ASK_AGAIN_AT_MOST
+    pauses = [*(ASK_AGAIN << at for at in range(20) if ASK_AGAIN << at <= most), most, most]
+    for pause in pauses:
+        assert [await statements() for _ in range(1 + pause)] == [2, *[1] * pause]
+    there += [{"run_id": "1"}, {"run_id": "2"}]
+    assert await statements() == 1
+    there.clear()
+    assert [await statements() for _ in range(2 + ASK_AGAIN)] == [2, *[1] * ASK_AGAIN, 2]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

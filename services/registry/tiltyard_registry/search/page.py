@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Select, String, and_, or_
 
@@ -28,10 +28,18 @@ R = TypeVar("R", bound=Mapping[Any, Any])
 FEW_ROWS = 1000
 """Of SQLite, up to how many rows that a term of a filter leaves are looked at, instead of all in their order."""
 MAX_KEPT = 1000
-ASK_AGAIN = 16
-_SHORT: dict[object, int] = {}
+ASK_AGAIN, ASK_AGAIN_AT_MOST = 16, 512
+"""After how many times what was in vain is tried again, each time twice as many: a try costs as much as the rest."""
+
+
+class _InVain(NamedTuple):
+    left: int
+    times: int
+
+
+_SHORT: dict[object, _InVain] = {}
 """Searches to whose page no shorter way led, and how many more times it is not tried."""
-_COMMON: dict[object, int] = {}
+_COMMON: dict[object, _InVain] = {}
 """Filters none of whose terms leaves few rows, and how many more times that is taken for granted."""
 
 
@@ -108,6 +116,8 @@ class Page:
             if lead is not None:
                 _keep(_SHORT, question)
             rows = await read_all(self.of(statement))
+        else:
+            _SHORT.pop(question, None)
         return self.split(rows)
 
     async def _begins_with_few(self, read_all: Callable[[Select[Any]], Awaitable[Sequence[R]]]) -> bool:
@@ -124,6 +134,7 @@ class Page:
         if count > FEW_ROWS:
             _keep(_COMMON, (self._scope.name, self._filter))
             return False
+        _COMMON.pop((self._scope.name, self._filter), None)
         self._clause = compile_filter(
             self._scope, self._filter, dialect=self._dialect, datasets=self._datasets, first=int(place)
         )
@@ -161,17 +172,19 @@ class Page:
         return statement.order_by(*order).limit(self._max_results + 1)
 
 
-def _is_known(memory: dict[object, int], question: object) -> bool:
+def _is_known(memory: dict[object, _InVain], question: object) -> bool:
     """Whether that is still taken for granted; runs come, so that it is asked again now and then."""
-    left = memory.get(question, 0)
-    if left:
-        memory[question] = left - 1
-    return left > 0
+    kept = memory.get(question)
+    if kept is None or not kept.left:
+        return False
+    memory[question] = kept._replace(left=kept.left - 1)
+    return True
 
 
-def _keep(memory: dict[object, int], question: object) -> None:
-    memory.pop(question, None)
-    memory[question] = ASK_AGAIN
+def _keep(memory: dict[object, _InVain], question: object) -> None:
+    before = memory.pop(question, None)
+    times = ASK_AGAIN if before is None else min(2 * before.times, ASK_AGAIN_AT_MOST)
+    memory[question] = _InVain(times, times)
     if len(memory) > MAX_KEPT:
         del memory[next(iter(memory))]
 
