@@ -26,6 +26,7 @@ from tests.bench.serving.serving_models import arrow_body, body, save
 BEFORE = os.environ.get("TILTYARD_BENCH_BEFORE", "")
 ROUNDS = int(os.environ.get("TILTYARD_BENCH_ROUNDS", "7"))
 ROUND_S = float(os.environ.get("TILTYARD_BENCH_ROUND_S", "1"))
+WARM_TURNS = 40
 GOAL = 0.97
 ARROW = "application/vnd.apache.arrow.stream"
 PYTHONS = {"before": BEFORE, "after": sys.executable}
@@ -120,6 +121,8 @@ def tracking(ratios: Ratios, folder: Path, databases: dict[str, str]) -> None:
                 figures: Pair = {}
                 for name in order(at):  # noqa: B023 - called in its round
                     seconds = 600 if turns else ROUND_S
+                    # Of a server that has just started each connection to the database is new, and plans anew.
+                    run(targets[name], turn(name), connections=connections, turns=WARM_TURNS)
                     measured = run(targets[name], turn(name), connections=connections, seconds=seconds, turns=turns)
                     assert not measured.refused, f"{name} refused {measured.refused} requests of: {work}"
                     figures[name] = measured.per_second

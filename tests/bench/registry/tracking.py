@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,7 +16,10 @@ SEARCH = {
     "filter": "metrics.m1 > 0.3 and params.p1 = '4'",
 }
 ALIAS = get(f"{API}/registered-models/alias?name=bench&alias=champion")
-_numbers = itertools.count(int(time.time()))
+_BEGAN = int(time.time())
+_numbers = itertools.count(_BEGAN)
+# Of each server's own runs, so that all servers are given the same ones, and a search finds as many in each.
+_started: defaultdict[str, "itertools.count[int]"] = defaultdict(lambda: itertools.count(_BEGAN))
 
 
 class Runs:
@@ -28,9 +32,10 @@ class Runs:
         """Makes a run with ten metrics and ten parameters."""
 
         async def turn(connection: Any) -> None:
-            new = post(f"{API}/runs/create", {"experiment_id": "0", "start_time": next(_numbers)})
+            number = next(_started[server])
+            new = post(f"{API}/runs/create", {"experiment_id": "0", "start_time": number})
             run_id: str = body_of(await connection.ask(new))["run"]["info"]["run_id"]
-            await connection.ask(_batch(run_id, 10, 10))
+            await connection.ask(_batch(run_id, number, 10, 10))
             self._ids[server].append(run_id)
 
         return turn
@@ -42,7 +47,7 @@ class Runs:
             mine = itertools.cycle(self._ids[server][:16])
 
             async def turn(connection: Any) -> None:
-                await connection.ask(_batch(next(mine), metrics, 0))
+                await connection.ask(_batch(next(mine), next(_numbers), metrics, 0))
 
             return turn
 
@@ -94,8 +99,7 @@ async def register(connection: Any) -> None:
     await connection.ask(post(f"{API}/registered-models/alias", alias))
 
 
-def _batch(run_id: str, metrics: int, params: int) -> bytes:
-    number = next(_numbers)
+def _batch(run_id: str, number: int, metrics: int, params: int) -> bytes:
     points = [
         {"key": f"m{at % 10}", "value": (number + at) % 97 / 97, "timestamp": number + at, "step": at}
         for at in range(metrics)
