@@ -5,7 +5,6 @@ so what else the machine does falls on both. Each round starts the services anew
 memory makes it up to 6% quicker or slower than another of the same release. The median of the rounds' ratios counts.
 """
 
-import asyncio
 import itertools
 import os
 import statistics
@@ -14,8 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import asyncpg
 
 from tests.bench.http_load import load
 from tests.bench.load import Target, Turn, run
@@ -109,8 +106,8 @@ def _scoring_servers(model: Path, folder: Path, at: int) -> Iterator[dict[str, S
             server.stop()
 
 
-def tracking(ratios: Ratios, folder: Path, databases: dict[str, str]) -> None:
-    """The tracking server over two databases of one kind, as two workers."""
+def tracking(ratios: Ratios, folder: Path, databases: dict[str, str], settle: Callable[[], None]) -> None:
+    """The tracking server over two databases of one kind, as two workers; `settle` has them cleaned up for reads."""
     kind = databases["after"].split("+", 1)[0].split(":", 1)[0]
     rounds: dict[str, list[Pair]] = {}
     for at in range(ROUNDS):
@@ -132,8 +129,7 @@ def tracking(ratios: Ratios, folder: Path, databases: dict[str, str]) -> None:
             add("create run + log-batch of 10 + 10, 8 clients", runs.start, 8, turns=300)
             add("log-batch of 1,000 metrics, one client", runs.log(1000))
             add("log-batch of 100 metrics, 16 clients", runs.log(100), 16)
-            for url in databases.values():
-                asyncio.run(_settle(url))
+            settle()
             add("get run, 16 connections", runs.get, 16)
             add("search, metric and param clause, 100 rows", lambda _name: search())
             add("page of 1,000 runs", lambda _name: page(1000))
@@ -146,17 +142,6 @@ def tracking(ratios: Ratios, folder: Path, databases: dict[str, str]) -> None:
             add("get by alias, 16 connections", lambda _name: asks(ALIAS), 16)
     for work, pairs in rounds.items():
         ratios.add(work, pairs)
-
-
-async def _settle(url: str) -> None:
-    """Has a PostgreSQL database cleaned up and analysed, as one is that cleans up by itself: here none does."""
-    if url.startswith("postgresql"):
-        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-        try:
-            await connection.execute("VACUUM (ANALYZE)")
-            await connection.execute("CHECKPOINT")
-        finally:
-            await connection.close()
 
 
 @contextmanager

@@ -238,6 +238,16 @@ async def test_what_bodies_were_decoded_to_counts_until_they_are_answered(tmp_pa
             assert [(await asked()).status for _ in range(FIT + 1)] == [200] * (FIT + 1)
 
 
+async def test_a_caller_who_is_alone_has_room_for_what_a_body_is_decoded_to(tmp_path: Path) -> None:
+    """Whatever its texts take, a body that may come is answered while no other is under way, each time."""
+    obedient(tmp_path / "model")
+    rows = [["text"], *[["a"]] * 100_000]
+    body = json.dumps({"dataframe_split": {"columns": ["do"], "data": rows}}, separators=(",", ":")).encode()
+    async with running(models=(str(tmp_path / "model"),), max_arriving_bytes=len(body)) as app:
+        for _ in range(2):
+            assert (await app.request("POST", "/invocations", body)).status == 200
+
+
 async def test_a_compressed_body_may_have_a_bound_of_its_own(model: str) -> None:
     """Beyond it the answer is 413 and names it, whatever a body may have."""
     async with running(models=(model,), max_body_bytes=10_000, max_inflated_bytes=SIZE_BYTES) as app:

@@ -14,7 +14,8 @@ from tiltyard.server.body_memory import FREE_BYTES, BodyMemory, Held
 SWEEP_S = 0.05
 # Before this, nobody looks whether a caller who waits is still there.
 PATIENCE_S = 0.1
-# What a body was decoded to counts with no more than this part of the memory of all: whoever is alone has room.
+# What a body was decoded to counts with no more than this part of the memory of all, nor with more than its body
+# leaves of it: whoever is alone has room.
 _DECODED_SHARE = 4
 
 
@@ -79,7 +80,9 @@ class InFlight:
     def hold_decoded(self, call: Pending, size_bytes: int) -> None:
         """Counts what a body was decoded to, beside the body, where that is much. Raises: NothingDone, as `hold`."""
         if size_bytes > FREE_BYTES:
-            self.hold(call, min(size_bytes, self._memory.limit_bytes // _DECODED_SHARE))
+            limit_bytes = self._memory.limit_bytes
+            body_bytes = 0 if call.held is None else call.held.size_bytes
+            self.hold(call, min(size_bytes, limit_bytes // _DECODED_SHARE, limit_bytes - body_bytes))
 
     def _sweep(self) -> None:
         self._sweeping = None
