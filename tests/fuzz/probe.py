@@ -1,7 +1,9 @@
-"""Watches one service from a process of its own: `probe.py PORT PID EACH_S TOLD_S`, until its input ends.
+"""Watches one service from a process of its own: `probe.py PORT PID EACH_S TOLD_S CONNECTED`, until its input ends.
 
-It asks /livez again and again, and writes a JSON object a line: `began_s`, `ended_s` and `stall_s` of each answer that
-took long, `failure` when none came, and now and then `memory_bytes` with `at_s`. All times are of the monotonic clock.
+It asks /livez again and again, each time over a connection of its own (`each`), which takes some turns of the event
+loop, or all over one (`once`), which takes one turn. It writes a JSON object a line: `began_s`, `ended_s` and
+`stall_s` of each answer that took long, `failure` when none came, and now and then `memory_bytes` with `at_s`. All
+times are of the monotonic clock.
 
 What counts as a stall is the time without an answer, less the time that the event loop and this program waited for
 their turns on a processor, and less what the host of a virtual machine took of it: on a busy machine everybody waits,
@@ -30,8 +32,9 @@ LIVE_TIMEOUT_S = 60.0
 TOLD_S = 0.05
 
 
-def main(port: int, pid: int, each_s: float, told_s: float) -> None:
+def main(port: int, pid: int, each_s: float, told_s: float, connected: str) -> None:
     """Watches until the standard input ends: asks after each pause of `each_s`, and tells of what takes `told_s`."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIVE_TIMEOUT_S)
     # Before the services in turn, where that is allowed: what is measured is them.
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
@@ -39,9 +42,12 @@ def main(port: int, pid: int, each_s: float, told_s: float) -> None:
     while not select.select([sys.stdin], [], [], each_s)[0]:
         began_s, lost_s, others, loop_s = time.monotonic(), _lost_s(pid), _others(pid), _loop(pid)[0]
         try:
-            failure = ask(port)
+            failure = ask(connection)
         except (OSError, http.client.HTTPException) as error:
             failure = repr(error)
+        if failure is not None or connected == "each":
+            # It connects again by itself.
+            connection.close()
         ended_s = time.monotonic()
         stall_s = ended_s - began_s - (_lost_s(pid) - lost_s)
         if failure is not None:
@@ -56,16 +62,12 @@ def main(port: int, pid: int, each_s: float, told_s: float) -> None:
             next_memory_s = ended_s + MEMORY_EACH_S
 
 
-def ask(port: int) -> str | None:
+def ask(connection: http.client.HTTPConnection) -> str | None:
     """What is wrong with the answer of /livez, or None."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIVE_TIMEOUT_S)
-    try:
-        connection.request("GET", "/livez")
-        response = connection.getresponse()
-        response.read()
-        return None if response.status == 200 else f"status {response.status}"
-    finally:
-        connection.close()
+    connection.request("GET", "/livez")
+    response = connection.getresponse()
+    response.read()
+    return None if response.status == 200 else f"status {response.status}"
 
 
 def memory_bytes(pid: int) -> int:
@@ -132,4 +134,4 @@ def _tell(**what: object) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]), sys.argv[5])

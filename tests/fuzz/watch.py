@@ -5,8 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tests.fuzz import probe
 
@@ -36,13 +35,21 @@ class Slow(NamedTuple):
 class Watch:
     """A probe of one service, and what it has told."""
 
-    def __init__(self, port: int, pid: int, *, each_s: float = probe.EACH_S, told_s: float = probe.TOLD_S) -> None:
+    def __init__(
+        self,
+        port: int,
+        pid: int,
+        *,
+        each_s: float = probe.EACH_S,
+        told_s: float = probe.TOLD_S,
+        connected: Literal["each", "once"] = "each",
+    ) -> None:
         self.slow: list[Slow] = []
         self.memory: list[tuple[float, int]] = []
         self.failures: list[str] = []
         self._before_bytes = probe.memory_bytes(pid)
         self._told = threading.Condition()
-        self._command = [sys.executable, str(Path(probe.__file__)), *map(str, (port, pid, each_s, told_s))]
+        self._command = [sys.executable, probe.__file__, *map(str, (port, pid, each_s, told_s)), connected]
         self._probe: subprocess.Popen[str] | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
 

@@ -29,9 +29,14 @@ class Databases:
         return f"SQLite {sqlite3.sqlite_version}" if self._postgres is None else self._postgres.version
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether they are SQLite files."""
+        return self._postgres is None
+
+    @property
     def workers(self) -> int:
         """How many processes each server has: of an embedded database one."""
-        return 1 if self._postgres is None else 2
+        return 1 if self.is_embedded else 2
 
     def url(self, name: str) -> str:
         """The address of a server's database, as that server takes it."""

@@ -2,7 +2,11 @@
 
 import asyncio
 import itertools
+import os
+import signal
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +14,7 @@ import httpx2
 import pytest
 
 from tests.fixtures.databases import BACKENDS
+from tests.fixtures.processes import living_children
 from tests.fixtures.services import Service, StartService
 from tests.fixtures.waiting import until
 from tests.registry.api_app import MLFLOW
@@ -67,20 +72,41 @@ class Writer:
         return answer.status_code == 200
 
 
-async def _killed_while_written(service: Service, *, seconds: float, kills: int) -> None:
+def _kill_all(service: Service) -> None:
+    """The service and its workers at once, and another one in their place."""
+    workers = living_children(service.pid)
+    service.kill()
+    for worker in workers:
+        _kill(worker)
+    service.start()
+
+
+def _kill_one(service: Service) -> None:
+    """A worker alone, while the others go on over the same database; its parent starts the next."""
+    _kill(min(living_children(service.pid)))
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+async def _killed_while_written(
+    service: Service, *, seconds: float, kills: int, how: tuple[Callable[[Service], None], ...] = (_kill_all,)
+) -> None:
+    """Has `service` killed so often in so many seconds, in each of the ways in turn, and looks for every point."""
     async with httpx2.AsyncClient(base_url=service.url, timeout=30) as http:
         created = await http.post(f"{MLFLOW}/runs/create", json={})
         run_id = created.json()["run"]["info"]["run_id"]
     logged, stop = Logged(set(), set(), Counter()), asyncio.Event()
     writers = [asyncio.create_task(Writer(n, service.url, run_id, logged).write(stop)) for n in range(WRITERS)]
-    for _ in range(kills):
+    for kill in itertools.islice(itertools.cycle(how), kills):
         await _written(logged, seconds / (kills + 1))
-        await asyncio.to_thread(service.kill)
-        await asyncio.to_thread(service.start)
+        await asyncio.to_thread(kill, service)
     await _written(logged, seconds / (kills + 1))
     stop.set()
     await asyncio.gather(*writers)
-    assert logged.retries.total() >= kills, "no writer noticed"
+    assert logged.retries, "no writer noticed"
     async with httpx2.AsyncClient(base_url=service.url, timeout=60) as http:
         await _check(http, run_id, logged)
     print(f"\n{len(logged.acknowledged)} points acknowledged over {kills} kills, {logged.retries.total()} retries")
@@ -122,11 +148,22 @@ async def test_kill_9_loses_and_doubles_no_acknowledged_point(
     await asyncio.gather(*(_killed_while_written(service, seconds=3, kills=1) for service in services))
 
 
+async def test_a_killed_worker_loses_and_doubles_no_acknowledged_point(
+    registry: StartService, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Two processes over one SQLite file: one is killed while the other goes on, and is replaced."""
+    service = registry(*_arguments(request, "sqlite", tmp_path), "--workers", "2")
+    await _killed_while_written(service, seconds=3, kills=1, how=(_kill_one,))
+
+
 @pytest.mark.bench
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_a_minute_of_kills_loses_and_doubles_no_acknowledged_point(
-    registry: StartService, request: pytest.FixtureRequest, tmp_path: Path, backend: str
+    registry: StartService, request: pytest.FixtureRequest, tmp_path: Path, backend: str, workers: str
 ) -> None:
-    """The same for a minute, with eight kills."""
-    await _killed_while_written(registry(*_arguments(request, backend, tmp_path)), seconds=60, kills=8)
+    """The same for a minute, with eight kills: of the whole service, and where it has two workers of one in turn."""
+    service = registry(*_arguments(request, backend, tmp_path), "--workers", workers)
+    how = (_kill_one, _kill_all) if workers == "2" else (_kill_all,)
+    await _killed_while_written(service, seconds=60, kills=8, how=how)

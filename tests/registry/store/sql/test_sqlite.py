@@ -17,6 +17,8 @@ from tiltyard_registry.store.sql.checkpoints import Checkpoints
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.store.sql.sqlite import sqlite_engine
+from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
+from tiltyard_registry.store.sql.turns import Turn
 
 COUNT = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :most) SELECT {what} FROM n"
 TOUCH = "UPDATE experiments SET last_update_time = last_update_time + 1 + 0 * {what} WHERE experiment_id = 0"
@@ -111,6 +113,37 @@ async def test_the_loop_goes_on_while_a_write_is_new(database: Database) -> None
     await writing
     async with database.read() as session:
         assert await session.scalar(TIME) == before + 1
+
+
+async def test_who_comes_while_another_writes_in_a_thread_still_writes_on_the_loop(database: Database) -> None:
+    """They wait for each other on the loop, in order of arrival; one wait in a thread does not lead to the next."""
+    gate, order = Gate(), list[int]()
+
+    async def write_in_a_thread() -> None:
+        async with database.write() as session:
+            await _teach(session, gate=gate)
+            await session.execute(text(TOUCH.format(what="gate(4)")))
+
+    async def write(number: int) -> bool:
+        def work(connection: InlineConnection) -> bool:
+            with connection.transaction():
+                connection.execute("UPDATE experiments SET name = ? WHERE experiment_id = 0", [f"of {number}"])
+            order.append(number)
+            return _is_on_the_loop(None)
+
+        return await database.sqlite(work, is_read=False)
+
+    first = asyncio.create_task(write_in_a_thread())
+    await until(gate.reached.is_set)
+    others = [asyncio.create_task(write(number)) for number in range(20)]
+    for _ in range(20):
+        async with database.read() as session:
+            await session.scalar(TIME)
+    assert not order
+    gate.opened.set()
+    assert all(await asyncio.gather(*others))
+    await first
+    assert order == list(range(20))
 
 
 async def test_who_finds_the_database_locked_waits_beside_the_loop(database: Database, sqlite_url: str) -> None:
@@ -231,7 +264,7 @@ async def test_the_log_is_bounded_under_writers_that_never_pause(tmp_path: Path)
     writer = sqlite3.connect(path, isolation_level=None)
     for statement in ("PRAGMA journal_mode=WAL", "PRAGMA wal_autocheckpoint=0", "CREATE TABLE rows (filled)"):
         writer.execute(statement)
-    checkpoints = Checkpoints(str(path), every_s=0.01, most_frames=50)
+    checkpoints = Checkpoints(str(path), Turn(), every_s=0.01, most_frames=50)
     salts, written = set(), 0
     while len(salts) < 4:
         writer.execute("INSERT INTO rows VALUES (zeroblob(50000))")
@@ -241,7 +274,30 @@ async def test_the_log_is_bounded_under_writers_that_never_pause(tmp_path: Path)
         with _log(path).open("rb") as log:
             # Of the log's head: other salts are another log.
             salts.add(log.read(24)[16:24])
-    await until(lambda: not _log(path).stat().st_size)
+    await until(lambda: _log(path).stat().st_size < 10_000)
     await checkpoints.close()
     assert writer.execute("SELECT count(*) FROM rows").fetchone() == (written,)
+    writer.close()
+
+
+async def test_a_checkpoint_that_fails_is_told_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is lost by it: the next one, after the next commit, moves what it left."""
+    path = tmp_path / "folder" / "late.db"
+    checkpoints = Checkpoints(str(path), Turn(), every_s=0.01)
+    checkpoints.committed()
+    await until(lambda: "a checkpoint of the database failed" in caplog.text)
+    path.parent.mkdir()
+    writer = sqlite3.connect(path, isolation_level=None)
+    for statement in ("PRAGMA journal_mode=WAL", "PRAGMA wal_autocheckpoint=0", "CREATE TABLE rows (filled)"):
+        writer.execute(statement)
+    writer.execute("INSERT INTO rows VALUES (zeroblob(50000))")
+
+    def is_moved() -> bool:
+        checkpoints.committed()
+        return path.stat().st_size > 50_000
+
+    await until(is_moved)
+    await checkpoints.close()
     writer.close()

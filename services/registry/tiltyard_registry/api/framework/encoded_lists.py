@@ -8,7 +8,7 @@ from litestar import MediaType, Response
 from litestar.response import Stream
 
 from tiltyard_registry.store.sql.database import Database
-from tiltyard_registry.store.sql.encoded_json import EncodedJson
+from tiltyard_registry.store.sql.json_text import EncodedJson
 
 
 def document(database: Database, name: str, part: EncodedJson) -> Response[Any]:

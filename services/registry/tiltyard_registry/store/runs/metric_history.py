@@ -11,8 +11,7 @@ from tiltyard_registry.rules.metrics import shown
 from tiltyard_registry.search import PageToken, query_digest
 from tiltyard_registry.store.runs.run_data import POINT
 from tiltyard_registry.store.runs.runs import find_run
-from tiltyard_registry.store.sql.encoded_json import EncodedJson
-from tiltyard_registry.store.sql.json_text import object_sql, select_sql
+from tiltyard_registry.store.sql.json_text import EncodedJson, object_sql, select_sql
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.store.sql.sqlite import numbered
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection

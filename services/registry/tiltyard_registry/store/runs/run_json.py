@@ -18,8 +18,7 @@ from tiltyard_registry.store.runs.run_data import (
     TAG,
     in_sqlite,
 )
-from tiltyard_registry.store.sql.encoded_json import EncodedJson
-from tiltyard_registry.store.sql.json_text import list_sql, nested_sql, object_sql, select_sql
+from tiltyard_registry.store.sql.json_text import EncodedJson, list_sql, nested_sql, object_sql, select_sql
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 

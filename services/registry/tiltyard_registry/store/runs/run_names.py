@@ -1,9 +1,15 @@
 """SQLite's index of the trigrams of run names, which is brought up to date some runs at a time."""
 
+from functools import partial
+from typing import Any
+
 from sqlalchemy import text
 
 from tiltyard_registry.search.trigrams import is_supported
+from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.database import Database
+from tiltyard_registry.store.sql.sqlite import numbered
+from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 
 AT_ONCE = 100
 """So many names are indexed by one transaction, for others wait for it."""
@@ -16,22 +22,18 @@ _LAG = text(
     "SELECT coalesce((SELECT max(id) FROM runs), 0) > upto OR EXISTS (SELECT 1 FROM run_names_stale) "
     "FROM run_names_indexed"
 )
-_NEXT = text(
-    "SELECT max(id) FROM (SELECT id FROM runs WHERE id > (SELECT upto FROM run_names_indexed) ORDER BY id LIMIT :count)"
-)
-_ADD = text(
+_NEXT = "SELECT max(id) FROM (SELECT id FROM runs WHERE id > (SELECT upto FROM run_names_indexed) ORDER BY id LIMIT ?1)"
+_ADD = (
     "INSERT INTO run_name_trigrams (rowid, run_name) SELECT id, run_name FROM runs "
-    "WHERE id > (SELECT upto FROM run_names_indexed) AND id <= :next"
+    "WHERE id > (SELECT upto FROM run_names_indexed) AND id <= ?1"
 )
-_INDEXED = text("UPDATE run_names_indexed SET upto = :next")
+_INDEXED = "UPDATE run_names_indexed SET upto = ?1"
 # Trigrams of the name before stay: they lead to a run whose name is looked at and does not fit.
-_ADD_STALE = text(
+_ADD_STALE = (
     "INSERT INTO run_name_trigrams (rowid, run_name) SELECT id, run_name FROM runs "
-    "WHERE id IN (SELECT run FROM run_names_stale ORDER BY run LIMIT :count)"
+    "WHERE id IN (SELECT run FROM run_names_stale ORDER BY run LIMIT ?1)"
 )
-_NOT_STALE = text(
-    "DELETE FROM run_names_stale WHERE run IN (SELECT run FROM run_names_stale ORDER BY run LIMIT :count)"
-)
+_NOT_STALE = "DELETE FROM run_names_stale WHERE run IN (SELECT run FROM run_names_stale ORDER BY run LIMIT ?1)"
 
 
 def is_kept(database: Database) -> bool:
@@ -51,12 +53,20 @@ async def lags(database: Database) -> bool:
         return bool(await session.scalar(_LAG))
 
 
-async def index_some(database: Database) -> None:
-    """Brings the index forward by so many names; it lags no more when there were fewer."""
-    async with database.write() as session:
-        following = await session.scalar(_NEXT, {"count": AT_ONCE})
-        if following is not None:
-            await session.execute(_ADD, {"next": following})
-            await session.execute(_INDEXED, {"next": following})
-        await session.execute(_ADD_STALE, {"count": AT_ONCE})
-        await session.execute(_NOT_STALE, {"count": AT_ONCE})
+async def index_some(database: Database, *, at_once: int = AT_ONCE) -> None:
+    """Brings the index forward by `at_once` names; it lags no more when there were fewer.
+
+    In a thread: now and then the index puts its parts together, and nobody knows how long that takes.
+    """
+    with unavailable_when_lost():
+        await database.sqlite(partial(_index_some, numbered(at_once)), is_read=False, is_brief=False)
+
+
+def _index_some(at_once: dict[str, Any], connection: InlineConnection) -> None:
+    with connection.transaction():
+        following = numbered(*connection.execute(_NEXT, at_once).fetchone())
+        if following["1"] is not None:
+            connection.execute(_ADD, following)
+            connection.execute(_INDEXED, following)
+        connection.execute(_ADD_STALE, at_once)
+        connection.execute(_NOT_STALE, at_once)

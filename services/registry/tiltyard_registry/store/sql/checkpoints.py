@@ -3,15 +3,20 @@
 import asyncio
 import logging
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
+
+from tiltyard_registry.store.sql.turns import Turn
 
 EVERY_S = 0.25
 MOST_FRAMES = 4_000
 """Beyond so many pages in the log its writers wait for as long as it takes to begin it anew."""
 
 _WAIT_MS = 250
+_TURN_WITHIN_S = 1.0
 _IDLE_BYTES = 1024 * 1024
+_LONG_BYTES = 64 * 1024 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +26,12 @@ class Checkpoints:
 
     What is committed is moved into the database's file beside readers and writers. Under writers that never pause the
     log would have no end to begin anew from, so a long one is ended with the writers kept off; a last one shortens it.
+    It is begun anew here too, in the writers' `turn`: the first commit of a log waits for the disk.
     """
 
-    def __init__(self, path: str, *, every_s: float = EVERY_S, most_frames: int = MOST_FRAMES) -> None:
+    def __init__(self, path: str, turn: Turn, *, every_s: float = EVERY_S, most_frames: int = MOST_FRAMES) -> None:
         self._path = path
+        self._turn = turn
         self._every_s = every_s
         self._most_frames = most_frames
         self._is_due = False
@@ -40,20 +47,41 @@ class Checkpoints:
         while self._is_due:
             self._is_due = False
             await asyncio.sleep(self._every_s)
-            await asyncio.to_thread(self._checkpoint, is_last=not self._is_due)
+            if await asyncio.to_thread(self._done, self._move):
+                with suppress(TimeoutError):
+                    async with self._turn.taken(_TURN_WITHIN_S):
+                        await asyncio.to_thread(self._done, self._begin_anew)
 
-    def _checkpoint(self, *, is_last: bool) -> None:
+    def _done(self, work: Callable[[sqlite3.Connection], bool]) -> bool:
+        """What `work` gives, and False where it failed."""
         try:
             with closing(sqlite3.connect(self._path, timeout=_WAIT_MS / 1000, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous=NORMAL")
-                _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                if frames > self._most_frames:
-                    connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-                if is_last and Path(f"{self._path}-wal").stat().st_size > _IDLE_BYTES:
-                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                connection.execute("PRAGMA wal_autocheckpoint=0")
+                return work(connection)
         except (sqlite3.Error, OSError) as error:
             # Nothing is lost: all of it is in the log, and the next one moves it.
             log.warning("a checkpoint of the database failed: %s", error)
+            return False
+
+    def _move(self, connection: sqlite3.Connection) -> bool:
+        """Moves what is committed; whether the log is to be begun anew then."""
+        _, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return bool(frames > self._most_frames or moved == frames or self._is_long)
+
+    def _begin_anew(self, connection: sqlite3.Connection) -> bool:
+        """Begins the log anew: whoever does so waits until its head is on the disk."""
+        how = "TRUNCATE" if self._is_long else "RESTART"
+        connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+        connection.execute("BEGIN IMMEDIATE")
+        ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+        connection.execute(f"PRAGMA user_version={version}")
+        connection.execute("COMMIT")
+        return True
+
+    @property
+    def _is_long(self) -> bool:
+        return Path(f"{self._path}-wal").stat().st_size > (_LONG_BYTES if self._is_due else _IDLE_BYTES)
 
     async def close(self) -> None:
         """Makes no more of them. The last connection to the database makes one as it closes."""

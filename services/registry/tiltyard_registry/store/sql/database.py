@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
@@ -23,7 +23,8 @@ from tiltyard_registry.store.sql.engines import READ_TIMEOUT_S, AtHand, Connecti
 from tiltyard_registry.store.sql.scope_locks import ScopeLocks
 from tiltyard_registry.store.sql.session import Session
 from tiltyard_registry.store.sql.sqlite import connected
-from tiltyard_registry.store.sql.sqlite_connection import InlineConnection, NotAtOnce
+from tiltyard_registry.store.sql.sqlite_connection import BUSY_TIMEOUT_MS, InlineConnection, NotAtOnce
+from tiltyard_registry.store.sql.turns import Turn
 
 T = TypeVar("T")
 
@@ -56,7 +57,8 @@ class Database:
         self.scopes = ScopeLocks(self.url)
         """Who may change or pin the files of a scope. They are taken before a session is opened."""
 
-        self._checkpoints = Checkpoints(str(self.url.database)) if self.is_sqlite else None
+        self._writing = Turn() if self.is_sqlite else None
+        self._checkpoints = Checkpoints(str(self.url.database), self._writing) if self._writing else None
         self._here: InlineConnection | None = None
         self._connections = Connections()
         self._reads, self._writes = engines(self.url, max_connections, self._connections, pool_wait_s)
@@ -82,7 +84,7 @@ class Database:
         """
         self._at_hand.give_back()
         try:
-            async with _connected(self._writes) as connection:
+            async with self._turn(), _connected(self._writes) as connection:
                 with unavailable_when_lost():
                     transaction = await connection.begin()
                 session = Session(connection, request_id=request_id, quotas=self.quotas)
@@ -114,8 +116,7 @@ class Database:
             await abandon(connection, error)
             with unknown_when_lost():
                 raise
-        if self._checkpoints is not None:
-            self._checkpoints.committed()
+        self._committed()
 
     async def sqlite(self, work: Callable[[InlineConnection], T], *, is_read: bool, is_brief: bool = True) -> T:
         """What `work` does on a connection to SQLite: on the event loop if it is brief, else in a thread, in one go.
@@ -124,19 +125,51 @@ class Database:
             TemporarilyUnavailable: every connection stayed busy.
             sqlite3.Error: as `work`, which then has changed nothing; or the database was locked for too long.
         """
-        try:
-            if not is_brief:
-                raise NotAtOnce
-            if self._here is None:
-                self._here = connected(str(self.url.database))
-            given = self._here.at_once(work, is_read=is_read)
-        except NotAtOnce:
-            async with _connected(self._reads if is_read else self._writes) as connection:
-                driver: Any = (await connection.get_raw_connection()).driver_connection
-                given = await driver.aside(partial(work, driver))
-        if not is_read and self._checkpoints is not None:
-            self._checkpoints.committed()
+        if is_brief and (is_read or self._is_writers_turn):
+            with suppress(NotAtOnce):
+                return self._at_once(work, is_read=is_read)
+        if is_read:
+            return await _aside(self._reads, work)
+        async with self._turn():
+            # Whoever wrote meanwhile is done.
+            if is_brief:
+                with suppress(NotAtOnce):
+                    return self._at_once(work, is_read=False)
+            given = await _aside(self._writes, work)
+            self._committed()
+            return given
+
+    def _at_once(self, work: Callable[[InlineConnection], T], *, is_read: bool) -> T:
+        if self._here is None:
+            self._here = connected(str(self.url.database))
+        given = self._here.at_once(work, is_read=is_read)
+        if not is_read:
+            self._committed()
         return given
+
+    @property
+    def _is_writers_turn(self) -> bool:
+        return self._writing is not None and self._writing.is_free
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        """SQLite has one writer at a time: those of this process wait for each other, and not for its lock.
+
+        They wait on the event loop. For its lock they would have to in threads, each of which takes ten times as long.
+        """
+        if self._writing is None:
+            yield
+            return
+        with unavailable_when_lost():
+            await self._writing.come(BUSY_TIMEOUT_MS / 1000)
+        try:
+            yield
+        finally:
+            self._writing.leave()
+
+    def _committed(self) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.committed()
 
     @asynccontextmanager
     async def driver(self) -> AsyncGenerator[Any]:
@@ -226,6 +259,13 @@ async def _connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
         # What is whole goes back without a wait. Of the rest, a caller who is cancelled takes nothing along.
         closing = _given_back(connection)
         await (asyncio.shield(asyncio.ensure_future(closing)) if connection.invalidated else closing)
+
+
+async def _aside(engine: AsyncEngine, work: Callable[[InlineConnection], T]) -> T:
+    """What `work` does in a thread, on a connection of the engine's pool."""
+    async with _connected(engine) as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        return cast(T, await driver.aside(partial(work, driver)))
 
 
 async def _given_back(connection: AsyncConnection) -> None:

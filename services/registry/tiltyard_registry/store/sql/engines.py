@@ -13,13 +13,16 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePoo
 from sqlalchemy.util.concurrency import in_greenlet
 
 from tiltyard_registry.store.sql.sqlite import registry_engine, without_checkpoints
-from tiltyard_registry.store.sql.sqlite_connection import BUSY_TIMEOUT_MS
+from tiltyard_registry.store.sql.turns import LimitedTurn
 
 READ_TIMEOUT_S = 10.0
 """A read of a server that stopped answering without closing the connection is given up after this."""
 
 WRITE_TIMEOUT_S = 15.0
 CLOSE_TIMEOUT_S = 2.0
+# Threads that read many rows want the interpreter's lock for each of them, and so does the event loop: of two at once
+# neither is faster, and the loop waits three times as long. One that takes longer than this holds up no other.
+_THREAD_TURN_S = 0.1
 _CONNECT_TIMEOUT_S = 5
 
 POSTGRESQL_ARGUMENTS: dict[str, Any] = {
@@ -96,10 +99,10 @@ def engines(
         reads = registry_engine(
             url, isolation_level="AUTOCOMMIT", pool_size=4, max_overflow=0, pool_timeout=pool_wait_s
         )
-        # One writer a process: they queue in the pool in order of arrival, and not for SQLite's lock.
-        writes = registry_engine(
-            url, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0, pool_timeout=BUSY_TIMEOUT_MS / 1000
-        )
+        turns = LimitedTurn(_THREAD_TURN_S)
+        event.listen(reads.sync_engine, "connect", lambda connection, _: setattr(connection, "turns", turns))
+        # One writer a process, who comes when it is their turn.
+        writes = registry_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
         event.listen(writes.sync_engine, "connect", without_checkpoints)
         return reads, writes
     # One pool for both. Reads in AUTOCOMMIT without a reset on return take half the round trips of a default

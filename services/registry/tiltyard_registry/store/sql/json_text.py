@@ -1,19 +1,34 @@
-"""Rows as JSON text that PostgreSQL writes: SQL made of the columns that the wire's fields are read from.
+"""JSON as text: of rows, which PostgreSQL writes by SQL made of the columns that the wire's fields are read from, and
+of long lists, part by part.
 
 The texts say what the wire's Structs say, field by field and in their order; only the spelling of a float may
 differ (`1e+16` and `1e16`), never its value or its kind.
 """
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Column, Double, Integer, String
+
+from tiltyard_registry.store.sql.session import Session
 
 Fields: TypeAlias = Mapping[str, Column[Any]]
 """The column that each field of an object shows, by the field's name."""
 
 # Whole numbers inside, texts on the wire.
 _NAMES = frozenset({"experiment_id"})
+
+
+class EncodedJson(NamedTuple):
+    """Some items of a list, with commas between, and how to read the part behind it, if there is one.
+
+    What is read is sent before more is read. The part after the last that the caller asked for is theirs to ask for:
+    the last one has the token.
+    """
+
+    text: bytes
+    following: "Callable[[Session], Awaitable[EncodedJson]] | None" = None
+    next_page_token: str | None = None
 
 
 def object_sql(fields: Fields) -> str:

@@ -22,6 +22,7 @@ from tiltyard.storage.uninterrupted import uninterrupted
 from tiltyard_registry.store.sql.availability import unavailable_when_lost
 from tiltyard_registry.store.sql.engines import CLOSE_TIMEOUT_S, POSTGRESQL_ARGUMENTS
 from tiltyard_registry.store.sql.locked_files import FileLocks
+from tiltyard_registry.store.sql.turns import Turn
 
 WAIT_S = 30.0
 _LOOK_AGAIN_S = 0.02
@@ -42,7 +43,7 @@ class ScopeLocks:
             self._among_processes = _LockedFiles(Path(f"{url.database}.leases"))
         else:
             self._among_processes = _AdvisoryLocks(url)
-        self._turns: dict[str, _Turn] = {}
+        self._turns: dict[str, Turn] = {}
 
     @asynccontextmanager
     async def alone(self, scope: str, *, wait_s: float = WAIT_S) -> AsyncGenerator[None]:
@@ -51,18 +52,19 @@ class ScopeLocks:
         Raises:
             NothingDone: others held it for `wait_s` seconds, or the database does not answer.
         """
-        turn = self._turns.setdefault(scope, _Turn())
-        turn.waiting += 1
+        turn = self._turns.setdefault(scope, Turn())
         try:
-            await turn.come(scope, wait_s)
+            try:
+                await turn.come(wait_s)
+            except TimeoutError:
+                raise _busy(scope) from None
             try:
                 async with self._held(scope, wait_s):
                     yield
             finally:
-                turn.lock.release()
+                turn.leave()
         finally:
-            turn.waiting -= 1
-            if not turn.waiting:
+            if not turn.wanted:
                 del self._turns[scope]
 
     def is_free(self, scope: str) -> bool:
@@ -85,25 +87,6 @@ class ScopeLocks:
     async def close(self) -> None:
         """Gives the connection back, if there is one."""
         await self._among_processes.close()
-
-
-class _Turn:
-    """Those of this process that want one scope, in order of arrival."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.waiting = 0
-
-    async def come(self, scope: str, wait_s: float) -> None:
-        """Returns when it is the caller's turn. Raises: NothingDone: it was not within `wait_s` seconds."""
-        if not self.lock.locked():
-            await self.lock.acquire()
-            return
-        try:
-            async with asyncio.timeout(wait_s):
-                await self.lock.acquire()
-        except TimeoutError:
-            raise _busy(scope) from None
 
 
 def _busy(scope: str) -> NothingDone:

@@ -1,8 +1,10 @@
 """Engines over SQLite: the standard library's driver, below SQLAlchemy's asyncio interface."""
 
 import os
+import sqlite3
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 from sqlalchemy import event
 from sqlalchemy.dialects import registry
@@ -11,8 +13,9 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.util.concurrency import await_
 
-from tiltyard_registry.store.sql.sqlite_connection import InlineConnection, StreamCursor
+from tiltyard_registry.store.sql.sqlite_connection import InlineConnection
 
 _DRIVER = "sqlite+inline"
 _ARGUMENTS: dict[str, Any] = {
@@ -77,9 +80,28 @@ def without_checkpoints(connection: Any, _record: object) -> None:
     connection.cursor().execute("PRAGMA wal_autocheckpoint=0")
 
 
+class _StreamCursor(sqlite3.Cursor):
+    """A statement that a thread goes on with for each part of its rows."""
+
+    connection: InlineConnection
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Self:
+        await_(self.connection.aside(partial(super().execute, sql, parameters)))
+        return self
+
+    def fetchone(self) -> Any:
+        return await_(self.connection.aside(super().fetchone))
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        return await_(self.connection.aside(partial(super().fetchmany, self.arraysize if size is None else size)))
+
+    def fetchall(self) -> list[Any]:
+        return await_(self.connection.aside(super().fetchall))
+
+
 class _ExecutionContext(SQLiteExecutionContext):
     def create_server_side_cursor(self) -> Any:
-        return self.root_connection.connection.cursor(StreamCursor)
+        return self.root_connection.connection.cursor(_StreamCursor)
 
 
 class InlineDialect(SQLiteDialect_pysqlite):

@@ -26,6 +26,8 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy.util.concurrency import await_, in_greenlet
 
+from tiltyard_registry.store.sql.turns import LimitedTurn
+
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 30_000
@@ -96,6 +98,9 @@ class InlineConnection(sqlite3.Connection):
         self._turn_began_s: float | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._is_long = False  # Whether a thread had part in the transaction.
+        self.turns: LimitedTurn | None = None
+        """Whose turn it is to have a thread, among the connections that share this; None if they need not wait."""
+
         self.set_progress_handler(self._is_over, _STEPS)
 
     def cursor(self, factory: Any = None) -> Any:
@@ -191,6 +196,12 @@ class InlineConnection(sqlite3.Connection):
 
     async def aside(self, work: Work[T], *, may_be_interrupted: bool = True) -> T:
         """What `work` gives in the connection's thread, where it waits for locks."""
+        if self.turns is None:
+            return await self._in_own_thread(work, may_be_interrupted)
+        async with self.turns.taken():
+            return await self._in_own_thread(work, may_be_interrupted)
+
+    async def _in_own_thread(self, work: Work[T], may_be_interrupted: bool) -> T:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._patiently, work)
@@ -269,25 +280,6 @@ class _Cursor(sqlite3.Cursor):
 
     async def _async_soft_close(self) -> None:
         """What SQLAlchemy awaits of a cursor whose rows it has; the statement has ended where it ran."""
-
-
-class StreamCursor(sqlite3.Cursor):
-    """A statement that a thread goes on with for each part of its rows."""
-
-    connection: InlineConnection
-
-    def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        await_(self.connection.aside(partial(super().execute, sql, parameters)))
-        return self
-
-    def fetchone(self) -> Any:
-        return await_(self.connection.aside(super().fetchone))
-
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        return await_(self.connection.aside(partial(super().fetchmany, self.arraysize if size is None else size)))
-
-    def fetchall(self) -> list[Any]:
-        return await_(self.connection.aside(super().fetchall))
 
 
 def _rows_of(cursor: sqlite3.Cursor, sql: str, parameters: Any) -> list[Any]:
