@@ -7,11 +7,14 @@ second on a core of its own; it shares the cores with the servers, all of them a
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import psutil
 import uvloop
+
+_IDLE_CPU_S = 0.1  # Of all servers, within a second.
 
 
 class Measured(NamedTuple):
@@ -37,7 +40,8 @@ class Target(NamedTuple):
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
+        self._port = port
         self._buffer = bytearray()
         self._answer: asyncio.Future[bytes] | None = None
         self._transport: Any = None
@@ -66,10 +70,13 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(exc or ConnectionError("the server closed the connection"))
+            self._answer.set_exception(Refused("the server closed the connection"))
 
     async def ask(self, request: bytes) -> bytes:
-        self._answer = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if self._transport.is_closing():
+            await loop.create_connection(lambda: self, "127.0.0.1", self._port)
+        self._answer = loop.create_future()
         self._transport.write(request)
         answer = await self._answer
         if answer[9:12] != b"200":
@@ -105,7 +112,9 @@ def run(target: Target, turn: Turn, *, connections: int, seconds: float = 60, tu
 
     async def work() -> Measured:
         loop = asyncio.get_running_loop()
-        opened = [(await loop.create_connection(_Connection, "127.0.0.1", target.port))[1] for _ in range(connections)]
+        opened = [_Connection(target.port) for _ in range(connections)]
+        for one in opened:
+            await loop.create_connection(partial(_itself, one), "127.0.0.1", target.port)
         left = iter(range(turns)) if turns is not None else _endless()
         done, refused, until = 0, 0, time.perf_counter() + seconds
 
@@ -134,6 +143,21 @@ def run(target: Target, turn: Turn, *, connections: int, seconds: float = 60, tu
         return Measured(done / took_s, used_s / (done + refused) * 1000, early + refused)
 
     return uvloop.run(work())
+
+
+def wait_until_idle(targets: Iterable[Target]) -> None:
+    """Returns once none of the servers is busy: after it is ready one may still start what it runs beside."""
+    known, used_s = list(targets), -1.0
+    while True:
+        now_s = sum(_cpu_s(target.pid) for target in known)
+        if now_s - used_s < _IDLE_CPU_S:
+            return
+        used_s = now_s
+        time.sleep(1)
+
+
+def _itself(connection: _Connection) -> _Connection:
+    return connection
 
 
 def _endless() -> Iterator[int]:

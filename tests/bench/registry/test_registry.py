@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench.load import Measured, Target, Turn, body_of, get, post, run
+from tests.bench.load import Measured, Target, Turn, body_of, get, post, run, wait_until_idle
 from tests.bench.registry.databases import NAMES, Databases
 from tests.bench.registry.many_runs import add_runs
 from tests.bench.registry.tracking import ALIAS, API, Runs, asks, page, register, search
@@ -89,7 +89,9 @@ def targets(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> I
     try:
         for name, process in running.items():
             _wait(ports[name], process, folder / f"{name}.log")
-        yield {name: Target(name, ports[name], process.pid) for name, process in running.items()}
+        found = {name: Target(name, ports[name], process.pid) for name, process in running.items()}
+        wait_until_idle(found.values())
+        yield found
     finally:
         for process in running.values():
             process.terminate()
