@@ -46,11 +46,15 @@ def _set(patch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def spark(cache_dir: Path) -> Iterator[Any]:
+def spark(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Spark session of two local cores."""
     from tiltyard.spark.jobs.session import open_session
 
-    conf = {"spark.sql.shuffle.partitions": "2", f"spark.executorEnv.{DIRECTORY_VARIABLE}": str(cache_dir)}
+    conf = {
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("tables")),
+        f"spark.executorEnv.{DIRECTORY_VARIABLE}": str(cache_dir),
+    }
     with pytest.MonkeyPatch.context() as patch:
         _set(patch, SHORT_LIFE)
         session = open_session(app_name="tests", master="local[2]", conf=conf)

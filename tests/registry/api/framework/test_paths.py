@@ -3,6 +3,7 @@
 import json
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from litestar.routes import HTTPRoute
@@ -23,7 +24,8 @@ NASTY = [
 @cache
 def routes() -> list[tuple[str, str]]:
     """Method and template of every route whose path takes a parameter."""
-    app = create_app(RegistrySettings(data_dir=Path("nowhere")))
+    with TemporaryDirectory() as folder:
+        app = create_app(RegistrySettings(data_dir=Path(folder)))
     return sorted(
         (method, route.path_format)
         for route in app.routes
