@@ -254,6 +254,18 @@ async def test_rows_are_streamed_in_parts(database: Database) -> None:
     assert [value for part in parts for value in part] == list(range(1, 10_001))
 
 
+class _CountedTurn(Turn):
+    """One that counts how often it was left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 0
+
+    def leave(self) -> None:
+        super().leave()
+        self.left += 1
+
+
 def _log(path: Path) -> Path:
     return Path(f"{path}-wal")
 
@@ -277,6 +289,24 @@ async def test_the_log_is_bounded_under_writers_that_never_pause(tmp_path: Path)
     await until(lambda: _log(path).stat().st_size <= 1024 * 1024)
     await checkpoints.close()
     assert writer.execute("SELECT count(*) FROM rows").fetchone() == (written,)
+    writer.close()
+
+
+async def test_a_long_read_holds_up_no_writer_of_a_short_log(tmp_path: Path) -> None:
+    """Its checkpoint waits for no reader in the writers' turn: they have it while somebody still reads."""
+    path = tmp_path / "read.db"
+    writer, reader = (sqlite3.connect(path, isolation_level=None) for _ in range(2))
+    for statement in ("PRAGMA journal_mode=WAL", "PRAGMA wal_autocheckpoint=0", "CREATE TABLE rows (filled)"):
+        writer.execute(statement)
+    turn = _CountedTurn()
+    checkpoints = Checkpoints(str(path), turn, every_s=0.01, wait_s=10 * PATIENCE_S)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM rows").fetchone()
+    # All of the log is moved beside the reader, who reads it nevertheless.
+    checkpoints.committed()
+    await until(lambda: turn.left == 1)
+    await checkpoints.close()
+    reader.close()
     writer.close()
 
 

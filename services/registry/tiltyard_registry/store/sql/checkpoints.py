@@ -11,9 +11,10 @@ from tiltyard_registry.store.sql.turns import Turn
 
 EVERY_S = 0.25
 MOST_FRAMES = 4_000
-"""Beyond so many pages in the log its writers wait for as long as it takes to begin it anew."""
+"""Beyond so many pages in the log its writers wait for its readers, so that it can be begun anew."""
+WAIT_S = 0.25
+"""How long they wait for a log that takes much of the disk; for another one a tenth of it."""
 
-_WAIT_MS = 250
 _TURN_WITHIN_S = 1.0
 _IDLE_BYTES = 1024 * 1024
 _LONG_BYTES = 64 * 1024 * 1024
@@ -29,11 +30,21 @@ class Checkpoints:
     It is begun anew here too, in the writers' `turn`: the first commit of a log waits for the disk.
     """
 
-    def __init__(self, path: str, turn: Turn, *, every_s: float = EVERY_S, most_frames: int = MOST_FRAMES) -> None:
+    def __init__(
+        self,
+        path: str,
+        turn: Turn,
+        *,
+        every_s: float = EVERY_S,
+        most_frames: int = MOST_FRAMES,
+        wait_s: float = WAIT_S,
+    ) -> None:
         self._path = path
         self._turn = turn
         self._every_s = every_s
         self._most_frames = most_frames
+        self._wait_s = wait_s
+        self._frames = 0
         self._is_due = False
         self._task: asyncio.Task[None] | None = None
 
@@ -55,7 +66,7 @@ class Checkpoints:
     def _done(self, work: Callable[[sqlite3.Connection], bool]) -> bool:
         """What `work` gives, and False where it failed."""
         try:
-            with closing(sqlite3.connect(self._path, timeout=_WAIT_MS / 1000, isolation_level=None)) as connection:
+            with closing(sqlite3.connect(self._path, timeout=self._wait_s, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous=NORMAL")
                 connection.execute("PRAGMA wal_autocheckpoint=0")
                 return work(connection)
@@ -66,13 +77,22 @@ class Checkpoints:
 
     def _move(self, connection: sqlite3.Connection) -> bool:
         """Moves what is committed; whether the log is to be begun anew then."""
-        _, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        return bool(frames > self._most_frames or moved == frames or self._is_long)
+        _, self._frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return bool(self._frames > self._most_frames or moved == self._frames or self._is_long)
 
     def _begin_anew(self, connection: sqlite3.Connection) -> bool:
-        """Begins the log anew: whoever does so waits until its head is on the disk."""
-        how = "TRUNCATE" if self._is_long else "RESTART"
-        connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+        """Begins the log anew: whoever does so waits until its head is on the disk.
+
+        One that is short is begun anew by a commit, if nobody reads it. Who reads a longer one is waited for, but a
+        read that takes long is not worth that its writers stand still.
+        """
+        wait_s = self._wait_s if self._size_bytes > _LONG_BYTES else self._wait_s / 10
+        connection.execute(f"PRAGMA busy_timeout={1000 * wait_s:.0f}")
+        if self._is_long:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        elif self._frames > self._most_frames:
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        connection.execute(f"PRAGMA busy_timeout={1000 * self._wait_s:.0f}")
         connection.execute("BEGIN IMMEDIATE")
         ((version,),) = connection.execute("PRAGMA user_version").fetchall()
         connection.execute(f"PRAGMA user_version={version}")
@@ -81,7 +101,11 @@ class Checkpoints:
 
     @property
     def _is_long(self) -> bool:
-        return Path(f"{self._path}-wal").stat().st_size > (_LONG_BYTES if self._is_due else _IDLE_BYTES)
+        return self._size_bytes > (_LONG_BYTES if self._is_due else _IDLE_BYTES)
+
+    @property
+    def _size_bytes(self) -> int:
+        return Path(f"{self._path}-wal").stat().st_size
 
     async def close(self) -> None:
         """Makes no more of them. The last connection to the database makes one as it closes."""
