@@ -4,11 +4,13 @@ models:/NAME/3   models:/NAME@alias   models:/NAME/latest   models:/NAME/Product
 runs:/RUN_ID/path   and any path or object-store URI of a model directory
 """
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISLNK
 from urllib.parse import unquote, urlsplit
 
 from tiltyard.errors import InvalidParameterValue
@@ -227,8 +229,8 @@ def contain(root: Path, relative: str, *, parameter: str = "path") -> Path:
     """
     plain = root / safe_relative_path(relative, parameter=parameter)
     try:
-        if plain.resolve() == plain:
-            # No link on the way, that to the root included, as with nearly all.
+        if _passes_no_link(str(plain)):
+            # That to the root included, as with nearly all.
             return plain
         base = root.resolve()
         target = (base / plain.relative_to(root)).resolve()
@@ -237,3 +239,19 @@ def contain(root: Path, relative: str, *, parameter: str = "path") -> Path:
     if target != base and base not in target.parents:
         raise InvalidParameterValue(f"Invalid path for parameter '{parameter}': it leads out of the store.")
     return target
+
+
+def _passes_no_link(path: str) -> bool:
+    """Whether an absolute path leads where it says, as far as it is there; `Path.resolve` takes three times as long."""
+    if not path.startswith("/") or "/.." in path:
+        return False
+    upto = ""
+    try:
+        for part in path[1:].split("/"):
+            upto += f"/{part}"
+            if S_ISLNK(os.lstat(upto).st_mode):
+                return False
+    except (FileNotFoundError, NotADirectoryError):
+        # Nor does what is not there.
+        return True
+    return True

@@ -215,20 +215,25 @@ HOSTILE = st.lists(
 @given(st.text(max_size=80) | HOSTILE)
 @example("link/x")
 @example("link/../out")
+@example("b/b")
 def test_what_is_accepted_is_always_below_the_root(path: str) -> None:
-    """Whatever the text and whatever links lie in the root: the result is the root or below it, or a refusal."""
+    """Whatever links lie in the root and on the way: the result has none and is below it, or it is a refusal."""
     with tempfile.TemporaryDirectory() as folder:
         outside, root = Path(folder, "out"), Path(folder, "root")
         outside.mkdir()
         root.mkdir()
         (root / "link").symlink_to(outside)
         (root / "a").mkdir()
-        try:
-            target = contain(root, path)
-        except InvalidParameterValue:
-            return
+        (root / "b").symlink_to(root / "a")
+        Path(folder, "named").symlink_to(root)
         resolved = root.resolve()
-        assert target == resolved or resolved in target.parents
+        for base in (root, Path(folder, "named")):
+            try:
+                target = contain(base, path)
+            except InvalidParameterValue:
+                continue
+            assert target == (resolved / safe_relative_path(path)).resolve()
+            assert target == resolved or resolved in target.parents
 
 
 @example("./\\x")

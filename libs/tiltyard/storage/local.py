@@ -7,27 +7,26 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
-from typing import IO
 from uuid import uuid4
 
 from tiltyard.errors import InvalidParameterValue, ResourceConflict, TemporarilyUnavailable
 from tiltyard.storage.artifact_store import CHUNK_BYTES, Entry, PendingUpload
 from tiltyard.storage.local_files import (
     etag_of,
+    file_entry,
     in_thread,
     is_text,
     open_file,
     remove,
     root_path,
-    sync_directory,
     translated,
 )
+from tiltyard.storage.local_writer import LocalWriter
 from tiltyard.storage.uninterrupted import uninterrupted
 from tiltyard.uri import contain, safe_relative_path
 
 UPLOADS = ".uploads"
 _STALE_UPLOAD_S = 24 * 3600.0
-_RENAME_TRIES = 5
 
 
 class LocalStore:
@@ -51,7 +50,7 @@ class LocalStore:
         self._swept = False
 
     @asynccontextmanager
-    async def open_writer(self, path: str) -> AsyncIterator["LocalWriter"]:
+    async def open_writer(self, path: str) -> AsyncIterator[LocalWriter]:
         target = self._path_of(path)
         if target == self.root:
             raise InvalidParameterValue("Invalid path for parameter 'path': expected the path of a file.")
@@ -59,7 +58,7 @@ class LocalStore:
             self._swept = True
             await in_thread(path, self._sweep)
         temporary = self.root / UPLOADS / uuid4().hex
-        writer = LocalWriter(self, safe_relative_path(path), target, temporary)
+        writer = LocalWriter(self.root, safe_relative_path(path), target, temporary)
         try:
             yield writer
         finally:
@@ -141,7 +140,7 @@ class LocalStore:
         if not S_ISREG(stat.st_mode):
             # To open a named pipe would wait for whoever writes into it.
             raise FileNotFoundError(path)
-        return Entry(relative, stat.st_size, etag=etag_of(stat), modified_ms=stat.st_mtime_ns // 1_000_000)
+        return file_entry(relative, stat)
 
     def _scan(self, directory: Path) -> Sequence[Entry]:
         found = []
@@ -158,29 +157,6 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(found, key=lambda entry: entry.path)
-
-    def publish(self, temporary: Path, target: Path) -> Entry:
-        """Renames a finished upload to where it belongs."""
-        for attempt in range(_RENAME_TRIES):
-            try:
-                self._make_directories(target.parent)
-                temporary.replace(target)
-                break
-            except FileNotFoundError:
-                # A delete pruned an empty parent between the calls.
-                if attempt == _RENAME_TRIES - 1:
-                    raise
-        sync_directory(target.parent)
-        return self._entry(target)
-
-    def _make_directories(self, directory: Path) -> None:
-        """Creates what is missing on the way, each level with mode 0700; `mkdir` would do so for the last alone."""
-        missing = []
-        while directory != self.root and not directory.is_dir():
-            missing.append(directory)
-            directory = directory.parent
-        for path in reversed(missing):
-            path.mkdir(mode=0o700, exist_ok=True)
 
     def _delete(self, target: Path) -> None:
         # Renamed first, so that a tree goes all at once.
@@ -227,66 +203,3 @@ class LocalStore:
             with suppress(FileNotFoundError):
                 if left_over.lstat().st_mtime < oldest:
                     remove(left_over)
-
-
-class LocalWriter:
-    """An upload into a temporary file, gathered into writes of 1 MiB."""
-
-    def __init__(self, store: LocalStore, path: str, target: Path, temporary: Path) -> None:
-        self._store = store
-        self._path = path
-        self._target = target
-        self._temporary = temporary
-        self._file: IO[bytes] | None = None
-        self._pending = bytearray()
-        self._sealed = False
-
-    async def write(self, chunk: bytes) -> None:
-        self._pending += chunk
-        if len(self._pending) >= CHUNK_BYTES:
-            full, self._pending = self._pending, bytearray()
-            await in_thread(self._path, self._append, full)
-
-    async def seal(self) -> None:
-        """Writes and syncs what is left."""
-        if not self._sealed:
-            await in_thread(self._path, self._finish)
-            self._sealed = True
-
-    async def commit(self) -> Entry:
-        entry = await in_thread(self._path, self._publish)
-        self._file = None
-        return entry
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether there may be bytes of it that are not published."""
-        return self._file is not None
-
-    def _append(self, data: bytearray) -> IO[bytes]:
-        if self._file is None:
-            # Somebody who emptied the root by hand shall not have to restart the registry.
-            self._temporary.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            self._file = os.fdopen(descriptor, "wb", buffering=0)
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
-        return self._file
-
-    def _publish(self) -> Entry:
-        if not self._sealed:
-            self._finish()
-        return self._store.publish(self._temporary, self._target)
-
-    def _finish(self) -> None:
-        file = self._append(self._pending)
-        self._pending = bytearray()
-        os.fsync(file.fileno())
-        file.close()
-
-    def discard(self) -> None:
-        """Removes what was written, unless it was published."""
-        if self._file is not None:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)

@@ -1,13 +1,13 @@
 """Work that ends before its cancelled caller goes on."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+async def uninterrupted(work: Awaitable[T]) -> T:
     """What `work` gives. A caller that is cancelled meanwhile is cancelled when the work is done.
 
     A thread or a request under way cannot be taken back. Without this it would end after its caller has given
