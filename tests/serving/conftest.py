@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.services import Service
+from tests.fixtures.waiting import PATIENCE_S
 from tests.serving.saved_models import MODELS
 
 
@@ -31,18 +32,41 @@ def without_mlflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+Start = Callable[..., Service]
+
+
 @pytest.fixture(scope="session")
-def server(
+def start(
     model_dir: Callable[[str], Path], without_mlflow: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """A scoring service with every model of `MODELS` as an endpoint, in a process without MLflow."""
-    folder = tmp_path_factory.mktemp("serving")
-    models = [argument for name in MODELS for argument in ("--model", f"{name}={model_dir(name)}")]
-    limits = ["--max-body-bytes", "2000000", "--request-timeout-s", "3", "--cache-dir", str(folder / "cache")]
-    service = Service("serving", *models, *limits, log=folder / "serving.log", env=without_mlflow).start()
-    yield service
-    if service.running:
-        service.terminate()
+) -> Iterator[Start]:
+    """Gives a function that starts a scoring service with models as endpoints, in a process without MLflow."""
+    started: list[Service] = []
+
+    def begin(*names: str, request_timeout_s: float) -> Service:
+        folder = tmp_path_factory.mktemp("serving")
+        models = [argument for name in names for argument in ("--model", f"{name}={model_dir(name)}")]
+        limits = ["--max-body-bytes", "2000000", "--request-timeout-s", str(request_timeout_s)]
+        cache = ["--cache-dir", str(folder / "cache")]
+        service = Service("serving", *models, *limits, *cache, log=folder / "serving.log", env=without_mlflow)
+        started.append(service.start())
+        return service
+
+    yield begin
+    for service in started:
+        if service.running:
+            service.terminate()
+
+
+@pytest.fixture(scope="session")
+def server(start: Start) -> Service:
+    """A scoring service with every model of `MODELS`, whose requests end in time on a busy machine too."""
+    return start(*MODELS, request_timeout_s=PATIENCE_S)
+
+
+@pytest.fixture(scope="session")
+def hasty_server(start: Start) -> Service:
+    """One with two of them, whose requests are over in two seconds."""
+    return start(next(iter(MODELS)), "obedient", request_timeout_s=2)
 
 
 @pytest.fixture

@@ -174,10 +174,10 @@ def test_callers_who_left_are_skipped(server: Service, tmp_path: Path) -> None:
     assert rows(server) == before + 2
 
 
-def test_a_body_that_never_ends_is_refused_in_time(server: Service) -> None:
+def test_a_body_that_never_ends_is_refused_in_time(hasty_server: Service) -> None:
     """A caller who does not send what he announced is told so when his time is over."""
     began = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", hasty_server.port, timeout=PATIENCE_S)
     connection.putrequest("POST", OBEDIENT)
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", "100")
@@ -192,7 +192,7 @@ def test_a_body_that_never_ends_is_refused_in_time(server: Service) -> None:
 async def test_requests_go_on_during_a_large_one(server: Service) -> None:
     """Small requests are answered while a large body is decoded and predicted."""
     large = json.dumps({"dataframe_split": {"columns": ["do"], "data": [["text"]] * 100_000}})
-    async with httpx2.AsyncClient(base_url=server.url, timeout=20, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S, trust_env=False) as client:
         headers = {"Content-Type": "application/json"}
         task = asyncio.create_task(client.post(OBEDIENT, content=large, headers=headers))
         health = [await client.get("/health") for _ in range(10)]

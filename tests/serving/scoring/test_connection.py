@@ -294,13 +294,14 @@ def test_a_caller_may_have_less_patience_than_the_server(form: Any, port: int, t
         assert answers(connection)[0][0] == 200
 
 
-def test_a_prediction_over_its_time_is_answered_504(server: Service) -> None:
+def test_a_prediction_over_its_time_is_answered_504(hasty_server: Service, tmp_path: Path) -> None:
     """The deadline holds here too, and the connection goes on."""
-    body = json.dumps({"dataframe_split": {"columns": ["do"], "data": [["sleep 4"]]}}).encode()
-    with connect(server.port) as connection:
+    body = json.dumps({"dataframe_split": {"columns": ["do"], "data": [[f"until {tmp_path / 'go'}"]]}}).encode()
+    with connect(hasty_server.port) as connection:
         connection.sendall(direct(body, "/serving-endpoints/obedient/invocations"))
         assert answers(connection)[0][0] == 504
-        connection.sendall(direct(GOOD))
+        (tmp_path / "go").touch()
+        connection.sendall(direct(GOOD, "/invocations"))
         assert answers(connection)[0][0] == 200
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.services import Service
+from tests.fixtures.waiting import wait_until
 from tests.serving.http_calls import Answer, request, score
 from tests.serving.saved_models import IRIS, MODELS, SETOSA, VIRGINICA
 
@@ -458,15 +459,17 @@ def test_a_large_body_is_read(port: int) -> None:
     assert score(port, body).predictions == [0, 2] * 10_000
 
 
-def test_a_request_over_its_time_is_504(port: int, server: Service, tmp_path: Path) -> None:
+def test_a_request_over_its_time_is_504(hasty_server: Service, tmp_path: Path) -> None:
     """A prediction that takes too long is answered with 504 in time, and the model is usable afterwards."""
-    began = time.monotonic()
+    began, port = time.monotonic(), hasty_server.port
     answer = score(port, one(f"until {tmp_path / 'go'}", "do"), endpoint("obedient"))
     assert answer.refusal() == (504, "DEADLINE_EXCEEDED")
     assert time.monotonic() - began > 1.5
     # The prediction was under way all the time.
     (tmp_path / "go").touch()
     assert score(port, SPLIT).predictions == [0, 2]
+    # As soon as it has ended: until then whoever waited for it would wait too long.
+    wait_until(lambda: score(port, one("text", "do"), endpoint("obedient")).status == 200)
     assert score(port, one("text", "do"), endpoint("obedient")).predictions == "text"
 
 
