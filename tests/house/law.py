@@ -46,8 +46,8 @@ _LIBS = {
 _STORE = "libs.errors rules search tables store.sql store.access"
 _API = (
     "libs.errors libs.names libs.uri libs.wire libs.storage libs.server rules search store.artifacts store.events "
-    "store.experiments store.models store.namespaces store.one_statement store.registration store.runs store.sql "
-    "api.framework"
+    "store.experiments store.models store.namespaces store.one_statement store.principals store.registration "
+    "store.runs store.sql api.framework"
 )
 
 _REGISTRY = {
@@ -63,6 +63,7 @@ _REGISTRY = {
     "store.artifacts": f"libs.errors libs.uri libs.storage {_STORE}",
     "store.experiments": f"{_STORE} store.events",
     "store.runs": f"{_STORE} store.events store.experiments",
+    "store.principals": f"{_STORE} libs.names store.events",
     "store.namespaces": f"{_STORE} libs.names store.events",
     "store.models": f"{_STORE} libs.names libs.uri store.events store.namespaces store.artifacts store.experiments",
     "store.registration": f"{_STORE} libs.version_status libs.names libs.uri libs.storage store.events "
@@ -75,12 +76,12 @@ _REGISTRY = {
     "background": "libs.errors libs.version_status rules tables store",
     "gc": "libs.errors libs.names libs.uri libs.storage rules tables store",
     "importing": "libs.errors libs.version_status libs.names libs.uri libs.storage rules tables store",
-    "auth": "libs.errors rules",
+    "auth": "libs.errors rules store.sql store.events store.principals",
     "api.framework": "libs.errors libs.server libs.wire auth rules store.sql store.events store.artifacts store.models "
     "store.migrations",
     "api.layers": "libs.errors libs.names libs.wire auth rules store.sql store.runs store.one_statement api.framework",
     "api": _API,
-    "cli": "libs.cli libs.errors libs.storage libs.server settings rules store gc importing background",
+    "cli": "libs.cli libs.errors libs.storage libs.server settings rules store auth gc importing background",
     "app": "libs .",
 }
 

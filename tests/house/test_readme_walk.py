@@ -84,6 +84,30 @@ def test_the_tutorial_runs_as_written(session: Session) -> None:
                 _type(session, command)
 
 
+def test_who_may_do_what_is_set_up_as_written(tmp_path: Path) -> None:
+    """The administrator's and the user's commands show what the README shows, on a registry of their own."""
+    found = [block for block in blocks((HOUSE / "README.md").read_text()) if block.section == "Who may do what"]
+    assert len(found) == 3
+    port = unused_port()
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("TILTYARD_", "MLFLOW_"))}
+    variables = known | {
+        "PATH": path_of(Path(sys.prefix)),
+        "VIRTUAL_ENV": sys.prefix,
+        "TILTYARD_REGISTRY_LISTEN_PORT": str(port),
+    }
+    session = Session(tmp_path, variables, {"127.0.0.1:5000": f"127.0.0.1:{port}"})
+    try:
+        for block in found:
+            for command in commands(block.text):
+                if command.line.startswith("tiltyard registry"):
+                    session.start(command.line)
+                    _wait_for(f"http://127.0.0.1:{port}/health", session)
+                else:
+                    session.shell(command)
+    finally:
+        session.close()
+
+
 def _type(session: Session, command: Command) -> None:
     if command.line.startswith("python3 -m venv"):
         # The session has one already.

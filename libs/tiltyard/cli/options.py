@@ -122,11 +122,12 @@ _log_level = option(
 
 
 def listening(command: Callable[..., Any]) -> Any:
-    """Checks the `host` that the command listens on."""
+    """Checks the `host` that the command listens on: beyond loopback its `auth` must ask who is calling."""
 
     @functools.wraps(command)
     def checked(*, host: str, allow_unauthenticated: bool, **rest: Any) -> Any:
-        return command(host=check_host(host, allow_unauthenticated=allow_unauthenticated), **rest)
+        asks_who = "anonymous" not in rest.get("auth", ("anonymous",))
+        return command(host=check_host(host, allow_unauthenticated=allow_unauthenticated or asks_who), **rest)
 
     return _allow_unauthenticated(checked)
 

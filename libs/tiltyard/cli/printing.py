@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -15,6 +16,7 @@ from tiltyard.errors import PermissionDenied, TiltyardError, TransportError, Una
 
 if TYPE_CHECKING:
     from tiltyard.client import Client
+    from tiltyard.client.address import Credentials
 
 # Where `tiltyard up` and `tiltyard registry` listen unless told otherwise.
 LOCAL_REGISTRY_URL = "http://127.0.0.1:5000"
@@ -22,7 +24,7 @@ LOCAL_REGISTRY_URL = "http://127.0.0.1:5000"
 RETRY_S = 1.5
 CONNECT_S = 1.5
 
-_registry_url = option(
+registry_url = option(
     "--registry-url",
     help=f"Address of the registry; else MLFLOW_REGISTRY_URI or MLFLOW_TRACKING_URI, else {LOCAL_REGISTRY_URL}.",
 )
@@ -38,10 +40,10 @@ _as_json = option("--json", "as_json", is_flag=True, help="Print JSON, for scrip
 
 def registry_address(told: str | None) -> str:
     """The registry's address: the one that was told, else the one that a variable names, else this machine's own."""
-    from tiltyard.client.address import VARIABLES, registry_url
+    from tiltyard.client import address
 
-    known = told or any(os.environ.get(name) for name in VARIABLES)
-    return registry_url(told) if known else LOCAL_REGISTRY_URL
+    known = told or any(os.environ.get(name) for name in address.VARIABLES)
+    return address.registry_url(told) if known else LOCAL_REGISTRY_URL
 
 
 def max_results(default: int) -> Callable[[Any], Any]:
@@ -54,15 +56,22 @@ def asking(command: Callable[..., Any]) -> Any:
 
     @functools.wraps(command)
     def asked(*, registry_url: str | None, **rest: Any) -> None:
-        from tiltyard.client import Client
+        with connected(registry_address(registry_url)) as client:
+            command(client=client, **rest)
 
-        with Client(registry_address(registry_url), retry_s=RETRY_S, connect_timeout_s=CONNECT_S) as client:
-            try:
-                command(client=client, **rest)
-            except (TransportError, TiltyardError) as error:
-                raise _explained(error, client) from None
+    return registry_url(showing(asked))
 
-    return _registry_url(showing(asked))
+
+@contextmanager
+def connected(url: str, credentials: "Credentials | None" = None) -> "Iterator[Client]":
+    """A client of the registry at `url`; what it refuses is said as a command says it."""
+    from tiltyard.client import Client
+
+    with Client(url, credentials=credentials, retry_s=RETRY_S, connect_timeout_s=CONNECT_S) as client:
+        try:
+            yield client
+        except (TransportError, TiltyardError) as error:
+            raise _explained(error, client) from None
 
 
 def showing(command: Callable[..., Any]) -> Any:

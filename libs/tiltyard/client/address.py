@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from tiltyard.client.kept_tokens import kept_token
 from tiltyard.errors import InvalidParameterValue
 
 VARIABLES = ("TILTYARD_REGISTRY_URL", "MLFLOW_REGISTRY_URI", "MLFLOW_TRACKING_URI")
@@ -51,6 +52,11 @@ class Credentials:
         if username and password:
             return cls(username=username, password=password)
         return cls(token=os.environ.get("MLFLOW_TRACKING_TOKEN") or None)
+
+    @classmethod
+    def known_for(cls, url: str) -> "Credentials":
+        """Those of the environment, else the token that `tiltyard login` keeps for exactly this address."""
+        return cls.from_environment() or cls(token=kept_token(url))
 
     def __bool__(self) -> bool:
         return bool(self.token or self.username)

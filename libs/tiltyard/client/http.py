@@ -37,7 +37,7 @@ class ConnectionOptions:
         self.url, in_url = without_credentials(registry_url(url))
         self.timeout_s = timeout_s
         self.connect_timeout_s = min(connect_timeout_s, timeout_s)
-        known = credentials or in_url or Credentials.from_environment()
+        known = credentials or in_url or Credentials.known_for(self.url)
         headers = {"User-Agent": "tiltyard", "Accept": "application/json"}
         auth = None
         if known.token:

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 from tiltyard.client import http
 from tiltyard.client.address import Credentials
 from tiltyard.client.call import Call, signature_of_method
-from tiltyard.client.calls import artifacts, logged_models, model_versions, registered_models, registry, runs
+from tiltyard.client.calls import access, artifacts, logged_models, model_versions, registered_models, registry, runs
 from tiltyard.client.retry import TOTAL_S
 
 P = ParamSpec("P")
@@ -123,3 +123,20 @@ class RegistryClient:
     list_artifacts = _sent(artifacts.list_artifacts)
     delete_artifacts = _sent(artifacts.delete_artifacts)
     server_info = _sent(artifacts.server_info)
+    me = _sent(access.me)
+    create_principal = _sent(access.create_principal)
+    list_principals = _sent(access.list_principals)
+    get_principal = _sent(access.get_principal)
+    update_principal = _sent(access.update_principal)
+    delete_principal = _sent(access.delete_principal)
+    set_password = _sent(access.set_password)
+    list_members = _sent(access.list_members)
+    add_member = _sent(access.add_member)
+    remove_member = _sent(access.remove_member)
+    create_token = _sent(access.create_token)
+    list_tokens = _sent(access.list_tokens)
+    revoke_token = _sent(access.revoke_token)
+    rotate_token = _sent(access.rotate_token)
+    get_grants = _sent(access.get_grants)
+    change_grants = _sent(access.change_grants)
+    effective_permissions = _sent(access.effective_permissions)

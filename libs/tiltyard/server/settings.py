@@ -67,9 +67,9 @@ def settings_of(kind: type[msgspec.Struct]) -> dict[str, Setting]:
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What both services are told. Raises: InvalidParameterValue: a field is out of its bounds."""
 
-    host: Annotated[str, setting("Address to listen on. Beyond loopback it takes --allow-unauthenticated.")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[
+        str, setting("Address to listen on. Beyond loopback callers must say who they are, or --allow-unauthenticated.")
+    ] = "127.0.0.1"
     # A server that listens beyond loopback and was given none answers to every name.
     allowed_hosts: Annotated[
         tuple[str, ...],

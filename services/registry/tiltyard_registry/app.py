@@ -13,7 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler, Scope, Send
 
 from tiltyard.application import Application
-from tiltyard.errors import TiltyardError
+from tiltyard.errors import TemporarilyUnavailable, TiltyardError
 from tiltyard.server.head_requests import HeadRequests
 from tiltyard.server.host_guard import HostGuard, Origins
 from tiltyard.storage import open_store
@@ -36,13 +36,18 @@ from tiltyard_registry.api.mlflow import (
     metrics,
     model_versions,
     registered_models,
+    roles,
     runs,
+    user_permissions,
+    users,
 )
-from tiltyard_registry.api.unity import models, namespaces
-from tiltyard_registry.api.v1 import aliases, changes, resolve, versions
+from tiltyard_registry.api.unity import models, namespaces, permissions
+from tiltyard_registry.api.v1 import aliases, changes, grants, principals, resolve, tokens, versions
 from tiltyard_registry.api.v1 import runs as own_runs
-from tiltyard_registry.auth.layer import Authentication, principal_of
+from tiltyard_registry.auth.layer import Authentication, KnownOnly, principal_of
+from tiltyard_registry.auth.password_hashes import PasswordHashes
 from tiltyard_registry.auth.providers import load_providers
+from tiltyard_registry.auth.sources import Sources
 from tiltyard_registry.background.registrations import Registrations
 from tiltyard_registry.background.run_names import RunNames
 from tiltyard_registry.logs import line_logs
@@ -51,6 +56,8 @@ from tiltyard_registry.settings import RegistrySettings
 from tiltyard_registry.store import migrations, preflight
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.events.changes import Changes
+from tiltyard_registry.store.principals.default_grants import begin_access
+from tiltyard_registry.store.principals.principals import has_admin
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.telemetry import Metrics, Telemetry
 
@@ -74,7 +81,7 @@ def create_app(settings: RegistrySettings) -> Litestar:
     database = Database(settings.resolved_database_url, max_connections=settings.max_connections, quotas=quotas)
     root = settings.resolved_artifact_root
     artifacts = ArtifactRoot(open_store(root), root)
-    measured = Metrics()
+    measured, changes, hashes = Metrics(), Changes(database), PasswordHashes()
     app = Application(
         route_handlers=[
             *_routes(),
@@ -93,7 +100,8 @@ def create_app(settings: RegistrySettings) -> Litestar:
                 "settings": settings,
                 "database": database,
                 "artifacts": artifacts,
-                "changes": Changes(database),
+                "changes": changes,
+                "password_hashes": hashes,
                 "schema": Schema(),
                 "metrics": measured,
                 "draining": asyncio.Event(),
@@ -103,17 +111,18 @@ def create_app(settings: RegistrySettings) -> Litestar:
     schema: Schema = app.state.schema
     draining: asyncio.Event = app.state.draining
     fast = FastRoutes(app.asgi_handler, database, schema, draining, max_body_bytes=settings.max_body_bytes)
-    plain = NulBytes(HeadRequests(QueryInBody(AjaxPrefix(HeldBodies(fast, settings.max_arriving_bytes)))))
+    for_known = KnownOnly(QueryInBody(HeldBodies(fast, settings.max_arriving_bytes)), _keep_away)
+    plain = NulBytes(HeadRequests(AjaxPrefix(for_known)))
     guarded = HostGuard(plain, Origins(settings.host, settings.allowed_hosts), _keep_away)
-    known = Authentication(guarded, load_providers(settings.auth))
-    # Outermost first: measure, ask who it is, keep other sites away, make HEAD and GET with a body plain GETs, find
-    # the route.
+    known = Authentication(guarded, load_providers(settings.providers, Sources(database, changes, hashes)))
+    # Outermost first: measure, ask who it is, keep other sites away, make HEAD a plain GET, let nobody pass who is
+    # unknown, make a GET with a body a plain one, find the route.
     app.asgi_handler = Telemetry(known, measured, lambda: database.connections_in_use)
     return app
 
 
 async def _keep_away(scope: Scope, send: Send, error: TiltyardError) -> None:
-    """Answers a request that comes from another site."""
+    """Answers a request that comes from another site, or from nobody who is known."""
     await errors.refuse(error, scope, send)
 
 
@@ -134,12 +143,13 @@ def _openapi() -> OpenAPIConfig:
 
 
 def _routes() -> list[ControllerRouterHandler]:
-    mlflow = (registered_models, model_versions, experiments, runs, bulk_runs, metrics, logged_models, lists)
-    own = (resolve, aliases, changes, versions, own_runs, documentation)
+    mlflow = (registered_models, model_versions, experiments, runs, bulk_runs, metrics, logged_models, lists, users)
+    own = (resolve, aliases, changes, versions, own_runs, principals, tokens, grants, documentation)
     return [
         *handlers_of(probes),
         Router("/api/2.0/mlflow", route_handlers=handlers_of(*mlflow)),
-        Router(errors.UNITY_PREFIX, route_handlers=handlers_of(namespaces, models)),
+        Router("/api/3.0/mlflow", route_handlers=handlers_of(user_permissions, roles)),
+        Router(errors.UNITY_PREFIX, route_handlers=handlers_of(namespaces, models, permissions)),
         Router(_OWN_PREFIX, route_handlers=handlers_of(*own)),
     ]
 
@@ -153,6 +163,8 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
         if settings.is_embedded:
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             await asyncio.to_thread(migrations.upgrade, settings.resolved_database_url)
+        if settings.asks_who:
+            await _begin_access(settings, database)
         await changes.start()
         loops = (Registrations(database, app.state.artifacts), RunNames(database))
         for loop in loops:
@@ -170,6 +182,22 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
                 await loop.stop()
             await changes.stop()
             await database.close()
+
+
+async def _begin_access(settings: RegistrySettings, database: Database) -> None:
+    """Makes the group of everybody known, and says how somebody becomes administrator while nobody is."""
+    try:
+        await begin_access(database, with_grants=settings.default_grants == "standard")
+        async with database.read() as session:
+            is_done = await has_admin(session)
+    except TemporarilyUnavailable as error:
+        # A database that is away, or has no schema yet: the start of the next process does it.
+        logger.warning("access is not set up yet: %s", error)
+        return
+    if not is_done:
+        # Not by its URL, in which a password may be.
+        where = "with the same --database-url" if settings.database_url else f"--data-dir {settings.data_dir}"
+        logger.warning("nobody is administrator yet; make one: tiltyard users create-admin NAME %s", where)
 
 
 async def _wake_when_draining(draining: asyncio.Event, changes: Changes) -> None:

@@ -1,7 +1,8 @@
 """What one registry process is told: one frozen struct, made by the command line or by a test."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -9,6 +10,7 @@ from tiltyard.errors import InvalidParameterValue
 from tiltyard.server.settings import Count, ServiceSettings, port_setting, setting, workers_setting
 
 MIB = 1024 * 1024
+PROVIDER_NAMES = ("anonymous", "token", "basic")
 
 _ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",
@@ -20,6 +22,17 @@ _ASYNC_DRIVERS = {
     "sqlite+aiosqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",
 }
+
+
+def parse_providers(given: Iterable[str]) -> tuple[str, ...]:
+    """Names of auth providers, of values that may each be several with commas between them. Raises: ValueError."""
+    names = tuple(dict.fromkeys(name.strip() for value in given for name in value.split(",") if name.strip()))
+    for name in names:
+        if name not in PROVIDER_NAMES:
+            raise ValueError(f"{name!r} is no provider: expected {', '.join(PROVIDER_NAMES)}.")
+    if "anonymous" in names and len(names) > 1:
+        raise ValueError("anonymous knows everybody: it is given alone.")
+    return names or ("anonymous",)
 
 
 def _quota(what: str) -> Meta:
@@ -42,8 +55,23 @@ class RegistrySettings(ServiceSettings, frozen=True, kw_only=True):
         str | None,
         setting("Where artifacts are kept: a folder or s3://bucket/prefix; without it, the data folder."),
     ] = None
-    # Names of auth providers, asked in this order.
-    auth: tuple[str, ...] = ("anonymous",)
+    auth: Annotated[
+        tuple[str, ...],
+        setting(
+            "How callers may say who they are: token, or basic (names and passwords); anonymous lets everybody do "
+            "everything. May be repeated; commas separate names, which are asked in their order.",
+            metavar="PROVIDER",
+            parse=parse_providers,
+        ),
+    ] = ("anonymous",)
+    default_grants: Annotated[
+        Literal["standard", "none"],
+        setting(
+            "What everybody may do from the first start with authentication on: standard has stock clients work, each "
+            "with what is theirs."
+        ),
+    ] = "standard"
+    token_max_days: Annotated[int, setting("Most days that a token may be good for.", ge=1, le=3650)] = 365
     max_connections: Annotated[int, setting("Most database connections of each process.", ge=1)] = 16
     max_body_bytes: Annotated[
         int,
@@ -107,6 +135,16 @@ class RegistrySettings(ServiceSettings, frozen=True, kw_only=True):
                 f"A database of {named} cannot be used (--database-url): expected postgresql://… or sqlite:///…"
             )
         return f"{driver}{separator}{rest}"
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether callers have to say who they are."""
+        return "anonymous" not in self.auth
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The auth providers in the order in which they are asked: tokens are taken beside any but `anonymous`."""
+        return ("token", *(name for name in self.auth if name != "token")) if self.asks_who else self.auth
 
     @property
     def is_embedded(self) -> bool:

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 
+from sqlalchemy import text
+
+from tiltyard_registry.auth.sources import Sources
 from tiltyard_registry.rules.access import Kind, Principal, Privilege
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.tables.access import grants
+from tiltyard_registry.tables.principals import principals
 
 HEADER = "x-caller"
-EVERYONE, READERS = 1, 21
+EVERYONE, READERS, LEAVERS = 1, 21, 22
 
 ADMIN = Principal("admin", id=9, grantees=(9, EVERYONE), is_admin=True)
 STRANGER = Principal("stranger", id=10, grantees=(10, EVERYONE))
@@ -29,9 +33,15 @@ GRANTED: dict[int, Mapping[Kind, Privilege]] = {READERS: READING, EDITOR.id or 0
 """What is granted on each securable of a scene, by the id of who gets it."""
 
 
-async def by_header(headers: Mapping[str, str]) -> Principal | None:
-    """The caller that the header names: an auth provider."""
-    return CALLERS.get(headers.get(HEADER, ""))
+class ByHeader:
+    """An auth provider that knows the caller whom the header names."""
+
+    def __init__(self, sources: Sources) -> None:
+        """It needs nothing of the `sources`."""
+
+    async def __call__(self, headers: Mapping[str, str], address: str) -> Principal | None:
+        """The caller."""
+        return CALLERS.get(headers.get(HEADER, ""))
 
 
 async def grant(database: Database, principal_id: int, kind: Kind, id: int, privileges: Privilege) -> None:
@@ -48,3 +58,20 @@ async def revoke(database: Database, principal_id: int) -> None:
     """Takes back whatever was granted to one."""
     async with database.write() as session:
         await session.execute(grants.delete().where(grants.c.principal_id == principal_id))
+
+
+async def make_known(database: Database) -> None:
+    """Gives each caller a row, so that something can be granted to them and tokens be theirs."""
+    row = {"kind": "user", "is_active": True, "created_at": 0, "updated_at": 0}
+    named = [(caller.id, caller.name, caller.is_admin, "user") for caller in CALLERS.values()]
+    async with database.write() as session:
+        for id, name, is_admin, kind in (
+            *named,
+            (READERS, "readers", False, "group"),
+            (LEAVERS, "leavers", False, "group"),
+        ):
+            given = {"id": id, "uuid": name, "name": name, "is_admin": is_admin, "kind": kind}
+            await session.execute(principals.insert(), row | given)
+        if not session.is_sqlite:
+            # The database gives ids of its own from here on.
+            await session.execute(text("SELECT setval(pg_get_serial_sequence('principals', 'id'), 1000)"))

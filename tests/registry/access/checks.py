@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.registry.access import callers, scene
-from tests.registry.access.callers import EDITOR, HEADER, OWNER, READER, STRANGER
+from tests.registry.access.callers import ADMIN, EDITOR, HEADER, OWNER, READER, STRANGER
 from tests.registry.access.scene import AS_ADMIN, Names, absent, new_name
 from tests.registry.access.table import TABLE, Asked
 from tests.registry.api_app import Api, opened
@@ -44,7 +44,7 @@ class Registry:
 
     async def ask(self, row: Asked, names: Names, who: str, *, prefix: str = "/api/", care: bool = False) -> Any:
         """The answer to a row's request; with `care` in a spelling that the fast way hands on."""
-        made = {**names, "new": new_name()}
+        made = {"new": new_name(), **names}
         method, _, route = row.route.partition(" ")
         path = _filled(row.path or route, made)
         if prefix != "/api/":
@@ -145,6 +145,19 @@ async def check(registry: Registry, row: Asked, names: Names, *, prefix: str, ca
             _refused_for(row, who, there)
 
 
+async def check_administrators(registry: Registry, row: Asked) -> None:
+    """Asks a row that is for administrators alone."""
+    names = {**registry.names, "new": new_name()}
+    await registry.prepare(row, names)
+    assert (await registry.ask(row, names, "")).status_code == 401
+    for who in (STRANGER, READER, OWNER):
+        refused = await registry.ask(row, names, who.name)
+        assert refused.status_code == 403, refused.text
+        assert f"Principal '{who.name}' is no administrator, which " in refused.json()["message"]
+    done = await registry.ask(row, names, ADMIN.name)
+    assert done.status_code == 200, done.text
+
+
 def _answered(row: Asked, answer: httpx2.Response) -> None:
     assert answer.status_code == row.answers, answer.text
 
@@ -160,13 +173,14 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Registry]:
     """A registry whose callers are named by a header, with a scene."""
     fast: FastAnswers = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(providers.PROVIDERS, "header", f"{callers.__name__}:by_header")
+        patch.setitem(providers.PROVIDERS, "header", f"{callers.__name__}:ByHeader")
         for path in FAST_PATHS:
             route = fast_routes.FAST[path]
             patch.setitem(fast_routes.FAST, path, _noted(path, route, fast))
-        async with opened(folder, auth=("header",), **settings) as api:
+        async with opened(folder, auth=("header",), default_grants="none", **settings) as api:
             empty = Registry(api, fast, {}, NOTHING)
             nothing = {row.route: (await empty.ask(row, NOTHING, STRANGER.name)).text for row in TABLE if row.is_list}
+            await callers.make_known(api.app.state.database)
             names = await scene.build(api)
             for privilege in (P.CREATE_EXPERIMENT, P.CREATE_CATALOG):
                 await callers.grant(api.app.state.database, OWNER.id or 0, Kind.ROOT, 0, privilege)

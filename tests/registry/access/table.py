@@ -41,7 +41,9 @@ class Asked(NamedTuple):
     answers: int = 200
 
 
-def _of(prefix: str) -> Callable[..., Asked]:
+def prefixed(prefix: str) -> Callable[..., Asked]:
+    """What makes rows of routes that begin so."""
+
     def asked(
         method: str, route: str, kind: Kind, wanted: Privilege, body: Any = None, *, path: str = "", **more: Any
     ) -> Asked:
@@ -50,7 +52,7 @@ def _of(prefix: str) -> Callable[..., Asked]:
     return asked
 
 
-mlflow, unity, own = map(_of, (MLFLOW, UNITY, OWN))
+mlflow, unity, own = map(prefixed, (MLFLOW, UNITY, OWN))
 
 
 RUN = {"run_id": "{run}"}

@@ -17,8 +17,11 @@ import pytest_asyncio
 import tiltyard_registry.store
 from tests.fixtures.databases import migrated_sqlite
 from tests.registry.access import scene, test_doors
-from tests.registry.access.checks import FAST_PATHS, Registry, check, running
+from tests.registry.access.checks import FAST_PATHS, Registry, check, check_administrators, running
 from tests.registry.access.table import LAST, TABLE
+from tests.registry.access.table_of_principals import GRANTS, OF_ADMINS
+from tests.registry.gc.test_gc import test_what_was_granted_on_an_experiment_goes_when_it_is_purged
+from tests.registry.store.principals import test_grants, test_principals, test_tokens
 from tests.registry.store_house import House
 from tiltyard_registry.rules.access import SYSTEM
 
@@ -29,13 +32,18 @@ RECORDS = {"own", "forget"}
 NOT_ASKING = {
     "change_row",
     "change_version",
+    "denied",
     "drop",
+    "grant_privileges",
+    "insert_principal",
     "insert_row",
     "insert_version",
     "move_models",
     "new_version",
     "record",
     "touch",
+    "_grant",
+    "_insert",
     "_point",
 }
 
@@ -154,7 +162,7 @@ async def registries(
 def checks(registries: tuple[Registry, Registry], new_house: Callable[[], House]) -> Iterator[Check]:
     """Every row of the table, by the ways that it has, and every check of doors; over SQLite what it has of its own."""
     postgres, sqlite = registries
-    for row in TABLE:
+    for row in [*TABLE, *GRANTS]:
         is_fast = row.route.partition(" ")[2] in FAST_PATHS
         for registry, care in (
             [(postgres, False), (postgres, True), (sqlite, False)] if is_fast else [(postgres, False)]
@@ -170,8 +178,16 @@ def checks(registries: tuple[Registry, Registry], new_house: Callable[[], House]
             await check(postgres, row, await scene.build(postgres.api), prefix="/api/", care=False, last=True)
 
         yield remove
-    for name, test in vars(test_doors).items():
-        if name.startswith("test_"):
+    for row in OF_ADMINS:
+
+        async def administer(row: Any = row) -> None:
+            await check_administrators(postgres, row)
+
+        yield administer
+    modules = (test_doors, test_grants, test_principals, test_tokens)
+    others = {"test_purge": test_what_was_granted_on_an_experiment_goes_when_it_is_purged}
+    for name, test in [pair for names in (*map(vars, modules), others) for pair in names.items()]:
+        if name.startswith("test_") and [*inspect.signature(test).parameters] == ["house"]:
 
             async def open_door(test: Any = test) -> None:
                 house = new_house()

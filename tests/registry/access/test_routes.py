@@ -9,9 +9,28 @@ from litestar.routes import ASGIRoute, HTTPRoute
 from tests.fixtures.databases import BACKENDS, migrated_sqlite
 from tests.registry.access import scene
 from tests.registry.access.callers import OWNER, READER, STRANGER
-from tests.registry.access.checks import FAST_PATHS, MOUNTS, P, Registry, check, is_fast, prefixes, running
+from tests.registry.access.checks import (
+    FAST_PATHS,
+    MOUNTS,
+    P,
+    Registry,
+    check,
+    check_administrators,
+    is_fast,
+    prefixes,
+    running,
+)
 from tests.registry.access.scene import absent
-from tests.registry.access.table import LAST, PUBLIC, TABLE, Asked
+from tests.registry.access.table import LAST, PUBLIC, Asked
+from tests.registry.access.table import TABLE as OF_OBJECTS
+from tests.registry.access.table_of_doors import ADMIN_DOORS, DOORS, DOORS_FOR_KNOWN
+from tests.registry.access.table_of_principals import FOR_KNOWN as OF_PRINCIPALS
+from tests.registry.access.table_of_principals import GRANTS
+from tests.registry.access.table_of_principals import OF_ADMINS as ABOUT_PRINCIPALS
+
+TABLE = [*OF_OBJECTS, *GRANTS, *DOORS]
+OF_ADMINS = [*ABOUT_PRINCIPALS, *ADMIN_DOORS]
+FOR_KNOWN = OF_PRINCIPALS | DOORS_FOR_KNOWN
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=BACKENDS)
@@ -48,6 +67,21 @@ async def test_each_may_remove_what_they_were_granted(registry: Registry, row: A
 
 
 @pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("row", OF_ADMINS, ids=_id)
+async def test_administrators_alone_may_do_it(registry: Registry, row: Asked) -> None:
+    """Whatever was granted to others, they hear that it takes an administrator."""
+    await check_administrators(registry, row)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("route", sorted(FOR_KNOWN))
+async def test_what_is_about_the_caller_wants_to_know_them(registry: Registry, route: str) -> None:
+    """Who is unknown is told so, before anything of the request is looked at."""
+    method, _, path = route.partition(" ")
+    assert (await registry.api.ask(method, path.format(name="x", id=1), b"{")).status_code == 401
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("path", sorted(FAST_PATHS))
 async def test_both_ways_decide_alike(registry: Registry, path: str) -> None:
     """A route with a fast way answers each caller as its ordinary way does, and answers the allowed by the fast one."""
@@ -65,7 +99,7 @@ async def test_both_ways_decide_alike(registry: Registry, path: str) -> None:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_every_route_has_a_row(registry: Registry) -> None:
     """What the application can be asked stands in the table, or among what is public."""
-    rows = {row.route for row in (*TABLE, *LAST)} | PUBLIC.keys()
+    rows = {row.route for row in (*TABLE, *LAST, *OF_ADMINS)} | PUBLIC.keys() | FOR_KNOWN.keys()
     served, mounts = set(), set()
     for route in registry.api.app.routes:
         if isinstance(route, HTTPRoute):

@@ -20,9 +20,12 @@ from tiltyard_registry.rules.metrics import Point
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.experiments import experiments, logged_models
 from tiltyard_registry.store.models import model_versions
+from tiltyard_registry.store.principals import principals
+from tiltyard_registry.store.principals.grants import GrantChange, change_grants
 from tiltyard_registry.store.registration import reserved_versions
 from tiltyard_registry.store.runs import bulk_deletion, log_batch, runs
 from tiltyard_registry.store.sql.session import now_ms
+from tiltyard_registry.tables.access import grants
 from tiltyard_registry.tables.artifacts import files
 from tiltyard_registry.tables.columns import metadata
 from tiltyard_registry.tables.experiments import logged_models as model_rows
@@ -122,6 +125,23 @@ async def test_a_purged_experiments_name_is_free_again(house: House) -> None:
     await gc(house)
     second = await house.do(experiments.create_experiment, "name")
     assert int(second) > int(first)
+
+
+async def test_what_was_granted_on_an_experiment_goes_when_it_is_purged(house: House) -> None:
+    """Not before: one that is deleted can be restored, with who may read it. A dry run takes nothing."""
+    await house.do(principals.create_principal, "group", "team")
+    experiment = await house.do(experiments.create_experiment, "name")
+    await house.do(change_grants, "experiment", experiment, [GrantChange("team", ["READ"])])
+    await house.do(experiments.delete_experiment, experiment)
+    await gc(house, Plan(dry_run=True))
+
+    async def count() -> int:
+        async with house.database.read() as session:
+            return int(await session.scalar(select(func.count()).select_from(grants)))
+
+    assert await count() == 1
+    await gc(house)
+    assert await count() == 0
 
 
 async def test_the_default_experiment_is_emptied_and_stays(house: House) -> None:

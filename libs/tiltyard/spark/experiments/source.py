@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql.datasource import DataSource
 from pyspark.sql.types import StructType
 
-from tiltyard.client.address import Credentials, registry_url
+from tiltyard.client.address import Credentials, registry_url, without_credentials
 from tiltyard.errors import InvalidParameterValue
 from tiltyard.spark.experiments.reader import ExperimentReader, Question
 
@@ -52,12 +52,15 @@ def register_sources(spark: "SparkSession", *, registry_url: str | None = None) 
 
 
 def _known_to(url: str | None) -> type[DataSource]:
+    found = registry_url(url)
+    bare, in_url = without_credentials(found)
+
     # Made here, so that Spark takes the class along by value, with what it holds.
     class ExperimentsOfThisProcess(ExperimentSource):
         """The source with the registry that the driver knows."""
 
-        address = registry_url(url)
-        credentials = Credentials.from_environment()
+        address = found
+        credentials = Credentials.from_environment() if in_url else Credentials.known_for(bare)
 
     return ExperimentsOfThisProcess
 

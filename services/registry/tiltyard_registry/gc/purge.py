@@ -9,10 +9,12 @@ from tiltyard.storage import Entry
 from tiltyard_registry.gc.entities import EXPERIMENTS, LOGGED_MODELS, RUNS, Entity, mark
 from tiltyard_registry.gc.layout import of_experiment
 from tiltyard_registry.gc.report import Amount, Report
+from tiltyard_registry.rules.access import Kind
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.artifacts.listings import in_pages
 from tiltyard_registry.store.artifacts.paths import directories_above
 from tiltyard_registry.store.artifacts.pins import remove_unpinned, split_pinned
+from tiltyard_registry.store.principals.grants import forget_grants
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.database import Database
 from tiltyard_registry.store.sql.session import Found
@@ -56,6 +58,9 @@ class Purge:
             if await self._is_alone(experiment):
                 await self._leftovers(number, self._artifacts.prefix_of(experiment["uri"]) or "")
             await self._datasets(number)
+            if not self._report.dry_run:
+                async with self._database.write() as session:
+                    await forget_grants(session, Kind.EXPERIMENT, [number])
             self._report.experiments += 1
 
     async def tree(self, prefix: str, counted: Amount) -> None:

@@ -6,7 +6,7 @@ The rule is data, `clauses`, by which `store.access` asks the database.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag, auto
+from enum import IntEnum, IntFlag, StrEnum, auto
 from functools import cache
 
 
@@ -45,6 +45,15 @@ class Privilege(IntFlag):
     OWNER = auto()
 
 
+class Scope(StrEnum):
+    """What a token may be used for, of what its owner may. The texts are stored."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+    INTROSPECT = "introspect"
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A caller.
@@ -54,12 +63,28 @@ class Principal:
         id: their row; None for callers that have none, who own nothing.
         grantees: the ids whose grants count for them: their own, and that of every group they are in.
         is_admin: whether they may do everything, as administrators and the anonymous policy may.
+        scopes: what the token that they came with is for; None where nothing is kept from them.
+        via: the provider that knew them, and the token if there was one: `token 17`.
     """
 
     name: str
     id: int | None = None
     grantees: tuple[int, ...] = ()
     is_admin: bool = False
+    scopes: frozenset[str] | None = None
+    via: str = ""
+
+    def may_use(self, wanted: "Privilege") -> bool:
+        """Whether the token that they came with is for what takes a privilege. To see something, any token is."""
+        if self.scopes is None or Scope.ADMIN in self.scopes or not wanted:
+            return True
+        if wanted is Privilege.INTROSPECT:
+            return Scope.INTROSPECT in self.scopes
+        return Scope.WRITE in self.scopes or (Scope.READ in self.scopes and wanted in _READING)
+
+    def grantees_for(self, wanted: "Privilege") -> tuple[int, ...]:
+        """The ids whose grants count for them where a privilege is wanted."""
+        return self.grantees if self.may_use(wanted) else ()
 
 
 SYSTEM = Principal("system", is_admin=True)
@@ -74,6 +99,7 @@ ABOVE: dict[Kind, tuple[Kind, ...]] = {
 """What lies above a securable of each kind, from near to far."""
 
 _P = Privilege
+_READING = _P.USE_CATALOG | _P.USE_SCHEMA | _P.BROWSE | _P.EXECUTE | _P.READ | _P.READ_AUDIT
 _ON_MODELS = _P.EXECUTE | _P.CREATE_MODEL_VERSION | _P.APPLY_TAG | _P.SET_ALIAS | _P.TRANSITION_STAGE | _P.APPROVE
 GRANTABLE: dict[Kind, Privilege] = {
     Kind.ROOT: _P.CREATE_CATALOG | _P.CREATE_EXPERIMENT | _P.READ_AUDIT | _P.INTROSPECT | _P.READ | _P.EDIT | _P.MANAGE,
@@ -89,6 +115,9 @@ GRANTABLE: dict[Kind, Privilege] = {
     Kind.EXPERIMENT: _P.READ | _P.EDIT | _P.MANAGE,
 }
 """The privileges that can be granted on each kind; besides them ALL_PRIVILEGES on any, and who owns it."""
+
+NAMED = _P.SET_ALIAS | _P.TRANSITION_STAGE | _P.APPROVE
+"""The privileges that may be limited to names of aliases or stages."""
 
 SEE = Privilege(0)
 """As the privilege wanted: any that lets one see the securable."""
@@ -109,20 +138,20 @@ def clauses(kind: Kind, wanted: Privilege) -> tuple[Clause, ...]:
     """What someone needs who wants a privilege on a securable of `kind`: something of every clause."""
     levels = (kind, *ABOVE[kind])
     if wanted != SEE:
-        given = {level: _gives(wanted, is_above=level is not kind) for level in levels}
+        given = {level: giving(wanted, is_above=level is not kind) for level in levels}
         return (given,) if wanted & _WITHOUT_USE else (given, *_ways(kind))
     above = GRANTABLE[kind] | _P.ALL_PRIVILEGES | _P.OWNER
     seen = {level: _ANY if level is kind else above for level in levels}
     # Seeing is let through by what needs no way in; everything else asks for the way in whatever it is.
     free = {
-        level: _gives(_P.BROWSE, is_above=level is not kind) | _gives(_P.MANAGE, is_above=level is not kind)
+        level: giving(_P.BROWSE, is_above=level is not kind) | giving(_P.MANAGE, is_above=level is not kind)
         for level in levels
     }
     ways = ({level: way.get(level, Privilege(0)) | free[level] for level in {**way, **free}} for way in _ways(kind))
     return seen, *ways
 
 
-def _gives(wanted: Privilege, *, is_above: bool) -> Privilege:
+def giving(wanted: Privilege, *, is_above: bool) -> Privilege:
     """The privileges that give `wanted` where they are granted, or below."""
     given = wanted | _STRONGER.get(wanted, Privilege(0))
     if not wanted & _NOT_OF_ALL:

@@ -18,7 +18,7 @@ LOGGED_MODEL_STATUSES = (
 )
 NONE, STAGING, PRODUCTION, ARCHIVED = STAGES = ("None", "Staging", "Production", "Archived")
 _BY_LOWER = {stage.lower(): stage for stage in STAGES}
-_ARCHIVING = (STAGING, PRODUCTION)
+IN_SERVICE = (STAGING, PRODUCTION)
 _AGE = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?")
 _MS = (86_400_000, 3_600_000, 60_000, 1000)
 _VIEWS = {"ACTIVE_ONLY": (ACTIVE,), "DELETED_ONLY": (DELETED,), "ALL": (ACTIVE, DELETED)}
@@ -110,8 +110,8 @@ def check_archiving(stage: str) -> None:
     Raises:
         InvalidParameterValue: the stage is None or Archived.
     """
-    if stage not in _ARCHIVING:
+    if stage not in IN_SERVICE:
         raise InvalidParameterValue(
             f"Model version transition cannot archive existing model versions because '{stage}' is not an "
-            f"Active stage. Valid stages are {' and '.join(_ARCHIVING)}"
+            f"Active stage. Valid stages are {' and '.join(IN_SERVICE)}"
         )

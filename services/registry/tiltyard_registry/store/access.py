@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    func,
     insert,
     literal_column,
     or_,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 
 from tiltyard.errors import PermissionDenied, TiltyardError
-from tiltyard_registry.rules.access import SEE, Kind, Principal, Privilege, clauses
+from tiltyard_registry.rules.access import NAMED, SEE, Kind, Principal, Privilege, clauses
 from tiltyard_registry.store.sql import rowsets
 from tiltyard_registry.store.sql.session import Session, now_ms
 from tiltyard_registry.tables.access import grants
@@ -62,17 +63,24 @@ def visible(who: Principal, place: Place, wanted: Privilege = SEE) -> tuple[Colu
     """The conditions of a list that is to hold only rows on which `who` has `wanted`."""
     if who.is_admin:
         return ()
-    return (_condition(place, wanted, _grant.principal_id.in_(who.grantees), of_one=False),)
+    return (_condition(place, wanted, _grant.principal_id.in_(who.grantees_for(wanted)), of_one=False),)
 
 
-def held(query: Select[Any], who: Principal, place: Place, wanted: Privilege) -> Select[Any]:
-    """The query for one row, with the columns by which `admit` judges."""
+def held(
+    query: Select[Any], who: Principal, place: Place, wanted: Privilege, *, named: str | None = None
+) -> Select[Any]:
+    """The query for one row, with the columns by which `admit` judges.
+
+    What is wanted for an alias or a stage is wanted for that one, which is `named`: a grant may be limited to some.
+    """
     if who.is_admin:
         return query
-    of_caller = _grant.principal_id.in_(who.grantees)
-    seen = _condition(place, SEE, of_caller, of_one=True).label("is_seen")
+    seen = _condition(place, SEE, _grant.principal_id.in_(who.grantees), of_one=True).label("is_seen")
     if wanted == SEE:
         return query.add_columns(seen)
+    of_caller: ColumnElement[bool] = _grant.principal_id.in_(who.grantees_for(wanted))
+    if wanted in NAMED:
+        of_caller = and_(of_caller, _holds_for(named))
     return query.add_columns(seen, _condition(place, wanted, of_caller, of_one=True).label("is_allowed"))
 
 
@@ -95,6 +103,11 @@ def sees(who: Principal, row: RowMapping) -> bool:
     return who.is_admin or bool(row["is_seen"])
 
 
+def allows(who: Principal, row: RowMapping) -> bool:
+    """Whether `who` has what was wanted of a row that was found with the columns of `held`."""
+    return who.is_admin or bool(row["is_allowed"])
+
+
 async def require(session: Session, who: Principal, wanted: Privilege) -> None:
     """Passes if `who` has a privilege on the root, below which everything lies.
 
@@ -110,7 +123,8 @@ async def has(session: Session, who: Principal, wanted: Privilege) -> bool:
     if who.is_admin:
         return True
     root = Place(Kind.ROOT, {})
-    return bool(await session.scalar(select(_condition(root, wanted, _grant.principal_id.in_(who.grantees), True))))
+    of_caller = _grant.principal_id.in_(who.grantees_for(wanted))
+    return bool(await session.scalar(select(_condition(root, wanted, of_caller, of_one=True))))
 
 
 async def own(session: Session, who: Principal, kind: Kind, id: int) -> None:
@@ -135,7 +149,11 @@ async def forget(session: Session, kind: Kind, ids: Sequence[int]) -> None:
 
 
 def denied(who: Principal, wanted: Privilege, what: str) -> PermissionDenied:
-    """The error that says which privilege is missing on what."""
+    """The error that says which privilege is missing on what, or that a token is not for it."""
+    if not who.may_use(wanted):
+        return PermissionDenied(
+            f"The token of '{who.name}' is not for what takes {wanted.name}: its scopes leave it out."
+        )
     return PermissionDenied(f"Principal '{who.name}' lacks {wanted.name} on {what[:300]}.")
 
 
@@ -145,7 +163,8 @@ def visible_sql(
     """`visible` as text that ends a WHERE, and the value of the parameter `number`, if it has one."""
     if who.is_admin:
         return "", []
-    grantees: Any = json.dumps(who.grantees) if is_sqlite else list(who.grantees)
+    counting = who.grantees_for(wanted)
+    grantees: Any = json.dumps(counting) if is_sqlite else list(counting)
     of_caller = _OF_CALLER_SQLITE if is_sqlite else _OF_CALLER_POSTGRESQL
     return _text(table, wanted, of_caller.format(number)), [grantees]
 
@@ -158,6 +177,16 @@ def _text(table: Table, wanted: Privilege, of_caller: str) -> str:
     whole: Select[Any] = select(literal_column("1")).select_from(table).where(condition)
     statement = str(whole.compile(dialect=_POSTGRESQL, compile_kwargs={"literal_binds": True}))
     return f" AND ({statement.partition('WHERE ')[2]})"
+
+
+def _holds_for(named: str | None) -> ColumnElement[bool]:
+    """Whether a grant holds for an alias or a stage; None is any of them. Its names are a JSON list of texts."""
+    unlimited = _grant.names.is_(None)
+    if named is None:
+        return unlimited
+    text = json.dumps(named, ensure_ascii=False)
+    # What both databases can say: the list without the name is another text.
+    return or_(unlimited, func.replace(_grant.names, text, "") != _grant.names)
 
 
 def _condition(place: Place, wanted: Privilege, of_caller: ColumnElement[bool], of_one: bool) -> ColumnElement[bool]:

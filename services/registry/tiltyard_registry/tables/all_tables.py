@@ -8,6 +8,7 @@ from tiltyard_registry.tables import (  # noqa: F401 - each adds its tables
     experiments,
     models,
     namespaces,
+    principals,
     runs,
 )
 

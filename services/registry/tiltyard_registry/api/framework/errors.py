@@ -63,22 +63,27 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     known, scope = to_protocol(error, request), request.scope
     request_id = scope["state"].get("request_id")
     status, body = shape(known, path=scope["path"], method=request.method, request_id=request_id)
-    headers = {}
-    if status in (429, 503):
-        headers["retry-after"] = str(retry_after_s(known))
-    if isinstance(known, Unauthenticated):
-        headers["www-authenticate"] = 'Basic realm="tiltyard"'
+    headers = _headers(known, status)
     return Response(content=body, status_code=status, media_type="application/json", headers=headers)
 
 
 async def refuse(error: TiltyardError, scope: Any, send: Any) -> None:
     """Answers a request with `error`, outside the framework."""
     status, body = shape(error, path=scope["path"], method=scope["method"], request_id=scope["state"].get("request_id"))
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status in (429, 503):
-        headers.append((b"retry-after", b"%d" % retry_after_s(error)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **_headers(error, status)}
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _headers(error: TiltyardError, status: int) -> dict[str, str]:
+    """What a refusal says besides its body: when to come again, or what to bring."""
+    if status in (429, 503):
+        return {"retry-after": str(retry_after_s(error))}
+    if isinstance(error, Unauthenticated):
+        # Of schemes that a browser knows none: it would ask for a password in a window of its own.
+        return {"www-authenticate": 'Bearer realm="tiltyard"'}
+    return {}
 
 
 def shape(error: TiltyardError, *, path: str, method: str, request_id: str | None) -> tuple[int, bytes]:

@@ -14,7 +14,8 @@ from tiltyard.wire.tags import Empty
 from tiltyard.wire.unity import models as wire
 from tiltyard_registry.api.framework.replies import reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
-from tiltyard_registry.api.unity.paging import cut, page_size, position_of
+from tiltyard_registry.api.paging import cut, position_of
+from tiltyard_registry.api.unity.paging import page_size
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.store.artifacts.artifact_root import ArtifactRoot
 from tiltyard_registry.store.models import model_versions, registered_models, search

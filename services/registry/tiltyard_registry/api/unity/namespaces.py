@@ -8,7 +8,8 @@ from tiltyard.wire.tags import Text
 from tiltyard.wire.unity import namespaces
 from tiltyard_registry.api.framework.replies import reply
 from tiltyard_registry.api.framework.routes import delete, get, patch, post
-from tiltyard_registry.api.unity.paging import cut, page_size, position_of
+from tiltyard_registry.api.paging import cut, position_of
+from tiltyard_registry.api.unity.paging import page_size
 from tiltyard_registry.rules.access import Principal
 from tiltyard_registry.rules.properties import with_properties
 from tiltyard_registry.store.namespaces import catalogs, schemas

@@ -59,11 +59,18 @@ class Changes:
         self._waiting = 0
         self._someone_waits = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.is_heard = self._database.is_sqlite
+        """Whether what changes is heard of at once, as it is while the connection that listens is there."""
 
     @property
     def seen(self) -> int:
         """How many changes were heard of so far. Read it before the state, and wait for more than it."""
         return self._seen
+
+    @property
+    def seen_of_all(self) -> int:
+        """`seen` at the last change that may concern anything, and not certain models alone."""
+        return self._any_changed
 
     async def start(self) -> None:
         """Begins to listen."""
@@ -193,6 +200,7 @@ class Changes:
                 await raw.add_listener(CHANNEL, lambda *notice: self.notify(concerned_by(notice[-1])))
                 # What was announced while nobody listened was missed.
                 self.notify()
+                self.is_heard = True
                 while not lost.is_set():
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_KEEP_ALIVE_S):
@@ -202,6 +210,7 @@ class Changes:
                     async with asyncio.timeout(_KEEP_ALIVE_S):
                         await raw.execute("SELECT 1")
             finally:
+                self.is_heard = False
                 # Without a goodbye: the server may be silent, and there is nothing to lose.
                 connections.terminate()
                 with contextlib.suppress(Exception):

@@ -53,7 +53,7 @@ async def set_alias(
     """
     check_new_alias(alias)
     number = check_version(version)
-    model = await lock_model(session, who, Privilege.SET_ALIAS, name)
+    model = await lock_model(session, who, Privilege.SET_ALIAS, name, named=alias)
     current = await _current(session, model, alias, expected_version)
     if await _missing_versions(session, model, {number}):
         raise no_version(model["name"], version)
@@ -71,7 +71,7 @@ async def delete_alias(
         ResourceConflict: the alias does not name the expected version.
     """
     check_length(alias, MAX_ALIAS_CHARS, "alias")
-    model = await lock_model(session, who, Privilege.SET_ALIAS, name)
+    model = await lock_model(session, who, Privilege.SET_ALIAS, name, named=alias)
     current = await _current(session, model, alias, expected_version)
     if current is not None:
         await drop(session, who, model, alias, current)
@@ -90,7 +90,7 @@ async def rollback_alias(
         ResourceConflict: the alias does not name the expected version.
     """
     check_length(alias, MAX_ALIAS_CHARS, "alias")
-    model = await lock_model(session, who, Privilege.SET_ALIAS, name)
+    model = await lock_model(session, who, Privilege.SET_ALIAS, name, named=alias)
     current = await _current(session, model, alias, expected_version)
     moves = await session.all(
         select(events.c.from_version)

@@ -13,9 +13,9 @@ from tiltyard_registry.tables.models import registered_models
 
 
 async def find_model(
-    session: Session, who: Principal, wanted: Privilege, name: str, *, lock: bool = False
+    session: Session, who: Principal, wanted: Privilege, name: str, *, lock: bool = False, named: str | None = None
 ) -> RowMapping:
-    """The row of the model of this name, for somebody who wants to do something to it.
+    """The row of the model of this name, for who wants to do something to it, or to its alias or stage `named`.
 
     With `lock`, who else would change the model, its aliases or its versions waits for this transaction.
 
@@ -24,14 +24,17 @@ async def find_model(
         PermissionDenied: they may not do it.
     """
     shown = parse_model_name(name).shown
-    query = access.held(select(registered_models).where(registered_models.c.name == shown), who, access.MODELS, wanted)
+    found = select(registered_models).where(registered_models.c.name == shown)
+    query = access.held(found, who, access.MODELS, wanted, named=named)
     row = await session.one(query.with_for_update(of=registered_models) if lock else query)
     return access.admit(who, wanted, row, no_model(shown), f"registered model {shown}")
 
 
-async def lock_model(session: Session, who: Principal, wanted: Privilege, name: str) -> RowMapping:
+async def lock_model(
+    session: Session, who: Principal, wanted: Privilege, name: str, *, named: str | None = None
+) -> RowMapping:
     """As `find_model`, with the model locked until the transaction ends."""
-    return await find_model(session, who, wanted, name, lock=True)
+    return await find_model(session, who, wanted, name, lock=True, named=named)
 
 
 async def touch(session: Session, who: Principal, model: Found, **values: Any) -> None:

@@ -15,7 +15,7 @@ from tiltyard_registry.store.artifacts.manifests import get_manifest as stored_m
 from tiltyard_registry.store.events import outbox
 from tiltyard_registry.store.models import related_rows
 from tiltyard_registry.store.models.aliases import drop
-from tiltyard_registry.store.models.model_rows import touch
+from tiltyard_registry.store.models.model_rows import find_model, touch
 from tiltyard_registry.store.models.registered_models import shown_aliases
 from tiltyard_registry.store.models.related_rows import VersionRow
 from tiltyard_registry.store.models.version_rows import (
@@ -150,7 +150,10 @@ async def transition_model_version_stage(
     comment = check_length(comment, limits.MAX_DESCRIPTION_CHARS, "comment") if comment else None
     if archive_existing_versions:
         lifecycle.check_archiving(target)
-    model, row = await lock_version(session, who, Privilege.TRANSITION_STAGE, name, version)
+    model, row = await lock_version(session, who, Privilege.TRANSITION_STAGE, name, version, named=target)
+    if row["current_stage"] != target and row["current_stage"] in lifecycle.IN_SERVICE:
+        # What serves is taken from its stage by who may change that stage.
+        await find_model(session, who, Privilege.TRANSITION_STAGE, name, named=row["current_stage"])
     moves = []
     if archive_existing_versions:
         others = select(model_versions).where(

@@ -18,9 +18,11 @@ _version = model_versions.c
 
 
 async def lock_version(
-    session: Session, who: Principal, wanted: Privilege, name: str, version: str | int
+    session: Session, who: Principal, wanted: Privilege, name: str, version: str | int, *, named: str | None = None
 ) -> tuple[RowMapping, RowMapping]:
     """The rows of the model and of its version; other changes to either wait for this transaction.
+
+    `named` is the stage that something is wanted for, if it is one's.
 
     Raises:
         PermissionDenied: `who` may not do to the model what is wanted.
@@ -28,7 +30,7 @@ async def lock_version(
         InvalidParameterValue: the version is not a number.
     """
     number = check_version(version)
-    model = await lock_model(session, who, wanted, name)
+    model = await lock_model(session, who, wanted, name, named=named)
     row = await session.one(
         select(model_versions).where(_version.registered_model_id == model["id"], _version.version == number)
     )

@@ -1,0 +1,1 @@
+"""Who there is, what they come with, and what was granted to whom."""
