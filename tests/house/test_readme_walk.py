@@ -94,6 +94,8 @@ def test_who_may_do_what_is_set_up_as_written(tmp_path: Path) -> None:
         "PATH": path_of(Path(sys.prefix)),
         "VIRTUAL_ENV": sys.prefix,
         "TILTYARD_REGISTRY_LISTEN_PORT": str(port),
+        "TILTYARD_REGISTRY_URL": f"http://127.0.0.1:{port}",
+        "XDG_CONFIG_HOME": str(tmp_path / "configuration"),
     }
     session = Session(tmp_path, variables, {"127.0.0.1:5000": f"127.0.0.1:{port}"})
     try:

@@ -199,6 +199,17 @@ async def test_a_reading_token_changes_nothing(api: Api) -> None:
         assert "The token of 'ann' is not for what takes" in message
 
 
+async def test_a_token_that_introspects_sees_nothing(api: Api) -> None:
+    """What its owner sees is to it as if it were not there."""
+    text, _ = await _token(api, scopes=["introspect"])
+    made = await api.ok("POST", f"{MLFLOW}/experiments/create", {"name": "mine"}, auth=ANN)
+    asked = ("GET", f"{MLFLOW}/experiments/get?experiment_id={made['experiment_id']}")
+    assert (await api.ask(*asked, auth=ANN)).status_code == 200
+    assert (await api.ask(*asked, headers=_bearer(text))).status_code == 404
+    found = await api.ok("POST", f"{MLFLOW}/experiments/search", {"max_results": 9}, headers=_bearer(text))
+    assert found.get("experiments", []) == []
+
+
 async def test_no_secret_is_in_the_log_or_in_an_event(
     tmp_path: Path, emptied_postgres_url: Callable[[], str], capsys: pytest.CaptureFixture[str]
 ) -> None:

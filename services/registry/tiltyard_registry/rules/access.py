@@ -75,12 +75,12 @@ class Principal:
     via: str = ""
 
     def may_use(self, wanted: "Privilege") -> bool:
-        """Whether the token that they came with is for what takes a privilege. To see something, any token is."""
-        if self.scopes is None or Scope.ADMIN in self.scopes or not wanted:
+        """Whether the token that they came with is for what takes a privilege, or to see something."""
+        if self.scopes is None or Scope.ADMIN in self.scopes:
             return True
         if wanted is Privilege.INTROSPECT:
             return Scope.INTROSPECT in self.scopes
-        return Scope.WRITE in self.scopes or (Scope.READ in self.scopes and wanted in _READING)
+        return Scope.WRITE in self.scopes or (Scope.READ in self.scopes and not wanted & ~_READING)
 
     def grantees_for(self, wanted: "Privilege") -> tuple[int, ...]:
         """The ids whose grants count for them where a privilege is wanted."""

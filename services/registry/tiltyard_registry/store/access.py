@@ -75,7 +75,7 @@ def held(
     """
     if who.is_admin:
         return query
-    seen = _condition(place, SEE, _grant.principal_id.in_(who.grantees), of_one=True).label("is_seen")
+    seen = _condition(place, SEE, _grant.principal_id.in_(who.grantees_for(SEE)), of_one=True).label("is_seen")
     if wanted == SEE:
         return query.add_columns(seen)
     of_caller: ColumnElement[bool] = _grant.principal_id.in_(who.grantees_for(wanted))

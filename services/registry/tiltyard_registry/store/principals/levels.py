@@ -124,7 +124,7 @@ async def levels_granted(session: Session, principals: Sequence[PrincipalRow]) -
     for row in await session.all(query.order_by(*order)):
         kind = Kind(row["securable_type"])
         name = {Kind.ROOT: ROOT_NAME, Kind.MODEL: row["model"], Kind.EXPERIMENT: row["experiment"]}[kind]
-        # Experiments that are purged leave their grants behind.
+        # Experiments that an older release purged left their grants behind.
         if name is not None:
             key = (row["principal_id"], kind, row["securable_id"], str(name))
             held[key] = held.get(key, Privilege(0)) | Privilege(row["privilege"])
