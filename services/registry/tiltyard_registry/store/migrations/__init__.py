@@ -21,7 +21,7 @@ from tiltyard_registry.store.sql.sqlite import make_private, registry_engine
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision; a test holds it equal to the newest file in `versions`."""
 
 _LOCK = 0x7469_6C74_7961_7264  # 'tiltyard'
