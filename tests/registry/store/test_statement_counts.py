@@ -29,6 +29,9 @@ LISTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("get", f"{OWN}/events", {}, "events"),
     ("get", f"{OWN}/models/m1/aliases/a1/history", {}, "moves"),
     ("get", f"{OWN}/models/m1/versions/1/batch-jobs", {}, "batch_jobs"),
+    ("get", f"{OWN}/principals", {}, "principals"),
+    ("get", f"{OWN}/groups/team/members", {}, "principals"),
+    ("get", f"{OWN}/tokens", {}, "tokens"),
 ]
 
 
@@ -45,6 +48,11 @@ async def test_statements_do_not_grow_with_the_page(api: Api) -> None:
     await api.ok("POST", f"{MLFLOW}/runs/log-batch", {"run_id": RUN_ID, "metrics": points})
     for at in range(12):
         await api.alias("m1", "a1", at % 3 + 1)
+    await api.ok("POST", f"{OWN}/principals", {"kind": "group", "name": "team"})
+    for name in ("a", "b", "c"):
+        await api.ok("POST", f"{OWN}/principals", {"kind": "service", "name": name})
+        await api.ok("PUT", f"{OWN}/groups/team/members/{name}")
+        await api.ok("POST", f"{OWN}/tokens", {"name": "t", "principal": name})
     with noted(database) as statements:
         for method, path, asked, items in LISTS:
             asked_for, lengths = [], []
