@@ -19,6 +19,7 @@ from tests.fixtures.databases import migrated_sqlite
 from tests.registry.access import scene, test_doors
 from tests.registry.access.checks import FAST_PATHS, Registry, check, check_administrators, running
 from tests.registry.access.table import LAST, TABLE
+from tests.registry.access.table_of_doors import ADMIN_DOORS, DOORS
 from tests.registry.access.table_of_principals import GRANTS, OF_ADMINS
 from tests.registry.gc.test_gc import test_what_was_granted_on_an_experiment_goes_when_it_is_purged
 from tests.registry.store.principals import test_grants, test_principals, test_tokens
@@ -44,6 +45,7 @@ NOT_ASKING = {
     "touch",
     "_grant",
     "_insert",
+    "_let_in",
     "_point",
 }
 
@@ -162,7 +164,7 @@ async def registries(
 def checks(registries: tuple[Registry, Registry], new_house: Callable[[], House]) -> Iterator[Check]:
     """Every row of the table, by the ways that it has, and every check of doors; over SQLite what it has of its own."""
     postgres, sqlite = registries
-    for row in [*TABLE, *GRANTS]:
+    for row in [*TABLE, *GRANTS, *DOORS]:
         is_fast = row.route.partition(" ")[2] in FAST_PATHS
         for registry, care in (
             [(postgres, False), (postgres, True), (sqlite, False)] if is_fast else [(postgres, False)]
@@ -178,7 +180,7 @@ def checks(registries: tuple[Registry, Registry], new_house: Callable[[], House]
             await check(postgres, row, await scene.build(postgres.api), prefix="/api/", care=False, last=True)
 
         yield remove
-    for row in OF_ADMINS:
+    for row in [*OF_ADMINS, *ADMIN_DOORS]:
 
         async def administer(row: Any = row) -> None:
             await check_administrators(postgres, row)
