@@ -242,7 +242,7 @@ def contain(root: Path, relative: str, *, parameter: str = "path") -> Path:
 
 
 def _passes_no_link(path: str) -> bool:
-    """Whether an absolute path leads where it says, as far as it is there; `Path.resolve` takes three times as long."""
+    """Whether an absolute path leads where it says, as far as it is there: a quicker look than `Path.resolve`."""
     if not path.startswith("/") or "/.." in path:
         return False
     upto = ""

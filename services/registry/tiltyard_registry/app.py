@@ -164,7 +164,7 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             await asyncio.to_thread(migrations.upgrade, settings.resolved_database_url)
         if settings.asks_who:
-            await _begin_access(settings, database)
+            await _begin_access(settings, database, app.state.schema)
         await changes.start()
         loops = (Registrations(database, app.state.artifacts), RunNames(database))
         for loop in loops:
@@ -184,15 +184,15 @@ async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
             await database.close()
 
 
-async def _begin_access(settings: RegistrySettings, database: Database) -> None:
+async def _begin_access(settings: RegistrySettings, database: Database, schema: Schema) -> None:
     """Makes the group of everybody known, and says how somebody becomes administrator while nobody is."""
     try:
+        await schema.check(database)
         await begin_access(database, with_grants=settings.default_grants == "standard")
         async with database.read() as session:
             is_done = await has_admin(session)
     except TemporarilyUnavailable as error:
-        # A database that is away, or has no schema yet: the start of the next process does it.
-        logger.warning("access is not set up yet: %s", error)
+        logger.warning("access is not set up yet, and will be by the next start: %s", error)
         return
     if not is_done:
         # Not by its URL, in which a password may be.

@@ -25,7 +25,7 @@ GRANTS = [
 
 
 def _of_admins(method: str, route: str, body: object = None, *, path: str = "", **more: object) -> Asked:
-    return Asked(f"{method} {OWN}{route}", ROOT, P.MANAGE, path=path and OWN + path, body=body, **more)  # type: ignore[arg-type]
+    return Asked(f"{method} {OWN}{route}", ROOT, P.MANAGE, path=path and OWN + path, body=body, **more)
 
 
 _NEW = ("POST", f"{OWN}/principals", {"kind": "user", "name": "{new}"})

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.fixtures.databases import BACKENDS, migrated_sqlite
-from tests.fixtures.waiting import PATIENCE_S
+from tests.fixtures.waiting import until
 from tests.registry.api_app import MLFLOW, OWN, Api, opened
 from tiltyard.telemetry.log_lines import LogStyle
 from tiltyard_registry.auth.failures import EVERY_S, MOST, WITHIN_S, Failures
@@ -98,9 +98,7 @@ async def test_a_tokens_use_is_noted(api: Api) -> None:
         (row,) = (await api.ok("GET", f"{OWN}/tokens", auth=ANN))["tokens"]
         return row["id"] == id and row["last_used_at"] is not None
 
-    async with asyncio.timeout(PATIENCE_S):
-        while not await is_noted():
-            pass
+    await until(is_noted)
 
 
 @pytest.mark.parametrize(
@@ -287,3 +285,12 @@ async def test_the_log_says_how_somebody_becomes_administrator(
     async with opened(tmp_path, auth=("token",)):
         pass
     assert "create-admin" not in capsys.readouterr().err
+
+
+async def test_a_database_without_our_schema_is_told_and_survived(
+    tmp_path: Path, new_postgres_url: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The start goes on, says that access is not set up, and answers that the schema is missing."""
+    async with opened(tmp_path, auth=("basic",), database_url=new_postgres_url(migrated=False)) as api:
+        assert (await api.ask("GET", "/health")).status_code == 503
+    assert "access is not set up yet" in capsys.readouterr().err

@@ -198,4 +198,3 @@ async def test_everybody_gets_once_what_stock_clients_need(house: House) -> None
     ):
         with pytest.raises(TiltyardError):
             await refused
-    assert ALICE.is_admin
